@@ -1,0 +1,29 @@
+# Each target does all of its own set-up, from nothing but Python 3.11+.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/python experiments/main.py --config=configs/pertvae.py --workdir=runs/demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "error: omics_jax needs Python 3.11 or newer; run 'make $(MAKECMDGOALS) PYTHON=/path/to/python3.11'"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,117 @@
+"""PertVAE: how a drug changes a cell's gene expression (Rampasek et al. 2017).
+
+    python experiments/main.py --config=configs/pertvae.py                  the simulator, a laptop, minutes
+    python experiments/main.py --config=configs/pertvae.py:smoke            the same in seconds
+    python experiments/main.py --config=configs/pertvae.py:table1,paper     the paper's network and its 10 x 5 folds
+    python experiments/main.py --config=configs/pertvae.py:figure2          VAE against PCA by latent size
+    python experiments/main.py --config=configs/pertvae.py --config.data.path=profiles.gctx   your own files
+
+Expected of the first: the report shows the model above every baseline in delta_pearson for the active drugs, and no
+significant difference for the inert one.
+"""
+
+from ml_collections import ConfigDict
+
+EXPERIMENTS = ("table1", "figure2")
+SIZES = ("smoke", "paper")
+
+
+def get_config(choice: str = "") -> ConfigDict:
+    """`choice` names an experiment and a size, in any order, separated by a comma; both are optional."""
+    words = [word for word in choice.split(",") if word]
+    unknown = [word for word in words if word not in EXPERIMENTS + SIZES]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is neither an experiment {EXPERIMENTS} nor a size {SIZES}")
+
+    config = ConfigDict()
+    config.system = "pertvae"
+    config.experiment = next((word for word in words if word in EXPERIMENTS), "table1")
+    config.seed = 0
+    config.folds = 5
+    config.repeats = 2
+
+    # Your files. An empty path means the simulator below. See README, "Your own files".
+    config.data = ConfigDict()
+    config.data.path = ""
+    config.data.orientation = "auto"  # samples | genes: what the rows of a text file are
+    config.data.conditions = ""
+    config.data.columns = ConfigDict(
+        dict(
+            sample="",
+            cell_line="cell_id",
+            drug="pert_iname",
+            dose="pert_dose",
+            time="pert_time",
+            batch="",
+            role="pert_type",
+        )
+    )
+    config.data.control_values = ("ctl_vehicle", "ctl_untrt", "control", "DMSO", "vehicle", "untreated")
+    config.data.pair_by = ("cell_line", "batch", "time")
+    config.data.control_profile = "mean"  # mean | each | one
+    config.data.pairs = ""
+    config.data.singletons = ("",)
+    config.data.unpaired_controls = True
+    config.data.drugs = ("",)
+    config.data.dose = "highest"  # highest | all
+    config.data.group_by = "cell_line"
+    config.data.min_genes = 50
+    config.data.weight_replicates = False  # pairs drawn with probability 1 / replicates of their (cell line, drug)
+
+    config.simulator = ConfigDict(
+        dict(genes=200, drugs=2, null_drugs=1, cell_lines=40, replicates=2, singletons=150, latent=8, effect=0.5,
+             batch_noise=0.3, measurement_noise=0.4, platform_shift=0.8, missing=0.0, seed=0)
+    )  # fmt: skip
+
+    config.model = ConfigDict()
+    config.model.per_drug = True
+    config.model.encoder = (128, 64)
+    config.model.decoder = (64, 128)
+    config.model.latent = 16
+    config.model.context = 32
+    config.model.posterior = "iaf"  # iaf | gaussian
+    config.model.flow_steps = 2
+    config.model.flow_hidden = 64
+    config.model.free_bits = 0.05  # nats per latent dimension ("batch") or per row in all ("example")
+    config.model.free_bits_mode = "batch"  # batch | example (the released code)
+    config.model.l2 = 0.05
+    config.model.input_noise = 0.0  # s.d. of noise on the encoder's standardised input
+    config.model.draws = 64
+
+    config.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0))
+
+    config.training = ConfigDict()
+    config.training.epochs = 150
+    config.training.batch_size = 100
+    config.training.patience = 20
+    config.training.monitor_every = 1
+    config.training.monitor_draws = 16
+
+    config.figure2 = ConfigDict(dict(latent_sizes=(2, 5, 10, 20, 50)))
+
+    config.run = ConfigDict()
+    config.run.devices = 0  # 0: all there are
+    config.run.spread = "data"  # data | replicates: what several devices share out
+    config.run.strategy = "auto"  # map | vmap
+    config.run.chunk = 0  # replicates in one program; 0 chooses
+    config.run.block_seconds = 1.0
+    config.run.block_steps = 0
+    config.run.checkpoint_seconds = 60.0
+    config.run.resident_mb = 4096
+
+    if "paper" in words:
+        config.repeats = 10
+        config.model.update(dict(encoder=(500, 300), decoder=(300, 500), latent=100, context=200, flow_hidden=300))
+        config.training.update(dict(batch_size=200, epochs=500))
+        config.figure2.latent_sizes = (2, 5, 10, 20, 50, 100, 200)
+        config.optimizer.learning_rate = 5e-4
+        config.simulator.update(dict(genes=903, drugs=15, null_drugs=4, cell_lines=56, singletons=1300, latent=20))
+    if "smoke" in words:
+        config.repeats, config.folds = 1, 3
+        config.simulator.update(
+            dict(genes=24, drugs=1, null_drugs=1, cell_lines=9, replicates=1, singletons=20, latent=3)
+        )
+        config.model.update(dict(encoder=(16, 8), decoder=(8, 16), latent=4, context=4, flow_hidden=8, draws=8))
+        config.training.update(dict(epochs=3, batch_size=16, monitor_draws=4))
+        config.figure2.latent_sizes = (2, 4)
+    return config

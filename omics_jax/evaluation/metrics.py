@@ -1,0 +1,203 @@
+"""How near predicted profiles come to observed ones: numpy in, numbers out, always in float64.
+
+The paper's measure is the Spearman correlation within a profile; since a treated profile resembles its own
+control, the same correlations are meant to be taken on changes (predicted minus control) as well. Left out:
+anything that averages over splits (see `comparisons`) and survival metrics.
+
+Common to all functions: rows are profiles, columns genes; `mask` is True where a cell is observed, and what
+lies in the other cells is never read. A row with a non-finite value in an observed cell scores nan, so that
+a broken prediction can neither pass for a poor one nor vanish.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from omics_jax.errors import UserError
+
+MIN_CELLS = 3  # a correlation over two cells is always -1 or 1
+
+
+def pearson_rows(
+    a: Float[np.ndarray, "n g"], b: Float[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"] | None = None
+) -> Float[np.ndarray, " n"]:
+    """Pearson correlation of a[i] with b[i] over the observed cells of row i.
+
+    A row in which either side is constant scores 0, "no association": a prediction of no change at all is
+    thereby a baseline with a score and not a gap in the table. Fewer than three observed cells score nan.
+    """
+    mask, broken, (a, b) = _observed_cells(mask, a, b)
+    correlation = np.clip((_unit_rows(a, mask) * _unit_rows(b, mask)).sum(axis=1), -1.0, 1.0)
+    return np.where(broken | (mask.sum(axis=1) < MIN_CELLS), np.nan, correlation)
+
+
+def spearman_rows(
+    a: Float[np.ndarray, "n g"], b: Float[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"] | None = None
+) -> Float[np.ndarray, " n"]:
+    """Spearman correlation of a[i] with b[i]: `pearson_rows` of the ranks, ties averaged.
+
+    Constant rows score 0 and rows of fewer than three observed cells nan, as in `pearson_rows`.
+    """
+    from scipy.stats import rankdata
+
+    mask, broken, (a, b) = _observed_cells(mask, a, b)
+    # Unobserved cells rank above all observed ones, which leaves the ranks of those as they would be alone.
+    ranks_a, ranks_b = (rankdata(np.where(mask, side, np.inf), axis=1) for side in (a, b))
+    return np.where(broken, np.nan, pearson_rows(ranks_a, ranks_b, mask))
+
+
+def rmse_rows(
+    predicted: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Root mean squared error of each row over its observed cells, in the data's units; nan without any."""
+    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
+    cells = mask.sum(axis=1)
+    mean_square = ((predicted - observed) ** 2).sum(axis=1) / np.maximum(cells, 1)
+    return np.where(broken | (cells == 0), np.nan, np.sqrt(mean_square))
+
+
+def rmse(
+    predicted: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> float:
+    """Root mean squared error over all observed cells together, in the data's units; nan without any."""
+    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
+    if broken.any() or not mask.any():
+        return float("nan")
+    return float(np.sqrt(((predicted - observed) ** 2).sum() / mask.sum()))
+
+
+def r2_rows(
+    predicted: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Coefficient of determination of each row, 1 - sum (o - p)^2 / sum (o - mean o)^2, over observed cells.
+
+    nan where the observed side is constant (nothing to explain) or has fewer than two cells.
+    """
+    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
+    constant = _constant_rows(observed, mask)
+    residual = ((predicted - observed) ** 2).sum(axis=1)
+    total = (_centred_rows(observed, mask) ** 2).sum(axis=1)
+    return np.where(broken | constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total))
+
+
+def top_change_recall(
+    predicted: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    k: int = 50,
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Share of the k most changed genes of a row that are among the k it was predicted to change most.
+
+    `predicted` and `observed` are changes (treated minus control); size counts, sign does not. Genes tied at
+    the k-th place, on either side, are scored by the expected value under independent random tie breaking:
+    with P(gene in top k) = (k - genes above) / genes tied, recall = sum_g P_predicted(g) P_observed(g) / k.
+    So a prediction of no change scores k/g, as a random choice of genes does.
+    Rows with k or fewer observed cells score nan; k outside [1, g) raises UserError.
+    """
+    genes = observed.shape[1]
+    if not 1 <= k < genes:
+        raise UserError(
+            f"the recall of the k = {k} most changed genes needs 1 <= k < {genes}, the number of genes; "
+            "choose another k"
+        )
+    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
+    chances = (_chance_in_top(np.where(mask, np.abs(side), -np.inf), k) for side in (predicted, observed))
+    recall = np.prod(list(chances), axis=0).sum(axis=1) / k
+    return np.where(broken | (mask.sum(axis=1) <= k), np.nan, recall)
+
+
+def gaussian_log_density(
+    mean: Float[np.ndarray, "n g"],
+    sd: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """sum_g log N(observed | mean, sd^2) of each row over its observed cells, in nats; nan without any.
+
+    Raises ValueError where an observed cell has sd <= 0.
+    """
+    mask, broken, (mean, sd, observed) = _observed_cells(mask, mean, sd, observed)
+    sd = _positive_sd(sd, mask, broken)
+    log_density = -0.5 * ((observed - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
+    total = np.where(mask, log_density, 0.0).sum(axis=1)
+    return np.where(broken | ~mask.any(axis=1), np.nan, total)
+
+
+def interval_coverage(
+    mean: Float[np.ndarray, "n g"],
+    sd: Float[np.ndarray, "n g"],
+    observed: Float[np.ndarray, "n g"],
+    level: float = 0.95,
+    mask: Bool[np.ndarray, "n g"] | None = None,
+) -> float:
+    """Share of all observed cells inside the central Gaussian interval mean +- z sd of the given level.
+
+    A calibrated prediction is covered `level` of the time. nan without observed cells or with a non-finite
+    one. Raises ValueError where an observed cell has sd <= 0 or `level` is outside (0, 1).
+    """
+    from scipy.special import ndtri
+
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"the level of an interval lies between 0 and 1, not at {level}")
+    mask, broken, (mean, sd, observed) = _observed_cells(mask, mean, sd, observed)
+    sd = _positive_sd(sd, mask, broken)
+    if broken.any() or not mask.any():
+        return float("nan")
+    inside = np.abs(observed - mean) <= ndtri(0.5 + level / 2) * sd
+    return float((inside & mask).sum() / mask.sum())
+
+
+def _observed_cells(mask, *arrays):
+    """Mask, rows (n,) with a non-finite observed value, and the arrays with 0 in cells not to be read."""
+    shapes = {array.shape for array in arrays} | ({mask.shape} if mask is not None else set())
+    if len(shapes) != 1 or arrays[0].ndim != 2:
+        raise ValueError(f"metrics compare arrays of one shape (profiles, genes), not {sorted(shapes)}")
+    mask = np.ones(arrays[0].shape, dtype=bool) if mask is None else mask
+    broken = np.any([(mask & ~np.isfinite(array)).any(axis=1) for array in arrays], axis=0)
+    readable = mask & ~broken[:, None]
+    return mask, broken, [np.where(readable, array, 0.0).astype(np.float64) for array in arrays]
+
+
+def _centred_rows(values, mask):
+    mean = values.sum(axis=1, where=mask) / np.maximum(mask.sum(axis=1), 1)
+    return np.where(mask, values - mean[:, None], 0.0)
+
+
+def _constant_rows(values, mask):
+    """Asked of the values themselves: rounding leaves a constant row a variance that is tiny but not zero."""
+    lowest = values.min(axis=1, where=mask, initial=np.inf)
+    highest = values.max(axis=1, where=mask, initial=-np.inf)
+    return lowest >= highest
+
+
+def _unit_rows(values, mask):
+    """Rows centred over their observed cells and scaled to length 1; constant rows are all 0."""
+    constant = _constant_rows(values, mask)
+    centred = _centred_rows(values, mask)
+    length = np.where(constant, 1.0, np.linalg.norm(centred, axis=1))
+    return np.where(constant[:, None], 0.0, centred / length[:, None])
+
+
+def _chance_in_top(scores, k):
+    """(n, g) probability that a gene is among the row's k largest scores when ties are broken at random."""
+    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    above, tied = scores > threshold, scores == threshold
+    share = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+    return above + tied * share
+
+
+def _positive_sd(sd, mask, broken):
+    """The sd with 1 in cells that are not read; ValueError where one that is read is not positive."""
+    readable = mask & ~broken[:, None]
+    wrong = np.argwhere(readable & (sd <= 0))
+    if len(wrong):
+        row, gene = (int(i) for i in wrong[0])
+        raise ValueError(f"a predicted sd must be positive; row {row}, column {gene} has {sd[row, gene]}")
+    return np.where(readable, sd, 1.0)

@@ -1,0 +1,57 @@
+"""Sums over devices for layers that need them (batch statistics), whether or not there are several devices.
+
+The trainer opens `device_axis` around the function it maps; a layer calls `sum_over_devices`. Outside any
+axis the sum is the identity, so one and the same loss runs under plain jit on one device. What is left out is
+the mapping itself: this module knows the axis by name only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+_AXIS: ContextVar[str | None] = ContextVar("device_axis", default=None)
+
+
+@contextmanager
+def device_axis(name: str) -> Iterator[None]:
+    """Name the mapped axis that runs over devices, while a function is being traced.
+
+    Open it inside the mapped function, so that it is open whenever that function is traced and at no other
+    time:
+
+        def step(state, batch):
+            with device_axis("device"):
+                return local_step(state, batch)
+
+        jax.pmap(step, axis_name="device", in_axes=(None, 0), out_axes=None)
+
+    Errors: a collective inside it that no `axis_name=name` surrounds raises jax's NameError.
+    """
+    token = _AXIS.set(name)
+    try:
+        yield
+    finally:
+        _AXIS.reset(token)
+
+
+def sum_over_devices(tree: PyTree) -> PyTree:
+    """Every leaf summed over the devices of the open `device_axis`; the tree itself where none is open.
+
+    Its transpose is the same sum: the gradient that a device computes of its local loss is that of the loss
+    summed over all devices with respect to the device's own inputs, so one psum of the parameters' gradients
+    afterwards is exact, and a second one in the loss would count every device twice.
+    """
+    name = _AXIS.get()
+    return tree if name is None else jax.lax.psum(tree, name)
+
+
+def device_index() -> Int[Array, ""]:
+    """This device's place on the open `device_axis`, int32; 0 where none is open."""
+    name = _AXIS.get()
+    return jnp.int32(0) if name is None else jax.lax.axis_index(name)

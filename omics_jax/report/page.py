@@ -1,0 +1,344 @@
+"""`write_report`: a run directory in, `report.html` out: one file that opens offline and needs no script.
+
+Reads what a run leaves behind (`metrics.json`, `tables/`, `history.jsonl`, `config.json`, `data.json`,
+`environment.json`) and knows no system by name. Left out: anything that needs the data or the model again.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+
+import pandas as pd
+
+from omics_jax.errors import UserError
+from omics_jax.report import results
+
+PRINTED_ROWS = 500
+OPEN_ROWS = 12
+TEXT_COLUMNS = ("label", "series")
+NUMERIC_COLUMNS = {
+    "curve": ("x", "y", "low", "high"),
+    "scatter": ("x", "y"),
+    "ranking": ("value", "low", "high"),
+    "intervals": ("value", "low", "high"),
+    "arrows": ("x", "y", "x_end", "y_end"),
+    "table": (),
+}
+REQUIRED_COLUMNS = {
+    "curve": ("x", "y"),
+    "scatter": ("x", "y"),
+    "ranking": ("label", "value"),
+    "intervals": ("label", "value", "low", "high"),
+    "arrows": ("x", "y", "x_end", "y_end"),
+    "table": (),
+}
+MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
+
+
+def write_report(run: pathlib.Path) -> pathlib.Path:
+    """Writes `report.html` into the run directory and returns its path.
+
+    The same run directory gives the same bytes. Raises UserError where `metrics.json` is missing, a file is
+    not what its name says, or a table of `tables/index.json` is missing or lacks a column of its kind.
+    """
+    run = pathlib.Path(run)
+    text = render(page_content(run))
+    path = run / "report.html"
+    part = path.with_suffix(".html.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)  # a reader never meets half a page
+    return path
+
+
+def page_content(run: pathlib.Path) -> dict:
+    """Everything the template shows, as text, lists and dicts; an absent part is empty."""
+    metrics = read_json(run / "metrics.json")
+    if not metrics:
+        raise UserError(
+            f"{run} holds no metrics.json, so there is nothing to report; name the directory of a finished "
+            "run, or finish this one by running its command again."
+        )
+    environment = read_json(run / "environment.json") or {}
+    data = read_json(run / "data.json") or {}
+    name, better = str(metrics.get("system") or run.name), metrics.get("better") or {}
+    experiment = metrics.get("experiment")
+    command = environment.get("command")
+    return {
+        "title": name if experiment in (None, "") else f"{name}: {experiment}",
+        "statement": results.statement(main_arm(metrics), metrics, better),
+        "scope": scope_sentence(metrics),
+        **result_sections(metrics, better),
+        "tables": table_sections(run),
+        "training": training_sections(run),
+        "data": {"summary": data.get("summary") or [], "notes": data.get("notes") or []},
+        "command": " ".join(command) if isinstance(command, list) else command,
+        "timing": {k: duration(v) for k, v in (metrics.get("timing") or {}).items()},
+        "environment": {k: v for k, v in environment.items() if k != "command"},
+        "config": read_json(run / "config.json") or {},
+        "run": run.name,
+    }
+
+
+def read_json(path: pathlib.Path) -> dict | list | None:
+    """The file's content, None where there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not JSON ({error}); restore the file or run the command of this run again."
+        ) from error
+
+
+def main_arm(metrics: Mapping) -> str:
+    """The first arm, which `summary` and `baselines` are about; the system where no arm is named."""
+    return str(next(iter(metrics.get("arms") or {}), None) or metrics.get("system") or "model")
+
+
+def scope_sentence(metrics: Mapping) -> str:
+    """How many splits, groups and arms the numbers rest on."""
+    replicates = metrics.get("replicates") or []
+    own = [r for r in replicates if r.get("arm") in (None, main_arm(metrics))] or replicates
+    groups = {str(r["group"]) for r in own if r.get("group") not in (None, "")}
+    arms, baselines = len(metrics.get("arms") or {}), len(metrics.get("baselines") or {})
+    parts = [
+        count_of(len(own), "test split") if own else "",
+        count_of(len(groups), "group") if len(groups) > 1 else "",
+        count_of(arms, "arm") if arms > 1 else "",
+        count_of(baselines, "baseline"),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Counts in words: "1 arm", "3 arms", "no baselines"."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def result_sections(metrics: Mapping, better: Mapping[str, str]) -> dict:
+    """Key results, comparisons, arms and groups."""
+    arms, own = metrics.get("arms") or {}, main_arm(metrics)
+    summaries = {own: metrics.get("summary") or {}} | (metrics.get("baselines") or {})
+    key = results.result_rows(summaries, better, [own]) if metrics.get("summary") else {}
+    comparisons = metrics.get("comparisons") or []
+    arm_summaries = {arm: (entry or {}).get("summary") or {} for arm, entry in arms.items()}
+    return {
+        "key": key,
+        "key_own": own,
+        "key_note": results.interval_sentence(summaries),
+        "key_figure": key_figure(key, own) if key else None,
+        "comparisons": results.comparison_rows(comparisons, better),
+        "tests": list(dict.fromkeys(str(c["test"]) for c in comparisons if c.get("test"))),
+        "tallies": results.tally_sentences(comparisons, better),
+        "arms": results.result_rows(arm_summaries, better, []) if len(arms) > 1 else {},
+        "arms_note": results.interval_sentence(arm_summaries),
+        "arm_details": [arm_details(arm, entry or {}, better) for arm, entry in list(arms.items())[1:]],
+        "groups": results.group_rows(metrics.get("replicates") or [], list(summaries[own])),
+    }
+
+
+def arm_details(arm: str, entry: Mapping, better: Mapping[str, str]) -> dict:
+    """One further arm beside its own baselines."""
+    summaries = {arm: entry.get("summary") or {}} | (entry.get("baselines") or {})
+    return {
+        "name": arm,
+        "table": results.result_rows(summaries, better, [arm]),
+        "note": results.interval_sentence(summaries),
+    }
+
+
+def key_figure(key: Mapping, own: str) -> dict | None:
+    """The key results as dots with intervals, a panel per metric; None for a lone number."""
+    from omics_jax.report import figures
+
+    rows = [
+        {"label": row["name"], "series": metric["name"]} | {k: cell[k] for k in ("value", "low", "high")}
+        for column, metric in enumerate(key["metrics"])
+        for row in key["rows"]
+        for cell in [row["cells"][column]]
+    ]
+    frame = pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
+    frame = frame[frame.groupby("series")["value"].transform("count") > 0]
+    if frame["value"].count() < 2:
+        return None
+    title, x_label = f"{own} beside its baselines", "mean, with its 95 % interval"
+    drawing = figures.draw("intervals", frame, title, x_label, "", highlight=own, share_x=False)
+    return image(drawing) | {"note": drawing.note}
+
+
+def image(drawing) -> dict:
+    """An image's source and alt text; an image, unlike inline SVG, can be saved and put in a slide."""
+    encoded = base64.b64encode(drawing.svg.encode()).decode()
+    return {"src": f"data:image/svg+xml;base64,{encoded}", "alt": drawing.alt}
+
+
+def table_sections(run: pathlib.Path) -> list[dict]:
+    """The tables of `tables/index.json` in its order, drawn or printed; empty ones left out."""
+    index = read_json(run / "tables" / "index.json") or []
+    sections = []
+    for entry in index:
+        frame = read_table(run / "tables" / f"{entry['name']}.csv", entry["kind"])
+        if len(frame):
+            sections.append(table_section(entry, frame))
+    return sections
+
+
+def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
+    """One figure or printed table with its title, caption and the file it was made from."""
+    from omics_jax.report import figures
+
+    kind, title = entry["kind"], str(entry.get("title") or entry["name"])
+    section = {
+        "title": title,
+        "caption": entry.get("caption") or "",
+        "file": f"tables/{entry['name']}.csv",
+        "frame": None,
+        "image": None,
+        "note": "",
+    }
+    if kind == "table":
+        return section | {"frame": printed_frame(frame)}
+    points = frame[[c for c in REQUIRED_COLUMNS[kind] if c not in (*TEXT_COLUMNS, "low", "high")]]
+    if not points.notna().all(axis=1).any():
+        return section | {"note": "Every value is missing, so nothing is drawn."}
+    drawing = figures.draw(kind, frame, title, entry.get("x_label") or "", entry.get("y_label") or "")
+    return section | {"image": image(drawing), "note": drawing.note}
+
+
+def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
+    """A CSV of the given kind: label and series as text, the kind's numbers as float, infinities as missing.
+
+    A label such as "NA" stays a label. Raises UserError naming the file, the column and the row.
+    """
+    if kind not in NUMERIC_COLUMNS:
+        raise UserError(
+            f"{path.parent / 'index.json'} gives {path.stem!r} the kind {kind!r}; "
+            f"the kinds are {', '.join(NUMERIC_COLUMNS)}."
+        )
+    if not path.is_file():
+        raise UserError(
+            f"{path.parent / 'index.json'} lists {path}, which is missing; run the command of this run again."
+        )
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    lacking = [column for column in REQUIRED_COLUMNS[kind] if column not in frame]
+    if lacking:
+        raise UserError(
+            f"{path} has no column {lacking[0]!r}, which a table of kind {kind!r} needs; "
+            f"its columns are {', '.join(frame.columns)}."
+        )
+    for column in set(NUMERIC_COLUMNS[kind]) & set(frame.columns):
+        frame[column] = to_float(frame[column], path)
+    return frame
+
+
+def to_float(column: pd.Series, path: pathlib.Path) -> pd.Series:
+    """The column as float, NaN for missing and infinite values."""
+    text = column.str.strip().str.lower()
+    values = pd.to_numeric(column.mask(text.isin(MISSING)), errors="coerce").astype(float)
+    wrong = values.isna() & ~text.isin(MISSING)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise UserError(
+            f"{path}, line {row + 2}, column {column.name!r}: {column.iloc[row]!r} is not a number; "
+            "mend the value or leave it empty."
+        )
+    return values.where(values.abs() != math.inf)
+
+
+def printed_frame(frame: pd.DataFrame) -> dict:
+    """Header and cells of a frame as text, numbers aligned, at most `PRINTED_ROWS` rows."""
+    shown = frame.head(PRINTED_ROWS)
+    columns = [printed_column(shown[name].astype(str)) for name in shown.columns]
+    header = [
+        {"name": str(name), "number": numeric}
+        for name, (_, numeric) in zip(shown.columns, columns, strict=True)
+    ]
+    return {
+        "header": header,
+        "rows": [list(row) for row in zip(*(cells for cells, _ in columns), strict=True)],
+        "total": len(frame),
+        "open": len(frame) <= OPEN_ROWS,
+    }
+
+
+def printed_column(column: pd.Series) -> tuple[list[str], bool]:
+    """The cells as text and whether they are numbers; "–" for what is missing.
+
+    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are missing.
+    """
+    text = column.str.strip()
+    missing = text.str.lower().isin(MISSING)
+    values = pd.to_numeric(text[~missing], errors="coerce")
+    if missing.all() or values.isna().any():
+        return [cell if cell else results.ABSENT for cell in text], False
+    whole = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
+    cells = iter(text[~missing] if whole else [results.number(float(v)) for v in values])
+    return [results.ABSENT if gone else next(cells).replace("-", "−") for gone in missing], True
+
+
+def training_sections(run: pathlib.Path) -> list[dict]:
+    """The training curves of every arm, in the order of the history."""
+    path = run / "history.jsonl"
+    if not path.is_file():
+        return []
+    from omics_jax.report import training_curves
+
+    history = training_curves.read_history(path)
+    sections = []
+    for arm, part in history.groupby("arm", sort=False):
+        if part[["objective", "monitor"]].notna().any(axis=None):
+            drawing = training_curves.draw_training(part, str(arm))
+            sections.append({"arm": arm, "image": image(drawing), "note": drawing.note})
+    return sections
+
+
+def duration(seconds: object) -> str:
+    """Seconds as "0.42 s", "3 min 20 s" or "2 h 5 min"; other values as they are."""
+    if not results.is_number(seconds):
+        return results.ABSENT if seconds is None else str(seconds)
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def leaf(value: object) -> str:
+    """A configuration or environment value in one line."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return results.ABSENT
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def is_branch(value: object) -> bool:
+    """True for what is shown as a level of its own: a mapping, or a list that holds mappings."""
+    return isinstance(value, Mapping) or (
+        isinstance(value, list | tuple) and any(isinstance(entry, Mapping) for entry in value)
+    )
+
+
+def render(content: Mapping) -> str:
+    """The page as text; everything shown is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["leaf"] = leaf
+    environment.filters["branches"] = lambda b: list(b.items() if isinstance(b, Mapping) else enumerate(b))
+    environment.tests["branch"] = is_branch
+    return environment.get_template("page.html").render(**content)

@@ -1,0 +1,143 @@
+"""Figures with a labelled row per entry: rankings and values with intervals.
+
+Left out: figures on a plane or over a numeric axis (`figures.py`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from omics_jax.report.style import (
+    MOST_PANELS,
+    PALETTE,
+    add_legend,
+    clean,
+    keep_first,
+    mark,
+    outer_labels,
+    panel_grid,
+    series_of,
+)
+
+ROW = 0.24  # inches per labelled row
+MOST_ROWS = 60
+MOST_RANKED = 25
+
+
+def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
+    """Largest magnitude first: bars, or dots where there are intervals or several series share the labels."""
+    frame = frame[np.isfinite(frame["value"])]
+    series = series_of(frame)
+    labels = [set(part["label"]) for part in series.values()]
+    shared = len(labels) > 1 and len(set.intersection(*labels)) * 2 > len(set.union(*labels))
+    if shared and len(series) <= len(PALETTE):
+        return ranking_together(frame, series, x_label, y_label, note)
+    series = keep_first(series, MOST_PANELS, note)
+    most = MOST_RANKED if len(series) == 1 else MOST_RANKED // 2
+    parts = [p.iloc[np.argsort(-p["value"].abs(), kind="stable")][:most] for p in series.values()]
+    if any(len(p) > most for p in series.values()):
+        note.append(f"The {most} largest are drawn; all are in the data file.")
+    height = 0.9 + ROW * max(len(p) for p in parts)
+    figure, axes = panel_grid(len(parts), 2, height, share_x=True, share_y=False)
+    for axis, name, part in zip(axes, series, parts, strict=True):
+        row_axis(axis, list(part["label"]), clean(name, 28), longest=42 if len(parts) == 1 else 24)
+        positions = np.arange(len(part))
+        if {"low", "high"} <= set(part):
+            interval_dots(axis, part, positions, 0)
+        else:
+            axis.barh(positions, part["value"], height=0.62, color=PALETTE[0])
+        zero_line(axis)
+    outer_labels(figure, x_label, y_label)
+    return figure
+
+
+def ranking_together(
+    frame: pd.DataFrame, series: dict[str, pd.DataFrame], x_label: str, y_label: str, note: list[str]
+) -> Figure:
+    """One row per label, a dot per series, rows ordered by their largest magnitude."""
+    largest = frame["value"].abs().groupby(frame["label"], sort=False).max().sort_values(kind="stable")
+    order = list(largest.index[::-1])
+    if len(order) > MOST_RANKED:
+        note.append(f"The {MOST_RANKED} largest of {len(order)} are drawn; all are in the data file.")
+    order = order[:MOST_RANKED]
+    figure, (axis,) = panel_grid(1, 1, 1.2 + ROW * 1.1 * len(order))
+    row_axis(axis, order, "", stripes=True)
+    row_of = {label: i for i, label in enumerate(order)}
+    for index, part in enumerate(series.values()):
+        part = part[part["label"].isin(row_of)]
+        offset = (index - (len(series) - 1) / 2) * 0.7 / len(series)
+        interval_dots(axis, part, part["label"].map(row_of).to_numpy() + offset, index)
+    zero_line(axis)
+    handles = [Line2D([], [], **mark(i, line=False), markersize=6) for i in range(len(series))]
+    add_legend(figure, list(series), handles)
+    outer_labels(figure, x_label, y_label)
+    return figure
+
+
+def row_axis(axis: Axes, labels: list, title: str, longest: int = 42, stripes: bool = False) -> None:
+    """An axis with one labelled row per entry, the first on top; stripes lead the eye where rows are full."""
+    axis.set_yticks(np.arange(len(labels)), [clean(label, longest) for label in labels])
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="x", color="#e4e4e4", linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    if stripes:
+        for row in range(0, len(labels), 2):
+            axis.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)
+    if title and title != "–":
+        axis.set_title(title)
+
+
+def interval_dots(axis: Axes, part: pd.DataFrame, positions: np.ndarray, index: int) -> None:
+    """Dots with horizontal intervals where both ends are known."""
+    style = mark(index, line=False)
+    if {"low", "high"} <= set(part):
+        low, high = part["low"].to_numpy(float), part["high"].to_numpy(float)
+        known = np.isfinite(low) & np.isfinite(high)
+        axis.hlines(positions[known], low[known], high[known], color=style["color"], linewidth=1.8)
+    axis.plot(part["value"].to_numpy(float), positions, **style, markersize=6, zorder=3)
+
+
+def zero_line(axis: Axes) -> None:
+    """A line at zero where zero is in view."""
+    low, high = axis.get_xlim()
+    if low <= 0 <= high:
+        axis.axvline(0, color="#444444", linewidth=0.9, zorder=1)
+
+
+def draw_intervals(
+    frame: pd.DataFrame,
+    x_label: str,
+    y_label: str,
+    note: list[str],
+    highlight: str | None = None,
+    share_x: bool = True,
+) -> Figure:
+    """A row per label in the order given, a panel per series; `highlight` names a label drawn apart."""
+    series = keep_first(series_of(frame), MOST_PANELS, note)
+    labels = list(dict.fromkeys(frame["label"]))
+    if len(labels) > MOST_ROWS:
+        note.append(f"The first {MOST_ROWS} of {len(labels)} rows are drawn; all are in the data file.")
+    labels = labels[:MOST_ROWS]
+    row_of = {label: i for i, label in enumerate(labels)}
+    columns = 2 if len(series) in (2, 4) else 3
+    figure, axes = panel_grid(len(series), columns, 0.85 + ROW * len(labels), share_x=share_x, share_y=True)
+    for axis, (name, part) in zip(axes, series.items(), strict=True):
+        row_axis(axis, labels, clean(name, 28), longest=42 if len(series) == 1 else 26)
+        axis.tick_params(labelbottom=True)  # panels are tall, so each has its own numbers
+        part = part[part["label"].isin(row_of) & np.isfinite(part["value"])]
+        own = (part["label"] == highlight).to_numpy()
+        for rows, index in ((~own, 0), (own, 1)):
+            interval_dots(axis, part[rows], part["label"][rows].map(row_of).to_numpy(float), index)
+        for value in part["value"][own]:
+            axis.axvline(value, color=PALETTE[1], linewidth=0.9, linestyle=":", zorder=1)
+        zero_line(axis)
+    outer_labels(figure, x_label, y_label)
+    return figure

@@ -1,0 +1,126 @@
+"""From predictions to `metrics.json` and `tables/`: every replicate scored beside its baselines, then summed up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from omics_jax.evaluation.comparisons import summarize
+from omics_jax.evaluation.tables import Table
+from omics_jax.systems.system import Arm, Findings, Results
+from omics_jax.training.durable import load_arrays, write_atomically
+
+MODEL = "model"
+
+
+def score_arms(
+    arms: Sequence[Arm], file: Callable[[Arm, int], Path], tell: Callable[[int, int, str], None] = lambda *_: None
+) -> Results:
+    """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
+
+    file: (arm, replicate) -> the npz of its predictions.
+    """
+    scores, tables = [], {}
+    total, done = sum(len(arm.replicates) for arm in arms), 0
+    for arm in arms:
+        for r, replicate in enumerate(arm.replicates):
+            train_rows = np.unique(np.concatenate(list(replicate.rows.values())))
+            train, test = arm.dataset.take(train_rows), arm.dataset.take(replicate.test)
+            predictions = {MODEL: load_arrays(file(arm, r))[0], **arm.system.baselines(train, test)}
+            place = _place(arm, r, replicate, test)
+            for model, predicted in predictions.items():
+                found = arm.system.evaluate(predicted, test, train)
+                scores += [{**place, "model": model, "metric": k, "value": v} for k, v in found.metrics.items()]
+                if model == MODEL and place["repeat"] == 0:
+                    for name, table in found.tables.items():
+                        where = {k: place[k] for k in ("arm", "group", "fold")}
+                        tables.setdefault(name, []).append(table.frame.assign(**where))
+            done += 1
+            tell(done, total, f"{arm.name}: {replicate.name}")
+    return Results(
+        pd.DataFrame(scores), {k: pd.concat(v, ignore_index=True) for k, v in tables.items()}, _sizes(arms[0])
+    )
+
+
+def _place(arm: Arm, index: int, replicate, test) -> dict[str, Any]:
+    labels = {"group": "all", "fold": 0, "repeat": 0, **replicate.labels}
+    # What the corrected test calls n_train: rows of the kind that is tested, here those of the slot the test is of.
+    return {
+        "arm": arm.name,
+        "replicate": index,
+        "seed": replicate.seed,
+        "n_train": len(next(iter(replicate.rows.values()))),
+        "n_test": len(replicate.test),
+        **labels,
+    }
+
+
+def _sizes(arm: Arm) -> dict[str, tuple[int, int]]:
+    rows: dict[str, set[int]] = {}
+    for replicate in arm.replicates:
+        rows.setdefault(str(replicate.labels.get("group", "all")), set()).update(replicate.test.tolist())
+    return {g: (len(set(arm.dataset.groups[sorted(i)].astype(str))), len(i)) for g, i in rows.items()}
+
+
+def metrics_json(
+    config: Any, arms: Sequence[Arm], results: Results, findings: Findings, timing: Mapping[str, float]
+) -> dict[str, Any]:
+    """The contract of `metrics.json`: summaries of the first arm at the top, all arms and replicates below."""
+    by_arm = {arm.name: summaries(results.scores[results.scores["arm"] == arm.name]) for arm in arms}
+    first = by_arm[arms[0].name]
+    return {
+        "system": config.system,
+        "experiment": config.experiment,
+        "summary": first["summary"],
+        "baselines": first["baselines"],
+        "comparisons": list(findings.comparisons),
+        "arms": by_arm,
+        "replicates": _replicates(arms, results.scores),
+        "timing": dict(timing),
+        "better": dict(arms[0].system.better),
+    }
+
+
+def summaries(scores: pd.DataFrame) -> dict[str, Any]:
+    """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm, groups averaged within each split."""
+    out: dict[str, dict[str, Any]] = {}
+    for (model, metric), part in scores.groupby(["model", "metric"], sort=False):
+        splits = part.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
+        ratio = float((splits["n_test"] / splits["n_train"]).mean())
+        out.setdefault(str(model), {})[str(metric)] = summarize(splits["value"].to_numpy(np.float64), ratio)
+    return {"summary": out.pop(MODEL), "baselines": out}
+
+
+def _replicates(arms: Sequence[Arm], scores: pd.DataFrame) -> list[dict[str, Any]]:
+    model = scores[scores["model"] == MODEL]
+    out = []
+    for arm in arms:
+        part = model[model["arm"] == arm.name]
+        for index, rows in part.groupby("replicate"):
+            replicate = arm.replicates[int(index)]
+            split = {
+                "train": {slot: len(r) for slot, r in replicate.rows.items()},
+                "validation": {slot: len(r) for slot, r in replicate.validation.items()},
+                "test": len(replicate.test),
+            }
+            found = dict(zip(rows["metric"], rows["value"], strict=True))
+            out.append(
+                {"arm": arm.name, **arm.labels, **replicate.labels, "seed": replicate.seed, "split": split, **found}
+            )
+    return out
+
+
+def save_tables(folder: Path, tables: Mapping[str, Table], results: Results) -> None:
+    """`tables/NAME.csv` with their index, and `tables/scores.csv`, every score of every model."""
+    folder.mkdir(exist_ok=True)
+    for name, table in tables.items():
+        write_atomically(folder / f"{name}.csv", table.frame.to_csv(index=False))
+    write_atomically(folder / "scores.csv", results.scores.to_csv(index=False))
+    keys = ("kind", "title", "caption", "x_label", "y_label")
+    index = [{"name": name, **{key: getattr(table, key) for key in keys}} for name, table in tables.items()]
+    write_atomically(folder / "index.json", json.dumps(index, indent=1))

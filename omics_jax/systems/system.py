@@ -1,0 +1,103 @@
+"""`System`: what one method is, as a value of pure functions; `Arm`: one way of running it in an experiment.
+
+A file of this folder exports
+  read(config) -> Dataset: the user's files, or the simulator;
+  build(config, spec) -> System;
+  EXPERIMENTS: name -> (config, dataset) -> [Arm, ...], the first arm being the one that the summary speaks of;
+and nothing else: `run.py` and `report/` know no system by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from omics_jax.data.dataset import Dataset
+from omics_jax.evaluation.tables import Evaluation, Table
+from omics_jax.training.stage import Batch, Replicate, Stage, Variables
+
+Predictions = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What building a system needs to know of its data, and what must stay the same when a run goes on.
+
+    features: modality -> feature names. rows: slot -> the most training rows of any replicate.
+    """
+
+    features: Mapping[str, tuple[str, ...]]
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All replicates of all arms, scored.
+
+    scores: tidy, with the columns arm, model ("model" or a baseline's name), replicate, group, fold, repeat, seed,
+      metric, value, n_train, n_test.
+    tables: name -> the frames of that name from the first repeat's evaluations, with arm, group, fold added.
+    sizes: group -> (number of data groups such as cell lines, number of rows) tested over all folds of a repeat.
+    """
+
+    scores: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame]
+    sizes: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an experiment concludes over all its replicates: comparisons (see metrics.json) and tables."""
+
+    comparisons: Sequence[Mapping[str, Any]] = ()
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class System:
+    """One method.
+
+    Attributes:
+      arrays: dataset -> field -> (N, ...), the rows as the device sees them.
+      init: (key, batch, constants) -> {"params", "batch_stats"}.
+      stages: trained in order; each hands its variables to the next.
+      predict: (variables, batch of one slot) -> field -> (width, ...). Deterministic; a row's prediction depends on
+        that row alone and never changes what was observed.
+      evaluate: (predictions, test, train) -> Evaluation; host side.
+      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
+      conclude: what the experiment says over all replicates; the first arm's is called.
+      better: metric -> "higher" or "lower", for those that have a better side.
+      predict_batch: rows predicted at once.
+    """
+
+    arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
+    init: Callable[[jax.Array, Batch, Variables], Variables]
+    stages: tuple[Stage, ...]
+    predict: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]]
+    evaluate: Callable[[Predictions, Dataset, Dataset], Evaluation]
+    baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
+    conclude: Callable[[Results], Findings] = lambda results: Findings()
+    better: Mapping[str, str] = field(default_factory=dict)
+    predict_batch: int = 64
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A system with the rows and replicates it is trained on.
+
+    dataset: the rows that the replicates index.
+    start_from: name of an earlier arm whose final variables (same replicate) this one starts from.
+    labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
+    """
+
+    name: str
+    system: System
+    dataset: Dataset
+    replicates: Sequence[Replicate]
+    start_from: str | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,151 @@
+"""The compiled unit: a block of steps over a chunk of replicates.
+
+One program per stage and chunk shape. The number of steps to run is traced, so a block can be made as long as a
+second takes without compiling again; where a block ends changes no bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from omics_jax.training.devices import Devices, over_devices
+from omics_jax.training.order import NOISE
+from omics_jax.training.stage import Stage, Term
+from omics_jax.training.state import TrainState
+from omics_jax.training.step import train_step
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What a block's program is compiled for.
+
+    Attributes:
+      length: the most steps a block may run.
+      per_epoch: steps of an epoch on the chunk's shared time axis.
+      epochs: of the whole stage; the last one is always monitored.
+      stage: index of the stage, folded into every key.
+      strategy: "map" (replicates one after another, finished ones skipped) or "vmap" (all at once).
+    """
+
+    length: int
+    per_epoch: int
+    epochs: int
+    stage: int
+    strategy: str
+
+    @property
+    def log_length(self) -> int:
+        """The most epochs that can end within a block."""
+        return (self.length - 1) // self.per_epoch + 1
+
+
+def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
+    """The jitted block.
+
+    Returns:
+      block(state, seed, table, own, rows, validation, start, count) -> (state, log); all but `table`, `start` and
+      `count` have a leading replicate axis c.
+        table: field -> (N, ...), resident rows shared by all replicates.
+        own: field -> (c, N, ...), rows of one replicate's own (computed features, host-gathered rows).
+        rows: slot -> {"row", "at", "live"} (c, length, width): row ids, their places in the tables, padding mask.
+        validation: {"table", "own", "rows": slot -> {"row", "at", "live"} (c, m)}.
+        log: name -> (c, log_length), entry e for the e-th epoch that ended in the block.
+    """
+
+    def one(state, seed, table, own, rows, validation, start, count):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), NOISE), shape.stage)
+        first = start // shape.per_epoch
+
+        def step(i, carry):
+            state, log = carry
+            here = jax.tree.map(lambda x: x[i], rows)
+            batch = _gather(table, own, here)
+            state = train_step(stage, state, batch, jax.random.fold_in(key, state.step))
+            time = start + i
+            return jax.lax.cond(
+                time % shape.per_epoch == shape.per_epoch - 1,
+                lambda s, entries: _close_epoch(stage, shape, s, entries, time // shape.per_epoch, first, validation),
+                lambda s, entries: (s, entries),
+                state,
+                log,
+            )
+
+        return jax.lax.fori_loop(0, count, step, (state, _empty_log(state, shape)))
+
+    return over_devices(_over_replicates(one, shape), devices)
+
+
+def _over_replicates(one: Callable, shape: BlockShape) -> Callable:
+    def block(state, seed, table, own, rows, validation, start, count):
+        shared = validation["table"]
+        mapped = (state, seed, own, rows, {k: v for k, v in validation.items() if k != "table"})
+
+        def single(state, seed, own, rows, validation):
+            return one(state, seed, table, own, rows, {**validation, "table": shared}, start, count)
+
+        def unless_done(arguments):
+            skip = lambda state, *_: (state, _empty_log(state, shape))
+            return jax.lax.cond(arguments[0].done, skip, single, *arguments)
+
+        if shape.strategy == "vmap":
+            return jax.vmap(single)(*mapped)
+        if len(seed) == 1:
+            lift = lambda tree: jax.tree.map(lambda x: x[None], tree)
+            return lift(single(*jax.tree.map(lambda x: x[0], mapped)))
+        return jax.lax.map(unless_done, mapped)
+
+    return block
+
+
+def _gather(table, own, rows):
+    return {
+        slot: {**{name: values[at["at"]] for name, values in {**table, **own}.items()}, **at}
+        for slot, at in rows.items()
+    }
+
+
+def _empty_log(state: TrainState, shape: BlockShape) -> dict[str, jax.Array]:
+    blank = jnp.full((shape.log_length,), jnp.nan, jnp.float32)
+    names = ["objective", "update_norm", "monitor", *(f"term/{name}" for name in state.epoch.sums)]
+    return {**dict.fromkeys(names, blank), "trained": jnp.zeros((shape.log_length,), bool)}
+
+
+def _close_epoch(stage, shape, state: TrainState, log, epoch, first, validation) -> tuple[TrainState, dict[str, Any]]:
+    sums = state.epoch
+    steps = jnp.maximum(sums.steps, 1)
+    entry = {
+        "objective": sums.objective / steps,
+        "update_norm": sums.update_norm / steps,
+        "trained": sums.steps > 0,
+        "monitor": jnp.float32(jnp.nan),
+        **{f"term/{k}": jnp.sum(Term(s, sums.weights[k]).mean) for k, s in sums.sums.items()},
+    }
+    after = state.replace(epoch=jax.tree.map(jnp.zeros_like, sums))
+    if stage.monitor is not None:
+        due = ((epoch + 1) % stage.monitor_every == 0) | (epoch + 1 == shape.epochs)
+        look = lambda s: _watch(stage, s, epoch, validation)
+        after, entry["monitor"] = jax.lax.cond(due & entry["trained"], look, lambda s: (s, jnp.float32(jnp.nan)), after)
+    log = {name: values.at[epoch - first].set(entry[name]) for name, values in log.items()}
+    return after, log
+
+
+def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainState, jax.Array]:
+    batch = _gather(validation["table"], validation["own"], validation["rows"])
+    value = jnp.asarray(stage.monitor(state.variables, batch), jnp.float32)
+    better = value < state.best_value  # False for NaN: a broken epoch is never the best
+    now = {"params": state.params, "batch_stats": state.batch_stats}
+    stale = jnp.where(better, 0, state.stale + 1)
+    watched = state.replace(
+        best=jax.tree.map(lambda new, old: jnp.where(better, new, old), now, state.best),
+        best_value=jnp.where(better, value, state.best_value),
+        best_epoch=jnp.where(better, epoch, state.best_epoch).astype(jnp.int32),
+        stale=stale,
+        stopped=state.stopped | (stale >= stage.patience) if stage.patience is not None else state.stopped,
+    )
+    kept = jax.tree.map(lambda new, old: jnp.where(state.bad_step >= 0, old, new), watched, state)
+    return kept, value

@@ -1,0 +1,255 @@
+"""Checkpoints: what is written while a training runs, so that it can go on after a crash with the same bits.
+
+Orbax writes the arrays and renames the finished folder, but it neither notices a flipped bit, nor falls back
+to an older step, nor refuses a target of another shape or dtype; a manifest with a sha256 for every leaf adds
+that here. Left out: typed PRNG keys, arrays sharded over hosts, two processes in one folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from omics_jax.errors import RunEnded, UserError
+from omics_jax.training.durable import (
+    DamagedFile,
+    check_digests,
+    load_arrays,
+    save_arrays,
+    seal,
+    unseal,
+    user_can_mend,
+    write_atomically,
+)
+
+__all__ = [
+    "Checkpoints",
+    "DamagedCheckpoints",
+    "DamagedFile",
+    "load_arrays",
+    "save_arrays",
+    "write_atomically",
+]
+
+_log = logging.getLogger(__name__)
+
+_STEP = re.compile(r"step_(\d+)")
+_SHOWN = 6  # differing leaves named in one message
+
+
+class DamagedCheckpoints(RunEnded, RuntimeError):
+    """Checkpoints were finished in this folder, and none of them can be restored."""
+
+
+class Checkpoints:
+    """The checkpoints of one training: folders `step_<n>` under `directory`, of which the newest `keep` stay.
+
+    A context manager; leaving it waits for what is still being written. What an interrupted writing left
+    behind is removed; files and folders of other names are left alone. Raises UserError where `directory`
+    cannot be made or is a file.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2):
+        import orbax.checkpoint as ocp
+
+        # Orbax logs a failed write once per thread with its traceback; here it is raised, once.
+        logging.getLogger("absl").addFilter(_not_a_traceback_of_orbax)
+        self.directory = Path(directory).absolute()
+        with user_can_mend(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            # Orbax would remove these in a thread that nothing waits for when no save follows.
+            for left_over in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(left_over)
+            self._manager = ocp.CheckpointManager(
+                self.directory,
+                item_names=("state", "record"),
+                options=ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix="step"),
+            )
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        try:
+            self.close()
+        except UserError as failure:
+            if error is None:
+                raise
+            _log.error("%s", failure)  # the error on its way out came first and says more
+
+    def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
+        """Starts writing a checkpoint; it counts once its folder bears its final name.
+
+        The state is copied before this returns, so its buffers may be donated. An error of the writing itself
+        is raised, as a UserError, by the next call of `save`, `restore`, `wait` or `close`.
+
+        Args:
+          step: larger than every step in the folder (else ValueError).
+          state: pytree of numeric arrays; None and empty subtrees are part of its structure.
+          meta: JSON; comes back as JSON gives it (tuples as lists, keys as strings).
+        """
+        import orbax.checkpoint as ocp
+
+        self.wait()
+        leaves = {name: _on_host(name, leaf) for name, leaf in _by_path(state).items()}
+        stored = {name: array for name, array in leaves.items() if array.size}  # orbax refuses empty arrays
+        if not stored:
+            raise ValueError("the state holds no values, so there is nothing to save")
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(stored), record=ocp.args.JsonSave(seal(leaves, meta, step=step))
+        )
+        with user_can_mend(self.directory):
+            saved = self._manager.save(step, args=args)
+        if not saved:
+            newest = self._manager.latest_step()
+            raise ValueError(f"step {step} is not after step {newest}, the newest one in {self.directory}")
+
+    def restore(self, target: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest intact checkpoint, bit for bit, or None where none was ever finished.
+
+        Newer steps that are damaged are logged and renamed to `damaged-<step>`.
+
+        Args:
+          target: the state's pytree, of arrays or jax.ShapeDtypeStruct.
+
+        Returns:
+          (state, meta): the target's tree with numpy arrays as leaves, and what was given to `save`.
+
+        Raises:
+          UserError: the newest readable checkpoint has other leaves, shapes or dtypes than the target.
+          DamagedCheckpoints: no checkpoint is intact. All are left as they are.
+        """
+        self.wait()
+        damage: dict[int, str] = {}
+        for step in sorted(_finished_steps(self.directory), reverse=True):
+            try:
+                restored = self._read(step, target)
+            except DamagedFile as error:
+                damage[step] = str(error)
+                _log.warning("checkpoint of step %d in %s is damaged: %s", step, self.directory, error)
+            else:
+                self._set_aside(list(damage))
+                _log.info("restored the checkpoint of step %d in %s", step, self.directory)
+                return restored
+        if damage:
+            reasons = "; ".join(f"step {step}: {reason}" for step, reason in damage.items())
+            raise DamagedCheckpoints(
+                f"no checkpoint in {self.directory} is intact ({reasons}); "
+                "put back a copy, or remove the folder to train from scratch"
+            )
+        _log.info("no finished checkpoint in %s: starting from scratch", self.directory)
+        return None
+
+    def wait(self) -> None:
+        """Blocks until the last `save` is finished. Raises UserError where it could not be written."""
+        with user_can_mend(self.directory):
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """`wait`, then gives the writing threads back."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _read(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
+        """One step, verified. Raises DamagedFile, or UserError where it is intact but of another training."""
+        import orbax.checkpoint as ocp
+
+        record = self._read_item(step, "record", ocp.args.JsonRestore())
+        body = unseal(record)
+        if body["step"] != step:
+            raise DamagedFile(f"it holds step {body['step']}")
+        wanted = _by_path(target)
+        differences = _differences(wanted, body["manifest"])
+        if differences:
+            more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            raise UserError(
+                f"the checkpoint of step {step} in {self.directory} is of another model: "
+                f"{'; '.join(differences[:_SHOWN])}{more}. Give the configuration it was trained with, "
+                "or another --workdir."
+            )
+        arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in wanted.items()}
+        stored = {name: array for name, array in arrays.items() if array.size}
+        arrays.update(self._read_item(step, "state", ocp.args.StandardRestore(stored)))
+        check_digests(arrays, body["manifest"])
+        leaves = [arrays[name] for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(target), leaves), body["meta"]
+
+    def _read_item(self, step: int, item: str, args: Any) -> Any:
+        import orbax.checkpoint as ocp
+
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+        except Exception as error:  # a damaged file surfaces as whatever its parser stumbles over
+            reason = " ".join(str(error).split())[:300]
+            raise DamagedFile(f"its {item} cannot be read ({type(error).__name__}: {reason})") from error
+
+    def _set_aside(self, steps: list[int]) -> None:
+        """Renames damaged steps, so that the steps trained again can be saved under their own number."""
+        with user_can_mend(self.directory):
+            for step in steps:
+                aside, count = self.directory / f"damaged-{step}", 1
+                while aside.exists():
+                    count += 1
+                    aside = self.directory / f"damaged-{step}-{count}"
+                (self.directory / f"step_{step}").rename(aside)
+        if steps:
+            self._manager.reload()
+
+
+def _finished_steps(directory: Path) -> list[int]:
+    """Steps whose folder bears its final name; unfinished ones still have a temporary name."""
+    matches = ((_STEP.fullmatch(path.name), path) for path in directory.iterdir())
+    return [int(match[1]) for match, path in matches if match and path.is_dir()]
+
+
+def _not_a_traceback_of_orbax(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname)
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    """A pytree's leaves by their path, such as `params/encoder/kernel`, in the tree's own order."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    named = {jax.tree_util.keystr(path, simple=True, separator="/") or ".": leaf for path, leaf in leaves}
+    if len(named) != len(leaves):
+        raise ValueError("two leaves of the state have the same path; rename the keys that contain '/'")
+    return named
+
+
+def _on_host(name: str, leaf: Any) -> np.ndarray:
+    """A copy: the device buffer may be donated to the next block while a background thread still writes."""
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"leaf {name!r} is a typed PRNG key; store jax.random.key_data of it")
+    array = np.array(leaf, order="C")
+    if array.dtype.kind in "OSUMm" or array.dtype.names:
+        raise TypeError(f"leaf {name!r} has dtype {array.dtype}; a checkpoint holds numbers and booleans")
+    return array
+
+
+def _shape_and_dtype(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
+    if not hasattr(leaf, "dtype"):
+        leaf = np.asarray(leaf)
+    return tuple(leaf.shape), np.dtype(leaf.dtype)
+
+
+def _differences(target: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
+    """One phrase per leaf in which the checkpoint and the target differ."""
+    phrases = [f"{name!r} is only in the checkpoint" for name in manifest if name not in target]
+    for name, leaf in target.items():
+        if name not in manifest:
+            phrases.append(f"{name!r} is only in this run")
+            continue
+        shape, dtype = _shape_and_dtype(leaf)
+        stored = tuple(manifest[name]["shape"]), manifest[name]["dtype"]
+        if stored != (shape, str(dtype)):
+            phrases.append(f"{name!r} is {stored[1]}{list(stored[0])} there and {dtype}{list(shape)} here")
+    return phrases

@@ -1,0 +1,291 @@
+"""What a training is made ready with: its programs, its index arrays, its first state.
+
+`loop` drives these; nothing here reads or writes a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from omics_jax.training.block import BlockShape, make_block
+from omics_jax.training.devices import Devices, width
+from omics_jax.training.order import block_rows, padded_rows
+from omics_jax.training.rows import compile_rows
+from omics_jax.training.stage import Replicate, Stage, Variables
+from omics_jax.training.state import TrainState, begin
+
+LONGEST_BLOCK = 128  # steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
+FEATURE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, never what is computed (but for float rounding between strategies and device counts).
+
+    strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
+    chunk: replicates in one program; 0 chooses as many as keep the chunk's state within `chunk_bytes`.
+    block_seconds: about how long a block may take. block_steps: the most steps of a block; 0 chooses.
+    checkpoint_seconds: at least so long between two saves of a running stage.
+    resident_bytes: a larger table stays on the host, and each block's rows are gathered for it.
+    """
+
+    devices: Devices = field(default_factory=Devices)
+    strategy: str = "auto"
+    chunk: int = 0
+    chunk_bytes: int = 64 << 20
+    block_seconds: float = 1.0
+    block_steps: int = 0
+    checkpoint_seconds: float = 60.0
+    resident_bytes: int = 4 << 30
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained: stages, initialisation, the table of rows and the replicates.
+
+    init: (key, batch, constants) -> {"params", "batch_stats"}; the batch is one of real training rows, none padded.
+    table: field -> (N, ...) host arrays. ids: (N,) row names, for messages.
+    start: {"params", "batch_stats"} with a leading axis R to start from instead of `init`.
+    """
+
+    stages: Sequence[Stage]
+    init: Callable[[jax.Array, Any, Any], Variables]
+    table: Mapping[str, np.ndarray]
+    ids: np.ndarray
+    replicates: Sequence[Replicate]
+    start: Variables | None = None
+
+
+@dataclass(frozen=True)
+class CompiledStage:
+    """A stage with its programs (traced at their first call) and the index arrays of all replicates."""
+
+    stage: Stage
+    shape: BlockShape
+    block: Callable
+    begin: Callable
+    features: Callable | None
+    widths: tuple[tuple[str, int], ...]
+    rows: Any
+    validation: Any
+
+    @property
+    def steps(self) -> int:
+        return self.stage.epochs * self.shape.per_epoch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training made ready: one program per stage, shared by chunks of `size` replicates."""
+
+    training: Training
+    options: Options
+    stages: Sequence[CompiledStage]
+    size: int
+    table: Mapping[str, Any]
+    init: Callable
+
+    @property
+    def resident(self) -> bool:
+        return any(isinstance(v, jax.Array) for v in self.table.values())
+
+    @property
+    def chunks(self) -> list[list[int]]:
+        """Indices of the replicates, chunk by chunk."""
+        n = len(self.training.replicates)
+        return [list(range(i, min(i + self.size, n))) for i in range(0, n, self.size)]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the blocks of one stage of one chunk read, besides the state: see `block.make_block`."""
+
+    seeds: np.ndarray
+    order: Any
+    own: Mapping[str, jax.Array]
+    validation: Any
+
+
+def make_plan(training: Training, options: Options) -> Plan:
+    """Programs, index arrays and resident tables of a training."""
+    strategy = options.strategy
+    if strategy == "auto":
+        strategy = "map" if jax.default_backend() == "cpu" else "vmap"
+    fits = sum(v.nbytes for v in training.table.values()) <= options.resident_bytes
+    table = {k: jnp.asarray(v) if fits else v for k, v in training.table.items()}
+    batch, constants = _init_inputs(training, [0])
+    first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+    start = lambda seed, b, c: {"batch_stats": {}, **training.init(jax.random.key(seed), b, c), "constants": c}
+    shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
+    stages = [_compile(training, options, i, strategy, shapes) for i in range(len(training.stages))]
+    init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
+    return Plan(training, options, stages, _chunk_size(options, shapes, len(training.replicates)), table, init)
+
+
+def _compile(training: Training, options: Options, index: int, strategy: str, variables) -> CompiledStage:
+    stage = training.stages[index]
+    rows = padded_rows(training.replicates, stage.batch_size)
+    per_epoch = int(rows["steps"].max())
+    length = options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK)
+    shape = BlockShape(length, per_epoch, stage.epochs, index, strategy)
+    widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
+    fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
+    batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
+    if stage.features:
+        made = jax.eval_shape(stage.features, variables, _shapes_of_rows(fields, 1))
+        fields |= {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in made.items()}
+        batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
+    terms = jax.eval_shape(lambda v, b: stage.loss(v, b, jax.random.key(0))[0], variables, batch)
+    return CompiledStage(
+        stage=stage,
+        shape=shape,
+        block=make_block(stage, shape, options.devices),
+        begin=jax.jit(jax.vmap(lambda v: begin(stage, v, terms))),
+        features=compile_rows(stage.features, min(FEATURE_ROWS, len(training.ids))) if stage.features else None,
+        widths=widths,
+        rows=rows,
+        validation=_validation_rows(training.replicates) if stage.monitor is not None else {},
+    )
+
+
+def first_variables(plan: Plan, chunk: Sequence[int]) -> Variables:
+    """Variables (c, ...) at the start of the first stage."""
+    training = plan.training
+    batch, constants = _init_inputs(training, chunk)
+    if training.start is not None:
+        return {**jax.tree.map(lambda x: x[np.asarray(chunk)], dict(training.start)), "constants": constants}
+    return plan.init(_seeds(training, chunk), batch, constants)
+
+
+def start_stage(plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real: int, variables: Variables):
+    """The state and the inputs with which a chunk starts a stage; replicates from `real` on only fill the axis."""
+    training, index = plan.training, np.asarray(chunk)
+    own = {}
+    if compiled.features:
+        n = len(training.ids)
+        every = np.resize(np.arange(n, dtype=np.int32), -(-n // min(FEATURE_ROWS, n)) * min(FEATURE_ROWS, n))
+        made = compiled.features(variables, plan.table, np.tile(every, (len(chunk), 1)))
+        own = {k: v[:, :n] for k, v in made.items()}
+    state = compiled.begin(variables).replace(stopped=jnp.asarray(np.arange(len(chunk)) >= real))
+    pick = lambda tree: jax.tree.map(lambda x: x[index], tree)
+    table, mine, placed = _place(plan, own, pick(compiled.validation))
+    validation = {"table": table, "own": mine, "rows": placed}
+    return state, Inputs(_seeds(training, chunk), pick(compiled.rows), own, validation)
+
+
+def run_block(plan: Plan, compiled: CompiledStage, state: TrainState, inputs: Inputs, at: int, count: int):
+    """`count` steps from time `at`. The state is donated.
+
+    Returns:
+      (state, log as host arrays (c, epochs), rows slot -> {"row", "live"} (c, length, width)).
+    """
+    shape = compiled.shape
+    rows = block_rows(
+        inputs.order,
+        np.int32(at),
+        stage=shape.stage,
+        length=shape.length,
+        per_epoch=shape.per_epoch,
+        widths=compiled.widths,
+    )
+    table, own, placed = _place(plan, inputs.own, rows)
+    state, log = compiled.block(
+        state, inputs.seeds, table, own, placed, inputs.validation, np.int32(at), np.int32(count)
+    )
+    return state, jax.tree.map(np.asarray, log), rows
+
+
+def estimate_seconds(plan: Plan) -> tuple[float, float]:
+    """(seconds to compile, seconds to train at most), measured on a few steps of the first chunk, thrown away.
+
+    Early stopping makes a training shorter than the second figure; replicates of a chunk that stop earlier than
+    others too.
+    """
+    chunk = filled(plan.chunks[0], plan.size)
+    variables = first_variables(plan, chunk)
+    compile_s = train_s = 0.0
+    for compiled in plan.stages:
+        state, inputs = start_stage(plan, compiled, chunk, len(chunk), variables)
+        began = time.monotonic()
+        state, _, _ = run_block(plan, compiled, state, inputs, 0, 1)
+        compile_s += time.monotonic() - began
+        few = min(compiled.shape.length, max(2, min(compiled.shape.per_epoch, 8)), compiled.steps)
+        began = time.monotonic()
+        run_block(plan, compiled, state, inputs, 0, few)
+        train_s += (time.monotonic() - began) / few * compiled.steps * len(plan.chunks)
+    return compile_s, train_s
+
+
+def filled(chunk: Sequence[int], size: int) -> list[int]:
+    """The chunk, made up to `size` with idle copies of its last replicate, so that one program fits all chunks."""
+    return [*chunk, *[chunk[-1]] * (size - len(chunk))]
+
+
+def _chunk_size(options: Options, variables, count: int) -> int:
+    """How many replicates share a program: as asked, or as many as fit `chunk_bytes`."""
+    # Parameters, their best copy and two moments.
+    state_bytes = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
+    size = min(max(options.chunk or options.chunk_bytes // max(state_bytes, 1), 1), count)
+    shares = options.devices.count if options.devices.spread == "replicates" else 1
+    return -(-size // shares) * shares
+
+
+def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:
+    return np.array([training.replicates[i].seed for i in chunk], np.uint32)
+
+
+def _init_inputs(training: Training, chunk: Sequence[int]):
+    """A batch of real rows per replicate (the first rows of each slot, repeated if there are fewer) and constants."""
+    replicates = [training.replicates[i] for i in chunk]
+    batch = {}
+    for slot, size in training.stages[0].batch_size.items():
+        rows = np.stack([np.resize(np.sort(r.rows[slot]), size) for r in replicates]).astype(np.int32)
+        fields = {name: values[rows] for name, values in training.table.items()}
+        batch[slot] = {**fields, "row": rows, "live": np.ones(rows.shape, bool)}
+    constants = {name: np.stack([r.constants[name] for r in replicates]) for name in replicates[0].constants}
+    return batch, constants
+
+
+def _validation_rows(replicates: Sequence[Replicate]):
+    slots = {}
+    for slot in replicates[0].validation:
+        longest = max(1, *(len(r.validation[slot]) for r in replicates))
+        row = np.zeros((len(replicates), longest), np.int32)
+        live = np.zeros((len(replicates), longest), bool)
+        for i, r in enumerate(replicates):
+            row[i, : len(r.validation[slot])] = r.validation[slot]
+            live[i, : len(r.validation[slot])] = True
+        slots[slot] = {"row": row, "live": live}
+    return slots
+
+
+def _place(plan: Plan, own, rows):
+    """Where a block finds its rows: in the resident tables, or in a host gather of just these rows."""
+    if plan.resident:
+        return plan.table, own, {slot: {**r, "at": r["row"]} for slot, r in rows.items()}
+    rows = jax.tree.map(np.asarray, rows)
+    if not rows:
+        return {}, {}, {}
+    flat = np.concatenate([r["row"].reshape(len(r["row"]), -1) for r in rows.values()], axis=1)
+    mine = {name: values[flat] for name, values in plan.table.items()}
+    replicate = np.arange(len(flat))[:, None]
+    mine |= {name: np.asarray(values)[replicate, flat] for name, values in own.items()}
+    placed, offset = {}, 0
+    for slot, r in rows.items():
+        shape = r["row"].shape
+        at = np.arange(int(np.prod(shape[1:])), dtype=np.int32).reshape(shape[1:]) + offset
+        placed[slot] = {**r, "at": np.broadcast_to(at, shape)}
+        offset += at.size
+    return {}, mine, placed
+
+
+def _shapes_of_rows(fields, size: int):
+    rows = {k: jax.ShapeDtypeStruct((size, *v.shape), v.dtype) for k, v in fields.items()}
+    return {**rows, "row": jax.ShapeDtypeStruct((size,), jnp.int32), "live": jax.ShapeDtypeStruct((size,), bool)}

@@ -1,0 +1,118 @@
+"""The values a training is made of: `Term`, `Stage`, `Replicate`.
+
+A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and knows nothing of
+what is being trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+Variables = Mapping[str, Any]  # "params", "batch_stats", "constants": pytrees of arrays
+Batch = Mapping[str, Mapping[str, jax.Array]]  # slot -> field -> (width, ...), with "row" and "live" (width,)
+
+
+class Term(NamedTuple):
+    """One term of a loss as a sum and the weight it was summed with; both are added over devices.
+
+    Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or carry no label
+    are masked with `where` before the sum and count nothing in the weight.
+    """
+
+    sum: jax.Array
+    weight: jax.Array
+
+    @property
+    def mean(self) -> jax.Array:
+        """sum / weight, and 0 (with zero gradient) where nothing was weighed."""
+        weighed = self.weight > 0
+        return jnp.where(weighed, self.sum / jnp.where(weighed, self.weight, 1), 0)
+
+
+Terms = Mapping[str, Term]
+
+
+class Balance(NamedTuple):
+    """How the gradients of several tasks become one.
+
+    tasks: terms -> (T,) losses, each pulled back by itself and added over devices before `combine`.
+    init: params -> state (a pytree, kept in the TrainState).
+    combine: (gradients with a leading axis T, losses (T,), state) -> (gradient, state).
+    """
+
+    tasks: Callable[[Terms], jax.Array]
+    init: Callable[[Any], Any]
+    combine: Callable[[Any, jax.Array, Any], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training, as data.
+
+    Attributes:
+      name: names the stage in the history and among the kept variables.
+      loss: (variables, batch, key) -> (terms, new batch_stats). Local sums only: no mean over rows, no
+        collective but those of `nn.collective`. Noise is keyed by `batch[slot]["row"]`. Dropout of modules that
+        `trainable` freezes must be off: the loss is written for its stage.
+      objective: terms (added over devices) -> scalar to minimise.
+      optimizer: acts on the trainable parameters alone; clipping belongs inside it.
+      epochs: at most so many passes over the rows.
+      batch_size: slot -> the most rows of that slot in one step. The rows of an epoch are shared out evenly
+        over its steps, of which there are max over slots of ceil(rows / batch_size).
+      trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else is frozen.
+      monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the variables of the
+        best epoch are what the stage hands on; without it, the last.
+      patience: stop after so many monitored epochs without improvement; None trains all epochs.
+      monitor_every: epochs between two looks at the monitor.
+      features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the network makes
+        of every row, computed once at the start of the stage and found in the batch under these names.
+      balance: task balancing instead of the gradient of `objective`.
+    """
+
+    name: str
+    loss: Callable[[Variables, Batch, jax.Array], tuple[Terms, Any]]
+    objective: Callable[[Terms], jax.Array]
+    optimizer: optax.GradientTransformation
+    epochs: int
+    batch_size: Mapping[str, int]
+    trainable: tuple[str, ...] = (".*",)
+    monitor: Callable[[Variables, Batch], jax.Array] | None = None
+    patience: int | None = None
+    monitor_every: int = 1
+    features: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None = None
+    balance: Balance | None = None
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One training among many of the same shape: a fold, a repeat, a drug, a seed.
+
+    Attributes:
+      rows: slot -> (n,) indices of the rows to train on.
+      validation: slot -> (n,) indices of the rows the monitor sees.
+      test: (n,) indices of the rows to predict and score.
+      seed: of everything random in this training; never its position among the others.
+      constants: name -> array fitted on this replicate's training rows (scalers, medians, masks).
+      labels: what tells it apart, for tables: {"group": "vorinostat", "fold": 0, "repeat": 3}.
+      sampling: slot -> (n,) weights; rows of that slot are then drawn with replacement in proportion to them.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    validation: Mapping[str, np.ndarray]
+    test: np.ndarray
+    seed: int
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The labels in words, e.g. "vorinostat fold 0 repeat 3"."""
+        return " ".join(str(v) if k == "group" else f"{k} {v}" for k, v in self.labels.items()) or "all rows"

@@ -1,0 +1,102 @@
+"""`TrainState`: everything a training has to remember, and nothing random.
+
+Keys, noise and row order are functions of (seed, stage, step, row), so this state and the two integers (stage, block
+position) resume a run bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from omics_jax.training.freezing import freeze
+from omics_jax.training.stage import Stage, Terms, Variables
+
+
+@struct.dataclass
+class EpochSums:
+    """What the running epoch has added up so far: each term's sum and weight, and per-step quantities."""
+
+    sums: dict[str, jax.Array]
+    weights: dict[str, jax.Array]
+    objective: jax.Array
+    update_norm: jax.Array
+    steps: jax.Array
+
+
+@struct.dataclass
+class TrainState:
+    """The state of one replicate within one stage.
+
+    Attributes:
+      step: () int32, optimiser steps taken in this stage; the noise of a step is keyed by it.
+      params, batch_stats, opt_state, balance: pytrees.
+      constants: fitted on the replicate's training rows; never trained.
+      best: {"params", "batch_stats"} of the best monitored epoch; None in a stage without a monitor.
+      best_value, best_epoch: its monitor value (lower is better) and epoch.
+      stale: () int32, monitored epochs since the best.
+      stopped: () bool, patience is used up (or the replicate only fills the axis).
+      bad_step: () int32, the step whose objective or update was not finite; -1 while all are well. From that step
+        on the state is frozen.
+      epoch: sums of the running epoch.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    balance: Any
+    constants: Any
+    best: Any
+    best_value: jax.Array
+    best_epoch: jax.Array
+    stale: jax.Array
+    stopped: jax.Array
+    bad_step: jax.Array
+    epoch: EpochSums
+
+    @property
+    def variables(self) -> Variables:
+        return {"params": self.params, "batch_stats": self.batch_stats, "constants": self.constants}
+
+    @property
+    def outcome(self) -> Variables:
+        """What the stage hands on: the best epoch's variables, or the last where nothing was monitored."""
+        return self.variables if self.best is None else {**self.best, "constants": self.constants}
+
+    @property
+    def done(self) -> jax.Array:
+        return self.stopped | (self.bad_step >= 0)
+
+
+def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
+    """The state at the start of a stage; `terms` gives names and shapes (as `jax.eval_shape` does)."""
+    params, stats = variables["params"], variables["batch_stats"]
+    best = None
+    if stage.monitor is not None:
+        # A copy, because the state is donated and one buffer may not be donated twice.
+        best = jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats})
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=stats,
+        opt_state=freeze(stage.optimizer, stage.trainable, params).init(params),
+        balance=stage.balance.init(params) if stage.balance else (),
+        constants=variables["constants"],
+        best=best,
+        best_value=jnp.float32(jnp.inf),
+        best_epoch=jnp.int32(-1),
+        stale=jnp.int32(0),
+        stopped=jnp.bool_(False),
+        bad_step=jnp.int32(-1),
+        epoch=EpochSums(
+            sums={name: jnp.zeros(term.sum.shape, jnp.float32) for name, term in terms.items()},
+            weights={name: jnp.zeros(term.weight.shape, jnp.float32) for name, term in terms.items()},
+            objective=jnp.float32(0),
+            update_norm=jnp.float32(0),
+            steps=jnp.float32(0),
+        ),
+    )

@@ -1,0 +1,351 @@
+"""Comparisons against scipy where it has the test, by hand where not, and by simulation under the null."""
+
+import inspect
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from omics_jax.errors import UserError
+from omics_jax.evaluation import comparisons
+
+ALTERNATIVES = ("two-sided", "greater", "less")
+
+
+def correlated_normals(random, experiments, splits, correlation, shift=0.0):
+    """(experiments, splits) normal differences of mean `shift`, every two of one experiment correlated."""
+    shared, own = random.normal(size=(experiments, 1)), random.normal(size=(experiments, splits))
+    return shift + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+
+
+def rejections(differences, ratio):
+    """Share of experiments (rows) in which the two-sided test rejects at 5 %."""
+    return np.mean([comparisons.corrected_resampled_t(row, ratio).p < 0.05 for row in differences])
+
+
+def cross_validation_differences(random, experiments, rows=50, repeats=10, folds=5):
+    """Squared-error differences (experiments, splits) of two linear models that are equally good.
+
+    y = u + v + noise; one model regresses y on u, the other on v, without intercept, so that a fold's sums
+    are all that a fit needs.
+    """
+    u, v = random.normal(size=(2, experiments, rows))
+    y = u + v + random.normal(size=(experiments, rows))
+    splits = []
+    for _ in range(repeats):
+        order = random.permutation(rows)
+        for fold in range(folds):
+            test = np.zeros(rows, dtype=bool)
+            test[order[fold::folds]] = True
+            errors = []
+            for x in (u, v):
+                slope = (x * y)[:, ~test].sum(axis=1) / (x * x)[:, ~test].sum(axis=1)
+                errors.append(((y - slope[:, None] * x)[:, test] ** 2).mean(axis=1))
+            splits.append(errors[0] - errors[1])
+    return np.stack(splits, axis=1)
+
+
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_without_overlap_it_is_the_ordinary_t_test(alternative):
+    differences = np.random.default_rng(0).normal(0.2, 1.0, 17)
+    result = comparisons.corrected_resampled_t(differences, 0.0, alternative)
+    expected = scipy.stats.ttest_1samp(differences, 0.0, alternative=alternative)
+    interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    np.testing.assert_allclose(
+        [result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12
+    )
+    np.testing.assert_allclose(result.ci95, interval, rtol=1e-12)
+    assert result.df == 16 and result.difference == differences.mean()
+
+
+def test_the_corrected_test_by_hand():
+    """d = (1, 2, 3, 6) has mean 3, s^2 = 14/3; 4-fold: t = 3 / sqrt((1/4 + 1/3) 14/3) = 9 / sqrt(24.5)."""
+    result = comparisons.corrected_resampled_t(np.array([1.0, 2.0, 3.0, 6.0]), 1 / 3)
+    t = 9 / np.sqrt(24.5)
+    assert result.statistic == pytest.approx(t, rel=1e-12)
+    # Student's t on 3 degrees of freedom has an elementary distribution function.
+    upper = 0.5 - (np.arctan(t / np.sqrt(3)) + (t / np.sqrt(3)) / (1 + t**2 / 3)) / np.pi
+    assert result.p == pytest.approx(2 * upper, rel=1e-9)
+    half = 3.182446305284263 * np.sqrt(24.5) / 3
+    assert result.ci95 == pytest.approx((3 - half, 3 + half), rel=1e-9)
+
+
+def test_alternatives_are_consistent():
+    differences = np.random.default_rng(1).normal(0.3, 1.0, 50)
+    two, greater, less = (comparisons.corrected_resampled_t(differences, 0.25, a) for a in ALTERNATIVES)
+    assert greater.p + less.p == pytest.approx(1.0)
+    assert two.p == pytest.approx(2 * min(greater.p, less.p))
+    assert two.ci95 == greater.ci95 == less.ci95
+    swapped = comparisons.corrected_resampled_t(-differences, 0.25, "less")
+    assert swapped.p == pytest.approx(greater.p) and swapped.difference == -greater.difference
+
+
+def test_interval_and_p_agree():
+    """The 95 % interval of differences shifted to have 0 at its end gives p = 0.05."""
+    differences = np.random.default_rng(2).normal(size=30)
+    low, high = comparisons.corrected_interval(differences, 0.25)
+    for end in (low, high):
+        assert comparisons.corrected_resampled_t(differences - end, 0.25).p == pytest.approx(0.05, rel=1e-9)
+
+
+@pytest.mark.parametrize("values", [[], [0.3]])
+def test_fewer_than_two_splits_have_no_test(values):
+    result = comparisons.corrected_resampled_t(np.array(values, dtype=float), 0.25)
+    assert np.isnan([result.statistic, result.p, *result.ci95]).all()
+    np.testing.assert_equal(result.difference, values[0] if values else np.nan)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_equal_differences_have_no_variance_to_judge_by(value):
+    result = comparisons.corrected_resampled_t(np.full(10, value), 0.25)
+    assert np.isnan(result.statistic) and np.isnan(result.p)
+    assert result.ci95 == (result.difference, result.difference) == pytest.approx((value, value))
+
+
+def test_a_nan_difference_is_not_passed_over():
+    result = comparisons.corrected_resampled_t(np.array([0.1, np.nan, 0.3]), 0.25)
+    assert np.isnan([result.statistic, result.p, result.difference, *result.ci95]).all()
+
+
+@pytest.mark.parametrize("ratio", [-0.1, np.nan, np.inf])
+def test_a_ratio_must_be_a_number_of_0_or_more(ratio):
+    with pytest.raises(ValueError, match="n_test/n_train"):
+        comparisons.corrected_resampled_t(np.array([1.0, 2.0]), ratio)
+
+
+def test_the_corrected_test_is_exact_under_its_assumption():
+    """Nadeau & Bengio take two splits to correlate by n_test / n; then the test is an exact t-test."""
+    experiments, ratio = 4000, 0.25
+    differences = correlated_normals(np.random.default_rng(3), experiments, 50, ratio / (1 + ratio))
+    standard_error = np.sqrt(0.05 * 0.95 / experiments)
+    assert abs(rejections(differences, ratio) - 0.05) <= 3 * standard_error
+    assert rejections(differences, 0.0) > 0.5
+
+
+def test_on_repeated_cross_validation_the_corrected_test_holds_its_level_and_the_naive_does_not():
+    experiments = 2000
+    differences = cross_validation_differences(np.random.default_rng(4), experiments)
+    assert rejections(differences, 0.25) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / experiments)
+    assert rejections(differences, 0.0) > 0.25
+
+
+def test_the_corrected_interval_covers_the_mean():
+    experiments, ratio, truth = 2000, 0.25, 0.4
+    values = correlated_normals(np.random.default_rng(5), experiments, 20, ratio / (1 + ratio), truth)
+    intervals = np.array([comparisons.corrected_interval(row, ratio) for row in values])
+    covered = ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
+    assert abs(covered - 0.95) <= 3 * np.sqrt(0.05 * 0.95 / experiments)
+
+
+@pytest.mark.parametrize("size", [6, 50])
+def test_mann_whitney_counts_wins(size):
+    a, b = np.random.default_rng(size).normal(size=(2, size)) + np.array([[0.4], [0.0]])
+    result = comparisons.mann_whitney_greater(a, b)
+    assert result.statistic == (a[:, None] > b).sum()
+    assert result.p == scipy.stats.mannwhitneyu(a, b, alternative="greater").pvalue < 0.5
+    assert result.difference == pytest.approx(a.mean() - b.mean())
+
+
+def test_mann_whitney_of_two_complete_separations_by_hand():
+    """All of a above all of b: one of the C(6, 3) = 20 equally likely orders."""
+    result = comparisons.mann_whitney_greater(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0]))
+    assert result.p == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize("b", [[], [0.1, np.nan]])
+def test_mann_whitney_of_nothing_or_nan_is_nan(b):
+    result = comparisons.mann_whitney_greater(np.array([0.1, 0.2]), np.array(b, dtype=float))
+    assert np.isnan([result.statistic, result.p, result.difference]).all()
+
+
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_groups_and_not_repeats_are_the_unit(alternative):
+    random = np.random.default_rng(6)
+    groups = np.repeat(["A375", "MCF7", "PC3", "VCAP", "A549"], [1, 2, 3, 10, 50])
+    differences = random.normal(0.2, 1.0, 66)
+    means = [differences[groups == group].mean() for group in np.unique(groups)]
+    expected = scipy.stats.ttest_1samp(means, 0.0, alternative=alternative)
+    order = random.permutation(66)
+    result = comparisons.paired_t_by_group(differences[order], groups[order], alternative)
+    np.testing.assert_allclose(
+        [result.statistic, result.p, result.df], [expected.statistic, expected.pvalue, 4], rtol=1e-10
+    )
+
+
+def test_undefined_differences_of_a_group_are_left_out():
+    differences = np.array([1.0, np.nan, 3.0, np.nan, 2.0])
+    groups = np.array(["a", "a", "b", "c", "d"])
+    expected = scipy.stats.ttest_1samp([1.0, 3.0, 2.0], 0.0)
+    result = comparisons.paired_t_by_group(differences, groups)
+    assert (result.p, result.df) == (pytest.approx(expected.pvalue), 2)
+    assert np.isnan(comparisons.paired_t_by_group(differences[:2], groups[:2]).p)
+
+
+def test_the_group_bootstrap_has_the_standard_error_of_group_means():
+    """Equal groups of identical rows: the bootstrap variance is that of the groups over their number."""
+    random = np.random.default_rng(7)
+    means = random.normal(size=60)
+    values, groups = np.repeat(means, 20), np.repeat([f"line{i}" for i in range(60)], 20)
+    low, high = comparisons.group_bootstrap(values, groups, n=4000, seed=1)
+    half = 1.959964 * means.std() / np.sqrt(60)
+    assert (low, high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.1 * half)
+
+
+def test_the_group_bootstrap_takes_any_statistic_and_is_reproducible():
+    random = np.random.default_rng(8)
+    values, groups = random.normal(size=(90, 2)), np.repeat(np.arange(30), 3)
+    correlation = lambda rows: float(np.corrcoef(rows.T)[0, 1])
+    interval = comparisons.group_bootstrap(values, groups, correlation, n=200, seed=3)
+    assert interval == comparisons.group_bootstrap(values, groups, correlation, n=200, seed=3)
+    assert interval != comparisons.group_bootstrap(values, groups, correlation, n=200, seed=4)
+    assert interval[0] < correlation(values) < interval[1]
+
+
+def test_one_group_has_no_bootstrap():
+    interval = comparisons.group_bootstrap(np.arange(5.0), np.full(5, "A375"))
+    assert np.isnan(interval).all()
+
+
+@pytest.mark.parametrize("judge", [comparisons.paired_t_by_group, comparisons.group_bootstrap])
+def test_rows_and_groups_must_pair(judge):
+    # Unwrapped, because under the tests' shape checks the call would not reach the function's own.
+    with pytest.raises(ValueError, match="4 groups do not pair"):
+        inspect.unwrap(judge)(np.arange(5.0), np.full(4, "A375"))
+
+
+@pytest.mark.parametrize("m", [1, 2, 19, 200])
+def test_benjamini_hochberg_agrees_with_scipy(m):
+    p = np.random.default_rng(m).uniform(size=m) ** 2
+    p[m // 2 :] = np.round(p[m // 2 :], 1)
+    np.testing.assert_allclose(
+        comparisons.benjamini_hochberg(p), scipy.stats.false_discovery_control(p), rtol=1e-12
+    )
+
+
+def test_holm_by_hand():
+    """Sorted .01 .02 .03 .5 times 4 3 2 1 is .04 .06 .06 .5."""
+    adjusted = comparisons.holm(np.array([0.03, 0.01, 0.5, 0.02]))
+    np.testing.assert_allclose(adjusted, [0.06, 0.04, 0.5, 0.06])
+    np.testing.assert_allclose(comparisons.holm(np.array([0.9, 0.8])), [1.0, 1.0])
+
+
+def test_holm_is_the_closed_bonferroni_procedure():
+    """Holm's p is the largest Bonferroni p over all sets of hypotheses that contain the one."""
+    p = np.random.default_rng(9).uniform(size=6) / 3
+    sets = [[i for i in range(6) if code >> i & 1] for code in range(1, 64)]
+    expected = [max(min(1.0, len(s) * p[s].min()) for s in sets if i in s) for i in range(6)]
+    np.testing.assert_allclose(comparisons.holm(p), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("adjust", [comparisons.benjamini_hochberg, comparisons.holm])
+def test_undefined_p_values_stay_and_are_not_counted(adjust):
+    p = np.array([0.01, np.nan, 0.04, np.nan, 0.03])
+    np.testing.assert_allclose(adjust(p)[[0, 2, 4]], adjust(p[[0, 2, 4]]))
+    assert np.isnan(adjust(p)[[1, 3]]).all()
+    assert adjust(np.array([])).shape == (0,)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        adjust(np.array([0.5, 1.5]))
+
+
+def test_a_summary_of_splits():
+    values = np.array([0.5, np.nan, 0.7, 0.6])
+    summary = comparisons.summarize(values, 0.25)
+    assert (summary["mean"], summary["sd"], summary["n"]) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    assert summary["ci95"] == list(comparisons.corrected_interval(values[[0, 2, 3]], 0.25))
+    assert summary["ci_method"] == "corrected resampled t (Nadeau-Bengio), n_test/n_train = 0.25"
+
+
+@pytest.mark.parametrize("values, n", [([], 0), ([np.nan], 0), ([0.4], 1)])
+def test_a_summary_of_too_few_splits_says_so(values, n):
+    summary = comparisons.summarize(np.array(values, dtype=float), 0.25)
+    assert summary["n"] == n and summary["ci_method"] == "none, fewer than two splits"
+    assert np.isnan([summary["sd"], *summary["ci95"]]).all()
+    assert np.isnan(summary["mean"]) == (n == 0)
+
+
+@pytest.fixture
+def scores():
+    """Tidy scores: 3 drugs x 5 folds x 4 repeats, two models and two metrics; drug A is truly better."""
+    random = np.random.default_rng(10)
+    rows = [
+        {
+            "arm": "pertvae", "model": model, "group": drug, "fold": fold, "repeat": repeat, "metric": metric,
+            "value": 0.5 + 0.01 * random.normal() + 0.1 * (model == "model" and drug == "A"),
+            "n_train": 36, "n_test": 9,
+        }
+        for drug in "ABC" for fold in range(5) for repeat in range(4)
+        for model in ("model", "ridge") for metric in ("spearman", "rmse")
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1.0, random_state=0)
+
+
+def paired(scores, drug, metric="spearman"):
+    part = scores[(scores["group"] == drug) & (scores["metric"] == metric)]
+    wide = part.pivot(index=["fold", "repeat"], columns="model", values="value")
+    return (wide["model"] - wide["ridge"]).to_numpy()
+
+
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_a_comparison_is_one_corrected_test_per_group(scores, alternative):
+    rows = comparisons.compare(scores, "model", "ridge", "spearman", alternative=alternative)
+    expected = {
+        drug: comparisons.corrected_resampled_t(paired(scores, drug), 0.25, alternative) for drug in "ABC"
+    }
+    assert [row["group"] for row in rows] == ["A", "B", "C"]
+    for row in rows:
+        result = expected[row["group"]]
+        assert set(row) == {
+            "a", "b", "metric", "group", "difference", "ci95", "p", "p_adjusted", "test"
+        }  # fmt: skip
+        assert (row["a"], row["b"], row["metric"]) == ("model", "ridge", "spearman")
+        assert row["test"] == f"corrected resampled t, {alternative}, 20 splits"
+        np.testing.assert_allclose(
+            [row["difference"], row["p"], *row["ci95"]], [result.difference, result.p, *result.ci95]
+        )
+    adjusted = scipy.stats.false_discovery_control([expected[drug].p for drug in "ABC"])
+    np.testing.assert_allclose([row["p_adjusted"] for row in rows], adjusted)
+
+
+def test_a_true_difference_is_found_and_no_other(scores):
+    found = {
+        row["group"]: row["p_adjusted"] < 0.05
+        for row in comparisons.compare(scores, "model", "ridge", "rmse")
+    }
+    assert found == {"A": True, "B": False, "C": False}
+
+
+def test_splits_without_a_pair_are_left_out_and_counted(scores):
+    scores = scores.reset_index(drop=True)
+    side = scores[(scores["metric"] == "spearman") & (scores["group"] == "B") & (scores["model"] == "ridge")]
+    scores.loc[side.index[0], "value"] = np.nan
+    by_drug = {
+        row["group"]: row
+        for row in comparisons.compare(scores.drop(side.index[1]), "model", "ridge", "spearman")
+    }
+    assert by_drug["B"]["test"].endswith("18 of 20 splits") and by_drug["A"]["test"].endswith("20 splits")
+    assert np.isfinite(by_drug["B"]["p"])
+
+
+def test_arms_are_compared_by_name(scores):
+    other = scores.assign(arm="gaussian", value=scores["value"] - 0.05)
+    both = pd.concat([scores, other])
+    with pytest.raises(ValueError, match=r"'model' has several 'spearman' at .*\(arm, model\)"):
+        comparisons.compare(both, "model", "ridge", "spearman")
+    rows = comparisons.compare(both, ("pertvae", "model"), ("gaussian", "model"), "spearman")
+    assert (rows[0]["a"], rows[0]["b"]) == ("pertvae/model", "gaussian/model")
+    assert rows[0]["difference"] == pytest.approx(0.05)
+
+
+def test_the_larger_ratio_of_two_arms_counts(scores):
+    fewer = scores["model"] == "ridge"
+    scores.loc[fewer, "n_train"] = 18
+    row = comparisons.compare(scores, "model", "ridge", "spearman")[1]
+    assert row["p"] == pytest.approx(comparisons.corrected_resampled_t(paired(scores, "B"), 0.5).p)
+
+
+def test_a_model_that_was_not_scored_is_named(scores):
+    with pytest.raises(UserError, match="no scores of 'lasso' in 'spearman'.*models: model, ridge"):
+        comparisons.compare(scores, "model", "lasso", "spearman")
+    with pytest.raises(ValueError, match=r"lacks the columns \['n_test'\]"):
+        comparisons.compare(scores.drop(columns="n_test"), "model", "ridge", "spearman")

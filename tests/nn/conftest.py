@@ -1,0 +1,57 @@
+"""What the tests of the building blocks share: double precision for one test, and finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test; the name of jax's context manager moved after 0.7."""
+    if hasattr(jax, "enable_x64"):
+        context = jax.enable_x64(True)
+    else:
+        from jax.experimental import enable_x64
+
+        context = enable_x64()
+    with context:
+        yield
+
+
+def double(tree):
+    """The tree with every floating leaf in float64."""
+    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
+
+
+@pytest.fixture
+def gradient_error(x64):
+    """`gradient_error(loss, tree)`: worst relative error of the gradient of `loss` at 20 random coordinates.
+
+    The oracle is Richardson's extrapolation of two central differences in float64; errors are relative to the
+    larger of the derivative itself and a thousandth of the largest derivative.
+    """
+
+    def error(loss, tree, coordinates=20, step=1e-3):
+        leaves, structure = jax.tree.flatten(double(tree))
+        flat = np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
+        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+        def at(vector):
+            parts = [p.reshape(leaf.shape) for p, leaf in zip(jnp.split(vector, ends), leaves, strict=True)]
+            return loss(jax.tree.unflatten(structure, parts))
+
+        value, slope = jax.jit(at), np.asarray(jax.jit(jax.grad(at))(jnp.asarray(flat)))
+        picks = np.random.default_rng(0).choice(flat.size, min(coordinates, flat.size), replace=False)
+
+        def central(i, h):
+            shift = np.zeros_like(flat)
+            shift[i] = h
+            return float(value(flat + shift) - value(flat - shift)) / (2 * h)
+
+        expected = np.array([(4 * central(i, step / 2) - central(i, step)) / 3 for i in picks])
+        scale = np.maximum(np.abs(expected), 1e-3 * np.abs(slope).max())
+        assert np.all(np.isfinite(slope)) and np.abs(slope).max() > 0
+        return float(np.max(np.abs(slope[picks] - expected) / scale))
+
+    return error

@@ -1,0 +1,118 @@
+"""Stop requests, with real signals: in this process, and in others where they end it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from omics_jax.training.signals import exit_status, stop_signals
+
+BOTH = [signal.SIGTERM, signal.SIGINT]
+
+
+def handlers():
+    return [signal.getsignal(number) for number in BOTH]
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_the_first_signal_sets_the_flag_and_the_handlers_return_on_exit(number):
+    before = handlers()
+    with stop_signals() as request:
+        assert request.received is None
+        os.kill(os.getpid(), number)
+        assert request.received == number
+        assert handlers() == [signal.SIG_DFL, signal.SIG_DFL]
+    assert handlers() == before
+
+
+def test_handlers_return_after_an_error_and_after_no_signal():
+    mine = lambda signum, frame: None
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        with pytest.raises(KeyError), stop_signals():
+            raise KeyError
+        assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_signals() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert request.received is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert request.received == signal.SIGTERM
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_request_does_not_outlive_its_context():
+    with stop_signals():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with stop_signals() as request:
+        assert request.received is None
+
+
+def test_outside_the_main_thread_nothing_is_done():
+    before, seen = handlers(), []
+
+    def run():
+        with stop_signals() as request:
+            seen.append((request.received, handlers() == before))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [(None, True)]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (15, 143)])
+def test_exit_status(number, status):
+    assert exit_status(number) == status
+
+
+STOPS = """
+import sys, time
+from omics_jax.training.signals import exit_status, stop_signals
+with stop_signals() as request:
+    print("ready", flush=True)
+    while request.received is None:
+        time.sleep(0.01)
+    print("saved", flush=True)
+    if sys.argv[1] == "hangs":
+        # One long call into C, as a compiled block is: Python handlers do not run in it.
+        import ctypes
+        ctypes.PyDLL(None).sleep(300)
+sys.exit(exit_status(request.received))
+"""
+
+
+def start(manner):
+    process = subprocess.Popen([sys.executable, "-c", STOPS, manner], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_one_signal_ends_in_order_with_its_status(number):
+    with start("stops") as process:
+        process.send_signal(number)
+        assert process.stdout.read() == "saved\n"
+    assert process.returncode == exit_status(number)
+
+
+@pytest.mark.parametrize("second", BOTH)
+def test_a_second_signal_of_either_kind_ends_the_process_even_within_a_c_call(second):
+    with start("hangs") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "saved\n"
+        process.send_signal(second)
+        process.wait(timeout=60)
+    assert process.returncode == -second
