@@ -6,8 +6,8 @@
     python experiments/main.py --config=configs/pertvae.py:figure2          VAE against PCA by latent size
     python experiments/main.py --config=configs/pertvae.py --config.data.path=profiles.gctx   your own files
 
-Expected of the first: the report shows the model above every baseline in delta_pearson for the active drugs, and no
-significant difference for the inert one.
+Expected of the first, in about half a minute: rho_pred of the model above that of every baseline, its prediction better
+than its reconstruction for both active drugs (corrected p below .05) and not for the inert one.
 """
 
 from ml_collections import ConfigDict
@@ -47,26 +47,26 @@ def get_config(choice: str = "") -> ConfigDict:
         )
     )
     config.data.control_values = ("ctl_vehicle", "ctl_untrt", "control", "DMSO", "vehicle", "untreated")
-    config.data.pair_by = ("cell_line", "batch", "time")
+    config.data.pair_by = ("cell_line", "time")
     config.data.control_profile = "mean"  # mean | each | one
     config.data.pairs = ""
-    config.data.singletons = ("",)
+    config.data.singletons = ()
     config.data.unpaired_controls = True
-    config.data.drugs = ("",)
+    config.data.drugs = ()
     config.data.dose = "highest"  # highest | all
     config.data.group_by = "cell_line"
     config.data.min_genes = 50
     config.data.weight_replicates = False  # pairs drawn with probability 1 / replicates of their (cell line, drug)
 
     config.simulator = ConfigDict(
-        dict(genes=200, drugs=2, null_drugs=1, cell_lines=40, replicates=2, singletons=150, latent=8, effect=0.5,
+        dict(genes=200, drugs=2, null_drugs=1, cell_lines=40, replicates=2, singletons=500, latent=8, effect=0.5,
              batch_noise=0.3, measurement_noise=0.4, platform_shift=0.8, missing=0.0, seed=0)
     )  # fmt: skip
 
     config.model = ConfigDict()
     config.model.per_drug = True
-    config.model.encoder = (128, 64)
-    config.model.decoder = (64, 128)
+    config.model.encoder = (200,)
+    config.model.decoder = (200,)
     config.model.latent = 16
     config.model.context = 32
     config.model.posterior = "iaf"  # iaf | gaussian
@@ -74,11 +74,11 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.flow_hidden = 64
     config.model.free_bits = 0.05  # nats per latent dimension ("batch") or per row in all ("example")
     config.model.free_bits_mode = "batch"  # batch | example (the released code)
-    config.model.l2 = 0.05
-    config.model.input_noise = 0.0  # s.d. of noise on the encoder's standardised input
+    config.model.l2 = 0.02
+    config.model.input_noise = 1.0  # s.d. of noise on the encoder's standardised input; 0 in the paper
     config.model.draws = 64
 
-    config.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0))
+    config.optimizer = ConfigDict(dict(name="adam", learning_rate=3e-3, clip=0.0, weight_decay=0.0))
 
     config.training = ConfigDict()
     config.training.epochs = 150
@@ -102,6 +102,7 @@ def get_config(choice: str = "") -> ConfigDict:
     if "paper" in words:
         config.repeats = 10
         config.model.update(dict(encoder=(500, 300), decoder=(300, 500), latent=100, context=200, flow_hidden=300))
+        config.model.update(dict(input_noise=0.0, l2=0.05))
         config.training.update(dict(batch_size=200, epochs=500))
         config.figure2.latent_sizes = (2, 5, 10, 20, 50, 100, 200)
         config.optimizer.learning_rate = 5e-4

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,15 +40,11 @@ def run(config: Any, mode: str, workdir: str) -> Path:
         known = ", ".join(system.EXPERIMENTS)
         raise UserError(f"config.experiment is {config.experiment!r}; {config.system} has {known}")
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
-    handler = log_to(folder)
-    try:
+    with log_to(folder):
         _use_compilation_cache()
         return {"train": train, "inspect": inspect, "evaluate": evaluate, "predict": predict}[mode](
             system, config, folder
         )
-    finally:
-        logging.getLogger("omics_jax").removeHandler(handler)
-        handler.close()
 
 
 def system_module(name: str) -> ModuleType:
@@ -73,14 +70,19 @@ def train(system: ModuleType, config: Any, folder: Path) -> Path:
         say(f"this run is finished; its report is {folder / 'report.html'} (name another --workdir to run it again)")
         return folder
     dataset = system.read(config)
+    arms, options = system.EXPERIMENTS[config.experiment](config, dataset), run_options(config)
+    # Only now is the run begun: what could be wrong with the command has been asked.
     write_summary(folder, dataset)
-    arms = system.EXPERIMENTS[config.experiment](config, dataset)
-    timing = train_arms(arms, config, folder)
+    if not (folder / "config.json").exists():
+        write_json(folder / "config.json", config.to_dict())
+    record = {a.name: {"spec": asdict(a.spec), "labels": [r.labels for r in a.replicates]} for a in arms}
+    write_json(folder / "training.json", record)
+    timing = train_arms(arms, options, folder)
     finish(arms, config, folder, {**timing, "total_s": time.monotonic() - began})
     return folder
 
 
-def train_arms(arms, config: Any, folder: Path) -> dict[str, float]:
+def train_arms(arms, options, folder: Path) -> dict[str, float]:
     """Trains all arms and saves each replicate's predictions of its test rows.
 
     Returns:
@@ -90,7 +92,6 @@ def train_arms(arms, config: Any, folder: Path) -> dict[str, float]:
 
     from omics_jax.training.signals import stop_signals
 
-    options = run_options(config)
     write_json(folder / "environment.json", environment(f"{jax.device_count()} x {jax.devices()[0].device_kind}"))
     timing, last, length = {"compile_s": 0.0, "train_s": 0.0}, {}, 0
     with stop_signals() as request:
@@ -203,39 +204,47 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
 
 
 def predict(system: ModuleType, config: Any, folder: Path) -> Path:
-    """Predicts rows of new data (`config.data`) with every trained replicate of the run in the directory.
+    """Predicts new rows (`config.data.path`) with every trained replicate of the run in the directory.
 
-    Writes `new_predictions.npz`: "id", and per group of replicates and field the mean over its replicates and their
-    s.d. ("GROUP/FIELD", "GROUP/FIELD_between_replicates").
+    Writes `predictions-NAME/GROUP.FIELD.csv`, NAME being the file's, for each group of replicates (drug): the mean over
+    its replicates, and their s.d. as FIELD_between_replicates.
 
     Raises:
-      UserError: no finished training here, or data that lack features it was trained on.
+      UserError: no finished training of one arm here, or data that lack what it was trained on.
     """
+    import pandas as pd
+    from ml_collections import ConfigDict
+
+    from omics_jax.systems.system import DataSpec
     from omics_jax.training.loop import load_variables
     from omics_jax.training.rows import compile_rows, over_rows
 
-    trained = folder / "config.json"
-    if not trained.exists() or not (folder / "metrics.json").exists():
-        raise UserError(f"{folder} holds no finished training; name one with --workdir, or train first")
-    new, arms = system.new_data(config, read_json(trained))
-    arm = arms[0]
-    rows = np.arange(len(new))
-    width = min(arm.system.predict_batch, len(rows))
-    predictor = compile_rows(arm.system.predict, width)
+    if not (folder / "metrics.json").exists():
+        raise UserError(f"{folder} holds no finished training; name one with --workdir, or finish it with --mode=train")
+    record = read_json(folder / "training.json")
+    if len(record) > 1:
+        raise UserError(f"the run in {folder} compares {len(record)} arms; predict with a run that trained one")
+    (name, arm), trained = next(iter(record.items())), ConfigDict(read_json(folder / "config.json"))
+    spec = DataSpec(**arm["spec"])
+    new, model = system.read_new(config, spec), system.build(trained, spec)
+    rows, table = np.arange(len(new)), model.arrays(new)
+    width = min(model.predict_batch, len(rows))
+    predictor = compile_rows(model.predict, width)
     by_group: dict[str, list[dict[str, np.ndarray]]] = {}
-    for r, variables in load_variables(folder / "checkpoints" / slug(arm.name), arm.system.stages[-1].name):
-        group = str(arm.replicates[r].labels.get("group", "all"))
-        by_group.setdefault(group, []).append(over_rows(predictor, width, variables, arm.system.arrays(new), [rows])[0])
-    out: dict[str, np.ndarray] = {"id": new.ids.astype(str)}
+    for r, variables in load_variables(folder / "checkpoints" / slug(name), model.stages[-1].name):
+        group = str(arm["labels"][r].get("group", "all"))
+        by_group.setdefault(group, []).append(over_rows(predictor, width, variables, table, [rows])[0])
+    out = folder / f"predictions-{slug(Path(config.data.path).stem)}"
+    out.mkdir(exist_ok=True)
     for group, found in by_group.items():
-        for field in found[0]:
+        for field, columns in model.columns.items():
             stacked = np.stack([f[field] for f in found])
-            out[f"{group}/{field}"], out[f"{group}/{field}_between_replicates"] = (
-                stacked.mean(axis=0),
-                stacked.std(axis=0),
-            )
-    np.savez(folder / "new_predictions.npz", **out)
-    say(f"{len(rows)} rows predicted for {', '.join(by_group)}: {folder / 'new_predictions.npz'}")
+            for suffix, values in (("", stacked.mean(axis=0)), ("_between_replicates", stacked.std(axis=0))):
+                frame = pd.DataFrame(values, index=pd.Index(new.ids, name="id"), columns=list(columns))
+                frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv")
+    for note in new.notes:
+        say(f"note: {note}")
+    say(f"{len(rows)} rows predicted for {', '.join(by_group)}: {out}")
     return folder
 
 
@@ -262,7 +271,8 @@ def summary(dataset: Dataset) -> list[tuple[str, str]]:
             low, high = np.quantile(m.values[m.mask], [0.01, 0.99])
             lines.append((f"{name}, 1st to 99th percentile", f"{low:.3g} to {high:.3g}"))
     for column in dataset.table.columns:
-        counts = dataset.table[column].astype(str).replace("", np.nan).dropna().value_counts()
+        text = dataset.table[column].astype(str)
+        counts = text[text != ""].value_counts()
         if 0 < len(counts) <= max(20, len(dataset) // 4):
             shown = ", ".join(f"{k} ({v})" for k, v in counts.head(6).items())
             lines.append((str(column), shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")))
@@ -307,6 +317,8 @@ def say(text: str) -> None:
 
 
 def _check_run(config: Any) -> None:
+    if not 0 <= config.seed < 2**31:
+        raise UserError(f"config.seed is {config.seed}; give a whole number from 0 to {2**31 - 1}")
     choices = {"strategy": ("auto", "map", "vmap"), "spread": ("data", "replicates")}
     for key, allowed in choices.items():
         if config.run[key] not in allowed:

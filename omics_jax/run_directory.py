@@ -8,7 +8,8 @@ import math
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,13 @@ def open_directory(path: str) -> Path:
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Writes `config.json`, or checks that the run here was begun with the same config (`run.*` may differ).
+    """Checks that the run here, if one was begun, was begun with the same config (`run.*` may differ).
 
     Raises:
       UserError: the configs differ; the message lists the keys with both values.
     """
     path = folder / "config.json"
     if not path.exists():
-        write_json(path, config)
         return
     before, now = flat(read_json(path)), flat(json.loads(json.dumps(safe(config))))
     keys = [k for k in sorted(before.keys() | now.keys()) if not k.startswith("run.") and before.get(k) != now.get(k)]
@@ -68,13 +68,14 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_data(folder: Path, fingerprint: str) -> None:
-    """Refuses to go on with a run whose data have changed since it began.
+    """Refuses to go on with a run whose data have changed since it began; a mere look at data begins none.
 
     Raises:
       UserError: the fingerprints differ.
     """
     path = folder / "data.json"
-    if path.exists() and read_json(path)["fingerprint"] != fingerprint:
+    begun = path.exists() and (folder / "config.json").exists()
+    if begun and read_json(path)["fingerprint"] != fingerprint:
         raise UserError(
             f"the data are not those that the run in {folder} was begun with (rows, genes or values changed); "
             "give this run its own --workdir"
@@ -93,14 +94,21 @@ def environment(devices: str) -> dict[str, Any]:
     }
 
 
-def log_to(folder: Path) -> logging.Handler:
-    """Sends the package's log to `log.txt` (appended)."""
+@contextmanager
+def log_to(folder: Path) -> Iterator[None]:
+    """Sends the package's log to `log.txt` (appended) and nowhere else: the terminal is told by words of its own."""
     handler = logging.FileHandler(folder / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("omics_jax")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
-    return handler
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = propagate
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

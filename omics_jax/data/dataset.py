@@ -38,6 +38,13 @@ class Modality:
         """The same modality for the given rows (indices or a boolean mask)."""
         return replace(self, values=self.values[rows], mask=self.mask[rows])
 
+    def on(self, features) -> Modality:
+        """The modality on these features, in this order; those it lacks are unobserved."""
+        place = {str(name): j for j, name in enumerate(self.features)}
+        columns = np.array([place.get(str(name), -1) for name in features])
+        mask = self.mask[:, columns] & (columns >= 0)
+        return Modality(np.where(mask, self.values[:, columns], 0), mask, np.asarray(features))
+
     @property
     def observed_rows(self) -> np.ndarray:
         """(n,) bool: rows with at least one observed value."""

@@ -3,6 +3,7 @@
 A file of this folder exports
   read(config) -> Dataset: the user's files, or the simulator;
   build(config, spec) -> System;
+  read_new(config, spec) -> Dataset: new rows to predict, on the features and levels a run was trained with;
   EXPERIMENTS: name -> (config, dataset) -> [Arm, ...], the first arm being the one that the summary speaks of;
 and nothing else: `run.py` and `report/` know no system by name.
 """
@@ -26,13 +27,15 @@ Predictions = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What building a system needs to know of its data, and what must stay the same when a run goes on.
+    """What building a system needs to know of its data; kept with a run, so that it can predict without them.
 
-    features: modality -> feature names. rows: slot -> the most training rows of any replicate.
+    features: modality -> feature names, in order. rows: slot -> the most training rows of any replicate.
+    levels: annotation -> its values in the order in which the network counts them.
     """
 
     features: Mapping[str, tuple[str, ...]]
     rows: Mapping[str, int]
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class System:
       evaluate: (predictions, test, train) -> Evaluation; host side.
       baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
       conclude: what the experiment says over all replicates; the first arm's is called.
+      columns: field of a prediction -> names of its columns; these fields are what `--mode=predict` writes.
       better: metric -> "higher" or "lower", for those that have a better side.
       predict_batch: rows predicted at once.
     """
@@ -82,6 +86,7 @@ class System:
     evaluate: Callable[[Predictions, Dataset, Dataset], Evaluation]
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     conclude: Callable[[Results], Findings] = lambda results: Findings()
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
 
@@ -90,13 +95,14 @@ class System:
 class Arm:
     """A system with the rows and replicates it is trained on.
 
-    dataset: the rows that the replicates index.
+    spec: what the system was built from. dataset: the rows that the replicates index.
     start_from: name of an earlier arm whose final variables (same replicate) this one starts from.
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
     """
 
     name: str
     system: System
+    spec: DataSpec
     dataset: Dataset
     replicates: Sequence[Replicate]
     start_from: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +21,7 @@ def pcgrad(tasks: Callable[[Terms], jax.Array]) -> Balance:
     return Balance(tasks=tasks, init=lambda params: (), combine=_project)
 
 
-def _project(gradients: Any, losses: jax.Array, state: tuple) -> tuple[Any, tuple]:
-    leaves, tree = jax.tree.flatten(gradients)
+def _project(leaves: list[jax.Array], losses: jax.Array, state: tuple) -> tuple[list[jax.Array], tuple]:
     count = leaves[0].shape[0]
     flat = jnp.concatenate([leaf.reshape(count, -1) for leaf in leaves], axis=1)
     norms = jnp.sum(flat**2, axis=1)
@@ -37,4 +35,4 @@ def _project(gradients: Any, losses: jax.Array, state: tuple) -> tuple[Any, tupl
 
     total = jnp.sum(jax.lax.map(project, jnp.arange(count)), axis=0)
     parts = jnp.split(total, np.cumsum([leaf[0].size for leaf in leaves])[:-1])
-    return tree.unflatten([part.reshape(leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)]), state
+    return [part.reshape(leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)], state

@@ -59,23 +59,21 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
 
     def one(state, seed, table, own, rows, validation, start, count):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), NOISE), shape.stage)
-        first = start // shape.per_epoch
+        first, last, end = start // shape.per_epoch, (start + count - 1) // shape.per_epoch, start + count
 
-        def step(i, carry):
-            state, log = carry
-            here = jax.tree.map(lambda x: x[i], rows)
-            batch = _gather(table, own, here)
-            state = train_step(stage, state, batch, jax.random.fold_in(key, state.step))
-            time = start + i
-            return jax.lax.cond(
-                time % shape.per_epoch == shape.per_epoch - 1,
-                lambda s, entries: _close_epoch(stage, shape, s, entries, time // shape.per_epoch, first, validation),
-                lambda s, entries: (s, entries),
-                state,
-                log,
-            )
+        def step(time, state):
+            here = jax.tree.map(lambda x: x[time - start], rows)
+            return train_step(stage, state, _gather(table, own, here), jax.random.fold_in(key, state.step))
 
-        return jax.lax.fori_loop(0, count, step, (state, _empty_log(state, shape)))
+        def epoch(e, carry):
+            # Epoch ends stand outside the loop over steps: a condition there would copy the state at every step.
+            closes = (e + 1) * shape.per_epoch
+            low, high = jnp.maximum(start, e * shape.per_epoch), jnp.minimum(end, closes)
+            state, log = jax.lax.fori_loop(low, high, step, carry[0]), carry[1]
+            close = lambda s, entries: _close_epoch(stage, shape, s, entries, e, first, validation)
+            return jax.lax.cond(high == closes, close, lambda s, entries: (s, entries), state, log)
+
+        return jax.lax.fori_loop(first, last + 1, epoch, (state, _empty_log(state, shape)))
 
     return over_devices(_over_replicates(one, shape), devices)
 

@@ -31,11 +31,13 @@ def choose_devices(count: int, spread: str) -> Devices:
     """The devices to train on; count 0 means all there are.
 
     Raises:
-      UserError: more devices asked for than the machine has.
+      UserError: more devices asked for than the machine has, or an unknown `spread`.
     """
     available = jax.local_device_count()
-    if count > available:
+    if not 0 <= count <= available:
         raise UserError(f"run.devices is {count}, but this machine has {available}; set it to 0 to use all there are")
+    if spread not in ("data", "replicates"):
+        raise UserError(f"run.spread is {spread!r}; choose data (rows of a batch) or replicates (whole trainings)")
     return Devices(count or available, spread)
 
 

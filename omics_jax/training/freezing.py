@@ -6,7 +6,7 @@ Frozen parameters go through `optax.set_to_zero`, so they carry no optimiser sta
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +29,19 @@ def trainable_labels(patterns: Sequence[str], params: Any) -> Any:
         if not any(re.fullmatch(pattern, path) for path in paths):
             raise ValueError(f"trainable pattern {pattern!r} matches no parameter; there are: {', '.join(paths)}")
     return jax.tree_util.tree_map_with_path(lambda path, _: "train" if _matches(patterns, path) else "freeze", params)
+
+
+def trainable_leaves(patterns: Sequence[str], params: Any) -> tuple[list[jax.Array], Callable[[list, Any], Any]]:
+    """The leaves of `params` that the patterns name, and `among(leaves, rest)`: such leaves put back into a tree."""
+    labels = jax.tree.leaves(trainable_labels(patterns, params))
+    leaves, tree = jax.tree.flatten(params)
+
+    def among(moving: list, rest: Any) -> Any:
+        places = iter(moving)
+        still = jax.tree.leaves(rest)
+        return tree.unflatten([next(places) if label == "train" else s for label, s in zip(labels, still, strict=True)])
+
+    return [leaf for label, leaf in zip(labels, leaves, strict=True) if label == "train"], among
 
 
 def freeze(optimizer: optax.GradientTransformation, patterns: Sequence[str], params: Any):

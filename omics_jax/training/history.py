@@ -1,37 +1,65 @@
-"""`history.jsonl`: one line per epoch and replicate, cut back to the checkpoint when a run resumes."""
+"""`history.jsonl`: one line per epoch and replicate.
+
+Every line says what it is of (arm, stage, replicate, epoch), so a resumed run drops exactly those that it will write
+again, in whatever order stages were finished, damaged or trained anew.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from omics_jax.training.durable import user_can_mend, write_atomically
+
 
 class History:
-    """An append-only file of JSON lines; `length` (bytes that stand) goes into checkpoints.
+    """A file of JSON lines that grows at its end. NaN and infinity are written as null.
 
-    `constants` (such as {"arm": "pertvae"}) stand in every line. NaN and infinity are written as null.
+    constants: (such as {"arm": "pertvae"}) stand in every line; lines with others are left alone.
+    length: ignored, and kept for callers that still pass it.
+
+    Raises:
+      UserError: the file cannot be written.
     """
 
     def __init__(self, path: Path, constants: Mapping[str, Any] | None = None, length: int = 0):
-        self.path, self.constants, self.length = path, dict(constants or {}), length
-        self.path.touch(exist_ok=True)
+        self.path, self.constants = path, dict(constants or {})
+        with user_can_mend(self.path):
+            self.path.touch(exist_ok=True)
+        whole = self.path.read_text()
+        if not whole.endswith("\n") and whole:  # a process died while it wrote this line
+            write_atomically(self.path, whole[: whole.rfind("\n") + 1])
+        self._earlier = {(line["stage"], line["replicate"]) for line in self.lines() if self._ours(line)}
 
-    def confirm(self, length: int) -> None:
-        """The first `length` bytes belong to finished work."""
-        self.length = max(self.length, length)
+    @property
+    def length(self) -> int:
+        """Bytes written so far."""
+        return self.path.stat().st_size
 
-    def rewind(self) -> None:
-        """Forgets what was written after the confirmed bytes: epochs that a resumed run will write again."""
-        if self.path.stat().st_size > self.length:
-            with self.path.open("r+b") as file:
-                file.truncate(self.length)
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines, those of other constants too."""
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def forget(self, stage: str, replicates: Sequence[int], epoch: int) -> None:
+        """Drops the lines of these replicates in this stage from `epoch` on, which a resumed run writes again."""
+        if not any((stage, r) in self._earlier for r in replicates):
+            return
+
+        def again(line: dict[str, Any]) -> bool:
+            mine = self._ours(line) and line["stage"] == stage and line["replicate"] in replicates
+            return mine and line["epoch"] >= epoch
+
+        text = self.path.read_text().splitlines(keepends=True)
+        write_atomically(self.path, "".join(line for line in text if not again(json.loads(line))))
 
     def write(self, line: Mapping[str, Any]) -> None:
+        """Adds one line; it holds at least "stage", "replicate" and "epoch"."""
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()}
-        text = json.dumps({**self.constants, **finite}) + "\n"
-        with self.path.open("a") as file:
-            file.write(text)
-        self.length += len(text)
+        with user_can_mend(self.path), self.path.open("a") as file:
+            file.write(json.dumps({**self.constants, **finite}) + "\n")
+
+    def _ours(self, line: Mapping[str, Any]) -> bool:
+        return all(line.get(key) == value for key, value in self.constants.items())

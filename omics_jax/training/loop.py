@@ -10,22 +10,23 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from omics_jax.errors import Stopped, TrainingDiverged
+from omics_jax.errors import Stopped, TrainingDiverged, UserError
 from omics_jax.training import nonfinite
 from omics_jax.training.checkpoints import Checkpoints
-from omics_jax.training.durable import DamagedFile, load_arrays, save_arrays
+from omics_jax.training.durable import DamagedFile, load_arrays, save_arrays, user_can_mend
 from omics_jax.training.freezing import leaf_path
 from omics_jax.training.history import History
 from omics_jax.training.order import NOISE
 from omics_jax.training.plan import CompiledStage, Options, Plan, filled, first_variables, run_block, start_stage
-from omics_jax.training.stage import Variables
+from omics_jax.training.stage import Stage, Variables
+from omics_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
@@ -53,36 +54,57 @@ def fit(plan: Plan, around: Surroundings) -> Iterator[tuple[list[int], dict[str,
     Raises:
       Stopped: a signal arrived; the running state is saved.
       TrainingDiverged: a step was not finite.
+      UserError: what lies in the folder is of another model, or cannot be written.
     """
-    around.folder.mkdir(parents=True, exist_ok=True)
+    with user_can_mend(around.folder):
+        around.folder.mkdir(parents=True, exist_ok=True)
     total = sum(compiled.steps for compiled in plan.stages) * len(plan.chunks)
     done = 0
-    for number, chunk in enumerate(plan.chunks):
+    for chunk in plan.chunks:
         variables = first_variables(plan, filled(chunk, plan.size))
         by_stage = {}
         for compiled in plan.stages:
             tell = lambda steps, what, before=done: around.progress(before + steps, total, what)
-            path = around.folder / f"{number:04d}-{compiled.stage.name}"
-            variables = _load(path, variables, around) or _train(plan, compiled, around, path, chunk, variables, tell)
+            handed_on = _load(plan, compiled, around, chunk, variables)
+            variables = handed_on or _train(plan, compiled, around, chunk, variables, tell)
             by_stage[compiled.stage.name] = variables
             tell(compiled.steps, compiled.stage.name)
             done += compiled.steps
         yield chunk, jax.tree.map(lambda x, n=len(chunk): x[:n], by_stage)
 
 
-def _load(path: Path, like: Variables, around: Surroundings) -> Variables | None:
-    """What a finished stage handed on; None if it has not finished, or if its file is damaged."""
-    file = path.with_suffix(".npz")
+def stage_file(folder: Path, stage: str, replicate: int) -> Path:
+    """Where a replicate's variables at the end of a stage lie."""
+    return folder / f"{replicate:04d}-{stage}.npz"
+
+
+def _load(plan: Plan, compiled: CompiledStage, around, chunk, like: Variables) -> Variables | None:
+    """What a finished stage handed on (c, ...); None where a replicate has not finished or its file is damaged."""
+    found = [_load_one(stage_file(around.folder, compiled.stage.name, r), like) for r in chunk]
+    if any(variables is None for variables in found):
+        return None
+    return jax.tree.map(lambda *parts: np.stack(parts), *filled(found, plan.size))
+
+
+def _load_one(file: Path, like: Variables) -> Variables | None:
     if not file.exists():
         return None
     try:
-        arrays, meta = load_arrays(file)
+        arrays, _ = load_arrays(file)
     except DamagedFile as error:
         log.warning("%s It is set aside and the stage is trained again.", error)
-        file.rename(file.with_suffix(".damaged"))
+        file.replace(file.with_suffix(".damaged"))
         return None
-    around.history.confirm(meta["history"])
-    return jax.tree_util.tree_map_with_path(lambda key, _: arrays[leaf_path(key)], dict(like))
+    wanted = {leaf_path(path): leaf.shape[1:] for path, leaf in jax.tree_util.tree_leaves_with_path(dict(like))}
+    stored = {path: array.shape for path, array in arrays.items()}
+    differing = [path for path in wanted.keys() | stored.keys() if wanted.get(path) != stored.get(path)]
+    if differing:
+        path = min(differing)
+        raise UserError(
+            f"{file} is of another model: {path!r} is {stored.get(path, 'absent')} there and "
+            f"{wanted.get(path, 'absent')} here. Give the configuration it was trained with, or another --workdir."
+        )
+    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[leaf_path(path)], dict(like))
 
 
 def load_variables(folder: Path, stage: str) -> Iterator[tuple[int, Variables]]:
@@ -92,58 +114,74 @@ def load_variables(folder: Path, stage: str) -> Iterator[tuple[int, Variables]]:
       DamagedFile: a file's bytes are not those that were written.
     """
     for file in sorted(folder.glob(f"*-{stage}.npz")):
-        arrays, meta = load_arrays(file)
-        for place, replicate in enumerate(meta["replicates"]):
-            variables: dict = {"params": {}, "batch_stats": {}, "constants": {}}
-            for path, values in arrays.items():
-                *parents, leaf = path.split("/")
-                node = variables
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                node[leaf] = values[place : place + 1]
-            yield replicate, variables
+        number = file.name.removesuffix(f"-{stage}.npz")
+        if not number.isdecimal():  # the file of a stage whose name ends in this one's
+            continue
+        arrays, _ = load_arrays(file)
+        variables: dict = {"params": {}, "batch_stats": {}, "constants": {}}
+        for path, values in arrays.items():
+            *parents, leaf = path.split("/")
+            node = variables
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[leaf] = values[None]
+        yield int(number), variables
 
 
-def _train(plan: Plan, compiled: CompiledStage, around, path: Path, chunk, variables, tell) -> Variables:
+def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) -> Variables:
     """One stage of one chunk, from its start or its newest checkpoint to its end."""
+    stage, real = compiled.stage, len(chunk)
     names = [plan.training.replicates[i].name for i in chunk]
-    what = f"{compiled.stage.name}: {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    state, inputs = start_stage(plan, compiled, filled(chunk, plan.size), len(chunk), variables)
+    what = f"{stage.name}: {names[0]}" + (f" and {real - 1} more" if real > 1 else "")
+    state, inputs = start_stage(plan, compiled, filled(chunk, plan.size), real, variables)
+    # Named by its replicates, because another number of devices may cut the chunks elsewhere.
+    path = around.folder / f"{chunk[0]:04d}-{chunk[-1]:04d}-{stage.name}"
     with Checkpoints(path) as checkpoints:
-        state, at = _resume(checkpoints, state, around)
-        around.history.rewind()
+        state, at = _resume(checkpoints, state, real)
+        around.history.forget(stage.name, chunk, at // compiled.shape.per_epoch)
         pace, saved = Pace(plan.options, compiled.shape.length), time.monotonic()
         while at < compiled.steps and not np.asarray(state.done).all():
             count, began = pace.steps(compiled.steps - at), time.monotonic()
             state, entries, rows = run_block(plan, compiled, state, inputs, at, count)
             pace.took(time.monotonic() - began, count)
             around.train_s += time.monotonic() - began
-            if (np.asarray(state.bad_step)[: len(chunk)] >= 0).any():
+            if (np.asarray(state.bad_step)[:real] >= 0).any():
                 raise TrainingDiverged(_diagnosis(plan, compiled, chunk, state, inputs, rows, at))
             _write_history(around.history, compiled, entries, names, chunk, at, count)
             at += count
             tell(at, what)
             signum = around.stop()
             if signum is not None or time.monotonic() - saved > plan.options.checkpoint_seconds:
-                checkpoints.save(at, state, {"time": at, "history": around.history.length})
+                checkpoints.save(at, jax.tree.map(lambda x: np.asarray(x)[:real], state), {"time": at})
                 saved = time.monotonic()
             if signum is not None:
                 raise Stopped(signum)
+    _warn_of_blind_monitors(stage, names, state)
     outcome = jax.tree.map(np.asarray, state.outcome)
-    arrays = {leaf_path(key): leaf for key, leaf in jax.tree_util.tree_leaves_with_path(dict(outcome))}
-    save_arrays(path.with_suffix(".npz"), arrays, {"history": around.history.length, "replicates": list(chunk)})
+    for i, replicate in enumerate(chunk):
+        arrays = {leaf_path(key): leaf[i] for key, leaf in jax.tree_util.tree_leaves_with_path(dict(outcome))}
+        save_arrays(stage_file(around.folder, stage.name, replicate), arrays, {"replicate": replicate})
     shutil.rmtree(path, ignore_errors=True)
     return outcome
 
 
-def _resume(checkpoints: Checkpoints, state, around):
-    restored = checkpoints.restore(jax.eval_shape(lambda s: s, state))
+def _resume(checkpoints: Checkpoints, state: TrainState, real: int) -> tuple[TrainState, int]:
+    """The newest checkpoint's state and time, or the given state at time 0. Only real replicates were saved."""
+    restored = checkpoints.restore(jax.eval_shape(lambda s: jax.tree.map(lambda x: x[:real], s), state))
     if restored is None:
         return state, 0
-    state, meta = restored
-    around.history.confirm(meta["history"])
+    saved, meta = restored
     log.info("resuming %s at step %d", checkpoints.directory.name, meta["time"])
-    return jax.device_put(state), meta["time"]
+    whole = jax.tree.map(lambda old, idle: np.concatenate([old, np.asarray(idle)[real:]]), saved, state)
+    return jax.device_put(whole), meta["time"]
+
+
+def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainState) -> None:
+    if stage.monitor is None:
+        return
+    for name, epoch in zip(names, np.asarray(state.best_epoch), strict=False):
+        if epoch < 0:
+            log.warning("stage %s, %s: the monitor was never finite; the last variables are kept", stage.name, name)
 
 
 class Pace:
@@ -192,5 +230,5 @@ def _diagnosis(plan: Plan, compiled: CompiledStage, chunk, state, inputs, rows, 
     for part in (NOISE, compiled.shape.stage, int(bad[i])):
         key = jax.random.fold_in(key, part)
     where = f"stage {compiled.stage.name!r}, {replicate.name}, epoch {epoch}, batch {position + 1} of {steps}"
-    variables = jax.tree.map(lambda x: np.asarray(x)[i], state.variables)
-    return nonfinite.explain(compiled.stage, variables, batch, key, where=where, ids=training.ids)
+    variables, optimiser = jax.tree.map(lambda x: np.asarray(x)[i], (state.variables, state.opt_state))
+    return nonfinite.explain(compiled.stage, variables, optimiser, batch, key, where=where, ids=training.ids)

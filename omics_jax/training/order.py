@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from omics_jax.errors import UserError
 from omics_jax.training.stage import Replicate
 
 ORDER, NOISE = 0, 1  # the two uses of a replicate's seed
@@ -30,6 +31,9 @@ def padded_rows(replicates: Sequence[Replicate], batch_size: Mapping[str, int]) 
     Returns:
       {"seed": (c,) uint32, "steps": (c,) int32, "slots": {slot: {"rows": (c, n) int32, "count": (c,) int32,
       "cumulative": (c, n) float32, the running sum of sampling weights, or absent}}}.
+
+    Raises:
+      UserError: sampling weights that are negative, not finite or all 0.
     """
     slots = {}
     for slot in batch_size:
@@ -42,14 +46,26 @@ def padded_rows(replicates: Sequence[Replicate], batch_size: Mapping[str, int]) 
             # The tail stays at 1, so a draw below 1 never falls on padding.
             cumulative = np.ones(rows.shape, np.float32)
             for i, r in enumerate(replicates):
-                running = np.cumsum(np.asarray(r.sampling[slot], np.float64))
-                cumulative[i, : count[i]] = running / running[-1]
+                cumulative[i, : count[i]] = _running_share(r, slot)
             slots[slot]["cumulative"] = cumulative
     return {
         "seed": np.array([r.seed for r in replicates], np.uint32),
         "steps": np.array([steps_per_epoch(r, batch_size) for r in replicates], np.int32),
         "slots": slots,
     }
+
+
+def _running_share(replicate: Replicate, slot: str) -> np.ndarray:
+    weights = np.asarray(replicate.sampling.get(slot, ()), np.float64)
+    if len(weights) != len(replicate.rows[slot]):
+        n = len(replicate.rows[slot])
+        raise ValueError(f"{replicate.name}: slot {slot!r} has {n} rows and {len(weights)} sampling weights")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights.sum() > 0 or not len(weights))):
+        raise UserError(
+            f"{replicate.name}: the sampling weights of slot {slot!r} must be numbers of 0 or more, and not all 0"
+        )
+    running = np.cumsum(weights)
+    return running / running[-1:]
 
 
 @partial(jax.jit, static_argnames=("stage", "length", "per_epoch", "widths"))

@@ -14,10 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from omics_jax.errors import UserError
 from omics_jax.training.block import BlockShape, make_block
 from omics_jax.training.devices import Devices, width
+from omics_jax.training.freezing import trainable_labels
 from omics_jax.training.order import block_rows, padded_rows
-from omics_jax.training.rows import compile_rows
+from omics_jax.training.rows import compile_rows, over_all_rows
 from omics_jax.training.stage import Replicate, Stage, Variables
 from omics_jax.training.state import TrainState, begin
 
@@ -109,15 +111,22 @@ class Inputs:
 
     seeds: np.ndarray
     order: Any
-    own: Mapping[str, jax.Array]
+    own: Mapping[str, Any]
     validation: Any
 
 
 def make_plan(training: Training, options: Options) -> Plan:
-    """Programs, index arrays and resident tables of a training."""
+    """Programs, index arrays and resident tables of a training.
+
+    Raises:
+      UserError: an unknown strategy, impossible sampling weights, or a monitor without validation rows.
+      ValueError: a pattern of `trainable` that matches no parameter.
+    """
     strategy = options.strategy
     if strategy == "auto":
         strategy = "map" if jax.default_backend() == "cpu" else "vmap"
+    if strategy not in ("map", "vmap"):
+        raise UserError(f"run.strategy is {strategy!r}; choose one of auto, map, vmap")
     fits = sum(v.nbytes for v in training.table.values()) <= options.resident_bytes
     table = {k: jnp.asarray(v) if fits else v for k, v in training.table.items()}
     batch, constants = _init_inputs(training, [0])
@@ -131,6 +140,7 @@ def make_plan(training: Training, options: Options) -> Plan:
 
 def _compile(training: Training, options: Options, index: int, strategy: str, variables) -> CompiledStage:
     stage = training.stages[index]
+    trainable_labels(stage.trainable, variables["params"])
     rows = padded_rows(training.replicates, stage.batch_size)
     per_epoch = int(rows["steps"].max())
     length = options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK)
@@ -151,7 +161,7 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
         features=compile_rows(stage.features, min(FEATURE_ROWS, len(training.ids))) if stage.features else None,
         widths=widths,
         rows=rows,
-        validation=_validation_rows(training.replicates) if stage.monitor is not None else {},
+        validation=_validation_rows(stage, training.replicates) if stage.monitor is not None else {},
     )
 
 
@@ -170,9 +180,7 @@ def start_stage(plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real:
     own = {}
     if compiled.features:
         n = len(training.ids)
-        every = np.resize(np.arange(n, dtype=np.int32), -(-n // min(FEATURE_ROWS, n)) * min(FEATURE_ROWS, n))
-        made = compiled.features(variables, plan.table, np.tile(every, (len(chunk), 1)))
-        own = {k: v[:, :n] for k, v in made.items()}
+        own = over_all_rows(compiled.features, min(FEATURE_ROWS, n), variables, plan.table, n)
     state = compiled.begin(variables).replace(stopped=jnp.asarray(np.arange(len(chunk)) >= real))
     pick = lambda tree: jax.tree.map(lambda x: x[index], tree)
     table, mine, placed = _place(plan, own, pick(compiled.validation))
@@ -223,7 +231,7 @@ def estimate_seconds(plan: Plan) -> tuple[float, float]:
     return compile_s, train_s
 
 
-def filled(chunk: Sequence[int], size: int) -> list[int]:
+def filled(chunk: Sequence[Any], size: int) -> list[Any]:
     """The chunk, made up to `size` with idle copies of its last replicate, so that one program fits all chunks."""
     return [*chunk, *[chunk[-1]] * (size - len(chunk))]
 
@@ -242,18 +250,28 @@ def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:
 
 
 def _init_inputs(training: Training, chunk: Sequence[int]):
-    """A batch of real rows per replicate (the first rows of each slot, repeated if there are fewer) and constants."""
+    """A batch of real rows per replicate (the first rows of each slot, repeated if there are fewer) and constants.
+
+    A slot without rows borrows training rows of the others.
+    """
     replicates = [training.replicates[i] for i in chunk]
     batch = {}
     for slot, size in training.stages[0].batch_size.items():
-        rows = np.stack([np.resize(np.sort(r.rows[slot]), size) for r in replicates]).astype(np.int32)
+        source = [r.rows[slot] if len(r.rows[slot]) else np.concatenate([*r.rows.values()]) for r in replicates]
+        rows = np.stack([np.resize(np.sort(s), size) for s in source]).astype(np.int32)
         fields = {name: values[rows] for name, values in training.table.items()}
         batch[slot] = {**fields, "row": rows, "live": np.ones(rows.shape, bool)}
     constants = {name: np.stack([r.constants[name] for r in replicates]) for name in replicates[0].constants}
     return batch, constants
 
 
-def _validation_rows(replicates: Sequence[Replicate]):
+def _validation_rows(stage: Stage, replicates: Sequence[Replicate]):
+    for r in replicates:
+        if not sum(len(rows) for rows in r.validation.values()):
+            raise UserError(
+                f"{r.name} has no validation rows, which the monitor of stage {stage.name!r} needs; "
+                "use fewer folds, or more rows"
+            )
     slots = {}
     for slot in replicates[0].validation:
         longest = max(1, *(len(r.validation[slot]) for r in replicates))
@@ -276,7 +294,7 @@ def _place(plan: Plan, own, rows):
     flat = np.concatenate([r["row"].reshape(len(r["row"]), -1) for r in rows.values()], axis=1)
     mine = {name: values[flat] for name, values in plan.table.items()}
     replicate = np.arange(len(flat))[:, None]
-    mine |= {name: np.asarray(values)[replicate, flat] for name, values in own.items()}
+    mine |= {name: values[replicate, flat] for name, values in own.items()}
     placed, offset = {}, 0
     for slot, r in rows.items():
         shape = r["row"].shape

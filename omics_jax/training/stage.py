@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from omics_jax.errors import UserError
+
 Variables = Mapping[str, Any]  # "params", "batch_stats", "constants": pytrees of arrays
 Batch = Mapping[str, Mapping[str, jax.Array]]  # slot -> field -> (width, ...), with "row" and "live" (width,)
 
@@ -32,8 +34,8 @@ class Term(NamedTuple):
     @property
     def mean(self) -> jax.Array:
         """sum / weight, and 0 (with zero gradient) where nothing was weighed."""
-        weighed = self.weight > 0
-        return jnp.where(weighed, self.sum / jnp.where(weighed, self.weight, 1), 0)
+        empty = self.weight == 0  # and not `> 0`, which would take a NaN for no weight at all
+        return jnp.where(empty, 0, self.sum / jnp.where(empty, 1, self.weight))
 
 
 Terms = Mapping[str, Term]
@@ -43,8 +45,8 @@ class Balance(NamedTuple):
     """How the gradients of several tasks become one.
 
     tasks: terms -> (T,) losses, each pulled back by itself and added over devices before `combine`.
-    init: params -> state (a pytree, kept in the TrainState).
-    combine: (gradients with a leading axis T, losses (T,), state) -> (gradient, state).
+    init: list of the trainable parameters -> state (a pytree, kept in the TrainState).
+    combine: (their gradients, each (T, ...), losses (T,), state) -> (list of gradients, state).
     """
 
     tasks: Callable[[Terms], jax.Array]
@@ -74,6 +76,9 @@ class Stage:
       features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the network makes
         of every row, computed once at the start of the stage and found in the batch under these names.
       balance: task balancing instead of the gradient of `objective`.
+
+    Raises:
+      UserError: epochs, a batch size, monitor_every or patience below 1.
     """
 
     name: str
@@ -88,6 +93,14 @@ class Stage:
     monitor_every: int = 1
     features: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None = None
     balance: Balance | None = None
+
+    def __post_init__(self):
+        least = {"epochs": self.epochs, "monitor_every": self.monitor_every}
+        least |= {f"batch_size of {slot!r}": size for slot, size in self.batch_size.items()}
+        least |= {} if self.patience is None else {"patience": self.patience}
+        for name, value in least.items():
+            if value < 1:
+                raise UserError(f"stage {self.name!r}: {name} is {value}; give 1 or more")
 
 
 @dataclass(frozen=True)

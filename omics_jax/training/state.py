@@ -10,9 +10,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from omics_jax.training.freezing import freeze
+from omics_jax.training.freezing import freeze, trainable_leaves
 from omics_jax.training.stage import Stage, Terms, Variables
 
 
@@ -20,16 +21,16 @@ from omics_jax.training.stage import Stage, Terms, Variables
 class EpochSums:
     """What the running epoch has added up so far: each term's sum and weight, and per-step quantities."""
 
-    sums: dict[str, jax.Array]
-    weights: dict[str, jax.Array]
-    objective: jax.Array
-    update_norm: jax.Array
-    steps: jax.Array
+    sums: dict[str, Any]
+    weights: dict[str, Any]
+    objective: Any
+    update_norm: Any
+    steps: Any
 
 
 @struct.dataclass
 class TrainState:
-    """The state of one replicate within one stage.
+    """The state of one replicate within one stage; its leaves may be arrays of jax or numpy, or their shapes.
 
     Attributes:
       step: () int32, optimiser steps taken in this stage; the noise of a step is keyed by it.
@@ -44,18 +45,18 @@ class TrainState:
       epoch: sums of the running epoch.
     """
 
-    step: jax.Array
+    step: Any
     params: Any
     batch_stats: Any
     opt_state: Any
     balance: Any
     constants: Any
     best: Any
-    best_value: jax.Array
-    best_epoch: jax.Array
-    stale: jax.Array
-    stopped: jax.Array
-    bad_step: jax.Array
+    best_value: Any
+    best_epoch: Any
+    stale: Any
+    stopped: Any
+    bad_step: Any
     epoch: EpochSums
 
     @property
@@ -64,8 +65,16 @@ class TrainState:
 
     @property
     def outcome(self) -> Variables:
-        """What the stage hands on: the best epoch's variables, or the last where nothing was monitored."""
-        return self.variables if self.best is None else {**self.best, "constants": self.constants}
+        """What the stage hands on, of a state with a leading replicate axis: the best epoch's variables.
+
+        The last ones, where nothing was monitored or the monitor was never a number.
+        """
+        if self.best is None:
+            return self.variables
+        last = {"params": self.params, "batch_stats": self.batch_stats}
+        found = np.asarray(self.best_epoch) >= 0
+        pick = lambda b, now: np.where(found.reshape(-1, *[1] * (now.ndim - 1)), np.asarray(b), np.asarray(now))
+        return {**jax.tree.map(pick, self.best, last), "constants": self.constants}
 
     @property
     def done(self) -> jax.Array:
@@ -84,7 +93,7 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
         params=params,
         batch_stats=stats,
         opt_state=freeze(stage.optimizer, stage.trainable, params).init(params),
-        balance=stage.balance.init(params) if stage.balance else (),
+        balance=stage.balance.init(trainable_leaves(stage.trainable, params)[0]) if stage.balance else (),
         constants=variables["constants"],
         best=best,
         best_value=jnp.float32(jnp.inf),

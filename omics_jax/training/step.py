@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from omics_jax.nn.collective import sum_over_devices
-from omics_jax.training.freezing import freeze, keep_frozen_stats, trainable_labels
+from omics_jax.training.freezing import freeze, keep_frozen_stats, trainable_leaves
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.state import EpochSums, TrainState
 
@@ -26,26 +26,25 @@ def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, b
       (gradient, objective (), terms, new batch_stats, new balance state).
     """
 
-    def local_sums(params):
-        terms, stats = stage.loss({**variables, "params": params}, batch, key)
+    # Only trainable leaves are differentiated, so that neither a norm nor a sum over devices sees the others.
+    moving, among = trainable_leaves(stage.trainable, variables["params"])
+
+    def local_sums(leaves):
+        terms, stats = stage.loss({**variables, "params": among(leaves, variables["params"])}, batch, key)
         return {k: t.sum for k, t in terms.items()}, ({k: t.weight for k, t in terms.items()}, stats)
 
-    sums, pull_back, (weights, stats) = jax.vjp(local_sums, variables["params"], has_aux=True)
+    sums, pull_back, (weights, stats) = jax.vjp(local_sums, moving, has_aux=True)
     sums, weights = sum_over_devices((sums, weights))
     terms = lambda s: {k: Term(s[k], weights[k]) for k in s}
-    labels = trainable_labels(stage.trainable, variables["params"])
-    only_trainable = lambda tree: jax.tree.map(
-        lambda label, g: g if label == "train" else jnp.zeros_like(g), labels, tree
-    )
     objective, cotangent = jax.value_and_grad(lambda s: stage.objective(terms(s)))(sums)
     if stage.balance is None:
-        grads = sum_over_devices(only_trainable(pull_back(cotangent)[0]))
+        grads = sum_over_devices(pull_back(cotangent)[0])
     else:
         losses, tasks_back = jax.vjp(lambda s: stage.balance.tasks(terms(s)), sums)
-        each = lambda one_hot: only_trainable(pull_back(tasks_back(one_hot)[0])[0])
+        each = lambda one_hot: pull_back(tasks_back(one_hot)[0])[0]
         per_task = sum_over_devices(jax.vmap(each)(jnp.eye(len(losses), dtype=losses.dtype)))
         grads, balance = stage.balance.combine(per_task, losses, balance)
-    return grads, objective, terms(sums), stats, balance
+    return among(grads, jax.tree.map(jnp.zeros_like, variables["params"])), objective, terms(sums), stats, balance
 
 
 def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) -> TrainState:
@@ -54,10 +53,11 @@ def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) ->
     grads, objective, terms, stats, balance = gradient(stage, state.variables, batch, key, state.balance)
     tx = freeze(stage.optimizer, stage.trainable, state.params)
     updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    # The norm of the updates, not of the gradients: the latter would bring back the frozen backward pass.
-    norm = optax.global_norm(updates)
-    finite = jnp.isfinite(objective) & jnp.isfinite(norm)
+    norm = optax.tree.norm(updates)
     stats = keep_frozen_stats(stage.trainable, state.batch_stats, stats)
+    # A gradient whose square overflows gives Adam an infinite second moment and with it an update of 0 for ever.
+    finite = jnp.isfinite(objective) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(grads))
+    finite &= jnp.all(jnp.array([jnp.isfinite(s).all() for s in jax.tree.leaves(stats)], bool))
     act = live & ~state.done
     moved = state.replace(
         step=state.step + 1,

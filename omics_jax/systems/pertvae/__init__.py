@@ -4,7 +4,7 @@
 their judgement.
 """
 
-from omics_jax.systems.pertvae.assembly import build, read
+from omics_jax.systems.pertvae.assembly import build, read, read_new
 from omics_jax.systems.pertvae.experiments import EXPERIMENTS
 
-__all__ = ["EXPERIMENTS", "build", "read"]
+__all__ = ["EXPERIMENTS", "build", "read", "read_new"]

@@ -6,8 +6,9 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 
-from omics_jax.data.dataset import Dataset
+from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.errors import UserError
 from omics_jax.systems.pertvae import conclusions, model, scoring
 from omics_jax.systems.system import DataSpec, System
@@ -25,6 +26,34 @@ def read(config) -> Dataset:
     return simulate_perturbations(**config.simulator)[0]
 
 
+def read_new(config, spec: DataSpec) -> Dataset:
+    """Profiles before treatment from the matrix `config.data.path`, on the genes a run was trained with.
+
+    They are taken to be of the platform that most training pairs were of. Genes that the file lacks are missing values.
+
+    Raises:
+      UserError: no path, or fewer than `data.min_genes` of the genes in the file.
+    """
+    from omics_jax.data.matrices import read_matrix
+
+    if not config.data.path:
+        raise UserError("--mode=predict needs the new profiles; name their file with --config.data.path")
+    genes = spec.features["control"]
+    # The genes are known here, so the orientation that finds more of them is the file's.
+    ways = ("samples", "genes") if config.data.orientation == "auto" else (config.data.orientation,)
+    matrix = max((read_matrix(config.data.path, way) for way in ways), key=lambda m: len(set(m.features) & set(genes)))
+    control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).on(genes)
+    shared = int(control.mask.any(axis=0).sum())
+    if shared < config.data.min_genes:
+        raise UserError(
+            f"{config.data.path} has {shared} of the {len(genes)} genes of the training; the gene names must be "
+            f"written alike, e.g. {control.features[0]!r} (or lower data.min_genes)"
+        )
+    ids = np.asarray(matrix.ids).astype(str)
+    table = pd.DataFrame({"platform": spec.levels["platform"][0]}, index=ids)
+    return Dataset(ids, ids, {"control": control}, table, notes=(f"{shared} of {len(genes)} genes found",))
+
+
 def build(config, spec: DataSpec) -> System:
     """The system for one config and one shape of data.
 
@@ -36,16 +65,18 @@ def build(config, spec: DataSpec) -> System:
     network = model.Network(config.model, genes)
     batch_size = shares(config.training.batch_size, spec.rows)
     steps = max(math.ceil(spec.rows[slot] / size) for slot, size in batch_size.items())
-    adam = optimizer(config.optimizer, config.training.epochs * steps)
+    adam = optimizer(config.optimizer.to_dict(), config.training.epochs * steps)
     paired = "pairs" in spec.rows
     return System(
-        arrays=arrays,
+        arrays=partial(arrays, tuple(spec.levels["platform"])),
         init=partial(model.init, network),
         stages=model.stages(network, adam, config.training, batch_size),
         predict=partial(model.predict if paired else model.reconstruct, network, config.model.draws),
         evaluate=scoring.evaluate_perturbation if paired else scoring.evaluate_reconstruction,
         baselines=scoring.perturbation_baselines if paired else partial(scoring.pca_baseline, config.model.latent),
         conclude=conclusions.conclude_perturbation if paired else conclusions.conclude_reconstruction,
+        # Not z1 and z2: their dimensions mean something within one replicate only.
+        columns=dict.fromkeys(("x2_mean", "x2_sd"), spec.features["control"]) if paired else {},
         better=scoring.BETTER,
     )
 
@@ -60,20 +91,27 @@ def shares(batch_size: int, rows: dict[str, int]) -> dict[str, int]:
     return {slot: max(1, math.ceil(count / steps)) for slot, count in rows.items() if count}
 
 
-def arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+def arrays(levels: tuple[str, ...], dataset: Dataset) -> dict[str, np.ndarray]:
     """The rows as the device sees them: x1, m1, x2, m2 (n, genes) and platform (n,)."""
     control = dataset.modalities["control"]
-    out = {"x1": control.values, "m1": control.mask, "platform": platform_codes(dataset)[0]}
+    out = {"x1": control.values, "m1": control.mask, "platform": platform_codes(dataset, levels)}
     if "treated" in dataset.modalities:
         treated = dataset.modalities["treated"]
         out |= {"x2": treated.values, "m2": treated.mask}
     return out
 
 
-def platform_codes(dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(n,) int32 platform of each row, and the platforms' names in order."""
-    names, codes = np.unique(dataset.table["platform"].astype(str).to_numpy(), return_inverse=True)
-    return codes.astype(np.int32), tuple(names)
+def platforms(dataset: Dataset) -> tuple[str, ...]:
+    """The platforms by name, the one with most pairs first."""
+    of_row = dataset.table["platform"].astype(str)
+    paired = of_row[dataset.modalities["treated"].observed_rows] if "treated" in dataset.modalities else of_row
+    return tuple(sorted(set(of_row), key=lambda name: (-int((paired == name).sum()), name)))
+
+
+def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> np.ndarray:
+    """(n,) int32 place of each row's platform among the levels."""
+    place = {name: i for i, name in enumerate(levels)}
+    return dataset.table["platform"].astype(str).map(place).to_numpy(np.int32)
 
 
 def _check(config) -> None:
@@ -85,7 +123,10 @@ def _check(config) -> None:
     least = {
         "model.latent": (m.latent, 1),
         "model.context": (m.context, 1),
+        "model.encoder": (min(m.encoder, default=1), 1),
+        "model.decoder": (min(m.decoder, default=1), 1),
         "model.flow_steps": (m.flow_steps, 0),
+        "model.flow_hidden": (m.flow_hidden, 1),
         "model.draws": (m.draws, 1),
         "model.free_bits": (m.free_bits, 0),
         "model.l2": (m.l2, 0),

@@ -9,7 +9,7 @@ from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.preprocessing import fit_standardizer
 from omics_jax.data.splits import repeated_group_folds, with_training_rows
 from omics_jax.errors import UserError
-from omics_jax.systems.pertvae.assembly import build, platform_codes
+from omics_jax.systems.pertvae.assembly import build, platform_codes, platforms
 from omics_jax.systems.system import Arm, DataSpec
 from omics_jax.training.stage import Replicate
 
@@ -34,7 +34,7 @@ def table1(config, dataset: Dataset) -> list[Arm]:
         for split in splits:
             replicates.append(_pair_replicate(config, dataset, split, singletons, drug, name))
     spec = spec_of(dataset, replicates)
-    return [Arm("pertvae", build(config, spec), dataset, replicates)]
+    return [Arm("pertvae", build(config, spec), spec, dataset, replicates)]
 
 
 def figure2(config, dataset: Dataset) -> list[Arm]:
@@ -56,8 +56,8 @@ def figure2(config, dataset: Dataset) -> list[Arm]:
             )
             for i, s in enumerate(splits)
         ]
-        system = build(sized, spec_of(profiles, replicates))
-        arms.append(Arm(f"latent {latent}", system, profiles, replicates, labels={"latent": latent}))
+        spec = spec_of(profiles, replicates)
+        arms.append(Arm(f"latent {latent}", build(sized, spec), spec, profiles, replicates, labels={"latent": latent}))
     return arms
 
 
@@ -91,17 +91,19 @@ def _pair_replicate(config, dataset, split, singletons, drug, name) -> Replicate
 
 def _constants(dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
     """Mean and s.d. per platform and gene, over the training rows' control and treated profiles."""
-    codes, platforms = platform_codes(dataset)
+    levels = platforms(dataset)
+    codes = platform_codes(dataset, levels)[train]
     parts = [dataset.modalities[name].take(train) for name in dataset.modalities]
     values, mask = (np.concatenate([getattr(p, what) for p in parts]) for what in ("values", "mask"))
-    return fit_standardizer(values, mask, np.tile(codes[train], len(parts)), len(platforms))
+    return fit_standardizer(values, mask, np.tile(codes, len(parts)), len(levels))
 
 
 def spec_of(dataset: Dataset, replicates) -> DataSpec:
-    """What `build` needs to know of the data: genes, and the most training rows of each slot."""
+    """Genes, the most training rows of each slot, and the platforms."""
     slots = replicates[0].rows
     rows = {slot: max(len(r.rows[slot]) for r in replicates) for slot in slots}
-    return DataSpec({name: tuple(m.features) for name, m in dataset.modalities.items()}, rows)
+    features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
+    return DataSpec(features, rows, {"platform": platforms(dataset)})
 
 
 def all_profiles(dataset: Dataset) -> Dataset:
