@@ -1,4 +1,4 @@
-"""PertVAE: how a drug changes a cell's gene expression (Rampasek et al. 2017).
+"""PertVAE: how a drug changes a cell's gene expression (Rampasek and others).
 
     python experiments/main.py --config=configs/pertvae.py                  the simulator, a laptop, minutes
     python experiments/main.py --config=configs/pertvae.py:smoke            the same in seconds

@@ -164,7 +164,9 @@ def key_figure(key: Mapping, own: str) -> dict | None:
         for cell in [row["cells"][column]]
     ]
     frame = pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
-    frame = frame[frame.groupby("series")["value"].transform("count") > 0]
+    compared = frame[frame.groupby("series")["value"].transform("count") > 1]
+    # A metric that only one row has shows nothing in a picture, unless there is no other.
+    frame = compared if len(compared) else frame[frame.groupby("series")["value"].transform("count") > 0]
     if frame["value"].count() < 2:
         return None
     title, x_label = f"{own} beside its baselines", "mean, with its 95 % interval"

@@ -87,7 +87,7 @@ def row_axis(axis: Axes, labels: list, title: str, longest: int = 42, stripes: b
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x", color="#e4e4e4", linewidth=0.7)
     axis.set_axisbelow(True)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10], min_n_ticks=2))
     if stripes:
         for row in range(0, len(labels), 2):
             axis.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", linewidth=0, zorder=0)

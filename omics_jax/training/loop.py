@@ -190,7 +190,7 @@ class Pace:
     def __init__(self, options: Options, longest: int):
         self.seconds, self.longest = options.block_seconds, longest
         self.fixed = bool(options.block_steps)
-        self.next = longest if self.fixed else 1
+        self.next = options.block_steps or 1
 
     def steps(self, left: int) -> int:
         """Steps of the next block, of which `left` remain."""

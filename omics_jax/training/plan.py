@@ -143,7 +143,8 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
     trainable_labels(stage.trainable, variables["params"])
     rows = padded_rows(training.replicates, stage.batch_size)
     per_epoch = int(rows["steps"].max())
-    length = options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK)
+    # At least 2: XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the block's length.
+    length = max(2, options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK))
     shape = BlockShape(length, per_epoch, stage.epochs, index, strategy)
     widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
     fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}

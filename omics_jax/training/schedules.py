@@ -46,7 +46,8 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     """Adam or SGD with an optional clip of the global gradient norm and decoupled weight decay.
 
     Args:
-      spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), optional clip (norm, 0 = off) and weight_decay.
+      spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip (norm, 0 = off)
+        and weight_decay.
       steps: the most optimiser steps the stage can take.
 
     Raises:

@@ -18,14 +18,16 @@ import optax
 from omics_jax.errors import UserError
 
 Variables = Mapping[str, Any]  # "params", "batch_stats", "constants": pytrees of arrays
-Batch = Mapping[str, Mapping[str, jax.Array]]  # slot -> field -> (width, ...), with "row" and "live" (width,)
+# slot -> field -> (width, ...), with "row" and "live" (width,)
+Batch = Mapping[str, Mapping[str, jax.Array | np.ndarray]]
 
 
 class Term(NamedTuple):
     """One term of a loss as a sum and the weight it was summed with; both are added over devices.
 
     Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or carry no label
-    are masked with `where` before the sum and count nothing in the weight.
+    are masked with `where` before the sum and count nothing in the weight. What may hold NaN there (a missing label)
+    is masked before it meets a parameter as well, because the gradient of a later `where` is 0 times NaN.
     """
 
     sum: jax.Array

@@ -107,18 +107,18 @@ def spec_of(dataset: Dataset, replicates) -> DataSpec:
 
 
 def all_profiles(dataset: Dataset) -> Dataset:
-    """Every measured profile as a row of the modality "control": controls once, treated profiles, singletons."""
+    """Every measured profile as a row of the modality "control": each control once, treated profiles, singletons."""
     control, treated = dataset.modalities["control"], dataset.modalities["treated"]
     paired = treated.observed_rows
-    named = dataset.table["control_id"].astype(str).to_numpy()
-    first = ~pd.Series(np.where(named == "", dataset.ids, named)).duplicated().to_numpy()
+    # Pairs of one control repeat its profile; only the bytes tell, as stored pairs do not name their controls.
+    first = ~pd.Series([row.tobytes() for row in control.values]).duplicated().to_numpy()
     before, after = np.flatnonzero(first | ~paired), np.flatnonzero(paired)
     stack = lambda a, b: np.concatenate([a[before], b[after]])
     ids = np.concatenate([[f"{i}|control" for i in dataset.ids[before]], dataset.ids[after]])
     table = pd.concat([dataset.table.iloc[before], dataset.table.iloc[after]])
     table.index = ids
     modality = Modality(stack(control.values, treated.values), stack(control.mask, treated.mask), control.features)
-    return Dataset(ids, np.concatenate([dataset.groups[before], dataset.groups[after]]), {"control": modality}, table)
+    return Dataset(ids, stack(dataset.groups, dataset.groups), {"control": modality}, table)
 
 
 EXPERIMENTS = {"table1": table1, "figure2": figure2}

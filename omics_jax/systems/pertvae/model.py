@@ -1,4 +1,4 @@
-"""PertVAE (Rampasek, Hidru, Smirnov, Haibe-Kains & Goldenberg 2017): the network, its bound and its predictions.
+"""PertVAE (Rampasek, Hidru, Smirnov, Haibe-Kains & Goldenberg): the network, its bound and its predictions.
 
 A cell line's expression before (x1) and after (x2) a drug is explained by latent states z1 and z2; the drug acts on
 the latent state as a linear function that starts as the identity. Equation numbers are the paper's.

@@ -114,14 +114,14 @@ def pca_baseline(latent: int, train: Dataset, test: Dataset) -> dict[str, Predic
 
 
 def _change_by_gene(predictions: Predictions, test: Dataset) -> Table:
-    """Mean change of each gene over the test pairs, predicted and observed."""
+    """Mean change of each gene over the test pairs: what the model ascribes to the drug, and what was observed."""
     control, treated = test.modalities["control"], test.modalities["treated"]
     both = control.mask & treated.mask
     mean = lambda values: np.where(both, values, 0).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
     frame = pd.DataFrame(
         {
             "gene": control.features,
-            "predicted": mean(predictions["x2_mean"] - control.values),
+            "predicted": mean(predictions["x2_mean"] - predictions["x1_reconstruction"]),
             "observed": mean(treated.values - control.values),
             "pairs": both.sum(axis=0),
         }
