@@ -225,7 +225,8 @@ def predict(system: ModuleType, config: Any, folder: Path) -> Path:
     if len(record) > 1:
         raise UserError(f"the run in {folder} compares {len(record)} arms; predict with a run that trained one")
     (name, arm), trained = next(iter(record.items())), ConfigDict(read_json(folder / "config.json"))
-    spec = DataSpec(**arm["spec"])
+    tuples = lambda part: {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
+    spec = DataSpec(**{name: tuples(part) for name, part in arm["spec"].items()})
     new, model = system.read_new(config, spec), system.build(trained, spec)
     rows, table = np.arange(len(new)), model.arrays(new)
     width = min(model.predict_batch, len(rows))

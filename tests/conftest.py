@@ -1,4 +1,4 @@
-"""What all tests share: shape checks at run time, a warm compilation cache, the real data where they are named."""
+"""What all tests share: shape checks at run time, a warm compilation cache, real data, finite differences."""
 
 import os
 from pathlib import Path
@@ -11,9 +11,12 @@ from jaxtyping import install_import_hook  # noqa: E402
 install_import_hook("omics_jax", "beartype.beartype")
 
 import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 CACHE = Path(os.environ.get("OMICS_JAX_TEST_CACHE", Path(__file__).parent.parent / ".jax_cache"))
+os.environ.setdefault("OMICS_JAX_CACHE", str(CACHE))  # where whole runs, also those in other processes, look
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -26,3 +29,54 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("OMICS_JAX_DATA does not name a folder with the public data (l1000/ and others)")
     return Path(folder)
+
+
+@pytest.fixture
+def x64():
+    """Double precision for one test; the name of jax's context manager moved after 0.7."""
+    if hasattr(jax, "enable_x64"):
+        context = jax.enable_x64(True)
+    else:
+        from jax.experimental import enable_x64
+
+        context = enable_x64()
+    with context:
+        yield
+
+
+def double(tree):
+    """The tree with every floating leaf in float64."""
+    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), tree)
+
+
+@pytest.fixture
+def gradient_error(x64):
+    """`gradient_error(loss, tree)`: worst relative error of the gradient of `loss` at 20 random coordinates.
+
+    The oracle is Richardson's extrapolation of two central differences in float64; errors are relative to the
+    larger of the derivative itself and a thousandth of the largest derivative.
+    """
+
+    def error(loss, tree, coordinates=20, step=1e-3):
+        leaves, structure = jax.tree.flatten(double(tree))
+        flat = np.concatenate([np.asarray(leaf).ravel() for leaf in leaves])
+        ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
+
+        def at(vector):
+            parts = [p.reshape(leaf.shape) for p, leaf in zip(jnp.split(vector, ends), leaves, strict=True)]
+            return loss(jax.tree.unflatten(structure, parts))
+
+        value, slope = jax.jit(at), np.asarray(jax.jit(jax.grad(at))(jnp.asarray(flat)))
+        picks = np.random.default_rng(0).choice(flat.size, min(coordinates, flat.size), replace=False)
+
+        def central(i, h):
+            shift = np.zeros_like(flat)
+            shift[i] = h
+            return float(value(flat + shift) - value(flat - shift)) / (2 * h)
+
+        expected = np.array([(4 * central(i, step / 2) - central(i, step)) / 3 for i in picks])
+        scale = np.maximum(np.abs(expected), 1e-3 * np.abs(slope).max())
+        assert np.all(np.isfinite(slope)) and np.abs(slope).max() > 0
+        return float(np.max(np.abs(slope[picks] - expected) / scale))
+
+    return error

@@ -31,7 +31,7 @@ def trainable_labels(patterns: Sequence[str], params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: "train" if _matches(patterns, path) else "freeze", params)
 
 
-def trainable_leaves(patterns: Sequence[str], params: Any) -> tuple[list[jax.Array], Callable[[list, Any], Any]]:
+def trainable_leaves(patterns: Sequence[str], params: Any) -> tuple[list, Callable[[list, Any], Any]]:
     """The leaves of `params` that the patterns name, and `among(leaves, rest)`: such leaves put back into a tree."""
     labels = jax.tree.leaves(trainable_labels(patterns, params))
     leaves, tree = jax.tree.flatten(params)

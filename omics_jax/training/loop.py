@@ -159,7 +159,8 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
     _warn_of_blind_monitors(stage, names, state)
     outcome = jax.tree.map(np.asarray, state.outcome)
     for i, replicate in enumerate(chunk):
-        arrays = {leaf_path(key): leaf[i] for key, leaf in jax.tree_util.tree_leaves_with_path(dict(outcome))}
+        leaves = jax.tree_util.tree_leaves_with_path(dict(outcome))
+        arrays = {leaf_path(key): np.asarray(leaf[i]) for key, leaf in leaves}
         save_arrays(stage_file(around.folder, stage.name, replicate), arrays, {"replicate": replicate})
     shutil.rmtree(path, ignore_errors=True)
     return outcome

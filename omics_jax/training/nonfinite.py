@@ -56,7 +56,7 @@ def _rows_not_finite_alone(stage: Stage, variables, batch, key) -> list[int]:
     plain = replace(stage, balance=None)
 
     @jax.jit
-    def finite(slot_index, place):
+    def finite(variables, batch, slot_index, place):
         alone = {
             name: {**slot, "live": slot["live"] & (slot_index == i) & (jnp.arange(slot["live"].size) == place)}
             for i, (name, slot) in enumerate(batch.items())
@@ -69,7 +69,7 @@ def _rows_not_finite_alone(stage: Stage, variables, batch, key) -> list[int]:
         int(slot["row"][place])
         for i, slot in enumerate(batch.values())
         for place in np.flatnonzero(np.asarray(slot["live"]))
-        if not finite(i, place)
+        if not finite(variables, batch, i, place)
     ]
 
 

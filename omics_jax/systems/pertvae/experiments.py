@@ -39,6 +39,8 @@ def table1(config, dataset: Dataset) -> list[Arm]:
 
 def figure2(config, dataset: Dataset) -> list[Arm]:
     """Figure 2: a plain VAE against PCA with as many dimensions, on all profiles, control and treated alike."""
+    if not config.figure2.latent_sizes or min(config.figure2.latent_sizes) < 1:
+        raise UserError(f"config.figure2.latent_sizes is {config.figure2.latent_sizes}; list sizes of 1 or more")
     profiles = all_profiles(dataset)
     splits = _splits(config, profiles.groups, np.arange(len(profiles)), "figure2")
     arms = []

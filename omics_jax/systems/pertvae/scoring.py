@@ -52,7 +52,7 @@ def evaluate_perturbation(predictions: Predictions, test: Dataset, train: Datase
         "rho_pred_centred": mean(metrics.spearman_rows(predicted - centre, x2 - centre, m2)),
         "delta_pearson": mean(metrics.pearson_rows(predicted - x1, x2 - x1, both)),
         "top50_recall": mean(
-            metrics.top_change_recall(predicted - x1, x2 - x1, k=min(TOP_GENES, x1.shape[1] // 4), mask=both)
+            metrics.top_change_recall(predicted - x1, x2 - x1, k=max(1, min(TOP_GENES, x1.shape[1] // 4)), mask=both)
         ),
         "rmse": metrics.rmse(predicted, x2, m2),
     }

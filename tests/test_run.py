@@ -1,0 +1,144 @@
+"""The run's own parts: predicting new files with a finished run, what a directory may be gone on with, what is said."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from command import ROOT, command, config_of
+
+from omics_jax.errors import UserError
+from omics_jax.run import run_options, slug, summary, system_module
+from omics_jax.run_directory import check_config, flat, read_json, safe, write_json
+
+SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    outcome = command(SMOKE, f"--workdir={folder}")
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def controls():
+    """(n, genes) control profiles of the simulator's pairs, as a frame of samples by genes."""
+    dataset = system_module("pertvae").read(config_of(SMOKE))
+    rows = np.flatnonzero(dataset.table["drug"].to_numpy() == "inert-1")
+    control = dataset.modalities["control"]
+    return pd.DataFrame(control.values[rows], index=[f"new-{i}" for i in rows], columns=control.features)
+
+
+def predict(folder, file, *words):
+    return command(
+        SMOKE,
+        f"--workdir={folder}",
+        "--mode=predict",
+        f"--config.data.path={file}",
+        "--config.data.min_genes=10",
+        *words,
+    )
+
+
+def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
+    """(replicates, n, genes) predicted x2 by the variables on disk, without the run's own loop."""
+    import jax
+
+    from omics_jax.systems.pertvae import model
+    from omics_jax.training.loop import load_variables
+
+    config = config_of(SMOKE)
+    labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]
+    network = model.Network(config.model, profiles.shape[1])
+    code = 0  # platforms are numbered in the order of their names: "L1000" before "array"
+    n = len(profiles)
+    rows = {
+        "x1": np.asarray(profiles, np.float32),
+        "m1": np.ones(profiles.shape, bool),
+        "platform": np.full(n, code, np.int32),
+    }
+    call = jax.jit(lambda v: model.predict(network, config.model.draws, v, rows)["x2_mean"])
+    found = [
+        call(jax.tree.map(lambda a: a[0], variables))
+        for r, variables in load_variables(folder / "checkpoints" / "pertvae", "elbo")
+        if labels[r]["group"] == drug
+    ]
+    assert len(found) == config.folds
+    return np.stack(found)
+
+
+def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_path):
+    controls.to_csv(tmp_path / "fresh.csv")
+    outcome = predict(finished, tmp_path / "fresh.csv")
+    assert outcome.status == 0, outcome.err
+    assert f"{len(controls)} rows predicted for active-1, inert-1" in outcome.out
+    out = finished / "predictions-fresh"
+    for drug in ("active-1", "inert-1"):
+        expected = by_hand(finished, controls, drug)
+        read = lambda field, drug=drug: pd.read_csv(out / f"{slug(drug)}.{field}.csv", index_col="id")
+        found = read("x2_mean")
+        assert list(found.index) == list(controls.index) and list(found.columns) == list(controls.columns)
+        np.testing.assert_allclose(found, expected.mean(axis=0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(read("x2_mean_between_replicates"), expected.std(axis=0), rtol=1e-3, atol=1e-5)
+
+
+def test_the_order_of_genes_and_samples_in_the_file_does_not_matter(finished, controls, tmp_path):
+    controls.to_csv(tmp_path / "fresh.csv")
+    controls.iloc[::-1, ::-1].T.to_csv(tmp_path / "turned.csv")
+    for name in ("fresh", "turned"):
+        outcome = predict(finished, tmp_path / f"{name}.csv")
+        assert outcome.status == 0, outcome.err
+    read = lambda name: pd.read_csv(finished / f"predictions-{name}" / "active-1.x2_mean.csv", index_col="id")
+    pd.testing.assert_frame_equal(read("turned").loc[list(controls.index)], read("fresh"), rtol=1e-5, check_names=False)
+
+
+def test_new_files_with_a_mistake(finished, controls, tmp_path):
+    controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
+    outcome = predict(finished, tmp_path / "other.csv")
+    assert outcome.status == 2 and "0 of the 24 genes" in outcome.err and outcome.err.count("\n") == 1
+    outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
+    assert outcome.status == 2 and "--config.data.path" in outcome.err
+    outcome = predict(tmp_path / "no-run-here", tmp_path / "other.csv")
+    assert outcome.status == 2 and "no finished training" in outcome.err
+
+
+def test_check_config_lists_what_differs_but_how_it_is_run(tmp_path):
+    config = {"seed": 0, "model": {"latent": 4, "encoder": (8, 4)}, "run": {"devices": 1}}
+    check_config(tmp_path, config)  # nothing was begun here
+    write_json(tmp_path / "config.json", config)
+    check_config(tmp_path, {**config, "run": {"devices": 8}})
+    with pytest.raises(UserError, match=r"model\.latent: 4 there, 5 now"):
+        check_config(tmp_path, {**config, "model": {"latent": 5, "encoder": (8, 4)}})
+    with pytest.raises(UserError, match=r"seed: 0 there, None now"):
+        check_config(tmp_path, {k: v for k, v in config.items() if k != "seed"})
+
+
+def test_json_holds_what_json_can():
+    value = {"a": np.float32(0.5), "b": [np.nan, np.inf, np.int64(3)], "c": (1, "x"), 4: None}
+    assert safe(value) == {"a": 0.5, "b": [None, None, 3], "c": [1, "x"], "4": None}
+    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+
+
+def test_a_torn_file_of_the_directory_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(UserError, match="config.json is not valid JSON"):
+        read_json(tmp_path / "config.json")
+
+
+def test_summary_counts_rows_and_missing_cells():
+    dataset = system_module("pertvae").read(config_of(SMOKE, "--config.simulator.missing=0.25"))
+    lines = dict(summary(dataset))
+    assert lines["rows"] == str(len(dataset))
+    hidden = 1 - dataset.modalities["control"].mask.mean()
+    assert f"{hidden:.1%} of their cells missing" in lines["control"] and 0.2 < hidden < 0.3
+    assert "active-1 (9)" in lines["drug"]
+
+
+def test_more_devices_than_there_are():
+    import jax
+
+    config = config_of(SMOKE, f"--config.run.devices={jax.local_device_count() + 1}")
+    with pytest.raises(UserError, match="run.devices"):
+        run_options(config)

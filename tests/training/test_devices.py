@@ -1,0 +1,123 @@
+"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on another number of devices.
+
+Each number of devices is one process (see across_devices.py), because fake devices are made when jax starts.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import across_devices
+import jax
+import numpy as np
+import pytest
+import toy
+
+from omics_jax.errors import Stopped, UserError
+from omics_jax.training.devices import Devices, choose_devices, width
+
+COUNTS = (2, 8)
+
+
+@pytest.fixture(scope="session")
+def one():
+    """What one device finds, in this process."""
+    return across_devices.in_step(1)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    return toy.train(across_devices.make(1, "ragged"), tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory):
+    """count -> (folder, what so many devices found)."""
+    running = {}
+    for count in COUNTS:
+        folder = tmp_path_factory.mktemp(f"devices-{count}")
+        with pytest.raises(Stopped):
+            toy.train(across_devices.make(1, "ragged"), folder / "half-1", toy.stop_after(10))
+        environment = {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+            "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        }
+        command = [sys.executable, str(Path(across_devices.__file__)), str(count), str(folder)]
+        process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+        running[count] = folder, process
+    found = {}
+    for count, (folder, process) in running.items():
+        try:
+            _, errors = process.communicate(timeout=400)
+        finally:
+            process.kill()
+        assert process.returncode == 0, errors[-3000:]
+        with np.load(folder / "found.npz") as arrays:
+            found[count] = folder, dict(arrays)
+    return found
+
+
+@pytest.fixture(params=COUNTS)
+def count(request):
+    return request.param
+
+
+@pytest.mark.parametrize("case", [*across_devices.SIZES, "frozen", "pcgrad"])
+def test_losses_and_parameters_are_those_of_one_device(one, several, count, case):
+    found = several[count][1]
+    np.testing.assert_allclose(found[f"loss/{case}"], one[f"loss/{case}"], rtol=2e-6)
+    params = one[f"params/{case}"]
+    np.testing.assert_allclose(found[f"params/{case}"], params, rtol=0, atol=2e-5 * np.abs(params).max())
+
+
+def test_all_devices_hold_the_same_bits_and_the_check_would_notice(several, count):
+    found = several[count][1]
+    assert found["replicas"] and not found["replicas without the sum"]
+
+
+def test_replicates_spread_over_devices_are_those_of_one_device(several, count, tmp_path):
+    expected = toy.train(toy.plan("features", seeds=(5, 6, 7), chunk=3), tmp_path)
+    for stage, tree in expected.items():
+        found = several[count][1][f"spread/{stage}"]
+        np.testing.assert_allclose(found, across_devices.flat(tree), rtol=1e-6, atol=1e-7)
+
+
+def test_begun_on_one_device_and_finished_on_several(several, count, whole):
+    np.testing.assert_allclose(several[count][1]["resumed"], across_devices.flat(whole), rtol=0, atol=2e-5)
+
+
+def test_begun_on_several_devices_and_finished_on_one(several, count, whole):
+    found = toy.train(across_devices.make(1, "ragged"), several[count][0] / f"half-{count}")
+    np.testing.assert_allclose(across_devices.flat(found), across_devices.flat(whole), rtol=0, atol=2e-5)
+
+
+def test_thousands_of_steps_on_eight_devices(several):
+    found = several[8][1]
+    assert found["steps"] == across_devices.LONG and found["finite"]
+
+
+@pytest.mark.parametrize(
+    ("count", "spread", "sentence"),
+    [
+        (4096, "data", "run.devices is 4096, but this machine has"),
+        (-1, "data", "run.devices is -1"),
+        (1, "rows", "run.spread is 'rows'; choose data"),
+    ],
+)
+def test_devices_that_cannot_be(count, spread, sentence):
+    with pytest.raises(UserError, match=sentence):
+        choose_devices(count, spread)
+
+
+def test_all_devices_there_are():
+    assert choose_devices(0, "data") == Devices(jax.local_device_count(), "data")
+
+
+@pytest.mark.parametrize(("batch", "count", "spread", "expected"), [
+    (32, 8, "data", 32), (33, 8, "data", 40), (1, 8, "data", 8), (33, 8, "replicates", 33), (5, 1, "data", 5),
+])  # fmt: skip
+def test_a_batch_is_rounded_up_to_equal_shares(batch, count, spread, expected):
+    assert width(batch, Devices(count, spread)) == expected

@@ -1,0 +1,150 @@
+"""The replicate axis, its strategies, block lengths, and where the rows are: none of them changes what is computed."""
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from omics_jax.errors import UserError
+from omics_jax.training.plan import Options, estimate_seconds, make_plan
+from omics_jax.training.rows import compile_rows, over_rows
+
+SEEDS = (5, 6, 7)
+
+
+@pytest.fixture(scope="session")
+def outcome(tmp_path_factory):
+    """`outcome(...)`: everything handed on by a training of three replicates; see `toy.plan`."""
+    found = {}
+
+    def run(variant="frozen", seeds=SEEDS, **options):
+        key = (variant, seeds, *options.items())
+        if key not in found:
+            found[key] = toy.train(toy.plan(variant, seeds=seeds, **options), tmp_path_factory.mktemp("run"))
+        return found[key]
+
+    return run
+
+
+def only(tree, i):
+    return jax.tree.map(lambda x: x[i : i + 1], tree)
+
+
+def assert_close(found, expected, tolerance):
+    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("variant", toy.HEADS)
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, outcome, variant):
+    again = toy.train(toy.plan(variant, seeds=SEEDS, chunk=3), tmp_path)
+    found = outcome(variant, chunk=3)
+    assert toy.digest(again) == toy.digest(found)
+    assert len({toy.digest(only(found, i)) for i in range(3)}) == 3
+
+
+@pytest.mark.parametrize("variant", toy.HEADS)
+@pytest.mark.parametrize("i", range(3))
+def test_under_map_a_replicate_in_the_axis_is_the_replicate_alone(outcome, variant, i):
+    alone = outcome(variant, seeds=(SEEDS[i],))
+    assert toy.digest(only(outcome(variant, chunk=3), i)) == toy.digest(alone)
+
+
+def test_chunks_of_any_size_give_the_same_bits(outcome):
+    assert toy.digest(outcome(chunk=2)) == toy.digest(outcome(chunk=3))
+
+
+@pytest.mark.parametrize("variant", toy.HEADS)
+def test_vmap_agrees_with_map(outcome, variant):
+    assert_close(outcome(variant, chunk=3, strategy="vmap"), outcome(variant, chunk=3), 1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 5])
+def test_the_length_of_a_block_changes_no_bit(outcome, length):
+    assert toy.digest(outcome(seeds=(5,), block_steps=length)) == toy.digest(outcome(seeds=(5,)))
+
+
+@pytest.mark.parametrize("variant", ["frozen", "features"])
+def test_rows_gathered_on_the_host_are_the_rows_on_the_device(outcome, variant):
+    assert toy.plan(variant, seeds=(5,)).resident
+    assert not toy.plan(variant, seeds=(5,), resident_bytes=0).resident
+    found = outcome(variant, seeds=(5,), resident_bytes=0)
+    assert toy.digest(found) == toy.digest(outcome(variant, seeds=(5,)))
+
+
+@pytest.mark.parametrize("strategy", ["map", "vmap"])
+def test_host_gather_with_several_replicates(outcome, strategy):
+    found = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)
+    assert_close(found, outcome("features", chunk=3, strategy=strategy), 0 if strategy == "map" else 1e-6)
+
+
+@pytest.mark.parametrize("options", [{"chunk": 3}, {"chunk": 2}, {"seeds": (5,), "block_steps": 5}])
+def test_one_compilation_per_stage(outcome, options):
+    """Over all chunks, blocks with a ragged tail, epochs with and without the monitor."""
+    outcome(**options)
+    for compiled in toy.plan("frozen", **{"seeds": SEEDS, **options}).stages:
+        assert compiled.block._cache_size() == 1
+        assert compiled.begin._cache_size() == 1
+
+
+def test_both_signals_are_learnt(outcome):
+    """Of a longer training: the known drift decides both labels, so the heads must beat a constant clearly."""
+    found = outcome("features", seeds=(5,), epochs=40)
+    one = jax.tree.map(lambda x: x[0], found["heads"])
+    rows = toy.replicate(5).test
+    slot = {"x": toy.TABLE["x"][rows], "row": rows, "live": np.ones(len(rows), bool)}
+    out = toy.NET.apply({"params": one["params"]}, toy.pooled(one, slot)["pooled"], method="labels")
+    kind, size = toy.TABLE["kind"][rows], toy.TABLE["size"][rows]
+    assert np.mean((out[:, 0] > 0) == (kind > 0)) > 0.8
+    assert np.corrcoef(out[:, 1], size)[0, 1] > 0.8
+
+
+def test_an_estimate_leaves_the_training_untouched(tmp_path, outcome):
+    ready = toy.plan("frozen", seeds=(5,))
+    seconds = estimate_seconds(ready)
+    assert len(seconds) == 2 and min(seconds) >= 0
+    assert toy.digest(toy.train(ready, tmp_path)) == toy.digest(outcome(seeds=(5,)))
+
+
+def test_a_start_instead_of_an_initialisation(tmp_path, outcome):
+    given = outcome(chunk=3)["pretrain"]
+    start = {name: given[name] for name in ("params", "batch_stats")}
+    ready = toy.plan("frozen", seeds=SEEDS, chunk=3)
+    heads = make_plan(
+        toy.Training([ready.stages[1].stage], toy.init, toy.TABLE, toy.IDS, ready.training.replicates, start),
+        ready.options,
+    )
+    found = toy.train(heads, tmp_path)["heads"]
+    for ours, theirs in zip(*(jax.tree.leaves(v["params"]["encoder"]) for v in (found, given)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("width", [1, 8, 64])
+def test_predictions_of_rows_on_host_and_device(outcome, width):
+    variables = outcome(chunk=3)["heads"]
+    rows = [toy.replicate(seed).test[: 10 + seed] for seed in SEEDS]
+    run = compile_rows(toy.pooled, width)
+    device = {name: jax.numpy.asarray(values) for name, values in toy.TABLE.items()}
+    for table in (device, toy.TABLE):
+        for i, found in enumerate(over_rows(run, width, variables, table, rows)):
+            one = jax.tree.map(lambda x, i=i: x[i], variables)
+            slot = {"x": toy.TABLE["x"][rows[i]], "row": rows[i], "live": np.ones(len(rows[i]), bool)}
+            assert found["pooled"].shape == (len(rows[i]), toy.HIDDEN)
+            np.testing.assert_allclose(found["pooled"], toy.pooled(one, slot)["pooled"], atol=1e-6)
+
+
+def test_what_cannot_be_planned_is_refused():
+    stage, none = toy.pretrain(), np.zeros(0, np.int32)
+    blind = toy.Replicate({"rows": np.arange(5, dtype=np.int32)}, {"rows": none}, none, 0, labels={"fold": 3})
+    with pytest.raises(UserError, match="fold 3 has no validation rows, which the monitor of stage 'pretrain' needs"):
+        make_plan(toy.training([stage], [toy.replace_constants(blind)]), Options())
+    with pytest.raises(UserError, match="run.strategy is 'loop'; choose one of auto, map, vmap"):
+        make_plan(toy.training([stage], [toy.replicate(0)]), Options(strategy="loop"))
+    with pytest.raises(ValueError, match="trainable pattern 'heads/bias/.*' matches no parameter; there are: decoder/"):
+        make_plan(toy.training([toy.pretrain(trainable=("heads/bias/.*",))], [toy.replicate(0)]), Options())
+
+
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 0}, {"monitor_every": 0}, {"patience": 0}])
+def test_stages_that_cannot_be(change):
+    with pytest.raises(UserError, match="stage 'pretrain': .* is 0; give 1 or more"):
+        toy.pretrain(**change)
