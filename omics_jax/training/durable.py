@@ -101,7 +101,8 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Writes to a temporary name beside `path`, reaches the disk, and only then takes the name."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One name per file: whoever comes after a kill writes the same file again and with it replaces what was left over.
+    temporary = path.with_name(f".{path.name}.tmp")
     with user_can_mend(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

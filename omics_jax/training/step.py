@@ -51,24 +51,38 @@ def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) ->
     """The state after one step on `batch`; unchanged where it has no live row, is stopped or would turn non-finite."""
     live = sum_over_devices(sum(jnp.sum(slot["live"]) for slot in batch.values())) > 0
     grads, objective, terms, stats, balance = gradient(stage, state.variables, batch, key, state.balance)
-    tx = freeze(stage.optimizer, stage.trainable, state.params)
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    norm = optax.tree.norm(updates)
     stats = keep_frozen_stats(stage.trainable, state.batch_stats, stats)
     # A gradient whose square overflows gives Adam an infinite second moment and with it an update of 0 for ever.
-    finite = jnp.isfinite(objective) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(grads))
-    finite &= jnp.all(jnp.array([jnp.isfinite(s).all() for s in jax.tree.leaves(stats)], bool))
+    sound = _finite((objective, optax.tree.norm(grads), stats))
     act = live & ~state.done
-    moved = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=stats,
+    tx = freeze(stage.optimizer, stage.trainable, state.params)
+
+    def update(params, opt_state):
+        updates, moments = tx.update(grads, opt_state, params)
+        norm = optax.tree.norm(updates)
+        moved = optax.apply_updates(params, updates), moments
+        return *_where(jnp.isfinite(norm), moved, (params, opt_state)), norm
+
+    # A branch and not one `where` over everything: on a CPU it takes a tenth less of a step of 2 million parameters.
+    idle = lambda params, opt_state: (params, opt_state, jnp.float32(0))
+    params, opt_state, norm = jax.lax.cond(act & sound, update, idle, state.params, state.opt_state)
+    taken = act & sound & jnp.isfinite(norm)
+    now = {"batch_stats": stats, "balance": balance, "epoch": _add(state.epoch, terms, objective, norm)}
+    return state.replace(
+        step=state.step + taken,
+        params=params,
         opt_state=opt_state,
-        balance=balance,
-        epoch=_add(state.epoch, terms, objective, norm),
+        bad_step=jnp.where(act & ~taken, state.step, state.bad_step),
+        **_where(taken, now, {name: getattr(state, name) for name in now}),
     )
-    kept = jax.tree.map(lambda new, old: jnp.where(act & finite, new, old), moved, state)
-    return kept.replace(bad_step=jnp.where(act & ~finite, state.step, state.bad_step))
+
+
+def _where(condition: jax.Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
+
+
+def _finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)], bool))
 
 
 def _add(epoch: EpochSums, terms: Terms, objective: jax.Array, norm: jax.Array) -> EpochSums:

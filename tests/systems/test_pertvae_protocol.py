@@ -179,11 +179,12 @@ def scores_frame(seed=0):
             for fold in range(3):
                 place = dict(arm="pertvae", replicate=0, group=group, fold=fold, repeat=repeat, seed=0)
                 place |= dict(n_train=20, n_test=10)
-                metric = {m: rng.normal(0.5, 0.05) for m in ("rho_rec", "delta_pearson", "top50_recall")}
+                metric = {m: rng.normal(0.5, 0.05) for m in ("rho_rec", "rmse", *conclusions.CHANGE_METRICS)}
                 metric["rho_pred"] = metric["rho_rec"] + gain + rng.normal(0, 0.02)
-                rival = {m: rng.normal(0.3, 0.05) for m in conclusions.HEADLINES}
+                rival = {m: rng.normal(0.3, 0.05) for m in (*conclusions.PROFILE_METRICS, *conclusions.CHANGE_METRICS)}
                 rows += [{**place, "model": "model", "metric": k, "value": v} for k, v in metric.items()]
-                rows += [{**place, "model": "no change", "metric": k, "value": v} for k, v in rival.items()]
+                for name in ("no change", "ridge"):
+                    rows += [{**place, "model": name, "metric": k, "value": v} for k, v in rival.items()]
     return pd.DataFrame(rows)
 
 
@@ -209,7 +210,11 @@ def test_table1_against_scipy():
     np.testing.assert_allclose(table.loc[["works", "idle"], "p (corrected, BH)"], adjusted)
     assert table.loc["works", "p (corrected)"] < 0.01 < 0.05 < table.loc["idle", "p (corrected)"]
     assert (table.loc["works", "groups"], table.loc["works", "pairs"]) == (6, 30)
-    assert {c["metric"] for c in found.comparisons} == {"rho", *conclusions.HEADLINES}
+    judged = {(c["metric"], c["b"]) for c in found.comparisons}
+    profiles = {(m, b) for m in ("rho_pred", "rmse") for b in ("no change", "ridge")}
+    # Changes are compared with rivals that smooth the control as the model does, and with no others.
+    changes = {(m, "ridge") for m in ("delta_pearson", "top50_recall")}
+    assert judged == {("rho", "reconstruction of x1")} | profiles | changes
 
 
 def test_figure2_curve_and_tests():

@@ -19,7 +19,7 @@ NAN = float("nan")
 
 
 def listed(variables, batch):
-    """A monitor that reads an epoch's value from the replicate's constants; the bias (see `counter`) tells the epoch."""
+    """A monitor that reads its value from the replicate's constants; the bias, see `counter`, tells the epoch."""
     return variables["constants"]["monitor"][jnp.round(variables["params"]["bias"] / 2).astype(int) - 1]
 
 

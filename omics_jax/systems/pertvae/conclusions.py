@@ -9,8 +9,8 @@ from omics_jax.evaluation import comparisons
 from omics_jax.evaluation.tables import Table
 from omics_jax.systems.system import Findings, Results
 
-# Of the predicted change only rivals that smooth the control are fair: its noise enters the observed change, so smoothing
-# alone correlates with it, even for an inert drug (benchmarks/pertvae_truth.py --part=null measures by how much).
+# Predicted changes are compared with rivals that smooth the control too: its noise enters the observed change, so
+# smoothing alone correlates with it, even for an inert drug (measured by benchmarks/pertvae_truth.py --part=null).
 SMOOTHING = ("ridge", "PCA + linear")
 CHANGE_METRICS = ("delta_pearson", "top50_recall")
 PROFILE_METRICS = ("rho_pred", "rmse")
@@ -90,8 +90,9 @@ def _scores_by_group(scores: pd.DataFrame) -> Table:
     caption = (
         "Mean over splits with its 95 % interval (corrected for overlapping splits). Predicting no change scores 0 by "
         "definition. The noise of the control enters the observed change and, through x1, any prediction that smooths "
-        "the profile, so model, ridge and PCA lie above 0 even for an inert drug; the drug's own change (prediction "
-        "minus reconstruction), the mean shift and the nearest cell line are free of that."
+        "the profile, so model, ridge and PCA lie above 0 even for an inert drug: compare those with each other. "
+        "The mean shift and the nearest cell line are free of that, and nearly so is the drug's own change, which is "
+        "prediction minus reconstruction."
     )
     return Table(
         "intervals",

@@ -1,0 +1,48 @@
+"""Seconds until the command line answers: `--help`, a mistake in the config, and `import omics_jax`.
+
+Every figure is the median of seven fresh processes; the reading from disk before the first is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from measuring import MAIN, PERTVAE, ROOT, emit, spread
+
+CASES = {
+    "help": ([str(MAIN), "--help"], 0),
+    "unknown_field": ([str(MAIN), f"--config={PERTVAE}", "--config.model.latnet=3"], 2),
+    "unknown_experiment": ([str(MAIN), f"--config={PERTVAE}:table9"], 2),
+    "unknown_system": ([str(MAIN), f"--config={PERTVAE}", "--config.system=pertvea"], 2),
+    "import_omics_jax": (["-c", "import omics_jax"], 0),
+    "bare_python": (["-c", "pass"], 0),
+}
+
+
+def seconds(words: list[str], status: int) -> tuple[float, bool]:
+    """Wall seconds of one process, and whether it answered with a traceback."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    took = time.perf_counter() - began
+    if done.returncode != status:
+        raise RuntimeError(f"{words} ended with {done.returncode}, not {status}: {done.stderr[-500:]}")
+    return took, "Traceback" in done.stderr
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=7)
+    repeats = parser.parse_args().repeats
+    figures, tracebacks = {}, []
+    for name, (words, status) in CASES.items():
+        if seconds(words, status)[1]:
+            tracebacks.append(name)
+        figures[name] = spread([seconds(words, status)[0] for _ in range(repeats)], 3)
+    emit("cold_start", seconds=figures, answered_with_a_traceback=tracebacks, repeats=repeats)
+
+
+if __name__ == "__main__":
+    main()

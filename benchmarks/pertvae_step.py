@@ -1,0 +1,122 @@
+"""CPU and wall seconds of one PertVAE training step at the paper's size, on one core with one thread.
+
+903 genes, encoder 500-300, 100 latent dimensions, two flow steps, 300 pairs and 1,300 singletons, batches of 200,
+through the project's own compiled block. With --torch the same work in torch runs in turns on the same core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+from measuring import ROOT, Stopwatch, emit, one_core, pertvae_config, spread
+
+PAIRS, VALIDATION, SINGLETONS = 300, 60, 1300
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=6, help="timed epochs of 8 steps in each round")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds; each is a process of its own")
+    parser.add_argument("--monitor", action="store_true", help="include the monitor at the end of every epoch")
+    parser.add_argument("--torch", default="", help="python of an environment with torch")
+    parser.add_argument("--script", default="", help="torch script that prints cpu_sec_per_epoch as JSON")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def paper_plan(monitor: bool):
+    """The plan of one replicate of the paper's size, and the number of steps in an epoch."""
+    import dataclasses
+
+    import numpy as np
+
+    from omics_jax.data.simulate import simulate_perturbations
+    from omics_jax.systems.pertvae import assembly
+    from omics_jax.systems.pertvae.experiments import _constants, spec_of
+    from omics_jax.training.plan import Options, Training, make_plan
+    from omics_jax.training.stage import Replicate
+
+    config = pertvae_config("table1,paper")
+    config.simulator.update(dict(drugs=1, null_drugs=0, cell_lines=60, replicates=6, singletons=SINGLETONS))
+    dataset = simulate_perturbations(**config.simulator)[0]
+    pairs, singletons = np.arange(PAIRS), np.arange(PAIRS + VALIDATION, PAIRS + VALIDATION + SINGLETONS)
+    rows = {"pairs": pairs, "singletons": singletons}
+    held_out = np.arange(PAIRS, PAIRS + VALIDATION)
+    constants = _constants(dataset, np.concatenate([pairs, singletons]))
+    replicate = Replicate(rows, {"pairs": held_out}, held_out, seed=0, constants=constants)
+    system = assembly.build(config, spec_of(dataset, [replicate]))
+    stages = system.stages if monitor else [dataclasses.replace(s, monitor=None, patience=None) for s in system.stages]
+    training = Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
+    return make_plan(training, Options(strategy="map"))
+
+
+def time_steps(epochs: int, monitor: bool) -> dict:
+    """Seconds per step of blocks of one epoch each, the first (which compiles) apart."""
+    import jax
+    import numpy as np
+
+    from omics_jax.training.plan import first_variables, run_block, start_stage
+
+    plan = paper_plan(monitor)
+    compiled = plan.stages[0]
+    variables = first_variables(plan, [0])
+    parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
+    state, inputs = start_stage(plan, compiled, [0], 1, variables)
+    per_epoch = compiled.shape.per_epoch
+    with Stopwatch() as first:
+        state, _, _ = run_block(plan, compiled, state, inputs, 0, per_epoch)
+    cpu, wall, log = [], [], None
+    for epoch in range(1, epochs + 1):
+        with Stopwatch() as took:
+            state, log, _ = run_block(plan, compiled, state, inputs, epoch * per_epoch, per_epoch)
+            jax.block_until_ready(state)
+        cpu.append(took.cpu / per_epoch)
+        wall.append(took.wall / per_epoch)
+    if not np.isfinite(log["objective"]).any():
+        raise RuntimeError("the objective is not finite, so the timing means nothing")
+    return {"cpu": cpu, "wall": wall, "first_block_s": first.wall, "parameters": parameters, "per_epoch": per_epoch}
+
+
+def last_json(command: list[str]) -> dict:
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if out.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {out.returncode}: {out.stderr[-800:]}")
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    a = arguments()
+    core = one_core()
+    if a.worker:
+        print(json.dumps(time_steps(a.epochs, a.monitor)))
+        return
+    ours, torch = [], []
+    worker = [sys.executable, __file__, "--worker", f"--epochs={a.epochs}", *["--monitor"] * a.monitor]
+    for _ in range(a.rounds):
+        ours.append(last_json(worker))
+        if a.torch:
+            torch.append(last_json([a.torch, a.script, f"--epochs={a.epochs}"]))
+    cpu = [x for r in ours for x in r["cpu"]]
+    figures = {
+        "cpu_s_per_step": spread(cpu),
+        "wall_s_per_step": spread([x for r in ours for x in r["wall"]]),
+        "first_block_s": spread([r["first_block_s"] for r in ours], 2),
+        "parameters": ours[0]["parameters"],
+        "steps_per_epoch": ours[0]["per_epoch"],
+        "monitor": a.monitor,
+        "core": core,
+    }
+    if torch:
+        theirs = [r["cpu_sec_per_epoch"] / ours[0]["per_epoch"] for r in torch]
+        figures["torch_cpu_s_per_step"] = spread(theirs)
+        # Both sides as the best of their rounds' medians, since other work on the machine only adds.
+        mine = min(sorted(r["cpu"])[len(r["cpu"]) // 2] for r in ours)
+        figures["ratio_to_torch"] = round(mine / min(theirs), 3)
+    emit("pertvae_step", **figures)
+
+
+if __name__ == "__main__":
+    main()
