@@ -6,7 +6,7 @@
     python experiments/main.py --config=configs/pertvae.py:figure2          VAE against PCA by latent size
     python experiments/main.py --config=configs/pertvae.py --config.data.path=profiles.gctx   your own files
 
-Expected of the first, in about half a minute: rho_pred of the model above that of every baseline, its prediction better
+Expected of the first, in a minute or two: rho_pred of the model above that of every baseline, its prediction better
 than its reconstruction for both active drugs (corrected p below .05) and not for the inert one.
 """
 

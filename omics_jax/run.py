@@ -32,7 +32,7 @@ def run(config: Any, mode: str, workdir: str) -> Path:
     """Carries out one command; returns the run directory.
 
     Raises:
-      UserError: something given is wrong. training.loop.Stopped: a signal came, the state is saved.
+      UserError: something given is wrong. Stopped: a signal came, the state is saved. TrainingDiverged: see there.
     """
     _check_run(config)
     system = system_module(config.system)
@@ -54,9 +54,7 @@ def system_module(name: str) -> ModuleType:
       UserError: there is none of that name.
     """
     folder = Path(__file__).parent / "systems"
-    known = sorted(
-        p.stem for p in folder.iterdir() if p.stem not in ("__init__", "system") and not p.stem.startswith("__")
-    )
+    known = sorted(p.stem for p in folder.iterdir() if p.stem != "system" and not p.stem.startswith("__"))
     if name not in known:
         raise UserError(f"config.system is {name!r}; choose one of {', '.join(known)}")
     return importlib.import_module(f"omics_jax.systems.{name}")
@@ -93,16 +91,16 @@ def train_arms(arms, options, folder: Path) -> dict[str, float]:
     from omics_jax.training.signals import stop_signals
 
     write_json(folder / "environment.json", environment(f"{jax.device_count()} x {jax.devices()[0].device_kind}"))
-    timing, last, length = {"compile_s": 0.0, "train_s": 0.0}, {}, 0
+    timing, last = {"compile_s": 0.0, "train_s": 0.0}, {}
     with stop_signals() as request:
         for arm in arms:
-            spent, last[arm.name], length = _train_arm(arm, last, options, folder, length, lambda: request.received)
+            spent, last[arm.name] = _train_arm(arm, last, options, folder, lambda: request.received)
             timing = {key: timing[key] + spent[key] for key in timing}
     return timing
 
 
-def _train_arm(arm, last, options, folder: Path, length: int, stop):
-    """One arm; returns seconds, the final variables (R, ...) and the length of the history so far."""
+def _train_arm(arm, last, options, folder: Path, stop):
+    """One arm; returns seconds and the final variables (R, ...)."""
     import jax
 
     from omics_jax.training.durable import save_arrays
@@ -120,7 +118,7 @@ def _train_arm(arm, last, options, folder: Path, length: int, stop):
     say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
     width = min(system.predict_batch, max(len(r.test) for r in arm.replicates))
     predictor = compile_rows(system.predict, width)
-    history = History(folder / "history.jsonl", {"arm": arm.name}, length)
+    history = History(folder / "history.jsonl", {"arm": arm.name})
     kept = []
     with progress(arm.name) as tell:
         around = Surroundings(folder / "checkpoints" / slug(arm.name), history, tell, stop)
@@ -131,7 +129,7 @@ def _train_arm(arm, last, options, folder: Path, length: int, stop):
             for r, found in zip(chunk, over_rows(predictor, width, variables, plan.table, rows), strict=True):
                 save_arrays(prediction_file(folder, arm, r), found, {})
     variables = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
-    return {"compile_s": compile_s, "train_s": around.train_s}, variables, history.length
+    return {"compile_s": compile_s, "train_s": around.train_s}, variables
 
 
 def evaluate(system: ModuleType, config: Any, folder: Path) -> Path:
@@ -226,7 +224,7 @@ def predict(system: ModuleType, config: Any, folder: Path) -> Path:
         raise UserError(f"the run in {folder} compares {len(record)} arms; predict with a run that trained one")
     (name, arm), trained = next(iter(record.items())), ConfigDict(read_json(folder / "config.json"))
     tuples = lambda part: {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
-    spec = DataSpec(**{name: tuples(part) for name, part in arm["spec"].items()})
+    spec = DataSpec(**{field: tuples(part) for field, part in arm["spec"].items()})
     new, model = system.read_new(config, spec), system.build(trained, spec)
     rows, table = np.arange(len(new)), model.arrays(new)
     width = min(model.predict_batch, len(rows))

@@ -216,6 +216,7 @@ def test_own_files_with_a_mistake(study, kind):
         (["--config.data.min_genes=500"], ["500", "60"]),
         (["--config.data.control_profile=median"], ["control_profile", "'median'", "mean"]),
         (["--config.folds=7"], ["7 folds", "6 groups"]),
+        (["--config.data.conditions="], ["profiles.csv", "'pert_type'", "data.conditions"]),
     ],
 )
 def test_own_files_described_wrongly(study, words, named):

@@ -52,7 +52,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
     config = config_of(SMOKE)
     labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]
     network = model.Network(config.model, profiles.shape[1])
-    code = 0  # platforms are numbered in the order of their names: "L1000" before "array"
+    code = 0  # the platform of the pairs comes first
     n = len(profiles)
     rows = {
         "x1": np.asarray(profiles, np.float32),
@@ -84,14 +84,17 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
         np.testing.assert_allclose(read("x2_mean_between_replicates"), expected.std(axis=0), rtol=1e-3, atol=1e-5)
 
 
-def test_the_order_of_genes_and_samples_in_the_file_does_not_matter(finished, controls, tmp_path):
+def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, controls, tmp_path):
     controls.to_csv(tmp_path / "fresh.csv")
     controls.iloc[::-1, ::-1].T.to_csv(tmp_path / "turned.csv")
-    for name in ("fresh", "turned"):
+    controls.assign(tissue="lung").to_csv(tmp_path / "annotated.csv")
+    for name in ("fresh", "turned", "annotated"):
         outcome = predict(finished, tmp_path / f"{name}.csv")
         assert outcome.status == 0, outcome.err
     read = lambda name: pd.read_csv(finished / f"predictions-{name}" / "active-1.x2_mean.csv", index_col="id")
-    pd.testing.assert_frame_equal(read("turned").loc[list(controls.index)], read("fresh"), rtol=1e-5, check_names=False)
+    for name in ("turned", "annotated"):
+        found = read(name).loc[list(controls.index)]
+        pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)
 
 
 def test_new_files_with_a_mistake(finished, controls, tmp_path):

@@ -72,6 +72,11 @@ def required_column(
             f"{_listed(table.columns)}"
         )
     if column not in table:
+        if not len(table.columns):
+            raise UserError(
+                f"{source} says nothing of its samples ({setting} needs column {column!r}); name a table that does "
+                "with data.conditions"
+            )
         near = nearest(column, table.columns)
         mend = f"did you mean {near!r}?" if near else f"it has {_listed(table.columns)}"
         raise UserError(f"{source} has no column {column!r} ({setting}); {mend}")

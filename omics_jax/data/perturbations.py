@@ -46,7 +46,7 @@ def read_perturbations(settings) -> Dataset:
     """Reads pairs of control and treated profiles, and singletons.
 
     Args:
-      settings: an object with exactly these attributes.
+      settings: an object with these attributes (`config.data` of a run).
         path: the expression matrix (any format of `read_matrix`), or an .npz that already holds pairs: arrays
           x1, x2 (n, g), features (g,), optionally samples (n,); further arrays of length n are annotations.
         orientation: "auto", "samples" or "genes", see `read_matrix`.

@@ -1,4 +1,4 @@
-"""Preprocessing fitted on training rows only: standardisation per platform and gene, genes by variance.
+"""Preprocessing fitted on training rows only: standardisation per platform and gene.
 
 What is fitted here becomes a replicate's constants; these numpy functions are the reference for what the
 device applies. Quantile normalisation and batch-effect correction are left out.
@@ -83,30 +83,6 @@ def unstandardize(
     """
     _check_platforms(platform, len(constants["mean"]))
     return (values * constants["sd"][platform] + constants["mean"][platform]).astype(np.float32)
-
-
-def top_variance_genes(
-    values: Float[np.ndarray, "n genes"], mask: Bool[np.ndarray, "n genes"], k: int
-) -> Int[np.ndarray, " k"]:
-    """Ascending indices of the k genes of largest population variance over observed cells.
-
-    Give training rows of one platform only: a shift between platforms would count as variance. Of genes that
-    tie, the earlier ones are taken.
-
-    Raises:
-      UserError: k < 1, k above the number of genes observed in these rows, or an observed value that is not
-        finite.
-    """
-    _check_finite(values, mask)
-    _, sd, count = _moments(values, mask)
-    observed = int((count > 0).sum())
-    if not 1 <= k <= observed:
-        raise UserError(
-            f"{k} genes were asked for but {observed} of {values.shape[1]} are observed in training rows; "
-            f"set the number of genes between 1 and {observed}"
-        )
-    order = np.argsort(np.where(count > 0, -sd, np.inf), kind="stable")
-    return np.sort(order[:k])
 
 
 def _check_platforms(platform: np.ndarray, platforms: int) -> None:

@@ -63,23 +63,7 @@ def repeated_group_folds(
     return splits
 
 
-def holdout(
-    groups: Shaped[np.ndarray, " n"],
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    rows: Shaped[np.ndarray, " m"] | None = None,
-) -> Split:
-    """One split by group with 1/folds of the groups for test and as many for validation.
-
-    It is the first split of `repeated_group_folds` with the same arguments and raises what that raises.
-    """
-    return repeated_group_folds(groups, folds=folds, repeats=1, seed=seed, rows=rows)[0]
-
-
-def with_training_rows(
-    split: Split, groups: Shaped[np.ndarray, " n"], rows: Shaped[np.ndarray, " m"]
-) -> Split:
+def with_training_rows(split: Split, groups: Shaped[np.ndarray, " n"], rows: Shaped[np.ndarray, " m"]) -> Split:
     """The split with further rows to train on, without those whose group is validated or tested.
 
     Meant for rows that are no target themselves, such as the untreated profiles of other cell lines: that of

@@ -52,17 +52,6 @@ def ridge(
     return y_mean + ((x_test - x_mean) / x_sd @ coefficients) * y_sd
 
 
-def ridge_change(
-    x_train: Float[np.ndarray, "n g"],
-    y_train: Float[np.ndarray, "n g"],
-    x_test: Float[np.ndarray, "t g"],
-    alphas: Sequence[float] = ALPHAS,
-) -> Float[np.ndarray, "t g"]:
-    """x + ridge of (y - x) on x: a large alpha gives `mean_shift`, where in `ridge` it gives mean y."""
-    x_train, y_train, x_test = _complete(x_train=x_train, y_train=y_train, x_test=x_test)
-    return x_test + ridge(x_train, y_train - x_train, x_test, alphas)
-
-
 def pca_linear(
     x_train: Float[np.ndarray, "n g"],
     y_train: Float[np.ndarray, "n g"],
@@ -114,16 +103,13 @@ def pca_reconstruction(
     x_train: Float[np.ndarray, "n g"],
     x_test: Float[np.ndarray, "t g"],
     components: int,
-    standardize: bool = True,
 ) -> Float[np.ndarray, "t g"]:
     """Test profiles projected on the first principal components of the training profiles, and decoded.
 
-    standardize: scale genes to training variance 1 before the PCA; False gives the PCA of centred profiles.
     Raises UserError when the training rows do not span `components` directions.
     """
     x_train, x_test = _complete(x_train=x_train, x_test=x_test)
     mean, sd = _centre_and_scale(x_train)
-    sd = sd if standardize else np.ones_like(sd)
     axes = _principal_axes((x_train - mean) / sd, components)
     if len(axes) < components:
         raise UserError(

@@ -65,23 +65,6 @@ def corrected_interval(values: Float[np.ndarray, " splits"], test_train_ratio: f
     return corrected_resampled_t(values, test_train_ratio).ci95
 
 
-def paired_t_by_group(
-    differences: Float[np.ndarray, " rows"],
-    groups: Shaped[np.ndarray, " rows"],
-    alternative: Alternative = "two-sided",
-) -> TestResult:
-    """One-sample t-test over groups (cell lines, patients) of each group's mean difference.
-
-    Repeats of a group are averaged first, nan among them left out (a group of nan only is left out whole),
-    so that the groups, which are independent samples, are the unit and not their repeats. With fewer than
-    two groups or no variance: as in `corrected_resampled_t`.
-    """
-    if len(differences) != len(groups):
-        raise ValueError(f"{len(differences)} differences and {len(groups)} groups do not pair")
-    means = pd.Series(differences, dtype=np.float64).groupby(np.asarray(groups, dtype=str)).mean().dropna()
-    return _t_test(means.to_numpy(), 1.0 / max(len(means), 1), alternative)
-
-
 def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> TestResult:
     """The PertVAE paper's test: one-sided Mann-Whitney U, "scores in a tend to be above those in b".
 

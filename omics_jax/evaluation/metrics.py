@@ -47,18 +47,6 @@ def spearman_rows(
     return np.where(broken, np.nan, pearson_rows(ranks_a, ranks_b, mask))
 
 
-def rmse_rows(
-    predicted: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
-    """Root mean squared error of each row over its observed cells, in the data's units; nan without any."""
-    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
-    cells = mask.sum(axis=1)
-    mean_square = ((predicted - observed) ** 2).sum(axis=1) / np.maximum(cells, 1)
-    return np.where(broken | (cells == 0), np.nan, np.sqrt(mean_square))
-
-
 def rmse(
     predicted: Float[np.ndarray, "n g"],
     observed: Float[np.ndarray, "n g"],
@@ -69,22 +57,6 @@ def rmse(
     if broken.any() or not mask.any():
         return float("nan")
     return float(np.sqrt(((predicted - observed) ** 2).sum() / mask.sum()))
-
-
-def r2_rows(
-    predicted: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
-    """Coefficient of determination of each row, 1 - sum (o - p)^2 / sum (o - mean o)^2, over observed cells.
-
-    nan where the observed side is constant (nothing to explain) or has fewer than two cells.
-    """
-    mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
-    constant = _constant_rows(observed, mask)
-    residual = ((predicted - observed) ** 2).sum(axis=1)
-    total = (_centred_rows(observed, mask) ** 2).sum(axis=1)
-    return np.where(broken | constant, np.nan, 1.0 - residual / np.where(constant, 1.0, total))
 
 
 def top_change_recall(
@@ -111,23 +83,6 @@ def top_change_recall(
     chances = (_chance_in_top(np.where(mask, np.abs(side), -np.inf), k) for side in (predicted, observed))
     recall = np.prod(list(chances), axis=0).sum(axis=1) / k
     return np.where(broken | (mask.sum(axis=1) <= k), np.nan, recall)
-
-
-def gaussian_log_density(
-    mean: Float[np.ndarray, "n g"],
-    sd: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
-    """sum_g log N(observed | mean, sd^2) of each row over its observed cells, in nats; nan without any.
-
-    Raises ValueError where an observed cell has sd <= 0.
-    """
-    mask, broken, (mean, sd, observed) = _observed_cells(mask, mean, sd, observed)
-    sd = _positive_sd(sd, mask, broken)
-    log_density = -0.5 * ((observed - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
-    total = np.where(mask, log_density, 0.0).sum(axis=1)
-    return np.where(broken | ~mask.any(axis=1), np.nan, total)
 
 
 def interval_coverage(

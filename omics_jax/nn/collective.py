@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import PyTree
 
 _AXIS: ContextVar[str | None] = ContextVar("device_axis", default=None)
 
@@ -49,9 +48,3 @@ def sum_over_devices(tree: PyTree) -> PyTree:
     """
     name = _AXIS.get()
     return tree if name is None else jax.lax.psum(tree, name)
-
-
-def device_index() -> Int[Array, ""]:
-    """This device's place on the open `device_axis`, int32; 0 where none is open."""
-    name = _AXIS.get()
-    return jnp.int32(0) if name is None else jax.lax.axis_index(name)

@@ -153,9 +153,7 @@ def draw_arrows(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
     return figure
 
 
-def add_arrows(
-    axis: Axes, ends: Float[np.ndarray, "4 n"], index: int, bold: bool, faint: bool, raster: bool
-) -> None:
+def add_arrows(axis: Axes, ends: Float[np.ndarray, "4 n"], index: int, bold: bool, faint: bool, raster: bool) -> None:
     """Arrows in data coordinates from rows 0, 1 of `ends` to rows 2, 3."""
     x, y, x_end, y_end = ends
     axis.quiver(

@@ -67,7 +67,6 @@ def page_content(run: pathlib.Path) -> dict:
     data = read_json(run / "data.json") or {}
     name, better = str(metrics.get("system") or run.name), metrics.get("better") or {}
     experiment = metrics.get("experiment")
-    command = environment.get("command")
     return {
         "title": name if experiment in (None, "") else f"{name}: {experiment}",
         "statement": results.statement(main_arm(metrics), metrics, better),
@@ -76,7 +75,7 @@ def page_content(run: pathlib.Path) -> dict:
         "tables": table_sections(run),
         "training": training_sections(run),
         "data": {"summary": data.get("summary") or [], "notes": data.get("notes") or []},
-        "command": " ".join(command) if isinstance(command, list) else command,
+        "command": environment.get("command"),
         "timing": {k: duration(v) for k, v in (metrics.get("timing") or {}).items()},
         "environment": {k: v for k, v in environment.items() if k != "command"},
         "config": read_json(run / "config.json") or {},
@@ -260,10 +259,7 @@ def printed_frame(frame: pd.DataFrame) -> dict:
     """Header and cells of a frame as text, numbers aligned, at most `PRINTED_ROWS` rows."""
     shown = frame.head(PRINTED_ROWS)
     columns = [printed_column(shown[name].astype(str)) for name in shown.columns]
-    header = [
-        {"name": str(name), "number": numeric}
-        for name, (_, numeric) in zip(shown.columns, columns, strict=True)
-    ]
+    header = [{"name": str(name), "number": numeric} for name, (_, numeric) in zip(shown.columns, columns, strict=True)]
     return {
         "header": header,
         "rows": [list(row) for row in zip(*(cells for cells, _ in columns), strict=True)],

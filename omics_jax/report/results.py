@@ -1,36 +1,17 @@
 """The numbers of `metrics.json` as rows of text: key results, comparisons in words, arms and groups.
 
-No source: this is the house's own contract. Whether more of a metric is better is read from an optional
-`"better": {metric: "higher" | "lower"}` in `metrics.json`, else from the metric's name; where neither says,
-nothing is called best. Left out: any statistics, which `evaluation/` has already done.
+No source: this is the house's own contract. Which side of a metric is better stands in `metrics.json` under
+`"better": {metric: "higher" | "lower"}`, as the system declared it; of a metric that is not there nothing is called
+best. Left out: any statistics, which `evaluation/` has already done.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 ABSENT = "–"
 SIGNIFICANCE = 0.05
-LOWER = frozenset(
-    "mse rmse nrmse mae mre mape error loss nll brier ibs ece deviance perplexity distance mmd".split()
-)
-HIGHER = frozenset(
-    "auc auroc auprc roc ap accuracy acc f1 pearson spearman kendall pcc r2 rho correlation corr cindex "
-    "concordance likelihood precision recall sensitivity specificity kappa mcc jaccard dice ndcg".split()
-)
-
-
-def better_direction(metric: str, declared: Mapping[str, str]) -> str | None:
-    """Says "higher", "lower" or, where neither `declared` nor the name tells, None."""
-    if metric in declared:
-        return declared[metric]
-    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
-    if {"c", "index"} <= words:
-        words.add("cindex")
-    lower, higher = bool(words & LOWER), bool(words & HIGHER)
-    return None if lower == higher else ("lower" if lower else "higher")
 
 
 def is_number(value: object) -> bool:
@@ -85,7 +66,7 @@ def result_rows(summaries: Mapping[str, Mapping], better: Mapping[str, str], mod
     Returns {"metrics": [{"name", "better"}], "rows": [{"name", "model", "cells": [{..., "best"}]}]}.
     """
     metrics = metric_names(list(summaries.values()))
-    directions = {metric: better_direction(metric, better) for metric in metrics}
+    directions = {metric: better.get(metric) for metric in metrics}
     rows = [
         {"name": name, "model": name in models, "cells": [estimate(summary.get(m)) for m in metrics]}
         for name, summary in summaries.items()
@@ -131,7 +112,7 @@ def verdict(comparison: Mapping, better: Mapping[str, str]) -> str:
         return "unknown"
     if not (p < SIGNIFICANCE if p is not None else (low > 0 or high < 0)) or difference == 0:
         return "unclear"
-    direction = better_direction(comparison["metric"], better)
+    direction = better.get(comparison["metric"])
     if direction is None:
         return "different"
     return "better" if (difference > 0) == (direction == "higher") else "worse"
@@ -225,7 +206,7 @@ def statement(name: str, metrics: Mapping, better: Mapping[str, str]) -> str:
     own = estimate(summary[metric])
     interval = f" (95 % interval {own['interval']})" if own["interval"] else ""
     text = f"{name} reaches a mean {metric} of {own['mean']}{interval}"
-    pick = {"lower": min, "higher": max}.get(better_direction(metric, better))
+    pick = {"lower": min, "higher": max}.get(better.get(metric))
     means = {name: (scores.get(metric) or {}).get("mean") for name, scores in baselines.items()}
     scored = {name: mean for name, mean in means.items() if is_number(mean)}
     if not scored:

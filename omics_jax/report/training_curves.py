@@ -1,7 +1,7 @@
 """`history.jsonl` in, training curves out: median and 10-90 % band over the replicates, per arm and stage.
 
-The best epoch of a replicate is its last line with `"best": true` where the history holds that key, else the
-epoch of its lowest monitor; the caption says which. Left out: the loss's single terms, which are in the file.
+The best epoch of a replicate, whose variables were kept, is that of its lowest monitor. Left out: the loss's single
+terms, which are in the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KEYS = ("arm", "stage", "epoch", "objective")
 
 
 def read_history(path: pathlib.Path) -> pd.DataFrame:
-    """Columns arm, stage, replicate, epoch, objective, monitor and best (None where not kept) of the history.
+    """Columns arm, stage, replicate, epoch, objective and monitor of the history.
 
     A line written twice (before and after a resume) counts once, the later one. Raises UserError for a line
     that is not JSON or lacks a key.
@@ -30,7 +30,7 @@ def read_history(path: pathlib.Path) -> pd.DataFrame:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 rows.append(history_row(line, path, number))
-    names = ["arm", "stage", "replicate", "epoch", "objective", "monitor", "best"]
+    names = ["arm", "stage", "replicate", "epoch", "objective", "monitor"]
     frame = pd.DataFrame(rows, columns=names)
     for name in ("objective", "monitor"):
         values = pd.to_numeric(frame[name]).astype(float)
@@ -48,12 +48,10 @@ def history_row(line: str, path: pathlib.Path, number: int) -> tuple:
         ) from error
     missing = [key for key in KEYS if key not in entry]
     if missing:
-        raise UserError(
-            f"{path}, line {number}, lacks {missing[0]!r}; delete the line or run the training again."
-        )
+        raise UserError(f"{path}, line {number}, lacks {missing[0]!r}; delete the line or run the training again.")
     return (
         str(entry["arm"]), str(entry["stage"]), str(entry.get("replicate", 0)), int(entry["epoch"]),
-        entry["objective"], entry.get("monitor"), entry.get("best"),
+        entry["objective"], entry.get("monitor"),
     )  # fmt: skip
 
 
@@ -64,9 +62,7 @@ def band(frame: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 def best_epochs(frame: pd.DataFrame) -> np.ndarray:
-    """(replicates,) epochs: the last one marked best, else the one of the lowest monitor."""
-    if frame["best"].notna().any():
-        return frame[frame["best"] == True].groupby("replicate")["epoch"].max().to_numpy()  # noqa: E712
+    """(replicates,) epochs of the lowest monitor, the first of equal ones; empty without a monitor."""
     known = frame.dropna(subset=["monitor"])
     if known.empty:
         return np.zeros(0, int)
@@ -142,9 +138,7 @@ def training_note(history: pd.DataFrame, count: int, clipped: bool) -> str:
         if count > 1
         else "One replicate."
     )
-    marked = history["best"].notna().any()
-    if marked or history["monitor"].notna().any():
-        rule = "whose variables were kept" if marked else "of the lowest monitor"
+    if history["monitor"].notna().any():
         spread = ", median over replicates (10–90 % range)" if count > 1 else ""
-        lines += f" Dashed: the epoch {rule}{spread}."
+        lines += f" Dashed: the epoch of the lowest monitor{spread}."
     return lines + (" The first epochs run out of the panel." if clipped else "")

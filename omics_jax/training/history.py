@@ -19,13 +19,12 @@ class History:
     """A file of JSON lines that grows at its end. NaN and infinity are written as null.
 
     constants: (such as {"arm": "pertvae"}) stand in every line; lines with others are left alone.
-    length: ignored, and kept for callers that still pass it.
 
     Raises:
       UserError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, constants: Mapping[str, Any] | None = None, length: int = 0):
+    def __init__(self, path: Path, constants: Mapping[str, Any] | None = None):
         self.path, self.constants = path, dict(constants or {})
         with user_can_mend(self.path):
             self.path.touch(exist_ok=True)
@@ -33,11 +32,6 @@ class History:
         if not whole.endswith("\n") and whole:  # a process died while it wrote this line
             write_atomically(self.path, whole[: whole.rfind("\n") + 1])
         self._earlier = {(line["stage"], line["replicate"]) for line in self.lines() if self._ours(line)}
-
-    @property
-    def length(self) -> int:
-        """Bytes written so far."""
-        return self.path.stat().st_size
 
     def lines(self) -> list[dict[str, Any]]:
         """All lines, those of other constants too."""

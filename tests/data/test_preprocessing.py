@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from omics_jax.data.preprocessing import fit_standardizer, standardize, top_variance_genes, unstandardize
+from omics_jax.data.preprocessing import fit_standardizer, standardize, unstandardize
 from omics_jax.data.simulate import simulate_perturbations
 from omics_jax.data.splits import repeated_group_folds
 from omics_jax.errors import UserError
@@ -66,8 +66,6 @@ def test_masked_rows_count_as_removed_rows():
     removed = fit_standardizer(values[keep], mask[keep], platform[keep], 2)
     for name in ("mean", "sd"):
         np.testing.assert_allclose(masked[name], removed[name], rtol=1e-6)
-    genes = top_variance_genes(values, mask & keep[:, None], 3)
-    assert genes.tolist() == top_variance_genes(values[keep], mask[keep], 3).tolist()
 
 
 def test_rows_outside_training_never_reach_the_constants():
@@ -78,22 +76,17 @@ def test_rows_outside_training_never_reach_the_constants():
     for split in repeated_group_folds(dataset.groups, folds=4, repeats=1):
         train = split.train
         before = fit_standardizer(control.values[train], control.mask[train], platform[train], 2)
-        genes = top_variance_genes(control.values[train], control.mask[train], 5)
         values, mask = control.values.copy(), control.mask.copy()
         for rows in (split.validation, split.test):
             values[rows] = rng.normal(1e4, 1e4, (len(rows), 15))
             mask[rows] = rng.random((len(rows), 15)) < 0.5
         assert same_constants(before, fit_standardizer(values[train], mask[train], platform[train], 2))
-        assert (genes == top_variance_genes(values[train], mask[train], 5)).all()
 
 
 def test_unobserved_cells_are_never_read():
     values, mask, platform = measured()
     zeroed = np.where(mask, values, np.float32(0))
-    assert same_constants(
-        fit_standardizer(values, mask, platform, 2), fit_standardizer(zeroed, mask, platform, 2)
-    )
-    assert (top_variance_genes(values, mask, 4) == top_variance_genes(zeroed, mask, 4)).all()
+    assert same_constants(fit_standardizer(values, mask, platform, 2), fit_standardizer(zeroed, mask, platform, 2))
 
 
 def test_row_order_and_platform_numbers_only_permute():
@@ -132,22 +125,6 @@ def test_what_a_platform_never_observed_takes_the_pooled_statistics():
     assert constants["mean"][1, 0] != constants["mean"][2, 0]
 
 
-@pytest.mark.parametrize("k", [1, 3, 7])
-def test_top_variance_genes_are_those_of_masked_arrays(k):
-    values, mask, _ = measured(seed=4)
-    values = values[:, [3, 0, 6, 2, 5, 1, 4]]
-    mask = mask[:, [3, 0, 6, 2, 5, 1, 4]]
-    variance = np.ma.array(np.nan_to_num(values), mask=~mask, dtype=np.float64).var(axis=0).filled(-1)
-    assert top_variance_genes(values, mask, k).tolist() == sorted(np.argsort(variance)[::-1][:k].tolist())
-
-
-def test_ties_take_the_earlier_gene_and_unseen_genes_come_last():
-    values = np.array([[9.0, 1, 5, 1], [-9, 1, 5, 2]])
-    mask = np.array([[False, True, True, True]] * 2)
-    assert top_variance_genes(values, mask, 2).tolist() == [1, 3]
-    assert top_variance_genes(values, mask, 3).tolist() == [1, 2, 3]
-
-
 ONES = np.ones((3, 4))
 ALL = np.ones((3, 4), dtype=bool)
 FIRST = np.zeros(3, dtype=int)
@@ -169,10 +146,6 @@ FIRST = np.zeros(3, dtype=int)
             lambda: unstandardize(ONES, FIRST - 1, {"mean": ONES[:1], "sd": ONES[:1]}),
             "row 0 is of platform -1",
         ),
-        (lambda: top_variance_genes(ONES, ALL, 5), "5 genes were asked for but 4 of 4 .* between 1 and 4"),
-        (lambda: top_variance_genes(ONES, ALL & [True, False, True, True], 4), "3 of 4"),
-        (lambda: top_variance_genes(ONES, ALL, 0), "0 genes were asked for"),
-        (lambda: top_variance_genes(ONES * np.inf, ALL, 1), "row 0, gene column 0 is inf"),
     ],
 )
 def test_impossible_inputs_are_named(call, sentence):

@@ -20,9 +20,7 @@ def default_experiment(seed=0):
 
 def difference(dataset, rows):
     """Observed treated minus control expression, float64."""
-    control, treated = (
-        dataset.modalities[name].values[rows].astype(float) for name in ("control", "treated")
-    )
+    control, treated = (dataset.modalities[name].values[rows].astype(float) for name in ("control", "treated"))
     return treated - control
 
 
@@ -73,8 +71,7 @@ def test_drugs_act_linearly_on_the_latent_state():
         if drug:
             index = truth.drugs.index(drug)
             expected = [
-                z1[i] + sum(truth.W[index, i, j] * z1[j] for j in range(4)) + truth.b[index, i]
-                for i in range(4)
+                z1[i] + sum(truth.W[index, i, j] * z1[j] for j in range(4)) + truth.b[index, i] for i in range(4)
             ]
         np.testing.assert_allclose(truth.z2[row], expected, atol=1e-12)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omics_jax.data.splits import holdout, repeated_group_folds, with_training_rows
+from omics_jax.data.splits import repeated_group_folds, with_training_rows
 from omics_jax.errors import UserError
 
 PARTS = ("train", "validation", "test")
@@ -73,9 +73,7 @@ def test_the_deal_is_the_order_of_the_hashes():
 def test_repeats_and_seeds_deal_anew():
     groups = np.array([f"line-{i}" for i in range(30)])
     tests = {
-        tuple(split.test)
-        for seed in range(3)
-        for split in repeated_group_folds(groups, folds=5, repeats=10, seed=seed)
+        tuple(split.test) for seed in range(3) for split in repeated_group_folds(groups, folds=5, repeats=10, seed=seed)
     }
     assert len(tests) == 150
 
@@ -102,14 +100,6 @@ def test_rows_outside_the_choice_do_not_move_a_group():
     alone = repeated_group_folds(groups[:12], folds=4, repeats=1)
     among = repeated_group_folds(groups, folds=4, repeats=1, rows=np.arange(12))
     assert all((a.test == b.test).all() for a, b in zip(alone, among, strict=True))
-
-
-def test_holdout_is_the_first_fold():
-    groups = np.array([f"line-{i}" for i in range(20)])
-    split = holdout(groups, folds=5, seed=3)
-    first = repeated_group_folds(groups, folds=5, repeats=4, seed=3)[0]
-    assert all((getattr(split, part) == getattr(first, part)).all() for part in PARTS)
-    assert len(split.test) == len(split.validation) == 4
 
 
 def test_added_training_rows_leave_held_out_groups_alone():
@@ -146,4 +136,4 @@ def test_impossible_folds_are_named(groups, arguments, sentence):
 
 def test_a_row_mask_of_another_length_is_refused():
     with pytest.raises(ValueError, match="row mask of 2 entries was given for 4 rows"):
-        holdout(np.array(["a", "b", "c", "d"]), folds=3, rows=np.array([True, False]))
+        repeated_group_folds(np.array(["a", "b", "c", "d"]), folds=3, rows=np.array([True, False]))

@@ -17,7 +17,6 @@ PREDICTORS = {
     "no_change": lambda x, y, groups, test: baselines.no_change(test),
     "mean_shift": lambda x, y, groups, test: baselines.mean_shift(x, y, test),
     "ridge": lambda x, y, groups, test: baselines.ridge(x, y, test),
-    "ridge_change": lambda x, y, groups, test: baselines.ridge_change(x, y, test),
     "pca_linear": lambda x, y, groups, test: baselines.pca_linear(x, y, test, 6),
     "nearest_group": lambda x, y, groups, test: baselines.nearest_group(x, y, groups, test),
     "pca_reconstruction": lambda x, y, groups, test: baselines.pca_reconstruction(x, test, 6),
@@ -71,9 +70,7 @@ def test_ridge_takes_the_alpha_of_least_leave_one_out_error(rows, genes):
     alphas = tuple(10.0 ** np.arange(-2, 4))
     best = min(alphas, key=error)
     assert alphas[0] < best < alphas[-1]
-    np.testing.assert_allclose(
-        baselines.ridge(x, y, test, alphas), baselines.ridge(x, y, test, (best,)), rtol=1e-12
-    )
+    np.testing.assert_allclose(baselines.ridge(x, y, test, alphas), baselines.ridge(x, y, test, (best,)), rtol=1e-12)
 
 
 def test_ridge_maps_between_different_sets_of_columns():
@@ -81,11 +78,8 @@ def test_ridge_maps_between_different_sets_of_columns():
     assert baselines.ridge(x, y[:, :3], test).shape == (7, 3)
 
 
-def test_strong_ridge_of_the_change_is_the_mean_shift():
+def test_strong_ridge_is_the_mean_treated_profile():
     x, y, _, test, _ = cohort(15, 20)
-    np.testing.assert_allclose(
-        baselines.ridge_change(x, y, test, (1e15,)), baselines.mean_shift(x, y, test), rtol=1e-9
-    )
     mean = np.broadcast_to(y.mean(axis=0), test.shape)
     np.testing.assert_allclose(baselines.ridge(x, y, test, (1e15,)), mean, rtol=1e-9)
 
@@ -103,9 +97,7 @@ def test_pca_linear_is_scikit_learns_pca_and_regression(rows, genes, components)
 
 def test_pca_linear_beyond_the_rank_changes_nothing():
     x, y, _, test, _ = cohort(6, 20)
-    np.testing.assert_allclose(
-        baselines.pca_linear(x, y, test, 11), baselines.pca_linear(x, y, test, 500), rtol=1e-12
-    )
+    np.testing.assert_allclose(baselines.pca_linear(x, y, test, 11), baselines.pca_linear(x, y, test, 500), rtol=1e-12)
 
 
 def test_nearest_group_takes_the_most_similar_lines_mean_change():
@@ -114,9 +106,7 @@ def test_nearest_group_takes_the_most_similar_lines_mean_change():
     for row, profile in enumerate(test):
         scaled = (profile - x.mean(axis=0)) / x.std(axis=0)
         correlations = {
-            group: np.corrcoef(scaled, (x[groups == group].mean(axis=0) - x.mean(axis=0)) / x.std(axis=0))[
-                0, 1
-            ]
+            group: np.corrcoef(scaled, (x[groups == group].mean(axis=0) - x.mean(axis=0)) / x.std(axis=0))[0, 1]
             for group in np.unique(groups)
         }
         nearest = groups == max(correlations, key=correlations.get)
@@ -135,14 +125,13 @@ def test_a_lines_own_control_is_nearest_to_itself():
     np.testing.assert_allclose(baselines.nearest_group(x, y, own, x), y, rtol=1e-12)
 
 
-@pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("components", [1, 5, 11])
-def test_pca_reconstruction_is_scikit_learns(components, standardize):
+def test_pca_reconstruction_is_scikit_learns(components):
     x, _, _, test, _ = cohort(12, 30)
-    scaler = StandardScaler(with_std=standardize).fit(x)
+    scaler = StandardScaler().fit(x)
     pca = PCA(components, svd_solver="full").fit(scaler.transform(x))
     expected = scaler.inverse_transform(pca.inverse_transform(pca.transform(scaler.transform(test))))
-    np.testing.assert_allclose(baselines.pca_reconstruction(x, test, components, standardize), expected)
+    np.testing.assert_allclose(baselines.pca_reconstruction(x, test, components), expected)
 
 
 @pytest.mark.parametrize("rows, genes, components", [(12, 30, 12), (40, 8, 9)])
@@ -220,9 +209,7 @@ def test_no_training_rows_are_refused(name):
         PREDICTORS[name](x[:0], y[:0], groups[:0], test)
 
 
-@pytest.mark.parametrize(
-    "regress", [baselines.ridge, lambda x, y, t, a=(1.0,): baselines.pca_linear(x, y, t, 3, a)]
-)
+@pytest.mark.parametrize("regress", [baselines.ridge, lambda x, y, t, a=(1.0,): baselines.pca_linear(x, y, t, 3, a)])
 @pytest.mark.parametrize("alphas", [(), (0.0, 1.0), (-1.0,)])
 def test_ridge_needs_positive_alphas_and_two_rows(regress, alphas):
     x, y, _, test, _ = cohort(14, 25)
@@ -238,7 +225,7 @@ def test_a_pca_needs_a_component():
         baselines.pca_reconstruction(x, test, 0)
 
 
-@pytest.mark.parametrize("name", ["ridge", "ridge_change", "pca_linear"])
+@pytest.mark.parametrize("name", ["ridge", "pca_linear"])
 def test_a_linear_effect_is_learned(name):
     """On a planted linear effect the regressions come much nearer than no change and mean shift do."""
     x, y, groups, test, truth = cohort(80, 60, tests=40)
@@ -246,9 +233,7 @@ def test_a_linear_effect_is_learned(name):
     assert error(name) < 0.6 * error("mean_shift") < 0.6 * error("no_change")
 
 
-@pytest.mark.skipif(
-    "OMICS_JAX_DATA" not in os.environ, reason="OMICS_JAX_DATA names no folder with real data"
-)
+@pytest.mark.skipif("OMICS_JAX_DATA" not in os.environ, reason="OMICS_JAX_DATA names no folder with real data")
 def test_real_treated_profiles_resemble_their_controls():
     """The reference figures of the 100 L1000 pairs: no change alone reaches Spearman .952 and RMSE .676."""
     with np.load(Path(os.environ["OMICS_JAX_DATA"]) / "l1000" / "pairs_transigen100.npz") as pairs:

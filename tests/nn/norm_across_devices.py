@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from omics_jax.nn.collective import device_axis, device_index, sum_over_devices
+from omics_jax.nn.collective import device_axis, sum_over_devices
 from omics_jax.nn.norm import MaskedBatchNorm
 
 DEVICES, ROWS, INPUTS = 8, 6, 5
@@ -32,9 +32,7 @@ def gradient_and_statistics(variables, batch):
     """Sums over live rows only; adding loss and gradients over devices is the trainer's part."""
 
     def loss(params):
-        y, changed = NET.apply(
-            {**variables, "params": params}, batch["x"], batch["live"], mutable=["batch_stats"]
-        )
+        y, changed = NET.apply({**variables, "params": params}, batch["x"], batch["live"], mutable=["batch_stats"])
         return jnp.sum(jnp.where(batch["live"][:, None], (y - batch["y"]) ** 2, 0)), changed
 
     (value, changed), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
@@ -67,9 +65,7 @@ def main():
     x = rng.normal(3.0, 2.0, (DEVICES, ROWS, INPUTS)).astype(np.float32)
     y = rng.normal(size=(DEVICES, ROWS, 3)).astype(np.float32)
     variables = NET.init(jax.random.key(0), jnp.asarray(x[0]), jnp.ones(ROWS, bool))
-    variables = jax.tree.map(
-        lambda a: a + 0.1 * jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape), variables
-    )
+    variables = jax.tree.map(lambda a: a + 0.1 * jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape), variables)
     many = jax.pmap(on_devices, axis_name="device", in_axes=(None, 0), out_axes=None)
     one = jax.jit(gradient_and_statistics)
     out = {}
@@ -81,12 +77,6 @@ def main():
         out[name] = {part: difference(apart[part], together[part]) for part in together}
         out[name] |= {f"{part}, padding removed": difference(apart[part], removed[part]) for part in removed}
         out[name]["loss on one device"] = float(together["loss"])
-
-    def index(_):
-        with device_axis("device"):
-            return device_index()
-
-    out["device_index"] = np.asarray(jax.pmap(index, axis_name="device")(np.arange(DEVICES))).tolist()
     print(json.dumps(out))
 
 

@@ -33,9 +33,7 @@ def test_divergence_equals_its_integral(x64):
 
 def test_arguments_broadcast():
     assert gaussians.log_density(X, MEAN1[0], 0.0).shape == (6, 11)
-    np.testing.assert_allclose(
-        gaussians.kl(MEAN1, LOG_SD1, 0.0, 0.0), gaussians.kl_to_standard(MEAN1, LOG_SD1)
-    )
+    np.testing.assert_allclose(gaussians.kl(MEAN1, LOG_SD1, 0.0, 0.0), gaussians.kl_to_standard(MEAN1, LOG_SD1))
 
 
 def test_divergences_are_never_negative_and_zero_only_at_themselves():

@@ -80,9 +80,7 @@ def test_without_a_live_row_the_statistics_stay_and_nothing_is_nan():
 def test_one_live_row_normalises_to_the_bias_with_finite_gradients():
     live = jnp.zeros(20, bool).at[3].set(True)
     np.testing.assert_allclose(trained(X, live)[0][3], VARIABLES["params"]["bias"])
-    gradient = jax.grad(lambda v: jnp.sum(NORM.apply(v, X, live, True, mutable=["batch_stats"])[0]))(
-        VARIABLES
-    )
+    gradient = jax.grad(lambda v: jnp.sum(NORM.apply(v, X, live, True, mutable=["batch_stats"])[0]))(VARIABLES)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(gradient))
 
 
@@ -126,7 +124,3 @@ def test_eight_devices_give_the_loss_gradients_and_statistics_of_one(eight_devic
     assert (loss > 0) == (case != "none")
     assert {"gradient", "statistics", "gradient, padding removed"} <= set(differences)
     assert {name: value for name, value in differences.items() if value > 2e-6} == {}
-
-
-def test_device_index_counts_the_devices(eight_devices):
-    assert eight_devices["device_index"] == list(range(8))

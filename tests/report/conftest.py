@@ -60,6 +60,7 @@ def fake_metrics(random, drugs, baselines):
         "arms": {arm: {"summary": summary(level), "baselines": scored} for arm, level in arms.items()},
         "replicates": replicates,
         "timing": {"compile_s": 21.34, "train_s": 412.0, "total_s": 455.1},
+        "better": {"pearson": "higher", "delta_pearson": "higher", "rmse": "lower"},
     }
 
 
@@ -105,9 +106,7 @@ def fake_tables(random, drugs, baselines, genes):
     arrows = pd.DataFrame(
         {"x": start[:, 0], "y": start[:, 1], "x_end": (start + shift)[:, 0], "y_end": (start + shift)[:, 1]}
     ).assign(series=np.resize(np.repeat(np.resize(drugs, 3), 30), 90))
-    listing = pd.DataFrame(
-        {"drug": drugs, "profiles": 120, "r2": np.resize([0.4213, np.nan, 0.51], len(drugs))}
-    )
+    listing = pd.DataFrame({"drug": drugs, "profiles": 120, "r2": np.resize([0.4213, np.nan, 0.51], len(drugs))})
     names = "intervals", "Prediction by drug", "Each dot is one drug's mean over ten splits."
     return {
         "figure2": (*names, "Pearson correlation of change", "", figure2),

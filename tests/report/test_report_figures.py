@@ -16,9 +16,7 @@ HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ _under \u0007 药物 " + "l
 def frame_of(kind, series=(), n=6):
     random = np.random.default_rng(3)
     part = pd.DataFrame(random.normal(size=(n, 4)), columns=["x", "y", "x_end", "y_end"])
-    part = part.assign(
-        value=part["x"], low=part["x"] - 1, high=part["x"] + 1, label=[f"row {i}" for i in range(n)]
-    )
+    part = part.assign(value=part["x"], low=part["x"] - 1, high=part["x"] + 1, label=[f"row {i}" for i in range(n)])
     if kind == "curve":
         part = part.assign(x=np.arange(n, dtype=float), low=part["y"] - 1, high=part["y"] + 1)
     return pd.concat([part.assign(series=name) for name in series]) if series else part
@@ -105,9 +103,7 @@ def test_ranking_shows_the_largest_magnitudes_first():
 
 
 def test_ranking_of_other_labels_per_series_takes_a_panel_each():
-    frame = pd.DataFrame(
-        {"label": list("abcd"), "value": [1.0, -3, 2, 5], "series": ["one", "one", "two", "two"]}
-    )
+    frame = pd.DataFrame({"label": list("abcd"), "value": [1.0, -3, 2, 5], "series": ["one", "one", "two", "two"]})
     shown = texts(figures.draw("ranking", frame, "t", "", "").svg)
     assert [text for text in shown if text in tuple("abcd")] == ["b", "a", "d", "c"]
     assert {"one", "two"} <= set(shown)

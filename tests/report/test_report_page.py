@@ -177,9 +177,7 @@ def test_hostile_labels_are_escaped_everywhere(fake_run):
     edit(fake_run / "data.json", lambda data: data["notes"].append(evil))
     edit(fake_run / "environment.json", lambda environment: environment.update(command=evil))
     frame = pd.read_csv(fake_run / "tables/drugs.csv")
-    frame.rename(columns={"drug": evil}).replace("vorinostat", evil).to_csv(
-        fake_run / "tables/drugs.csv", index=False
-    )
+    frame.rename(columns={"drug": evil}).replace("vorinostat", evil).to_csv(fake_run / "tables/drugs.csv", index=False)
     page = page_of(fake_run)
     assert "script" not in [tag for tag, _ in page.tags]
     assert all(set(image) == {"src", "alt"} for image in page.images)

@@ -34,9 +34,7 @@ def test_values_that_are_not_finite_are_missing(tmp_path):
     assert frame["objective"].isna().all() and frame["monitor"].isna().all()
 
 
-@pytest.mark.parametrize(
-    ("bad", "word"), [('{"arm": "n', "not JSON"), ({"arm": "n", "stage": "s"}, "'epoch'")]
-)
+@pytest.mark.parametrize(("bad", "word"), [('{"arm": "n', "not JSON"), ({"arm": "n", "stage": "s"}, "'epoch'")])
 def test_a_broken_line_is_named(tmp_path, bad, word):
     with pytest.raises(UserError, match=f"line 2.*{word}"):
         training_curves.read_history(history(tmp_path, [line(0), bad]))
@@ -45,10 +43,7 @@ def test_a_broken_line_is_named(tmp_path, bad, word):
 def test_the_band_is_numpys_quantiles_over_the_replicates_alive():
     values = np.random.default_rng(2).normal(size=(7, 4))
     frame = pd.DataFrame(
-        {"replicate": r, "epoch": e, "objective": values[r, e]}
-        for r in range(7)
-        for e in range(4)
-        if r + e < 9
+        {"replicate": r, "epoch": e, "objective": values[r, e]} for r in range(7) for e in range(4) if r + e < 9
     )
     band = training_curves.band(frame, "objective")
     for epoch in range(4):
@@ -56,27 +51,20 @@ def test_the_band_is_numpys_quantiles_over_the_replicates_alive():
         np.testing.assert_allclose(band.loc[epoch], np.quantile(alive, [0.1, 0.5, 0.9]))
 
 
-@pytest.mark.parametrize(
-    ("marked", "expected"),
-    [((None, None, None), [1, 0]), ((True, True, False), [1, 1]), ((True, False, True), [2, 2])],
-)
-def test_best_epochs_are_the_marked_ones_else_the_lowest_monitor(tmp_path, marked, expected):
+def test_best_epochs_are_those_of_the_lowest_monitor(tmp_path):
     lines = [
-        line(e, monitor=m, replicate=r) | ({} if marked[e] is None else {"best": marked[e]})
-        for r, monitors in enumerate([(3.0, 1.0, 2.0), (1.0, 2.0, None)])
+        line(e, monitor=m, replicate=r)
+        for r, monitors in enumerate([(3.0, 1.0, 1.0), (1.0, 2.0, None)])
         for e, m in enumerate(monitors)
     ]
     frame = training_curves.read_history(history(tmp_path, lines))
-    assert training_curves.best_epochs(frame).tolist() == expected
-    note = training_curves.draw_training(frame, "net").note
-    assert ("lowest monitor" in note) == (marked[0] is None)
+    assert training_curves.best_epochs(frame).tolist() == [1, 0]
+    assert "lowest monitor" in training_curves.draw_training(frame, "net").note
 
 
 @pytest.mark.parametrize(("epochs", "replicates"), [(1, 1), (3, 1), (40, 4)])
 def test_curves_are_drawn_for_any_length(tmp_path, epochs, replicates):
-    lines = [
-        line(e, 1e4 if e == 0 else 1 / (e + 1), replicate=r) for r in range(replicates) for e in range(epochs)
-    ]
+    lines = [line(e, 1e4 if e == 0 else 1 / (e + 1), replicate=r) for r in range(replicates) for e in range(epochs)]
     drawing = training_curves.draw_training(training_curves.read_history(history(tmp_path, lines)), "net")
     assert drawing.svg.startswith("<svg") and "net" in drawing.alt
     assert ("One replicate" in drawing.note) == (replicates == 1)

@@ -65,7 +65,7 @@ def count(request):
     return request.param
 
 
-@pytest.mark.parametrize("case", [*across_devices.SIZES, "frozen", "pcgrad"])
+@pytest.mark.parametrize(("count", "case"), [(c, case) for c in COUNTS for case in across_devices.CASES[c]])
 def test_losses_and_parameters_are_those_of_one_device(one, several, count, case):
     found = several[count][1]
     np.testing.assert_allclose(found[f"loss/{case}"], one[f"loss/{case}"], rtol=2e-6)

@@ -39,9 +39,11 @@ def read_new(config, spec: DataSpec) -> Dataset:
     if not config.data.path:
         raise UserError("--mode=predict needs the new profiles; name their file with --config.data.path")
     genes = spec.features["control"]
-    # The genes are known here, so the orientation that finds more of them is the file's.
-    ways = ("samples", "genes") if config.data.orientation == "auto" else (config.data.orientation,)
-    matrix = max((read_matrix(config.data.path, way) for way in ways), key=lambda m: len(set(m.features) & set(genes)))
+    # The genes are known here, so "auto" need not guess: rows that bear their names are genes.
+    told = config.data.orientation
+    matrix = read_matrix(config.data.path, "samples" if told == "auto" else told)
+    if told == "auto" and set(matrix.ids) & set(genes):
+        matrix = read_matrix(config.data.path, "genes")
     control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).on(genes)
     shared = int(control.mask.any(axis=0).sum())
     if shared < config.data.min_genes:

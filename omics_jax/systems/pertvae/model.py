@@ -47,9 +47,9 @@ class Posterior(NamedTuple):
 
 
 class Network(nn.Module):
-    """Encoder 500-300, decoder 300-500, ELU, weight normalisation; the drug's function W, b.
+    """Encoder, flow, decoder (ELU, weight normalisation) and the drug's function W, b.
 
-    config: `config.model` of the run. genes: width of x.
+    config: `config.model` of the run; the paper's encoder is 500-300, its decoder 300-500. genes: width of x.
     """
 
     config: Any
