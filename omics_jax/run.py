@@ -103,7 +103,7 @@ def _train_arm(arm, last, options, folder: Path, stop):
     """One arm; returns seconds and the final variables (R, ...)."""
     import jax
 
-    from omics_jax.training.durable import save_arrays
+    from omics_jax.durable import save_arrays
     from omics_jax.training.history import History
     from omics_jax.training.loop import Surroundings, fit
     from omics_jax.training.plan import Training, estimate_seconds, make_plan
@@ -172,7 +172,7 @@ def save_predictions(folder: Path, arms) -> None:
 
     Keys "ARM/FIELD" with all replicates' rows one below the other, "ARM/id" and "ARM/replicate" naming them.
     """
-    from omics_jax.training.durable import load_arrays
+    from omics_jax.durable import load_arrays
 
     out = {}
     for arm in arms:

@@ -149,7 +149,7 @@ def read_json(path: Path) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes atomically, with NaN as null."""
-    from omics_jax.training.durable import write_atomically
+    from omics_jax.durable import write_atomically
 
     write_atomically(path, json.dumps(safe(value), indent=1))
 

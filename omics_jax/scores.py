@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from omics_jax.durable import load_arrays, write_atomically
 from omics_jax.evaluation.comparisons import summarize
 from omics_jax.evaluation.tables import Table
 from omics_jax.systems.system import Arm, Findings, Results
-from omics_jax.training.durable import load_arrays, write_atomically
 
 MODEL = "model"
 
@@ -34,6 +34,7 @@ def score_arms(
             predictions = {MODEL: load_arrays(file(arm, r))[0], **arm.system.baselines(train, test)}
             place = _place(arm, r, replicate, test)
             for model, predicted in predictions.items():
+                _check_finite(predicted, model, arm, replicate)
                 found = arm.system.evaluate(predicted, test, train)
                 scores += [{**place, "model": model, "metric": k, "value": v} for k, v in found.metrics.items()]
                 if model == MODEL and place["repeat"] == 0:
@@ -42,9 +43,17 @@ def score_arms(
                         tables.setdefault(name, []).append(table.frame.assign(**where))
             done += 1
             tell(done, total, f"{arm.name}: {replicate.name}")
-    return Results(
-        pd.DataFrame(scores), {k: pd.concat(v, ignore_index=True) for k, v in tables.items()}, _sizes(arms[0])
-    )
+    pooled = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+    return Results(pd.DataFrame(scores), pooled, _sizes(arms[0]), {arm.name: arm.labels for arm in arms})
+
+
+def _check_finite(predicted: Mapping[str, np.ndarray], model: str, arm: Arm, replicate) -> None:
+    """A mean over rows must not hide a broken prediction: that is a fault of ours, and is said loudly."""
+    for field, values in predicted.items():
+        broken = ~np.isfinite(np.asarray(values).reshape(len(values), -1)).all(axis=1)
+        if broken.any():
+            ids = ", ".join(map(str, arm.dataset.ids[replicate.test[broken]][:5]))
+            raise RuntimeError(f"{arm.name}, {replicate.name}: {field!r} of {model!r} is not finite for {ids}")
 
 
 def _place(arm: Arm, index: int, replicate, test) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import json
 import math
-import os
 import pathlib
 from collections.abc import Mapping
 
 import pandas as pd
 
+from omics_jax.durable import write_atomically
 from omics_jax.errors import UserError
 from omics_jax.report import results
 
@@ -48,11 +48,8 @@ def write_report(run: pathlib.Path) -> pathlib.Path:
     """
     run = pathlib.Path(run)
     text = render(page_content(run))
-    path = run / "report.html"
-    part = path.with_suffix(".html.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)  # a reader never meets half a page
-    return path
+    write_atomically(run / "report.html", text)
+    return run / "report.html"
 
 
 def page_content(run: pathlib.Path) -> dict:

@@ -45,12 +45,14 @@ class Results:
     scores: tidy, with the columns arm, model ("model" or a baseline's name), replicate, group, fold, repeat, seed,
       metric, value, n_train, n_test.
     tables: name -> the frames of that name from the first repeat's evaluations, with arm, group, fold added.
+    labels: arm -> what distinguishes it, such as {"latent": 20}.
     sizes: group -> (number of data groups such as cell lines, number of rows) tested over all folds of a repeat.
     """
 
     scores: pd.DataFrame
     tables: Mapping[str, pd.DataFrame]
     sizes: Mapping[str, tuple[int, int]]
+    labels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

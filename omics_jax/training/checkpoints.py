@@ -18,26 +18,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from omics_jax.durable import DamagedFile, check_digests, seal, unseal, user_can_mend
 from omics_jax.errors import RunEnded, UserError
-from omics_jax.training.durable import (
-    DamagedFile,
-    check_digests,
-    load_arrays,
-    save_arrays,
-    seal,
-    unseal,
-    user_can_mend,
-    write_atomically,
-)
-
-__all__ = [
-    "Checkpoints",
-    "DamagedCheckpoints",
-    "DamagedFile",
-    "load_arrays",
-    "save_arrays",
-    "write_atomically",
-]
 
 _log = logging.getLogger(__name__)
 

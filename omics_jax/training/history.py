@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omics_jax.training.durable import user_can_mend, write_atomically
+from omics_jax.durable import user_can_mend, write_atomically
 
 
 class History:

@@ -17,10 +17,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from omics_jax.durable import DamagedFile, load_arrays, save_arrays, user_can_mend
 from omics_jax.errors import Stopped, TrainingDiverged, UserError
 from omics_jax.training import nonfinite
 from omics_jax.training.checkpoints import Checkpoints
-from omics_jax.training.durable import DamagedFile, load_arrays, save_arrays, user_can_mend
 from omics_jax.training.freezing import leaf_path
 from omics_jax.training.history import History
 from omics_jax.training.order import NOISE

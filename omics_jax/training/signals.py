@@ -22,11 +22,6 @@ class StopRequest:
     received: int | None = None
 
 
-def exit_status(signum: int) -> int:
-    """128 + signum, as shells and schedulers report it: 143 for SIGTERM, 130 for SIGINT."""
-    return 128 + signum
-
-
 @contextmanager
 def stop_signals() -> Iterator[StopRequest]:
     """Turns the first SIGTERM or SIGINT within the context into `request.received`.

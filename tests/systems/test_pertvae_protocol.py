@@ -228,7 +228,8 @@ def test_figure2_curve_and_tests():
             rows.append({**place, "model": "PCA", "value": pca})
             rows.append({**place, "model": "model", "value": pca + gain + rng.normal(0, 0.01)})
     frame = pd.DataFrame(rows)
-    found = conclusions.conclude_reconstruction(Results(frame, {}, {}))
+    labels = {"latent 2": {"latent": 2}, "latent 50": {"latent": 50}}
+    found = conclusions.conclude_reconstruction(Results(frame, {}, {}, labels))
     curve = found.tables["figure2"].frame.set_index(["x", "series"])
     means = frame.groupby(["arm", "model"])["value"].mean()
     assert curve.loc[(2, "VAE"), "y"] == pytest.approx(means["latent 2", "model"])

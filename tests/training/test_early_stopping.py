@@ -144,9 +144,7 @@ def test_a_monitor_that_is_never_a_number_keeps_the_last_variables_and_says_so(t
     outcome = toy.train(ready([[NAN] * EPOCHS]), tmp_path)
     assert epoch_of(outcome) == EPOCHS - 1
     assert "stage pretrain, toy fold 0: the monitor was never finite; the last variables are kept" in caplog.text
-    assert all(
-        json.loads(line)["monitor"] is None for line in (tmp_path / "history.jsonl").read_text().splitlines()
-    )
+    assert all(json.loads(line)["monitor"] is None for line in (tmp_path / "history.jsonl").read_text().splitlines())
 
 
 def test_without_a_monitor_the_last_variables_are_handed_on(tmp_path):

@@ -10,8 +10,8 @@ import optax
 import pytest
 import toy
 
+from omics_jax.durable import load_arrays
 from omics_jax.errors import TrainingDiverged
-from omics_jax.training.durable import load_arrays
 from omics_jax.training.order import block_rows, padded_rows
 from omics_jax.training.plan import Options, make_plan
 

@@ -46,8 +46,7 @@ def state_of(stage, variables):
 
 
 STEP = {
-    name: jax.jit(lambda state, batch, key, s=stage: train_step(s, state, batch, key))
-    for name, stage in STAGES.items()
+    name: jax.jit(lambda state, batch, key, s=stage: train_step(s, state, batch, key)) for name, stage in STAGES.items()
 }
 
 

@@ -172,7 +172,7 @@ def conclude_reconstruction(results: Results) -> Findings:
             s = comparisons.summarize(values["value"].to_numpy(), float((values["n_test"] / values["n_train"]).mean()))
             rows.append(
                 {
-                    "x": int(str(arm).removeprefix("latent ")),
+                    "x": results.labels[arm]["latent"],
                     "y": s["mean"],
                     "low": s["ci95"][0],
                     "high": s["ci95"][1],

@@ -52,11 +52,11 @@ def figure2(config, dataset: Dataset) -> list[Arm]:
                 rows={"singletons": s.train},
                 validation={"singletons": s.validation},
                 test=s.test,
-                seed=config.seed + i,
+                seed=_seed(config, s),
                 constants=_constants(profiles, s.train),
                 labels={"group": "all profiles", "fold": s.fold, "repeat": s.repeat},
             )
-            for i, s in enumerate(splits)
+            for s in splits
         ]
         spec = spec_of(profiles, replicates)
         arms.append(Arm(f"latent {latent}", build(sized, spec), spec, profiles, replicates, labels={"latent": latent}))
@@ -83,12 +83,16 @@ def _pair_replicate(config, dataset, split, singletons, name) -> Replicate:
         rows=rows,
         validation={"pairs": split.validation},
         test=split.test,
-        # Of the labels, not of the place among the replicates, which changes with the choice of drugs.
-        seed=config.seed + 1000 * split.repeat + split.fold,
+        seed=_seed(config, split),
         constants=_constants(dataset, whole.train),
         labels={"group": name, "fold": split.fold, "repeat": split.repeat},
         sampling=sampling,
     )
+
+
+def _seed(config, split) -> int:
+    """Of the split itself, not of its place among the replicates, which changes with the choice of drugs."""
+    return config.seed + 1000 * split.repeat + split.fold
 
 
 def _constants(dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -109,7 +113,10 @@ def spec_of(dataset: Dataset, replicates) -> DataSpec:
 
 
 def all_profiles(dataset: Dataset) -> Dataset:
-    """Every measured profile as a row of the modality "control": each control once, treated profiles, singletons."""
+    """Every profile as a row of the modality "control": each control once, treated profiles, singletons.
+
+    A control is what it is in the pairs: under `data.control_profile="mean"` the mean of its wells.
+    """
     control, treated = dataset.modalities["control"], dataset.modalities["treated"]
     paired = treated.observed_rows
     # Pairs of one control repeat its profile; only the bytes tell, as stored pairs do not name their controls.

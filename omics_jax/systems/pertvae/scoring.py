@@ -40,7 +40,7 @@ def evaluate_perturbation(predictions: Predictions, test: Dataset, train: Datase
       rmse: of x2_mean; coverage95: share of observed values inside the predicted 95 % interval;
       rho_shift, delta_pearson_shift, rmse_shift: of x1 + x2_mean - x1_reconstruction, the change that the model
         ascribes to the drug added to the observed control. What the autoencoder cannot reconstruct is then kept
-        instead of lost, and the control's own noise is not mistaken for a predicted change (beyond the paper).
+        instead of lost, and the control's own noise is hardly mistaken for a predicted change (beyond the paper).
     """
     control, treated = test.modalities["control"], test.modalities["treated"]
     x1, x2, m2 = control.values, treated.values, treated.mask

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from omics_jax.durable import DamagedFile, load_arrays, save_arrays, write_atomically
 from omics_jax.errors import UserError
-from omics_jax.training.durable import DamagedFile, load_arrays, save_arrays, write_atomically
 
 ARRAYS = {
     "prediction": np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32),
@@ -139,7 +139,7 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from omics_jax.errors import UserError
-from omics_jax.training.durable import save_arrays
+from omics_jax.durable import save_arrays
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     save_arrays(Path(sys.argv[1]), {"a": np.zeros(10_000)}, {})
