@@ -25,6 +25,9 @@ from omics_jax.training.state import TrainState, begin
 
 LONGEST_BLOCK = 128  # steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
 FEATURE_ROWS = 256
+# In turn, a chunk's whole state passes through memory at every block, so only toys share a program; at once, the more
+# the better, within what an accelerator holds.
+CHUNK_BYTES = {"map": 1 << 20, "vmap": 4 << 30}
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Options:
     """How to run, never what is computed (but for float rounding between strategies and device counts).
 
     strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
-    chunk: replicates in one program; 0 chooses as many as keep the chunk's state within `chunk_bytes`.
+    chunk: replicates in one program; 0 chooses as many as keep the chunk's state within `CHUNK_BYTES`.
     block_seconds: about how long a block may take. block_steps: the most steps of a block; 0 chooses.
     checkpoint_seconds: at least so long between two saves of a running stage.
     resident_bytes: a larger table stays on the host, and each block's rows are gathered for it.
@@ -41,7 +44,6 @@ class Options:
     devices: Devices = field(default_factory=Devices)
     strategy: str = "auto"
     chunk: int = 0
-    chunk_bytes: int = 64 << 20
     block_seconds: float = 1.0
     block_steps: int = 0
     checkpoint_seconds: float = 60.0
@@ -135,7 +137,8 @@ def make_plan(training: Training, options: Options) -> Plan:
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
     stages = [_compile(training, options, i, strategy, shapes) for i in range(len(training.stages))]
     init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
-    return Plan(training, options, stages, _chunk_size(options, shapes, len(training.replicates)), table, init)
+    size = _chunk_size(options, strategy, shapes, len(training.replicates))
+    return Plan(training, options, stages, size, table, init)
 
 
 def _compile(training: Training, options: Options, index: int, strategy: str, variables) -> CompiledStage:
@@ -237,11 +240,11 @@ def filled(chunk: Sequence[Any], size: int) -> list[Any]:
     return [*chunk, *[chunk[-1]] * (size - len(chunk))]
 
 
-def _chunk_size(options: Options, variables, count: int) -> int:
-    """How many replicates share a program: as asked, or as many as fit `chunk_bytes`."""
+def _chunk_size(options: Options, strategy: str, variables, count: int) -> int:
+    """How many replicates share a program: as asked, or as many as fit `CHUNK_BYTES`."""
     # Parameters, their best copy and two moments.
     state_bytes = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
-    size = min(max(options.chunk or options.chunk_bytes // max(state_bytes, 1), 1), count)
+    size = min(max(options.chunk or CHUNK_BYTES[strategy] // max(state_bytes, 1), 1), count)
     shares = options.devices.count if options.devices.spread == "replicates" else 1
     return -(-size // shares) * shares
 
