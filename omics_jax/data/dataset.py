@@ -20,7 +20,8 @@ from omics_jax.errors import UserError
 class Modality:
     """One measured block: `values` (n, f) float32, `mask` (n, f) bool (True = observed), feature names (f,).
 
-    Unobserved values are stored as 0 and must only be read through the mask.
+    A series has its time steps between rows and features, (n, T, f). Unobserved values are stored as 0 and must only
+    be read through the mask.
     """
 
     values: np.ndarray
@@ -28,7 +29,7 @@ class Modality:
     features: np.ndarray
 
     def __post_init__(self):
-        if self.values.shape != self.mask.shape or self.values.shape[1] != len(self.features):
+        if self.values.shape != self.mask.shape or self.values.shape[-1] != len(self.features):
             raise ValueError(
                 f"a modality's values {self.values.shape}, mask {self.mask.shape} and "
                 f"{len(self.features)} features do not agree"
@@ -42,13 +43,13 @@ class Modality:
         """The modality on these features, in this order; those it lacks are unobserved."""
         place = {str(name): j for j, name in enumerate(self.features)}
         columns = np.array([place.get(str(name), -1) for name in features])
-        mask = self.mask[:, columns] & (columns >= 0)
-        return Modality(np.where(mask, self.values[:, columns], 0), mask, np.asarray(features))
+        mask = self.mask[..., columns] & (columns >= 0)
+        return Modality(np.where(mask, self.values[..., columns], 0), mask, np.asarray(features))
 
     @property
     def observed_rows(self) -> np.ndarray:
         """(n,) bool: rows with at least one observed value."""
-        return self.mask.any(axis=1)
+        return self.mask.reshape(len(self.mask), -1).any(axis=1)
 
 
 @dataclass(frozen=True)

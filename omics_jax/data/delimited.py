@@ -94,8 +94,7 @@ def records(path: Path, data: bytes, delimiter: str, quoted: bool = True) -> Rec
 
 def read_delimited(path: Path, orientation: str, samples, genes, annotations: Sequence[str]) -> Matrix:
     """`read_matrix` for .csv, .tsv and .txt; subsets are taken by the caller."""
-    table = _records_of_table(path)
-    header, body = _header_and_body(table)
+    table, header, body = table_records(path)
     row_names = [table.first_field(r) for r in body]
     frame = parsed_numbers(table, body, range(1, len(header)))
     return matrix_from_frame(
@@ -158,8 +157,7 @@ def read_conditions(path: str) -> pd.DataFrame:
         frame.columns = frame.columns.astype(str)
         places = [f"row {i + 1}" for i in range(len(frame))]
         return frame.apply(as_text).set_axis(places, axis=0)
-    table = _records_of_table(path)
-    header, body = _header_and_body(table)
+    table, header, body = table_records(path)
     for j, name in enumerate(header):
         if name and name in header[:j]:
             raise UserError(f"{path}: line {table.numbers[0]} names column {name!r} twice; rename one of them")
@@ -178,9 +176,15 @@ def as_text(column: pd.Series) -> pd.Series:
     return text.where(~text.str.casefold().isin(MISSING), "").astype(object)
 
 
-def parsed_numbers(table: Records, body: Sequence[int], columns: Sequence[int]) -> pd.DataFrame:
-    """The given columns of the given records, parsed by pandas; columns are labelled by position."""
+def parsed_numbers(
+    table: Records, body: Sequence[int], columns: Sequence[int], text: Sequence[int] = ()
+) -> pd.DataFrame:
+    """The given columns of the given records, parsed by pandas; columns are labelled by position.
+
+    Those in `text` become categories as they are written: 007 keeps its zeros, and Na is sodium, not missing.
+    """
     width = max(columns, default=0) + 1
+    missing = {j: _MISSING_SPELLINGS for j in columns if j not in text} if text else _MISSING_SPELLINGS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -191,7 +195,8 @@ def parsed_numbers(table: Records, body: Sequence[int], columns: Sequence[int]) 
                 names=range(width),
                 usecols=list(columns),
                 index_col=False,
-                na_values=_MISSING_SPELLINGS,
+                dtype=dict.fromkeys(text, "category"),
+                na_values=missing,
                 keep_default_na=False,
                 low_memory=False,
                 skip_blank_lines=False,
@@ -244,6 +249,15 @@ def not_a_number(path: Path, row: str, column: str, cell: str) -> UserError:
     return UserError(f"{path}: {row}, {column}: {cell[:40]!r} is not a number; {mend}")
 
 
+def table_records(path: Path) -> tuple[Records, list[str], list[int]]:
+    """A .csv, .tsv or .txt cut into records: all of them, the header's fields, and which records are rows."""
+    table = _records_of_table(path)
+    header = table.fields(0)
+    if len(table.lines) < 2:
+        raise UserError(f"{path} has a header in line {table.numbers[0]} but no rows below it; add them")
+    return table, header, list(range(1, len(table.lines)))
+
+
 def _records_of_table(path: Path) -> Records:
     """The records of a .csv, .tsv or .txt, every one as wide as the header."""
     data = read_text(path)
@@ -283,10 +297,3 @@ def _delimiter(path: Path, data: bytes) -> str:
     raise UserError(
         f"{path}: line 1 has no {_NAMES[expected].split()[1]} but {_NAMES[found]} {counts[found]} times; {mend}"
     )
-
-
-def _header_and_body(table: Records) -> tuple[list[str], list[int]]:
-    header = table.fields(0)
-    if len(table.lines) < 2:
-        raise UserError(f"{table.path} has a header in line {table.numbers[0]} but no rows below it; add them")
-    return header, list(range(1, len(table.lines)))

@@ -2,7 +2,7 @@
 
 A keyed hash of each group's name decides its fold, so an assignment depends on the names and the seed alone:
 never on the order of the rows in a file, on the process or on a library's random generator. Stratification
-by label or by number of rows is left out.
+by number of rows is left out.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ def repeated_group_folds(
     repeats: int = 10,
     seed: int = 0,
     rows: Shaped[np.ndarray, " m"] | None = None,
+    strata: Shaped[np.ndarray, " n"] | None = None,
 ) -> list[Split]:
     """Repeated cross-validation by group: fold f is the test set, fold f + 1 (cyclic) the validation set.
 
     In each repeat the group names are put in the order of sha256(seed|repeat|name) and dealt round robin, so
-    the folds' numbers of groups differ by one at most.
+    the folds' numbers of groups differ by one at most. With `strata` they are put in that order stratum by stratum, so
+    that this holds of every stratum too.
 
     Args:
       groups: (n,) the group name of every row of the dataset.
       folds: 3 or more (test, validation and at least one fold to train on).
       repeats: number of fresh assignments; `seed` keys them.
       rows: indices or boolean mask (n,) of the rows to split (rows with both profiles, say); default all.
+      strata: (n,) a number per row, such as the outcome; that of a group is the largest of its rows'.
 
     Returns:
       folds x repeats splits, repeat by repeat.
@@ -56,9 +59,13 @@ def repeated_group_folds(
     names = groups[rows].astype(str)
     _check_folds(names, rows, folds, repeats)
     unique, group_of_row = np.unique(names, return_inverse=True)
+    stratum = np.zeros(len(unique))
+    if strata is not None:
+        stratum[:] = -np.inf
+        np.maximum.at(stratum, group_of_row, strata[rows].astype(float))
     splits = []
     for repeat in range(repeats):
-        fold_of_row = _deal(unique, folds, f"{seed}|{repeat}")[group_of_row]
+        fold_of_row = _deal(unique, folds, f"{seed}|{repeat}", stratum)[group_of_row]
         splits += [_split(rows, fold_of_row, fold, folds, repeat) for fold in range(folds)]
     return splits
 
@@ -106,11 +113,11 @@ def _check_folds(names: np.ndarray, rows: np.ndarray, folds: int, repeats: int) 
         )
 
 
-def _deal(names: np.ndarray, folds: int, key: str) -> np.ndarray:
-    """The fold of each name: position in the order of the keyed hashes, modulo the number of folds."""
+def _deal(names: np.ndarray, folds: int, key: str, stratum: np.ndarray) -> np.ndarray:
+    """The fold of each name: position in the order of the strata, then of the keyed hashes, modulo the folds."""
     digests = [hashlib.sha256(f"{key}|{name}".encode()).hexdigest() for name in names]
     fold = np.empty(len(names), dtype=np.int64)
-    fold[np.argsort(digests)] = np.arange(len(names)) % folds
+    fold[np.lexsort((digests, stratum))] = np.arange(len(names)) % folds
     return fold
 
 
