@@ -5,12 +5,50 @@ The report knows the kinds below and no system; a system knows kinds and no draw
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
-KINDS = ("curve", "scatter", "ranking", "intervals", "arrows", "table")
+
+class Columns(NamedTuple):
+    """The columns a kind of table reads: those it needs and those it can do without."""
+
+    needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+KINDS: Mapping[str, Columns] = {
+    "curve": Columns(("x", "y"), ("low", "high", "series")),
+    "roc": Columns(("x", "y"), ("series",)),
+    "pr": Columns(("x", "y"), ("chance", "series")),
+    "calibration": Columns(("x", "y"), ("low", "high", "count", "series")),
+    "scatter": Columns(("x", "y"), ("series",)),
+    "series": Columns(("panel", "variable", "x", "value", "role"), ("low", "high")),
+    "ranking": Columns(("label", "value"), ("low", "high", "series")),
+    "intervals": Columns(("label", "value", "low", "high"), ("series",)),
+    "arrows": Columns(("x", "y", "x_end", "y_end"), ("series",)),
+    "table": Columns(),
+}
+TEXT_COLUMNS = frozenset({"label", "series", "panel", "variable", "role"})
+ROLES = ("observed", "held out", "imputed")
+
+
+def numeric_columns(kind: str) -> tuple[str, ...]:
+    """The columns of a kind that hold numbers, needed ones first."""
+    return tuple(name for name in (*KINDS[kind].needed, *KINDS[kind].optional) if name not in TEXT_COLUMNS)
+
+
+def lacking_columns(kind: str, columns: Iterable[str]) -> list[str]:
+    """The columns that a kind needs and `columns` does not hold."""
+    held = set(columns)
+    return [name for name in KINDS[kind].needed if name not in held]
+
+
+def unknown_roles(frame: pd.DataFrame) -> list[str]:
+    """What a frame of kind "series" calls its rows beside `ROLES`."""
+    return [str(role) for role in frame["role"].unique() if role not in ROLES]
 
 
 @dataclass(frozen=True)
@@ -19,13 +57,25 @@ class Table:
 
     kind, and the columns each kind reads:
       curve: x, y, optional series, low, high (a band or error bars). Lines over a numeric x.
+      roc: x (false positive rate), y (true positive rate), optional series. The corners of the curve, joined by
+        straight lines, on a square with the diagonal of chance. What a legend should say (an area) stands in series.
+      pr: x (recall), y (precision), optional series and chance (the share of positives). Steps on a square: a
+        precision holds from the recall before it, as average precision counts it.
+      calibration: x (mean predicted), y (observed rate), optional low, high, count (rows in a bin), series. Joined
+        points with error bars on a square with the line of perfect calibration.
       scatter: x, y, optional series. Points with the identity line and the correlation, one panel per series.
+      series: panel (a patient, in words), variable (with its unit), x (time), value, role, optional low, high. A
+        small panel per panel and variable; role is "observed" (seen by the model: dots and a tick on the rug),
+        "held out" (truth that it did not see: open dots) or "imputed" (a line, with low and high as its band).
       ranking: label, value, optional low, high, series. Horizontal bars or dots, largest magnitude first.
       intervals: label, value, low, high, optional series. Dots with confidence intervals, a row per label,
         a panel per series.
       arrows: x, y, x_end, y_end, optional series. From where to where, on a plane.
       table: no figure, the frame is printed.
-    x_label, y_label: axis titles with units. caption: what to see, in words a biologist would use.
+    x_label, y_label: axis titles with units. caption: what to see, in words a biologist or a clinician would use.
+
+    Raises ValueError for an unknown kind or role, and for a frame without a column of its kind (a frame without
+    any column, which has nothing to show, may be of any kind).
     """
 
     kind: str
@@ -37,7 +87,13 @@ class Table:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(f"a table's kind is one of {KINDS}, not {self.kind!r}")
+            raise ValueError(f"a table's kind is one of {', '.join(KINDS)}, not {self.kind!r}")
+        if not len(self.frame.columns):
+            return
+        if lacking := lacking_columns(self.kind, self.frame.columns):
+            raise ValueError(f"table {self.title!r} of kind {self.kind!r} lacks the column {lacking[0]!r}")
+        if self.kind == "series" and (wrong := unknown_roles(self.frame)):
+            raise ValueError(f"table {self.title!r} has the role {wrong[0]!r}; the roles are {', '.join(ROLES)}")
 
 
 @dataclass(frozen=True)

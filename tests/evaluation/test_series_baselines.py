@@ -1,0 +1,147 @@
+"""Imputers against plain loops over patients, variables and steps, and the promises they share."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from omics_jax.evaluation import series_baselines
+from omics_jax.evaluation.series_baselines import IMPUTERS
+
+imputers = pytest.mark.parametrize("name", IMPUTERS)
+
+
+def cohort(n=7, steps=11, width=4, observed=0.3, seed=0):
+    """values, mask, hours: irregular hours (some shared by two steps), a patient and a variable without observations.
+
+    Unobserved cells hold nan, which any reading of them would spread.
+    """
+    random = np.random.default_rng(seed)
+    mask = random.random((n, steps, width)) < observed
+    mask[0], mask[:, :, -1] = False, False
+    values = np.where(mask, random.normal(3.0, 2.0, mask.shape), np.nan).astype(np.float32)
+    hours = np.cumsum(random.integers(0, 4, (n, steps)), axis=1).astype(np.float32)
+    return values, mask, hours
+
+
+def training_mean(values, mask, d):
+    seen = values[:, :, d][mask[:, :, d]].astype(np.float64)
+    return seen.mean() if len(seen) else 0.0
+
+
+def last_or_next(times, seen, t, at):
+    before = [i for i in at if i <= t]
+    return seen[before[-1]] if before else seen[at[0]]
+
+
+def straight_line(times, seen, t, at):
+    before, after = [i for i in at if i <= t], [i for i in at if i >= t]
+    if not before or not after:
+        return seen[before[-1]] if before else seen[after[0]]
+    a, b = before[-1], after[0]
+    span = times[b] - times[a]
+    return seen[a] if span == 0 else seen[a] + (seen[b] - seen[a]) * (times[t] - times[a]) / span
+
+
+def nearest_five(times, seen, t, at):
+    # Nearest in time; of equally near ones those before first, and each side by steps outwards.
+    nearest = sorted(at, key=lambda i: (abs(times[i] - times[t]), i > t, abs(i - t)))[:5]
+    return np.average([seen[i] for i in nearest], weights=[1 / (1 + abs(times[i] - times[t])) for i in nearest])
+
+
+ORACLES = {"locf": last_or_next, "linear": straight_line, "knn": nearest_five, "mean": None}
+
+
+def brute_force(name, train_values, train_mask, values, mask, hours):
+    filled = values.astype(np.float64)
+    for i, t, d in np.argwhere(~mask):
+        at = list(np.flatnonzero(mask[i, :, d]))
+        if not at or name == "mean":
+            filled[i, t, d] = training_mean(train_values, train_mask, d)
+        else:
+            times = hours[i].astype(np.float64)
+            filled[i, t, d] = ORACLES[name](times, values[i, :, d].astype(np.float64), t, at)
+    return filled
+
+
+@imputers
+@pytest.mark.parametrize("observed", [0.05, 0.3, 0.8])
+@pytest.mark.parametrize("seed", range(3))
+def test_each_imputer_is_its_brute_force(name, observed, seed):
+    train_values, train_mask, _ = cohort(12, 6, 4, 0.5, seed=seed + 10)
+    test = cohort(observed=observed, seed=seed)
+    expected = brute_force(name, train_values, train_mask, *test)
+    np.testing.assert_allclose(IMPUTERS[name](train_values, train_mask, *test), expected, rtol=1e-5, atol=1e-6)
+
+
+@imputers
+def test_observed_cells_come_back_bit_for_bit(name):
+    values, mask, hours = cohort()
+    imputed = IMPUTERS[name](values, mask, values, mask, hours)
+    assert imputed.dtype == values.dtype and np.isfinite(imputed).all()
+    np.testing.assert_array_equal(imputed[mask], values[mask])
+
+
+@imputers
+def test_a_patient_is_imputed_from_its_own_rows_and_the_training_mean(name):
+    values, mask, hours = cohort()
+    together = IMPUTERS[name](values, mask, values, mask, hours)
+    for i in range(len(values)):
+        alone = IMPUTERS[name](values, mask, values[[i]], mask[[i]], hours[[i]])
+        np.testing.assert_array_equal(alone[0], together[i])
+    assert IMPUTERS[name](values, mask, values[:0], mask[:0], hours[:0]).shape == (0, 11, 4)
+
+
+@imputers
+def test_arguments_are_not_written_to(name):
+    values, mask, hours = cohort()
+    copies = [part.copy() for part in (values, mask, hours)]
+    IMPUTERS[name](values, mask, values, mask, hours)
+    for part, copy in zip((values, mask, hours), copies, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+@pytest.mark.parametrize("name", ["locf", "linear", "knn"])
+def test_a_constant_variable_is_imputed_by_its_constant(name):
+    values, mask, hours = cohort(observed=0.5)
+    values[mask] = 4.25
+    imputed = IMPUTERS[name](values, mask, values, mask, hours)
+    np.testing.assert_allclose(imputed[:, :, :-1], 4.25, rtol=1e-6)
+
+
+def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
+    hours = np.array([[0.0, 1.0, 5.0, 6.0]])
+    mask = np.array([True, False, False, True]).reshape(1, 4, 1)
+    values = np.where(mask, 10 + 2 * hours[:, :, None], 0.0)
+    np.testing.assert_allclose(series_baselines.linear(values, mask, values, mask, hours)[0, :, 0], [10, 12, 20, 22])
+
+
+def test_neighbours_are_weighted_by_hours():
+    """At hour 1: observations at hours 0, 3 and 4 weigh 1/2, 1/3 and 1/4."""
+    hours = np.array([[0.0, 1.0, 3.0, 4.0]])
+    mask = np.array([True, False, True, True]).reshape(1, 4, 1)
+    values = np.array([6.0, np.nan, 12.0, 24.0]).reshape(1, 4, 1)
+    impute = lambda k: series_baselines.knn(values, mask, values, mask, hours, k)[0, 1, 0]
+    assert impute(1) == pytest.approx(6.0)
+    assert impute(2) == pytest.approx((3 + 4) / (1 / 2 + 1 / 3))
+    assert impute(3) == impute(9) == pytest.approx((3 + 4 + 6) / (1 / 2 + 1 / 3 + 1 / 4))
+
+
+@pytest.mark.parametrize("name", ["linear", "knn"])
+def test_falling_hours_are_refused(name):
+    values, mask, hours = cohort()
+    hours[2, 5] = hours[2, 4] - 1
+    with pytest.raises(ValueError, match="the hours of row 2 fall from"):
+        IMPUTERS[name](values, mask, values, mask, hours)
+
+
+def test_a_mean_over_no_neighbours_is_refused():
+    values, mask, hours = cohort()
+    with pytest.raises(ValueError, match="k of at least 1, not 0"):
+        series_baselines.knn(values, mask, values, mask, hours, 0)
+
+
+@imputers
+def test_imputers_share_their_arguments(name):
+    names = list(inspect.signature(IMPUTERS[name]).parameters)
+    assert names[:5] == ["train_values", "train_mask", "values", "mask", "hours"]

@@ -1,0 +1,38 @@
+"""What a table says it is, it is: its kind, its columns and its roles."""
+
+import pandas as pd
+import pytest
+
+from omics_jax.evaluation import tables
+from omics_jax.evaluation.tables import KINDS, Table
+
+
+def frame_with(columns, role="observed"):
+    return pd.DataFrame({name: [role if name == "role" else 1.0] for name in columns})
+
+
+def test_a_table_takes_a_frame_with_the_columns_of_its_kind_and_more():
+    for kind, columns in KINDS.items():
+        Table(kind, frame_with((*columns.needed, "gene")), "title", "")
+        Table(kind, pd.DataFrame(), "nothing to show", "")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "table"])
+def test_a_missing_column_is_named(kind):
+    for name in KINDS[kind].needed:
+        rest = [other for other in KINDS[kind].needed if other != name]
+        with pytest.raises(ValueError, match=f"kind '{kind}' lacks the column '{name}'"):
+            Table(kind, frame_with(rest), "title", "")
+
+
+def test_unknown_kinds_and_roles_are_refused():
+    with pytest.raises(ValueError, match="'pie'"):
+        Table("pie", pd.DataFrame(), "title", "")
+    with pytest.raises(ValueError, match="'guessed'.*observed, held out, imputed"):
+        Table("series", frame_with(KINDS["series"].needed, role="guessed"), "title", "")
+
+
+def test_names_are_text_and_all_else_is_numbers():
+    assert tables.numeric_columns("calibration") == ("x", "y", "low", "high", "count")
+    assert tables.numeric_columns("series") == ("x", "value", "low", "high")
+    assert tables.numeric_columns("table") == ()
