@@ -1,7 +1,7 @@
 """`System`: what one method is, as a value of pure functions; `Arm`: one way of running it in an experiment.
 
 A file of this folder exports
-  read(config) -> Dataset: the user's files, or the simulator;
+  read(config, tell) -> Dataset: the user's files, or the simulator; tell(done, total, what) reports progress;
   build(config, spec) -> System;
   read_new(config, spec) -> Dataset: new rows to predict, on the features and levels a run was trained with;
   EXPERIMENTS: name -> (config, dataset) -> [Arm, ...], the first arm being the one that the summary speaks of;
@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.dataset import Dataset
+from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Table
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
@@ -79,6 +80,10 @@ class System:
       columns: field of a prediction -> names of its columns; these fields are what `--mode=predict` writes.
       better: metric -> "higher" or "lower", for those that have a better side.
       predict_batch: rows predicted at once.
+      also: other rows of a replicate that are predicted beside its test rows: "validation", which are scored under
+        metrics named "validation_...", and "train", which `probes` learn from.
+      probes: (predictions of the training rows, these, predictions of the test rows, these) -> name -> predictions:
+        classical models on what the network makes of the rows, scored as baselines.
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
@@ -91,21 +96,68 @@ class System:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
+    also: tuple[str, ...] = ()
+    probes: Callable[[Predictions, Dataset, Predictions, Dataset], Mapping[str, Predictions]] | None = None
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a tuned constant may be: from `low` to `high`, uniform in its logarithm, or (`log` False) in itself.
+
+    Raises:
+      UserError: an empty range, or one from 0 or below whose logarithm is wanted.
+    """
+
+    low: float
+    high: float
+    log: bool = True
+
+    def __post_init__(self):
+        if not self.low < self.high or (self.log and self.low <= 0):
+            wanted = "0 < low < high" if self.log else "low < high"
+            raise UserError(f"the range of a tuned constant is {self.low} to {self.high}; it must have {wanted}")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Constants of an arm's replicates that are chosen on one of them before all are trained, see `tuning.tune`.
+
+    space: constant -> its range. seed: of the draws. trials: sets of constants tried. replicate: index of the one
+    they are tried on. watch: monitored value of the last stage that is to become least.
+
+    Raises:
+      UserError: less than one trial.
+    """
+
+    space: Mapping[str, Range]
+    seed: int
+    trials: int = 20
+    replicate: int = 0
+    watch: str = "validation_loss"
+
+    def __post_init__(self):
+        if self.trials < 1:
+            raise UserError(f"the number of trials of a tuning is {self.trials}; give 1 or more")
 
 
 @dataclass(frozen=True)
 class Arm:
     """A system with the rows and replicates it is trained on.
 
-    spec: what the system was built from. dataset: the rows that the replicates index.
+    config, spec: what the system was built from. dataset: the rows that the replicates index.
     start_from: name of an earlier arm whose final variables (same replicate) this one starts from.
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
+    tuning: how constants of all its replicates are chosen before it is trained.
+    sections: the parts of `config` that what it learns depends on; () for all of them.
     """
 
     name: str
     system: System
+    config: Any
     spec: DataSpec
     dataset: Dataset
     replicates: Sequence[Replicate]
     start_from: str | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Tuning | None = None
+    sections: tuple[str, ...] = ()

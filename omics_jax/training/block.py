@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from omics_jax.training.devices import Devices, over_devices
 from omics_jax.training.order import NOISE
-from omics_jax.training.stage import Stage, Term
+from omics_jax.training.plateau import follow_plateau
+from omics_jax.training.stage import Stage, Term, monitored_values
 from omics_jax.training.state import TrainState
 from omics_jax.training.step import train_step
 
@@ -29,6 +30,7 @@ class BlockShape:
       per_epoch: steps of an epoch on the chunk's shared time axis.
       epochs: of the whole stage; the last one is always monitored.
       stage: index of the stage, folded into every key.
+      monitored: names of what the monitor gives besides "monitor".
       strategy: "map" (replicates one after another, finished ones skipped) or "vmap" (all at once).
     """
 
@@ -36,6 +38,7 @@ class BlockShape:
     per_epoch: int
     epochs: int
     stage: int
+    monitored: tuple[str, ...]
     strategy: str
 
     @property
@@ -73,12 +76,12 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
             close = lambda s, entries: _close_epoch(stage, shape, s, entries, e, first, validation)
             return jax.lax.cond(high == closes, close, lambda s, entries: (s, entries), state, log)
 
-        return jax.lax.fori_loop(first, last + 1, epoch, (state, _empty_log(state, shape)))
+        return jax.lax.fori_loop(first, last + 1, epoch, (state, _empty_log(stage, shape, state)))
 
-    return over_devices(_over_replicates(one, shape), devices)
+    return over_devices(_over_replicates(one, stage, shape), devices)
 
 
-def _over_replicates(one: Callable, shape: BlockShape) -> Callable:
+def _over_replicates(one: Callable, stage: Stage, shape: BlockShape) -> Callable:
     def block(state, seed, table, own, rows, validation, start, count):
         shared = validation["table"]
         mapped = (state, seed, own, rows, {k: v for k, v in validation.items() if k != "table"})
@@ -87,7 +90,7 @@ def _over_replicates(one: Callable, shape: BlockShape) -> Callable:
             return one(state, seed, table, own, rows, {**validation, "table": shared}, start, count)
 
         def unless_done(arguments):
-            skip = lambda state, *_: (state, _empty_log(state, shape))
+            skip = lambda state, *_: (state, _empty_log(stage, shape, state))
             return jax.lax.cond(arguments[0].done, skip, single, *arguments)
 
         if shape.strategy == "vmap":
@@ -107,9 +110,10 @@ def _gather(table, own, rows):
     }
 
 
-def _empty_log(state: TrainState, shape: BlockShape) -> dict[str, jax.Array]:
+def _empty_log(stage: Stage, shape: BlockShape, state: TrainState) -> dict[str, jax.Array]:
     blank = jnp.full((shape.log_length,), jnp.nan, jnp.float32)
-    names = ["objective", "update_norm", "monitor", *(f"term/{name}" for name in state.epoch.sums)]
+    names = ["objective", "update_norm", "monitor", *shape.monitored, *(f"term/{name}" for name in state.epoch.sums)]
+    names += ["rate"] if stage.adapts else []
     return {**dict.fromkeys(names, blank), "trained": jnp.zeros((shape.log_length,), bool)}
 
 
@@ -120,21 +124,23 @@ def _close_epoch(stage, shape, state: TrainState, log, epoch, first, validation)
         "objective": sums.objective / steps,
         "update_norm": sums.update_norm / steps,
         "trained": sums.steps > 0,
-        "monitor": jnp.float32(jnp.nan),
+        **({"rate": state.rate} if stage.adapts else {}),
         **{f"term/{k}": jnp.sum(Term(s, sums.weights[k]).mean) for k, s in sums.sums.items()},
     }
     after = state.replace(epoch=jax.tree.map(jnp.zeros_like, sums))
+    seen = dict.fromkeys(("monitor", *shape.monitored), jnp.float32(jnp.nan))
     if stage.monitor is not None:
         due = ((epoch + 1) % stage.monitor_every == 0) | (epoch + 1 == shape.epochs)
         look = lambda s: _watch(stage, s, epoch, validation)
-        after, entry["monitor"] = jax.lax.cond(due & entry["trained"], look, lambda s: (s, jnp.float32(jnp.nan)), after)
-    log = {name: values.at[epoch - first].set(entry[name]) for name, values in log.items()}
+        after, seen = jax.lax.cond(due & entry["trained"], look, lambda s: (s, seen), after)
+    log = {name: values.at[epoch - first].set({**entry, **seen}[name]) for name, values in log.items()}
     return after, log
 
 
-def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainState, jax.Array]:
+def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainState, dict[str, jax.Array]]:
     batch = _gather(validation["table"], validation["own"], validation["rows"])
-    value = jnp.asarray(stage.monitor(state.variables, batch), jnp.float32)
+    seen = {name: jnp.asarray(v, jnp.float32) for name, v in monitored_values(stage, state.variables, batch).items()}
+    value = seen["monitor"]
     better = value < state.best_value  # False for NaN: a broken epoch is never the best
     now = {"params": state.params, "batch_stats": state.batch_stats}
     stale = jnp.where(better, 0, state.stale + 1)
@@ -145,5 +151,8 @@ def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainSta
         stale=stale,
         stopped=state.stopped | (stale >= stage.patience) if stage.patience is not None else state.stopped,
     )
+    if stage.plateau is not None:
+        plateau, rate = follow_plateau(stage.plateau, state.plateau, state.rate, seen[stage.plateau.watch])
+        watched = watched.replace(plateau=plateau, rate=rate)
     kept = jax.tree.map(lambda new, old: jnp.where(state.bad_step >= 0, old, new), watched, state)
-    return kept, value
+    return kept, seen

@@ -7,7 +7,10 @@ communication at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +29,20 @@ class Devices:
 
     count: int = 1
     spread: str = "data"
+
+
+def use_all_cores(spread: str, count: int = 0) -> None:
+    """Lets a CPU train `count` replicates side by side (0: as many as the process may use cores of it).
+
+    To be called before anything runs on jax: the CPU counts as one device otherwise. It changes nothing where rows and
+    not replicates are spread, where XLA_FLAGS already says how many devices the CPU is, and where jax is running;
+    accelerators are counted as ever.
+    """
+    if spread != "replicates" or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", count if count > 0 else cores)
 
 
 def choose_devices(count: int, spread: str) -> Devices:
@@ -81,27 +98,54 @@ def _over_rows(block: Callable, n: int) -> Callable:
 
 
 def _over_replicates(block: Callable, n: int) -> Callable:
-    inner = {"table": None, "own": 0, "rows": 0}
-    mapped = jax.pmap(block, in_axes=(0, 0, None, 0, 0, inner, None, None), out_axes=0, donate_argnums=0)
-    fold = lambda tree: jax.tree.map(lambda x: np.asarray(x).reshape(n, -1, *x.shape[1:]), tree)
-    checked = lambda validation: {name: fold(part) for name, part in validation.items() if name != "table"}
-    table_on, own_on, checked_on = _once(_everywhere(n)), _once(fold), _once(checked)
+    """One program per device and not `jax.pmap`, which compiles a program for several devices to other last bits."""
+    each, devices = jax.jit(block, donate_argnums=0), jax.local_devices()[:n]
+    split, everywhere = _shares(n), _everywhere(n)
+    table_on, own_on = _once(everywhere), _once(split)
+    checked_on = _once(lambda validation: split({k: v for k, v in validation.items() if k != "table"}))
+
+    def join(*parts):
+        shape = (sum(len(x) for x in parts), *parts[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, _sharding(n, AXIS), list(parts))
 
     def run(state, seed, table, own, rows, validation, start, count):
         shared = table_on(table)
         # With resident rows both tables are one and the same; gathered on the host, the validation rows have none.
         looked_at = {**checked_on(validation), "table": shared if validation["table"] is table else {}}
-        out = mapped(fold(state), fold(seed), shared, own_on(own), fold(rows), looked_at, start, count)
-        return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), out)
+        inputs = (split(state), split(seed), shared, own_on(own), split(rows), looked_at)
+        # Of all devices before the first is run, which takes its part of the state away.
+        shares = [[_shard(tree, device) for tree in inputs] for device in devices]
+        # From threads, because a CPU's programs run in the thread that calls them.
+        with ThreadPoolExecutor(n) as pool:
+            parts = list(pool.map(lambda share: each(*share, start, count), shares))
+        return jax.tree.map(join, *parts)
 
     return run
 
 
+def _sharding(n: int, *axes: str) -> jax.sharding.NamedSharding:
+    """Over the first n devices: whole on each, or the leading axis shared out (`AXIS`)."""
+    mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:n]), (AXIS,))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+
+def _shard(tree: Any, device: jax.Device) -> Any:
+    """What of a tree lies on one device."""
+    on = lambda x: next(shard.data for shard in x.addressable_shards if shard.device == device)
+    return jax.tree.map(on, tree)
+
+
 def _everywhere(n: int) -> Callable[[Any], Any]:
     """A function that puts a tree on the first n devices, whole on each; what is there already stays."""
-    mesh = jax.sharding.Mesh(np.array(jax.local_devices()[:n]), (AXIS,))
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return _onto(_sharding(n))
 
+
+def _shares(n: int) -> Callable[[Any], Any]:
+    """A function that shares the leading axis of a tree out over the first n devices; what is there already stays."""
+    return _onto(_sharding(n, AXIS))
+
+
+def _onto(sharding: jax.sharding.NamedSharding) -> Callable[[Any], Any]:
     def place(tree):
         there = lambda x: isinstance(x, jax.Array) and x.sharding == sharding
         # Never an alias: the state is donated, and the arrays it was made of may be wanted again.

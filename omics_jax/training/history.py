@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,15 @@ class History:
 
         text = self.path.read_text().splitlines(keepends=True)
         write_atomically(self.path, "".join(line for line in text if not again(json.loads(line))))
+
+    def values(self, stage: str, replicates: Sequence[int], before: int) -> Iterator[tuple[int, int, dict[str, float]]]:
+        """(replicate, epoch, logged values) of these replicates' epochs before that one, epoch by epoch."""
+        ours = [line for line in self.lines() if self._ours(line) and line["stage"] == stage]
+        wanted = [line for line in ours if line["replicate"] in replicates and line["epoch"] < before]
+        place = {"stage", "replicate", "label", "epoch", *self.constants}
+        for line in sorted(wanted, key=lambda line: (line["epoch"], line["replicate"])):
+            values = {k: math.nan if v is None else v for k, v in line.items() if k not in place}
+            yield line["replicate"], line["epoch"], values
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds one line; it holds at least "stage", "replicate" and "epoch"."""

@@ -8,13 +8,15 @@ progress, reports of non-finite steps) acts at the end of a block.
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from omics_jax.durable import DamagedFile, load_arrays, save_arrays, user_can_mend
@@ -37,6 +39,12 @@ class Surroundings:
 
     folder: of checkpoints and of what finished stages hand on. progress: (steps done, steps in all, what is running).
     stop: the number of the signal that asks to stop, or None. train_s: seconds spent in blocks, added to as they pass.
+    prune: (replicate, epoch, that epoch's values in the history) -> whether to stop that replicate. Asked in the last
+      stage, at the end of a block, for every epoch trained in it: epoch by epoch and, within one, replicate by
+      replicate. A replicate that was stopped is asked no more and the history ends for it there; the variables that it
+      hands on may be those of a few epochs later, because it trained to the block's end. A resumed training first
+      replays the history through `prune`, so that what it remembers, and with it the outcome of the others, depends
+      neither on interruptions nor on where blocks end.
     """
 
     folder: Path
@@ -44,6 +52,7 @@ class Surroundings:
     progress: Callable[[int, int, str], None] = lambda done, total, what: None
     stop: Callable[[], int | None] = lambda: None
     train_s: float = 0.0
+    prune: Callable[[int, int, Mapping[str, float]], bool] | None = None
 
 
 def fit(plan: Plan, around: Surroundings) -> Iterator[tuple[list[int], dict[str, Variables]]]:
@@ -66,6 +75,8 @@ def fit(plan: Plan, around: Surroundings) -> Iterator[tuple[list[int], dict[str,
         for compiled in plan.stages:
             tell = lambda steps, what, before=done: around.progress(before + steps, total, what)
             handed_on = _load(plan, compiled, around, chunk, variables)
+            if handed_on is not None:
+                _replay(_pruner(plan, compiled, around), around.history, compiled.stage, chunk, compiled.stage.epochs)
             variables = handed_on or _train(plan, compiled, around, chunk, variables, tell)
             by_stage[compiled.stage.name] = variables
             tell(compiled.steps, compiled.stage.name)
@@ -130,7 +141,7 @@ def load_variables(folder: Path, stage: str) -> Iterator[tuple[int, Variables]]:
 
 def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) -> Variables:
     """One stage of one chunk, from its start or its newest checkpoint to its end."""
-    stage, real = compiled.stage, len(chunk)
+    stage, real, prune = compiled.stage, len(chunk), _pruner(plan, compiled, around)
     names = [plan.training.replicates[i].name for i in chunk]
     what = f"{stage.name}: {names[0]}" + (f" and {real - 1} more" if real > 1 else "")
     state, inputs = start_stage(plan, compiled, filled(chunk, plan.size), real, variables)
@@ -139,6 +150,8 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
     with Checkpoints(path) as checkpoints:
         state, at = _resume(checkpoints, state, real)
         around.history.forget(stage.name, chunk, at // compiled.shape.per_epoch)
+        stopped = _replay(prune, around.history, stage, chunk, at // compiled.shape.per_epoch)
+        state = _stop(state, chunk, stopped)
         pace, saved = Pace(plan.options, compiled.shape.length), time.monotonic()
         while at < compiled.steps and not np.asarray(state.done).all():
             count, began = pace.steps(compiled.steps - at), time.monotonic()
@@ -147,7 +160,8 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
             around.train_s += time.monotonic() - began
             if (np.asarray(state.bad_step)[:real] >= 0).any():
                 raise TrainingDiverged(_diagnosis(plan, compiled, chunk, state, inputs, rows, at))
-            _write_history(around.history, compiled, entries, names, chunk, at, count)
+            stopped = _record(prune, around.history, _lines(compiled, entries, names, chunk, at, count), stopped)
+            state = _stop(state, chunk, stopped)
             at += count
             tell(at, what)
             signum = around.stop()
@@ -203,15 +217,51 @@ class Pace:
             self.next = int(min(self.seconds / max(seconds / count, 1e-6), 8 * count))
 
 
-def _write_history(history: History, compiled: CompiledStage, entries, names, chunk, at: int, count: int) -> None:
+def _lines(compiled: CompiledStage, entries, names, chunk, at: int, count: int) -> Iterator[tuple[dict, dict]]:
+    """The epochs that ended in a block, epoch by epoch: what a line of the history is of, and its values."""
     per_epoch = compiled.shape.per_epoch
     first = at // per_epoch
     for e in range((at + count) // per_epoch - first):
         for i, name in enumerate(names):
             if entries["trained"][i, e]:
                 values = {k: float(v[i, e]) for k, v in entries.items() if k != "trained"}
-                place = {"stage": compiled.stage.name, "replicate": chunk[i], "label": name, "epoch": first + e}
-                history.write({**place, **values})
+                yield {"stage": compiled.stage.name, "replicate": chunk[i], "label": name, "epoch": first + e}, values
+
+
+def _pruner(plan: Plan, compiled: CompiledStage, around: Surroundings) -> Callable | None:
+    return around.prune if compiled is plan.stages[-1] else None
+
+
+def _record(
+    prune: Callable | None, history: History, lines: Iterable[tuple[dict, dict]], stopped: set[int]
+) -> set[int]:
+    """Writes the lines of replicates that are not stopped and asks `prune` about each; returns all that are stopped."""
+    stopped = set(stopped)
+    for place, values in lines:
+        if place["replicate"] not in stopped:
+            # As the history gives them back: it knows no infinity.
+            values = {k: v if math.isfinite(v) else math.nan for k, v in values.items()}
+            history.write({**place, **values})
+            if prune is not None and prune(place["replicate"], place["epoch"], values):
+                stopped.add(place["replicate"])
+    return stopped
+
+
+def _replay(prune: Callable | None, history: History, stage: Stage, chunk: Sequence[int], epochs: int) -> set[int]:
+    """Asks `prune` about the epochs before `epochs` again; returns the replicates that it stops."""
+    stopped: set[int] = set()
+    if prune is not None:
+        for replicate, epoch, values in history.values(stage.name, chunk, epochs):
+            if replicate not in stopped and prune(replicate, epoch, values):
+                stopped.add(replicate)
+    return stopped
+
+
+def _stop(state: TrainState, chunk: Sequence[int], replicates: set[int]) -> TrainState:
+    """The state with these replicates of the chunk stopped."""
+    before = np.asarray(state.stopped)
+    after = before | np.isin(np.arange(len(before)), [i for i, r in enumerate(chunk) if r in replicates])
+    return state if (after == before).all() else state.replace(stopped=jnp.asarray(after))
 
 
 def _diagnosis(plan: Plan, compiled: CompiledStage, chunk, state, inputs, rows, at: int) -> str:

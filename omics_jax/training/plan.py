@@ -17,14 +17,16 @@ import numpy as np
 from omics_jax.errors import UserError
 from omics_jax.training.block import BlockShape, make_block
 from omics_jax.training.devices import Devices, width
-from omics_jax.training.freezing import trainable_labels
+from omics_jax.training.freezing import leaf_path, trainable_labels
 from omics_jax.training.order import block_rows, padded_rows
 from omics_jax.training.rows import compile_rows, over_all_rows
-from omics_jax.training.stage import Replicate, Stage, Variables
+from omics_jax.training.stage import Replicate, Stage, Variables, monitored_values
 from omics_jax.training.state import TrainState, begin
 
 LONGEST_BLOCK = 128  # steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
 FEATURE_ROWS = 256
+# What a line of the history is made of besides the monitored values.
+TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_norm", "rate", "trained")
 # In turn, a chunk's whole state passes through memory at every block, so only toys share a program; at once, the more
 # the better, within what an accelerator holds.
 CHUNK_BYTES = {"map": 1 << 20, "vmap": 4 << 30}
@@ -56,7 +58,8 @@ class Training:
 
     init: (key, batch, constants) -> {"params", "batch_stats"}; the batch is one of real training rows, none padded.
     table: field -> (N, ...) host arrays. ids: (N,) row names, for messages.
-    start: {"params", "batch_stats"} with a leading axis R to start from instead of `init`.
+    start: {"params", "batch_stats"} with a leading axis R. The top-level modules that `init` makes too are taken from
+      here; what else it holds is left out.
     """
 
     stages: Sequence[Stage]
@@ -121,8 +124,10 @@ def make_plan(training: Training, options: Options) -> Plan:
     """Programs, index arrays and resident tables of a training.
 
     Raises:
-      UserError: an unknown strategy, impossible sampling weights, or a monitor without validation rows.
-      ValueError: a pattern of `trainable` that matches no parameter.
+      UserError: an unknown strategy, impossible sampling weights, a monitor without validation rows, or a plateau
+        that watches what is not monitored.
+      ValueError: a pattern of `trainable` that matches no parameter, a monitor whose values have impossible names, or a
+        start that does not fit the network.
     """
     strategy = options.strategy
     if strategy == "auto":
@@ -133,6 +138,8 @@ def make_plan(training: Training, options: Options) -> Plan:
     table = {k: jnp.asarray(v) if fits else v for k, v in training.table.items()}
     batch, constants = _init_inputs(training, [0])
     first = lambda tree: jax.tree.map(lambda x: x[0], tree)
+    if training.start is not None:
+        _check_start(training.start, jax.eval_shape(training.init, jax.random.key(0), first(batch), first(constants)))
     start = lambda seed, b, c: {"batch_stats": {}, **training.init(jax.random.key(seed), b, c), "constants": c}
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
     stages = [_compile(training, options, i, strategy, shapes) for i in range(len(training.stages))]
@@ -148,7 +155,6 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
     per_epoch = int(rows["steps"].max())
     # At least 2: XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the block's length.
     length = max(2, options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK))
-    shape = BlockShape(length, per_epoch, stage.epochs, index, strategy)
     widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
     fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
     batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
@@ -156,6 +162,9 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
         made = jax.eval_shape(stage.features, variables, _shapes_of_rows(fields, 1))
         fields |= {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in made.items()}
         batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
+    validation = _validation_rows(stage, training.replicates) if stage.monitor is not None else {}
+    looked_at = {slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()}
+    shape = BlockShape(length, per_epoch, stage.epochs, index, _monitored(stage, variables, looked_at), strategy)
     terms = jax.eval_shape(lambda v, b: stage.loss(v, b, jax.random.key(0))[0], variables, batch)
     return CompiledStage(
         stage=stage,
@@ -165,7 +174,7 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
         features=compile_rows(stage.features, min(FEATURE_ROWS, len(training.ids))) if stage.features else None,
         widths=widths,
         rows=rows,
-        validation=_validation_rows(stage, training.replicates) if stage.monitor is not None else {},
+        validation=validation,
     )
 
 
@@ -173,9 +182,34 @@ def first_variables(plan: Plan, chunk: Sequence[int]) -> Variables:
     """Variables (c, ...) at the start of the first stage."""
     training = plan.training
     batch, constants = _init_inputs(training, chunk)
-    if training.start is not None:
-        return {**jax.tree.map(lambda x: x[np.asarray(chunk)], dict(training.start)), "constants": constants}
-    return plan.init(_seeds(training, chunk), batch, constants)
+    variables = plan.init(_seeds(training, chunk), batch, constants)
+    return variables if training.start is None else _begun_from(training.start, variables, np.asarray(chunk))
+
+
+def _begun_from(start: Variables, made: Variables, chunk: np.ndarray) -> Variables:
+    """`made` (c, ...) with the modules that `start` (R, ...) has as well taken from there."""
+    taken = {
+        kind: {name: jax.tree.map(lambda x: x[chunk], start[kind][name]) for name in made[kind].keys() & start[kind]}
+        for kind in ("params", "batch_stats")
+    }
+    return {**made, **{kind: {**made[kind], **modules} for kind, modules in taken.items()}}
+
+
+def _check_start(start: Variables, made: Variables) -> None:
+    """Refuses a start that shares no module with what `init` makes, or one of another shape."""
+    if not start["params"].keys() & made["params"].keys():
+        raise ValueError(
+            f"the start has the modules {', '.join(sorted(start['params']))}, of which the network has none; "
+            f"it has {', '.join(sorted(made['params']))}"
+        )
+    for kind in ("params", "batch_stats"):
+        for name in start[kind].keys() & made.get(kind, {}).keys():
+            theirs, ours = (
+                {leaf_path(path): x.shape[skip:] for path, x in jax.tree_util.tree_leaves_with_path(tree[kind][name])}
+                for tree, skip in ((start, 1), (made, 0))
+            )
+            if theirs != ours:
+                raise ValueError(f"the start's module {name!r} is of another shape: {theirs} there and {ours} here")
 
 
 def start_stage(plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real: int, variables: Variables):
@@ -267,6 +301,25 @@ def _init_inputs(training: Training, chunk: Sequence[int]):
         batch[slot] = {**fields, "row": rows, "live": np.ones(rows.shape, bool)}
     constants = {name: np.stack([r.constants[name] for r in replicates]) for name in replicates[0].constants}
     return batch, constants
+
+
+def _monitored(stage: Stage, variables, batch) -> tuple[str, ...]:
+    """Names of what the monitor gives besides "monitor"."""
+    if stage.monitor is None:
+        return ()
+    names = jax.eval_shape(lambda v, b: monitored_values(stage, v, b), variables, batch).keys()
+    taken = sorted(name for name in names if name in TAKEN or name.startswith("term/"))
+    if "monitor" not in names or taken:
+        raise ValueError(
+            f"the monitor of stage {stage.name!r} gives {', '.join(sorted(names))}: "
+            + (f"{taken[0]!r} stands for something else in the history" if taken else "one must be 'monitor'")
+        )
+    if stage.plateau is not None and stage.plateau.watch not in names:
+        raise UserError(
+            f"the learning rate of stage {stage.name!r} watches {stage.plateau.watch!r}, which is not monitored; "
+            f"set learning_rate.watch to one of {', '.join(sorted(names))}"
+        )
+    return tuple(sorted(name for name in names if name != "monitor"))
 
 
 def _validation_rows(stage: Stage, replicates: Sequence[Replicate]):

@@ -6,11 +6,14 @@ optimizer = dict(name="adam", learning_rate=dict(name="cosine", peak=1e-3, warmu
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import optax
 
 from omics_jax.errors import UserError
+from omics_jax.training.plateau import Plateau
 
 
 def schedule(spec: Any, steps: int) -> optax.Schedule:
@@ -21,11 +24,34 @@ def schedule(spec: Any, steps: int) -> optax.Schedule:
         constant: value. cosine: peak, warmup (steps from 0 to peak), floor; falls to `floor` at `steps`.
         exponential: peak, rate, every (multiplied by `rate` each `every` steps).
         linear: peak, floor; from peak to floor at `steps`.
+        cyclic: base, max, step_size_up (steps from base to max), step_size_down (back again; None: as many), mode
+          ("triangular"; "triangular2": each cycle half as high; "exp_range": the height times gamma^step), gamma.
+        plateau: start, factor, patience, floor, watch; here the constant `start`, see `plateau_of`.
+        replicate: the constant 1, because the rate is the replicate's own, see `Stage.rate`.
       steps: the most optimiser steps the stage can take.
 
     Raises:
       UserError: an unknown name, a missing or unknown argument, or a rate that is not positive.
     """
+    name, arguments = _named(spec)
+    return _call(name, _SCHEDULES[name], steps, **arguments)
+
+
+def plateau_of(spec: Any) -> Plateau | None:
+    """What lowers the learning rate of `spec` (see `schedule`) when a monitored value stops falling: `Stage.plateau`.
+
+    The schedule of a plateau is the constant `start`, and the stage's rate starts from 1, so the floor and torch's
+    least fall of 1e-8 are given relative to `start`. None for every other name.
+
+    Raises:
+      UserError: as `schedule`, or a factor or patience that cannot be.
+    """
+    name, arguments = _named(spec)
+    return _call(name, _plateau, **arguments)[1] if name == "plateau" else None
+
+
+def _named(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Name and checked arguments of a learning rate."""
     if not hasattr(spec, "items"):  # a ConfigDict is no Mapping
         spec = {"name": "constant", "value": spec}
     arguments = dict(spec)
@@ -33,11 +59,21 @@ def schedule(spec: Any, steps: int) -> optax.Schedule:
     if name not in _SCHEDULES:
         raise UserError(f"learning_rate.name is {name!r}; choose one of {', '.join(sorted(_SCHEDULES))}")
     for key, value in arguments.items():
-        _check(f"learning_rate.{key}", value, above_zero=key in ("value", "peak", "rate", "every"))
-    if arguments.get("floor", 0) > arguments.get("peak", math.inf):
-        raise UserError(f"learning_rate.floor is {arguments['floor']}, above the peak {arguments['peak']}; lower it")
+        if key in _WORDS:
+            _check_word(f"learning_rate.{key}", value, _WORDS[key])
+        elif (key, value) != ("step_size_down", None):
+            _check(f"learning_rate.{key}", value, above_zero=key in _ABOVE_ZERO)
+            if key in _WHOLE and value != int(value):
+                raise UserError(f"learning_rate.{key} is {value}; it must be a whole number")
+    for low, high in (("floor", "peak"), ("base", "max")):
+        if arguments.get(low, 0) > arguments.get(high, math.inf):
+            raise UserError(f"learning_rate.{low} is {arguments[low]}, above the {high} {arguments[high]}; lower it")
+    return name, arguments
+
+
+def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:
     try:
-        return _SCHEDULES[name](steps, **arguments)
+        return make(*positional, **arguments)
     except TypeError as error:
         raise UserError(f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}") from None
 
@@ -82,6 +118,16 @@ def _check(name: str, value: Any, above_zero: bool = False) -> None:
         raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
 
+def _check_word(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuses what is not a word, or none of the choices where there are some."""
+    if not isinstance(value, str) or not value or (choices and value not in choices):
+        wanted = f"choose one of {', '.join(choices)}" if choices else "name a monitored value"
+        raise UserError(f"{name} is {value!r}; {wanted}")
+
+
+_WORDS = {"mode": ("triangular", "triangular2", "exp_range"), "watch": ()}
+_ABOVE_ZERO = ("value", "peak", "rate", "every", "max", "start", "gamma", "step_size_up", "step_size_down")
+_WHOLE = ("step_size_up", "step_size_down", "patience")
 _OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity}
 
 
@@ -89,9 +135,52 @@ def _cosine(steps: int, peak: float, warmup: int = 0, floor: float = 0.0) -> opt
     return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor)
 
 
+def _cyclic(
+    steps: int,
+    base: float,
+    max: float,
+    step_size_up: int = 2000,
+    step_size_down: int | None = None,
+    mode: str = "triangular",
+    gamma: float = 1.0,
+) -> optax.Schedule:
+    """torch.optim.lr_scheduler.CyclicLR without its momentum: with T = up + down and x = step mod T,
+
+    rate = base + (max - base) * (x / up if x <= up else (T - x) / down) * scale, scale being 1 ("triangular"),
+    1 / 2^floor(step / T) ("triangular2") or gamma^step ("exp_range").
+    """
+    up, down = step_size_up, step_size_down or step_size_up
+    scale = {
+        "triangular": lambda step: 1.0,
+        "triangular2": lambda step: 0.5 ** (step // (up + down)),
+        "exp_range": lambda step: jnp.exp(step * math.log(gamma)),  # 0.999 in float32 to the 2000 is 6e-5 off
+    }[mode]
+
+    def rate(step):
+        x = step % (up + down)  # of whole numbers, so that no digit is lost however many cycles have passed
+        return base + (max - base) * jnp.where(x <= up, x / up, (up + down - x) / down) * scale(step)
+
+    return rate
+
+
+def _plateau(
+    start: float = 1e-3,
+    factor: float = 0.2,
+    patience: int = 15,
+    floor: float = 1e-5,
+    watch: str = "validation_loss",
+) -> tuple[float, Plateau]:
+    if floor > start:
+        raise UserError(f"learning_rate.floor is {floor}, above the start {start}; lower it")
+    return start, Plateau(watch, factor, patience, floor=floor / start, epsilon=1e-8 / start)
+
+
 _SCHEDULES = {
     "constant": lambda steps, value: optax.constant_schedule(value),
     "cosine": _cosine,
     "linear": lambda steps, peak, floor=0.0: optax.linear_schedule(peak, floor, steps),
+    "cyclic": _cyclic,
+    "plateau": lambda steps, **arguments: optax.constant_schedule(_plateau(**arguments)[0]),
+    "replicate": lambda steps: optax.constant_schedule(1.0),
     "exponential": lambda steps, peak, rate, every: optax.exponential_decay(peak, every, rate),
 }

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from omics_jax.errors import UserError
+from omics_jax.training.plateau import Plateau
 
 Variables = Mapping[str, Any]  # "params", "batch_stats", "constants": pytrees of arrays
 # slot -> field -> (width, ...), with "row" and "live" (width,)
@@ -72,15 +73,20 @@ class Stage:
         over its steps, of which there are max over slots of ceil(rows / batch_size).
       trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else is frozen.
       monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the variables of the
-        best epoch are what the stage hands on; without it, the last.
+        best epoch are what the stage hands on; without it, the last. Or name -> scalar, of which "monitor" is the
+        one that decides and the others stand beside it in the history.
       patience: stop after so many monitored epochs without improvement; None trains all epochs.
       monitor_every: epochs between two looks at the monitor.
       features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the network makes
         of every row, computed once at the start of the stage and found in the batch under these names.
       balance: task balancing instead of the gradient of `objective`.
+      rate: constants -> scalar that multiplies every update of the replicate: a learning rate that is its
+        hyper-parameter (the optimizer then has learning rate 1).
+      plateau: lowers that rate (1 where `rate` is None) when one of the monitored values stops falling.
 
     Raises:
       UserError: epochs, a batch size, monitor_every or patience below 1.
+      ValueError: a plateau without a monitor.
     """
 
     name: str
@@ -90,11 +96,13 @@ class Stage:
     epochs: int
     batch_size: Mapping[str, int]
     trainable: tuple[str, ...] = (".*",)
-    monitor: Callable[[Variables, Batch], jax.Array] | None = None
+    monitor: Callable[[Variables, Batch], jax.Array | Mapping[str, jax.Array]] | None = None
     patience: int | None = None
     monitor_every: int = 1
     features: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None = None
     balance: Balance | None = None
+    rate: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
+    plateau: Plateau | None = None
 
     def __post_init__(self):
         least = {"epochs": self.epochs, "monitor_every": self.monitor_every}
@@ -103,6 +111,19 @@ class Stage:
         for name, value in least.items():
             if value < 1:
                 raise UserError(f"stage {self.name!r}: {name} is {value}; give 1 or more")
+        if self.plateau is not None and self.monitor is None:
+            raise ValueError(f"stage {self.name!r} has a plateau and no monitor for it to watch")
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the rate of its updates is anything but 1."""
+        return self.rate is not None or self.plateau is not None
+
+
+def monitored_values(stage: Stage, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
+    """What the stage's monitor gives, by name; a scalar's name is "monitor"."""
+    found = stage.monitor(variables, batch)
+    return found if isinstance(found, Mapping) else {"monitor": found}
 
 
 @dataclass(frozen=True)

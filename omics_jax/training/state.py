@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 
 from omics_jax.training.freezing import freeze, trainable_leaves
+from omics_jax.training.plateau import begin_plateau
 from omics_jax.training.stage import Stage, Terms, Variables
 
 
@@ -36,6 +37,8 @@ class TrainState:
       step: () int32, optimiser steps taken in this stage; the noise of a step is keyed by it.
       params, batch_stats, opt_state, balance: pytrees.
       constants: fitted on the replicate's training rows; never trained.
+      rate: () float32, what every update is multiplied with.
+      plateau: the `PlateauState` that lowers the rate; () in a stage without one.
       best: {"params", "batch_stats"} of the best monitored epoch; None in a stage without a monitor.
       best_value, best_epoch: its monitor value (lower is better) and epoch.
       stale: () int32, monitored epochs since the best.
@@ -51,6 +54,8 @@ class TrainState:
     opt_state: Any
     balance: Any
     constants: Any
+    rate: Any
+    plateau: Any
     best: Any
     best_value: Any
     best_epoch: Any
@@ -95,6 +100,8 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
         opt_state=freeze(stage.optimizer, stage.trainable, params).init(params),
         balance=stage.balance.init(trainable_leaves(stage.trainable, params)[0]) if stage.balance else (),
         constants=variables["constants"],
+        rate=jnp.asarray(1 if stage.rate is None else stage.rate(variables["constants"]), jnp.float32),
+        plateau=() if stage.plateau is None else begin_plateau(),
         best=best,
         best_value=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(-1),

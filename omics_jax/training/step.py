@@ -59,6 +59,8 @@ def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) ->
 
     def update(params, opt_state):
         updates, moments = tx.update(grads, opt_state, params)
+        if stage.adapts:
+            updates = jax.tree.map(lambda u: state.rate * u, updates)
         norm = optax.tree.norm(updates)
         moved = optax.apply_updates(params, updates), moments
         return *_where(jnp.isfinite(norm), moved, (params, opt_state)), norm

@@ -116,6 +116,67 @@ def test_all_devices_there_are():
     assert choose_devices(0, "data") == Devices(jax.local_device_count(), "data")
 
 
+CORES = """
+import sys
+import threading
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from omics_jax.training.devices import choose_devices, over_devices, use_all_cores
+use_all_cores("data")
+use_all_cores("replicates", int(sys.argv[2]))
+import jax
+import numpy as np
+print(jax.device_count())
+use_all_cores("replicates", 7)  # jax is running by now
+import toy
+devices = choose_devices(0, "replicates")
+
+both = threading.Barrier(2)
+def meet(x):
+    both.wait(timeout=30)
+    return x
+def block(state, *others):
+    return jax.pure_callback(meet, jax.ShapeDtypeStruct((1,), "float32"), state), {}
+empty = {"table": {}, "own": {}, "rows": {}}
+print(over_devices(block, devices)(np.zeros(2, np.float32), np.zeros(2), {}, {}, {}, empty, 0, 1)[0].shape[0])
+
+ready = toy.plan("frozen", seeds=(5, 6), chunk=2, devices=devices.count, spread=devices.spread)
+print(toy.digest(toy.train(ready, Path(sys.argv[3]))))
+"""
+
+
+def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
+    """And side by side they are: the devices of a block wait for each other."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+    }
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | cache | {"JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", CORES, str(Path(toy.__file__).parent), "2", str(tmp_path / "two")]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    expected = toy.digest(toy.train(toy.plan("frozen", seeds=(5, 6), chunk=2), tmp_path / "one"))
+    assert found.stdout.split() == ["2", "2", expected]
+
+
+@pytest.mark.parametrize(
+    ("spread", "count", "flags", "devices"),
+    [
+        ("replicates", 3, "", 3),
+        ("replicates", 0, "", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        ("data", 3, "", 1),
+        ("replicates", 3, "--xla_force_host_platform_device_count=5", 5),
+    ],
+)
+def test_how_many_devices_a_cpu_becomes(spread, count, flags, devices):
+    code = "import sys; from omics_jax.training.devices import use_all_cores; "
+    code += "use_all_cores(sys.argv[1], int(sys.argv[2])); import jax; print(jax.device_count())"
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    command = [sys.executable, "-c", code, spread, str(count)]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert int(found.stdout) == devices
+
+
 @pytest.mark.parametrize(("batch", "count", "spread", "expected"), [
     (32, 8, "data", 32), (33, 8, "data", 40), (1, 8, "data", 8), (33, 8, "replicates", 33), (5, 1, "data", 5),
 ])  # fmt: skip

@@ -1,12 +1,14 @@
 """The replicate axis, its strategies, block lengths, and where the rows are: none of them changes what is computed."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
 import toy
 
 from omics_jax.errors import UserError
-from omics_jax.training.plan import Options, estimate_seconds, make_plan
+from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
 SEEDS = (5, 6, 7)
@@ -117,6 +119,33 @@ def test_a_start_instead_of_an_initialisation(tmp_path, outcome):
     found = toy.train(heads, tmp_path)["heads"]
     for ours, theirs in zip(*(jax.tree.leaves(v["params"]["encoder"]) for v in (found, given)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_path, outcome):
+    """Two of three modules and one that the network lacks; every chunking, and replicate by replicate."""
+    given = outcome(chunk=3)["pretrain"]
+    ready = toy.plan("frozen", seeds=SEEDS, chunk=2)
+    fresh = first_variables(ready, range(3))["params"]
+    params = {name: given["params"][name] for name in ("encoder", "decoder")}
+    start = {"params": {**params, "elsewhere": {"bias": np.ones(3)}}, "batch_stats": given["batch_stats"]}
+    plan = make_plan(replace(ready.training, start=start), ready.options)
+    begun = first_variables(plan, [2, 0])
+    for name, expected in {**params, "heads": fresh["heads"]}.items():
+        assert toy.digest(begun["params"][name]) == toy.digest(jax.tree.map(lambda x: x[np.array([2, 0])], expected))
+    assert begun["params"].keys() == fresh.keys()
+    assert toy.digest(begun["batch_stats"]) == toy.digest(
+        jax.tree.map(lambda x: x[np.array([2, 0])], given["batch_stats"])
+    )
+
+
+def test_starts_that_do_not_fit_are_refused(outcome):
+    ready, given = toy.plan("frozen", seeds=SEEDS, chunk=3), outcome(chunk=3)["pretrain"]
+    none = {"params": {"other": given["params"]["heads"]}, "batch_stats": {}}
+    with pytest.raises(ValueError, match="the start has the modules other, of which the network has none; it has deco"):
+        make_plan(replace(ready.training, start=none), ready.options)
+    wide = {"params": {"heads": {"kernel": np.zeros((3, 9, 2)), "bias": np.zeros((3, 2))}}, "batch_stats": {}}
+    with pytest.raises(ValueError, match=r"module 'heads' is of another shape: .*'kernel': \(9, 2\)"):
+        make_plan(replace(ready.training, start=wide), ready.options)
 
 
 @pytest.mark.parametrize("width", [1, 8, 64])

@@ -1,14 +1,18 @@
 """Schedules and optimisers of a config against closed forms, and the sentences for what cannot be."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from ml_collections import ConfigDict
 
 from omics_jax.errors import UserError
-from omics_jax.training.schedules import optimizer, schedule
+from omics_jax.training.plateau import Plateau
+from omics_jax.training.schedules import optimizer, plateau_of, schedule
 
 STEPS = 100
+CYCLE = {"name": "cyclic", "base": 1e-5, "max": 1e-3}
 
 
 def cosine(t, peak, warmup, floor):
@@ -50,11 +54,78 @@ def test_values(spec, closed):
         ({"name": "exponential", "peak": 1.0, "rate": 0.9, "every": 0}, "learning_rate.every is 0"),
         ({"name": "cosine", "peak": 0.1, "floor": 0.2}, "learning_rate.floor is 0.2, above the peak 0.1"),
         ({"name": "cosine", "peak": 0.1, "warmup": -1}, "learning_rate.warmup is -1; it must be a number of 0 or more"),
+        ({"name": "cyclic", "base": 0.1, "max": 0.01}, "learning_rate.base is 0.1, above the max 0.01; lower it"),
+        ({"name": "cyclic", "base": 0.1}, "'cyclic' does not take these arguments"),
+        (
+            {**CYCLE, "mode": "square"},
+            "learning_rate.mode is 'square'; choose one of triangular, triangular2, exp_range",
+        ),
+        ({**CYCLE, "step_size_up": 0}, "learning_rate.step_size_up is 0; it must be a positive number"),
+        ({**CYCLE, "step_size_down": 2.5}, "learning_rate.step_size_down is 2.5; it must be a whole number"),
+        ({**CYCLE, "gamma": 0}, "learning_rate.gamma is 0; it must be a positive number"),
+        ({"name": "plateau", "start": 1e-6}, "learning_rate.floor is 1e-05, above the start 1e-06; lower it"),
+        ({"name": "plateau", "factor": 1.5}, "the plateau's factor is 1.5; it must be a number above 0 and below 1"),
+        ({"name": "plateau", "patience": 1.5}, "learning_rate.patience is 1.5; it must be a whole number"),
+        ({"name": "plateau", "watch": 3}, "learning_rate.watch is 3; name a monitored value"),
+        ({"name": "plateau", "peak": 0.1}, "'plateau' does not take these arguments"),
+        ({"name": "replicate", "value": 0.1}, "'replicate' does not take these arguments"),
     ],
 )
 def test_schedules_that_cannot_be(spec, sentence):
     with pytest.raises(UserError, match=sentence):
         schedule(spec, STEPS)
+
+
+# torch 2.13's CyclicLR at the steps in STEPS_OF_CYCLES, base 1e-5, max 1e-3, gamma .999.
+CYCLES = {
+    "triangular": [
+        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05, 0.0007525, 0.001, 0.000505, 0.001, 0.0007525,
+        1e-05, 0.0002575,
+    ],
+    "triangular2": [
+        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05, 0.00038125, 0.000505, 0.0002575, 0.0002575,
+        0.0001028125, 1e-05, 1.024169921875e-05,
+    ],
+    "exp_range": [
+        1e-05, 0.00025725250000000025, 0.0007502747267575001, 0.0009960459360409898, 0.0008308832417541242,
+        0.00017352092616076937, 1e-05, 0.0007429052031749328, 0.0009862297306290108, 0.0004966519845750428,
+        0.0009765112467177937, 0.0007283855191276968, 1e-05, 0.00023371212035423153,
+    ],
+}  # fmt: skip
+STEPS_OF_CYCLES = (0, 1, 3, 4, 5, 9, 10, 13, 14, 17, 24, 33, 50, 101)
+LONG_CYCLES = {  # the same with torch's default step sizes of 2000
+    ("triangular", 1.0): {1: 1.0495e-05, 999: 0.000504505, 2000: 1e-3, 3999: 1.0495e-05, 5999: 0.000999505},
+    ("exp_range", 0.999): {
+        1: 1.0494505000000166e-05, 999: 0.00019200923526162695, 2000: 0.00014384792614352445,
+        3999: 1.000905717198659e-05, 5999: 1.2447833424822722e-05, 9000: 1.0060813392694696e-05,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", CYCLES)
+def test_cyclic_rates_are_those_of_torch(mode):
+    rate = jax.jit(schedule({**CYCLE, "mode": mode, "step_size_up": 4, "step_size_down": 6, "gamma": 0.999}, STEPS))
+    found = [rate(jnp.int32(t)) for t in STEPS_OF_CYCLES]
+    np.testing.assert_allclose(found, CYCLES[mode], rtol=2e-6)
+
+
+@pytest.mark.parametrize(("mode", "gamma"), LONG_CYCLES)
+def test_cyclic_rates_of_the_default_step_sizes(mode, gamma):
+    rate = jax.jit(schedule({**CYCLE, "mode": mode, "gamma": gamma, "step_size_down": None}, STEPS))
+    for t, value in LONG_CYCLES[mode, gamma].items():
+        np.testing.assert_allclose(rate(jnp.int32(t)), value, rtol=2e-6)
+
+
+def test_a_plateau_of_a_config():
+    """The schedule is the constant start; floor and torch's least fall are relative to it."""
+    spec = ConfigDict({"name": "plateau", "start": 2e-3, "factor": 0.2, "patience": 15, "floor": 1e-5})
+    assert plateau_of(spec) == Plateau("validation_loss", 0.2, 15, floor=1e-5 / 2e-3, epsilon=1e-8 / 2e-3)
+    assert [schedule(spec, STEPS)(t) for t in (0, 7, 1000)] == [2e-3] * 3
+    assert plateau_of(1e-3) is None and plateau_of({"name": "cosine", "peak": 1.0}) is None
+
+
+def test_the_rate_of_a_replicate_is_not_the_schedules():
+    assert schedule({"name": "replicate"}, STEPS)(123) == 1
 
 
 @pytest.mark.parametrize(

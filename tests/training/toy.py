@@ -201,10 +201,10 @@ def plan(variant="frozen", *, seeds=(0,), n=TRAIN, batch=32, epochs=3, devices=1
     return make_plan(training(stages, replicates), Options(devices=Devices(devices, spread), **options))
 
 
-def train(ready, folder: Path, stop=lambda: None):
+def train(ready, folder: Path, stop=lambda: None, prune=None):
     """Everything `fit` yields, joined over chunks: stage -> variables (R, ...)."""
     folder.mkdir(parents=True, exist_ok=True)
-    around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"), stop=stop)
+    around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"), stop=stop, prune=prune)
     found = [by_stage for _, by_stage in fit(ready, around)]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 

@@ -1,0 +1,196 @@
+"""Tuning on a problem whose every value is known in closed form: gradient descent towards the mean of a column."""
+
+import sys
+from binascii import crc32
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+import pytest
+
+from omics_jax.data.dataset import Dataset, Modality
+from omics_jax.errors import Stopped, UserError
+from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
+from omics_jax.training.plan import Options
+from omics_jax.training.stage import Replicate, Stage, Term
+from omics_jax.tuning import tune, with_constants
+
+N, EPOCHS = 24, 27
+X = np.random.default_rng(0).normal(3.0, 1.0, size=(N, 1)).astype(np.float32)
+TUNING = Tuning({"rate": Range(1e-3, 0.5)}, seed=4, trials=12, replicate=1)
+
+
+def loss(variables, batch, key):
+    slot = batch["rows"]
+    error = jnp.where(slot["live"], 0.5 * (slot["x"][:, 0] - variables["params"]["top"]["level"]) ** 2, 0)
+    return {"error": Term(jnp.sum(error), jnp.sum(slot["live"], dtype=jnp.float32))}, {}
+
+
+def monitor(variables, batch):
+    """The distance from 3, and NaN for ever where the constant `broken` says so."""
+    value = (variables["params"]["top"]["level"] - 3.0) ** 2
+    return {"monitor": value, "validation_loss": value + variables["constants"]["broken"]}
+
+
+def init(key, batch, constants):
+    return {"params": {"top": {"level": jnp.float32(0)}}, "batch_stats": {}}
+
+
+def arm(tuning=TUNING, broken=0.0):
+    rate = lambda constants: constants["rate"]
+    settings = {"monitor": monitor, "rate": rate}
+    stage = Stage("fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": N}, **settings)
+    nothing = lambda *_: {}
+    system = System(lambda d: {"x": d.modalities["x"].values}, init, (stage,), nothing, nothing, nothing)
+    names = np.array([f"row-{i}" for i in range(N)])
+    modality = Modality(X, np.ones_like(X, bool), np.array(["x"]))
+    dataset = Dataset(names, names, {"x": modality}, pd.DataFrame(index=names))
+    constants = {"rate": np.asarray(9, np.float32), "broken": np.asarray(broken, np.float32)}
+    rows = [np.arange(N)[i::2].astype(np.int32) for i in range(2)]
+    replicates = [Replicate({"rows": r}, {"rows": r}, r, 5, constants, {"fold": i}) for i, r in enumerate(rows)]
+    return Arm("toy", system, None, DataSpec({"x": ("x",)}, {"rows": N}), dataset, replicates, tuning=tuning)
+
+
+def values_of(rate, begin=0.0):
+    """The watched value after every epoch."""
+    mean = X[1::2].mean(dtype=np.float64)
+    level = mean + (begin - mean) * (1 - rate) ** np.arange(1, EPOCHS + 1)
+    return (level - 3.0) ** 2
+
+
+def options(block_steps=0):
+    return Options(block_steps=block_steps)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    file = tmp_path_factory.mktemp("whole") / "tuning" / "toy.json"
+    return file, *tune(arm(), None, options(), file)
+
+
+def asha(rates):
+    """Hyperband as Optuna documents it, epoch by epoch and trial by trial: number -> epochs until it is pruned.
+
+    Within a bracket b a trial that is in epoch 3^(b + k) must be among the best third of those seen there so far,
+    or the best of them while they are fewer than three.
+    """
+    brackets, budgets = 4, [27, 12, 6, 4]  # floor(log_3 27) + 1; ceil(4 * 3^s / (s + 1)) for s = 3, 2, 1, 0
+    place = {
+        n: np.searchsorted(np.cumsum(budgets), crc32(f"tuning_{n}".encode()) % sum(budgets), "right") for n in rates
+    }
+    seen, pruned = {}, {}
+    for epoch in range(EPOCHS):
+        for n, rate in rates.items():
+            rungs = [3 ** (place[n] + k) for k in range(brackets)]
+            if n not in pruned and epoch in rungs:
+                others = seen.setdefault((place[n], epoch), [])
+                others.append(values_of(rate)[epoch])
+                if others[-1] > sorted(others)[max(len(others) // 3 - 1, 0)]:
+                    pruned[n] = epoch + 1
+    return pruned
+
+
+def test_the_trial_of_the_least_value_is_chosen_and_hyperband_prunes_the_others(whole):
+    _, chosen, trials = whole
+    assert trials["rate"].between(1e-3, 0.5).all() and trials["rate"].nunique() == TUNING.trials
+    rates = dict(zip(trials["trial"], trials["rate"], strict=True))
+    pruned = asha(rates)
+    assert pruned and len(pruned) < TUNING.trials
+    for trial in trials.itertuples():
+        assert trial.state == ("pruned" if trial.trial in pruned else "complete")
+        assert trial.epochs == pruned.get(trial.trial, EPOCHS)
+        np.testing.assert_allclose(trial.value, values_of(trial.rate)[: trial.epochs].min(), rtol=1e-3, atol=1e-6)
+    complete = trials[trials["state"] == "complete"]
+    best = complete.loc[complete["value"].idxmin()]
+    assert trials.loc[trials["best"], "trial"].tolist() == [best["trial"]]
+    assert chosen == {"rate": np.float32(best["rate"])} and chosen["rate"].dtype == np.float32
+
+
+def test_the_seed_decides_what_is_tried(whole, tmp_path):
+    _, again = tune(arm(), None, options(), tmp_path / "a.json")
+    pd.testing.assert_frame_equal(again, whole[2])
+    other = tune(arm(replace(TUNING, seed=5, trials=2)), None, options(), tmp_path / "b.json")[1]
+    assert not set(other["rate"]) & set(again["rate"])
+
+
+@pytest.mark.parametrize("block_steps", [5, 26])
+def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, block_steps):
+    file, stops = tmp_path / "toy.json", 0
+    while True:
+        try:
+            tune(arm(), None, options(block_steps), file, stop=lambda: 15)
+            break
+        except Stopped:
+            assert not file.exists()
+            stops += 1
+    assert stops >= EPOCHS // block_steps
+    assert file.read_bytes() == whole[0].read_bytes()
+    assert not (tmp_path / "toy" / "checkpoints").exists()
+
+
+def test_a_finished_tuning_is_read_and_not_trained(whole, monkeypatch):
+    monkeypatch.setattr("omics_jax.tuning.fit", lambda *_: pytest.fail("it trains"))
+    again, frame = tune(arm(), None, options(), whole[0])
+    assert again == whole[1]
+    pd.testing.assert_frame_equal(frame, whole[2])
+
+
+def test_a_tuning_of_another_kind_in_its_place_is_refused(whole):
+    with pytest.raises(UserError, match="toy.json is of another tuning; give the config of that run, or another"):
+        tune(arm(replace(TUNING, seed=8)), None, options(), whole[0])
+
+
+def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
+    start = {"params": {"top": {"level": np.array([0, 2.5], np.float32)}}, "batch_stats": {}, "constants": {}}
+    _, trials = tune(arm(replace(TUNING, trials=2)), start, options(), tmp_path / "t.json")
+    for trial in trials.itertuples():
+        expected = values_of(trial.rate, 2.5)[: trial.epochs].min()
+        np.testing.assert_allclose(trial.value, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_several_constants_one_of_them_without_logarithm(tmp_path):
+    space = {"rate": Range(1e-3, 1e-2), "broken": Range(-1.0, 1.0, log=False)}
+    chosen, trials = tune(arm(replace(TUNING, space=space, trials=40)), None, options(), tmp_path / "t.json")
+    assert chosen.keys() == space.keys()
+    assert abs(np.log(trials["rate"] / 1e-2).mean() + np.log(10) / 2) < 0.4 and trials["broken"].min() < -0.5
+    assert abs(trials["broken"].mean()) < 0.4
+
+
+def test_the_chosen_constants_are_all_replicates():
+    tuned = with_constants(arm(), {"rate": np.asarray(0.25, np.float32)})
+    assert [(r.constants["rate"], r.constants["broken"], r.labels["fold"]) for r in tuned.replicates] == [
+        (0.25, 0, 0),
+        (0.25, 0, 1),
+    ]
+
+
+def test_without_optuna(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"tuning needs Optuna; install it with pip install 'omics_jax\[tune\]'"):
+        tune(arm(), None, options(), tmp_path / "t.json")
+
+
+def test_a_watched_value_that_nobody_monitors(tmp_path):
+    sentence = "watches 'auc', which stage 'fit' does not monitor; watch one of monitor, validation_loss"
+    with pytest.raises(UserError, match=f"the tuning of toy {sentence}"):
+        tune(arm(replace(TUNING, watch="auc")), None, options(), tmp_path / "t.json")
+
+
+def test_a_watched_value_that_is_never_finite(tmp_path):
+    with pytest.raises(UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"):
+        tune(arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json")
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: Range(0.0, 1.0), "0.0 to 1.0; it must have 0 < low < high"),
+        (lambda: Range(2.0, 1.0, log=False), "2.0 to 1.0; it must have low < high"),
+        (lambda: replace(TUNING, trials=0), "the number of trials of a tuning is 0; give 1 or more"),
+    ],
+)
+def test_tunings_that_cannot_be(make, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make()
