@@ -1,7 +1,8 @@
 """One tidy frame in, one SVG out: how each kind of `evaluation.tables.Table` is drawn.
 
 This file holds curves, scatters and arrows, and `draw`, which knows all kinds; rankings and intervals are in
-`rows.py`. Left out: kind "table", which the page prints, and training curves (`training_curves.py`).
+`rows.py`, ROC, precision-recall and calibration in `unit_squares.py`, clinical series in `series_panels.py`.
+Left out: kind "table", which the page prints, and training curves (`training_curves.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from omics_jax.report.rows import draw_intervals, draw_ranking
+from omics_jax.report.series_panels import draw_series
 from omics_jax.report.style import (
     MOST_PANELS,
     PALETTE,
@@ -31,6 +33,7 @@ from omics_jax.report.style import (
     series_of,
     svg_text,
 )
+from omics_jax.report.unit_squares import draw_calibration, draw_precision_recall, draw_roc
 
 RASTER_ABOVE = 3_000  # points
 
@@ -166,18 +169,36 @@ def add_arrows(axis: Axes, ends: Float[np.ndarray, "4 n"], index: int, bold: boo
 
 DRAWINGS: dict[str, Callable] = {
     "curve": draw_curve,
+    "roc": draw_roc,
+    "pr": draw_precision_recall,
+    "calibration": draw_calibration,
     "scatter": draw_scatter,
+    "series": draw_series,
     "ranking": draw_ranking,
     "intervals": draw_intervals,
     "arrows": draw_arrows,
 }
 SHAPES = {
     "curve": "Line chart",
+    "roc": "ROC curves",
+    "pr": "Precision-recall curves",
+    "calibration": "Calibration plot",
     "scatter": "Scatter plot",
+    "series": "Measured and imputed series",
     "ranking": "Ranked values",
     "intervals": "Values with 95 % intervals",
     "arrows": "Arrows on a plane",
 }
+
+
+def named_parts(frame: pd.DataFrame) -> list[str]:
+    """What a frame's series, panels and variables are called, for those who do not see the figure."""
+    parts = []
+    for column in ("series", "panel", "variable"):
+        if column in frame:
+            names = [clean(name) for name in frame[column].unique() if name != ""]
+            parts += [f"{column.capitalize()}: {'; '.join(names[:MOST_PANELS])}"] if names else []
+    return parts
 
 
 def draw(kind: str, frame: pd.DataFrame, title: str, x_label: str, y_label: str, **options) -> Drawing:
@@ -189,7 +210,5 @@ def draw(kind: str, frame: pd.DataFrame, title: str, x_label: str, y_label: str,
     with drawing_style():
         svg = svg_text(DRAWINGS[kind](frame, x_label, y_label, note, **options))
     axes = " against ".join(label for label in (y_label, x_label) if label)
-    named = [name for name in series_of(frame) if name]
-    shown = "; ".join(clean(name) for name in named[:MOST_PANELS])
-    parts = (f"{SHAPES[kind]}: {title}", axes, f"Series: {shown}" if named else "", f"{len(frame):,} rows")
+    parts = (f"{SHAPES[kind]}: {title}", axes, *named_parts(frame), f"{len(frame):,} rows")
     return Drawing(svg, ". ".join(part for part in parts if part) + ".", " ".join(note))

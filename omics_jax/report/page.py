@@ -16,28 +16,11 @@ import pandas as pd
 
 from omics_jax.durable import write_atomically
 from omics_jax.errors import UserError
+from omics_jax.evaluation.tables import KINDS, numeric_columns
 from omics_jax.report import results
+from omics_jax.report.stored_tables import OPEN_ROWS, printed_frame, read_table
 
-PRINTED_ROWS = 500
-OPEN_ROWS = 12
-TEXT_COLUMNS = ("label", "series")
-NUMERIC_COLUMNS = {
-    "curve": ("x", "y", "low", "high"),
-    "scatter": ("x", "y"),
-    "ranking": ("value", "low", "high"),
-    "intervals": ("value", "low", "high"),
-    "arrows": ("x", "y", "x_end", "y_end"),
-    "table": (),
-}
-REQUIRED_COLUMNS = {
-    "curve": ("x", "y"),
-    "scatter": ("x", "y"),
-    "ranking": ("label", "value"),
-    "intervals": ("label", "value", "low", "high"),
-    "arrows": ("x", "y", "x_end", "y_end"),
-    "table": (),
-}
-MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
+FEW_ARMS = 6  # further arms that are listed one by one
 
 
 def write_report(run: pathlib.Path) -> pathlib.Path:
@@ -123,16 +106,19 @@ def result_sections(metrics: Mapping, better: Mapping[str, str]) -> dict:
     summaries = {own: metrics.get("summary") or {}} | (metrics.get("baselines") or {})
     key = results.result_rows(summaries, better, [own]) if metrics.get("summary") else {}
     comparisons = metrics.get("comparisons") or []
+    rows = results.comparison_rows(comparisons, better)
     arm_summaries = {arm: (entry or {}).get("summary") or {} for arm, entry in arms.items()}
     return {
         "key": key,
         "key_own": own,
         "key_note": results.interval_sentence(summaries),
         "key_figure": key_figure(key, own) if key else None,
-        "comparisons": results.comparison_rows(comparisons, better),
+        "comparisons": rows[:OPEN_ROWS],
+        "more_comparisons": rows[OPEN_ROWS:],
         "tests": list(dict.fromkeys(str(c["test"]) for c in comparisons if c.get("test"))),
         "tallies": results.tally_sentences(comparisons, better),
         "arms": results.result_rows(arm_summaries, better, []) if len(arms) > 1 else {},
+        "few": FEW_ARMS,
         "arms_note": results.interval_sentence(arm_summaries),
         "arm_details": [arm_details(arm, entry or {}, better) for arm, entry in list(arms.items())[1:]],
         "groups": results.group_rows(metrics.get("replicates") or [], list(summaries[own])),
@@ -202,82 +188,11 @@ def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
     }
     if kind == "table":
         return section | {"frame": printed_frame(frame)}
-    points = frame[[c for c in REQUIRED_COLUMNS[kind] if c not in (*TEXT_COLUMNS, "low", "high")]]
+    points = frame[[c for c in numeric_columns(kind) if c in KINDS[kind].needed and c not in ("low", "high")]]
     if not points.notna().all(axis=1).any():
         return section | {"note": "Every value is missing, so nothing is drawn."}
     drawing = figures.draw(kind, frame, title, entry.get("x_label") or "", entry.get("y_label") or "")
     return section | {"image": image(drawing), "note": drawing.note}
-
-
-def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
-    """A CSV of the given kind: label and series as text, the kind's numbers as float, infinities as missing.
-
-    A label such as "NA" stays a label. Raises UserError naming the file, the column and the row.
-    """
-    if kind not in NUMERIC_COLUMNS:
-        raise UserError(
-            f"{path.parent / 'index.json'} gives {path.stem!r} the kind {kind!r}; "
-            f"the kinds are {', '.join(NUMERIC_COLUMNS)}."
-        )
-    if not path.is_file():
-        raise UserError(
-            f"{path.parent / 'index.json'} lists {path}, which is missing; run the command of this run again."
-        )
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    lacking = [column for column in REQUIRED_COLUMNS[kind] if column not in frame]
-    if lacking:
-        raise UserError(
-            f"{path} has no column {lacking[0]!r}, which a table of kind {kind!r} needs; "
-            f"its columns are {', '.join(frame.columns)}."
-        )
-    for column in set(NUMERIC_COLUMNS[kind]) & set(frame.columns):
-        frame[column] = to_float(frame[column], path)
-    return frame
-
-
-def to_float(column: pd.Series, path: pathlib.Path) -> pd.Series:
-    """The column as float, NaN for missing and infinite values."""
-    text = column.str.strip().str.lower()
-    values = pd.to_numeric(column.mask(text.isin(MISSING)), errors="coerce").astype(float)
-    wrong = values.isna() & ~text.isin(MISSING)
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise UserError(
-            f"{path}, line {row + 2}, column {column.name!r}: {column.iloc[row]!r} is not a number; "
-            "mend the value or leave it empty."
-        )
-    return values.where(values.abs() != math.inf)
-
-
-def printed_frame(frame: pd.DataFrame) -> dict:
-    """Header and cells of a frame as text, numbers aligned, at most `PRINTED_ROWS` rows."""
-    shown = frame.head(PRINTED_ROWS)
-    columns = [printed_column(shown[name].astype(str)) for name in shown.columns]
-    header = [{"name": str(name), "number": numeric} for name, (_, numeric) in zip(shown.columns, columns, strict=True)]
-    return {
-        "header": header,
-        "rows": [list(row) for row in zip(*(cells for cells, _ in columns), strict=True)],
-        "total": len(frame),
-        "open": len(frame) <= OPEN_ROWS,
-    }
-
-
-def printed_column(column: pd.Series) -> tuple[list[str], bool]:
-    """The cells as text and whether they are numbers; "–" for what is missing.
-
-    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are missing.
-    """
-    text = column.str.strip()
-    missing = text.str.lower().isin(MISSING)
-    values = pd.to_numeric(text[~missing], errors="coerce")
-    if missing.all() or values.isna().any():
-        return [cell if cell else results.ABSENT for cell in text], False
-    whole = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
-    cells = iter(text[~missing] if whole else [results.number(float(v)) for v in values])
-    return [results.ABSENT if gone else next(cells).replace("-", "−") for gone in missing], True
 
 
 def training_sections(run: pathlib.Path) -> list[dict]:
@@ -290,7 +205,7 @@ def training_sections(run: pathlib.Path) -> list[dict]:
     history = training_curves.read_history(path)
     sections = []
     for arm, part in history.groupby("arm", sort=False):
-        if part[["objective", "monitor"]].notna().any(axis=None):
+        if part[[*training_curves.QUANTITIES]].notna().any(axis=None):
             drawing = training_curves.draw_training(part, str(arm))
             sections.append({"arm": arm, "image": image(drawing), "note": drawing.note})
     return sections

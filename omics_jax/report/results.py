@@ -39,6 +39,20 @@ def number(value: object) -> str:
     return numbers([value])[0]
 
 
+def aligned(values: Sequence[float]) -> list[str]:
+    """The finite values of a column with shared decimals, so that their points stand below each other.
+
+    The largest magnitude gets three digits at least and the smallest two; magnitudes a thousandfold apart
+    (p-values) each keep decimals of their own.
+    """
+    magnitudes = [abs(v) for v in values if v]
+    if not magnitudes or max(magnitudes) >= min(1000 * min(magnitudes), 1e7) or max(magnitudes) < 1e-4:
+        return [number(v) for v in values]
+    largest, smallest = math.floor(math.log10(max(magnitudes))), math.floor(math.log10(min(magnitudes)))
+    decimals = max(0, 2 - largest, 1 - smallest)
+    return [f"{v:,.{decimals}f}".replace("-", "−") for v in values]
+
+
 def p_value(p: object) -> str:
     """A p-value as "0.031", "< 0.0001" or "–"."""
     if not is_number(p):

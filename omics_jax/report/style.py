@@ -84,7 +84,7 @@ def clean(label: object, longest: int = 42) -> str:
 
 
 def panel_grid(
-    count: int, columns: int, height: float, share_x: bool = True, share_y: bool = True
+    count: int, columns: int, height: float, share_x: bool = True, share_y: bool | str = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure of our width with `count` axes, `columns` to a row, each `height` inches high."""
     columns = min(columns, count)
@@ -114,7 +114,9 @@ def keep_first(series: dict, most: int, note: list[str]) -> dict:
 
 
 def add_legend(figure: Figure, names: list[str], handles: list[Line2D]) -> None:
-    """A legend above the axes, in as many columns as the longest name allows."""
+    """A legend above the axes, in as many columns as the longest name allows; none without names."""
+    if not names:
+        return
     names = [clean(name) for name in names]
     columns = max(1, min(len(names), int(WIDTH * 72 // (6 * max(map(len, names)) + 40))))
     figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=2.4)

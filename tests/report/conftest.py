@@ -107,6 +107,14 @@ def fake_tables(random, drugs, baselines, genes):
         {"x": start[:, 0], "y": start[:, 1], "x_end": (start + shift)[:, 0], "y_end": (start + shift)[:, 1]}
     ).assign(series=np.resize(np.repeat(np.resize(drugs, 3), 30), 90))
     listing = pd.DataFrame({"drug": drugs, "profiles": 120, "r2": np.resize([0.4213, np.nan, 0.51], len(drugs))})
+    risk = np.linspace(0.05, 0.95, 10)
+    both = pd.DataFrame({"x": np.r_[0, risk, 1], "y": np.sqrt(np.r_[0, risk, 1]), "chance": 0.14, "series": "pertvae"})
+    bins = pd.DataFrame({"x": risk, "y": risk**2, "low": risk**2 - 0.04, "high": risk**2 + 0.04, "count": 40})
+    hours = np.arange(0.0, 48, 4)
+    imputed = pd.DataFrame({"x": hours, "value": 90 + hours / 4, "low": 88 + hours / 4, "high": 92 + hours / 4})
+    imputed = pd.concat(
+        [imputed.assign(role="imputed"), imputed[["x", "value"]][::3].assign(role="observed")], ignore_index=True
+    ).assign(panel="patient 132539, died", variable="HR (bpm)")
     names = "intervals", "Prediction by drug", "Each dot is one drug's mean over ten splits."
     return {
         "figure2": (*names, "Pearson correlation of change", "", figure2),
@@ -121,6 +129,10 @@ def fake_tables(random, drugs, baselines, genes):
         "shift": ("arrows", "Latent shift", "From control to treated.", "PC 1", "PC 2", arrows),
         "dose": ("curve", "Response by dose", "More dose, more response.", "dose (µM)", "response", curve),
         "survival": ("curve", "Survival by risk", "", "time (months)", "probability alive", survival),
+        "roc": ("roc", "ROC", "Up and left is better.", "false positive rate", "true positive rate", both),
+        "pr": ("pr", "Precision and recall", "", "recall", "precision", both.assign(y=1 - both["y"] / 2)),
+        "risks": ("calibration", "Calibration", "On the line risks are right.", "predicted", "observed", bins),
+        "imputed": ("series", "Imputed series", "The line fills the gaps.", "hours since admission", "", imputed),
         "genes": ("ranking", "Genes that weigh most", "", "attribution (z-score)", "", ranking),
         "pathways": ("ranking", "Pathways by two methods", "", "score (z-score)", "", shared),
         "drugs": ("table", "Drugs", "What was in the data.", "", "", listing),
@@ -146,11 +158,12 @@ def fake_history(random, epochs, replicates, drug):
                 }
 
 
-def write_fake_run(run, drugs=("vorinostat", "sirolimus", "geldanamycin"), baselines=BASELINES, **sizes):
-    """Writes a whole run directory; sizes: genes, epochs, replicates. Returns the directory."""
+def write_fake_run(run, drugs=("vorinostat", "sirolimus", "geldanamycin"), baselines=BASELINES, only=(), **sizes):
+    """Writes a whole run directory; only: the tables it holds (all); sizes: genes, epochs, replicates."""
     random = np.random.default_rng(5)
     (run / "tables").mkdir(parents=True)
     tables = fake_tables(random, list(drugs), baselines, sizes.get("genes", 60))
+    tables = {name: table for name, table in tables.items() if not only or name in only}
     keys = ("kind", "title", "caption", "x_label", "y_label")
     index = [{"name": name} | dict(zip(keys, table[:5], strict=True)) for name, table in tables.items()]
     for name, table in tables.items():
@@ -179,4 +192,10 @@ def write_fake_run(run, drugs=("vorinostat", "sirolimus", "geldanamycin"), basel
 
 @pytest.fixture
 def fake_run(tmp_path):
+    """With few tables, since a drawing takes a tenth of a second."""
+    return write_fake_run(tmp_path / "run", only=("dose", "drugs"))
+
+
+@pytest.fixture
+def whole_run(tmp_path):
     return write_fake_run(tmp_path / "run")

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from omics_jax.errors import UserError
-from omics_jax.report.page import write_report
+from omics_jax.report.page import FEW_ARMS, write_report
+from omics_jax.report.stored_tables import read_table
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -20,6 +21,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tags, self.texts, self.cells, self.open = [], [], [], []
+        self.summaries, self.collapsed = [], []
         self.feed(text)
         assert not self.open, f"left open: {self.open}"
 
@@ -37,6 +39,10 @@ class Page(HTMLParser):
         self.texts.append(data)
         if {"td", "th", "dd"} & set(self.open):
             self.cells[-1] += data
+            if "details" in self.open:
+                self.collapsed.append(data)
+        if self.open[-1:] == ["summary"]:
+            self.summaries.append(data)
 
     @property
     def text(self):
@@ -61,10 +67,10 @@ def edit(path, change):
     path.write_text(json.dumps(document))
 
 
-def test_a_whole_run(fake_run):
-    page = page_of(fake_run)
+def test_a_whole_run(whole_run):
+    page = page_of(whole_run)
     assert page.sections == ["results", "comparisons", "arms", "groups", "figures", "training", "data", "run"]
-    assert len(page.images) == 1 + 7 + 1  # key figure, every drawn table, training
+    assert len(page.images) == 1 + 11 + 1  # key figure, every drawn table, training
     assert "pertvae reaches a mean pearson of 0.744 (95 % interval 0.723 to 0.765)" in page.text
     assert "the best baseline, random forest, reaches 0.720" in page.text
     assert "30 test splits · 3 groups · 2 arms · 5 baselines" in page.text
@@ -76,7 +82,7 @@ def test_a_whole_run(fake_run):
         "is worse than random",
     ):
         assert f"pertvae {sentence}" in page.text
-    for table in json.loads((fake_run / "tables/index.json").read_text()):
+    for table in json.loads((whole_run / "tables/index.json").read_text()):
         assert table["title"] in page.text and table["caption"] in page.text
         assert f"Data: tables/{table['name']}.csv" in page.text
     for part in (
@@ -106,6 +112,34 @@ def test_the_page_is_offline_and_without_script(fake_run):
         assert svg.startswith("<svg") and not re.search(r"href=\"(?!#|data:)", svg)
 
 
+def test_many_comparisons_and_arms_are_collapsed(fake_run):
+    def more(document):
+        first = document["comparisons"][0]
+        document["comparisons"] = [first | {"b": f"rival {i}"} for i in range(40)]
+        document["arms"] = {f"arm {i}": document["arms"]["pertvae"] for i in range(FEW_ARMS + 2)}
+
+    edit(fake_run / "metrics.json", more)
+    line = json.loads((fake_run / "history.jsonl").read_text().splitlines()[0])
+    lines = [json.dumps(line | {"arm": f"arm {i}", "objective": 1.0}) for i in range(FEW_ARMS + 2)]
+    (fake_run / "history.jsonl").write_text("\n".join(lines) + "\n")
+    page = page_of(fake_run)
+    for words in ("28 further comparisons", "7 further arms beside their baselines", "7 further arms"):
+        assert words in page.summaries
+    for i in range(40):
+        assert page.cells.count(f"pertvae beats rival {i} on pearson") == 1
+        assert (f"pertvae beats rival {i} on pearson" in page.collapsed) == (i >= 12)
+    assert all(f"arm {i} beside its baselines" in page.summaries and f"arm {i}" in page.summaries for i in range(1, 8))
+    assert "arm 0" not in page.summaries
+
+
+def test_a_wide_table_keeps_its_row_names_and_aligns_its_numbers(fake_run):
+    wide = {f"number {i}": [0.5, -0.25, 12.0] for i in range(14)}
+    pd.DataFrame({"method": ["net", "GRU-D", "7"], **wide}).to_csv(fake_run / "tables/drugs.csv", index=False)
+    page = page_of(fake_run)
+    assert [page.cells.count(cell) for cell in ("0.50", "−0.25", "12.00")] == [14, 14, 14]
+    assert [attrs for tag, attrs in page.tags if tag == "th"].count({"scope": "row"}) >= 3
+
+
 def test_the_same_run_gives_the_same_bytes(fake_run):
     first = write_report(fake_run).read_bytes()
     assert write_report(fake_run).read_bytes() == first
@@ -113,18 +147,18 @@ def test_the_same_run_gives_the_same_bytes(fake_run):
 
 
 @pytest.mark.parametrize(
-    ("file", "section"),
+    ("files", "sections"),
     [
-        ("history.jsonl", "training"),
-        ("tables/index.json", "figures"),
-        ("data.json", "data"),
-        ("config.json", None),
-    ]
-    + [("environment.json", None)],
+        (["history.jsonl"], {"training"}),
+        (["tables/index.json"], {"figures"}),
+        (["data.json", "config.json", "environment.json"], {"data"}),
+    ],
 )
-def test_an_optional_file_that_is_missing_leaves_its_section_out(fake_run, file, section):
-    (fake_run / file).unlink()
-    assert section not in page_of(fake_run).sections
+def test_an_optional_file_that_is_missing_leaves_its_section_out(fake_run, files, sections):
+    for file in files:
+        (fake_run / file).unlink()
+    every = {"results", "comparisons", "arms", "groups", "figures", "training", "data", "run"}
+    assert every - set(page_of(fake_run).sections) == sections
 
 
 def test_metrics_alone_are_enough(tmp_path):
@@ -184,17 +218,22 @@ def test_hostile_labels_are_escaped_everywhere(fake_run):
     assert page.text.count(evil) >= 8
 
 
+def make_ranking(run, text):
+    """Turns the printed table of the drugs into a ranking of this content."""
+    edit(run / "tables/index.json", lambda index: index[-1].update(kind="ranking", title="Genes that weigh most"))
+    (run / "tables/drugs.csv").write_text(text)
+
+
 def test_empty_tables_are_left_out_and_all_missing_values_said(fake_run):
-    dose, genes = fake_run / "tables/dose.csv", fake_run / "tables/genes.csv"
-    dose.write_text("x,y\n")
-    genes.write_text("label,value\nTP53,\nNA,inf\n")
+    (fake_run / "tables/dose.csv").write_text("x,y\n")
+    make_ranking(fake_run, "label,value\nTP53,\nNA,inf\n")
     page = page_of(fake_run)
     assert "Response by dose" not in page.text
     assert "Every value is missing, so nothing is drawn." in page.text
 
 
 def test_a_label_that_reads_like_a_gap_stays_a_label(fake_run):
-    (fake_run / "tables/genes.csv").write_text("label,value\nNA,1.5\nNaN,-2\n")
+    make_ranking(fake_run, "label,value\nNA,1.5\nNaN,-2\n")
     image = next(i for i in page_of(fake_run).images if "Genes that weigh most" in i["alt"])
     svg = base64.b64decode(image["src"].split(",")[1]).decode()
     assert ">NA</text>" in svg and ">NaN</text>" in svg
@@ -229,3 +268,19 @@ def test_broken_files_are_named_with_place_and_mend(fake_run, file, content, wor
     for word in words:
         assert word in str(error.value)
     assert not (fake_run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("panel,variable,x,value\np,HR,0,80\n", ["'role'", "kind 'series'"]),
+        ("panel,variable,x,value,role\np,HR,0,80,observed\np,HR,1,81,guessed\n", ["line 3", "'guessed'", "held out"]),
+        ("panel,variable,x,value,role,low\np,HR,0,80,imputed,?\n", ["line 2", "'low'", "'?'"]),
+    ],
+)
+def test_a_broken_series_is_named_with_place_and_mend(tmp_path, content, words):
+    (tmp_path / "imputed.csv").write_text(content)
+    with pytest.raises(UserError) as error:
+        read_table(tmp_path / "imputed.csv", "series")
+    for word in ("imputed.csv", *words):
+        assert word in str(error.value)

@@ -25,6 +25,21 @@ def test_numbers_share_their_decimals(values, expected):
     assert results.numbers(values) == expected
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.4213, 0.51], ["0.421", "0.510"]),
+        ([12.34, -0.05, 0.0], ["12.340", "−0.050", "0.000"]),
+        ([1234.5, 40.0], ["1,234", "40"]),
+        ([0.594, 7.03e-6], ["0.594", "7.03e−06"]),
+        ([0.0, 0.0], ["0.00", "0.00"]),
+        ([], []),
+    ],
+)
+def test_a_column_shares_its_decimals_unless_its_values_are_far_apart(values, expected):
+    assert results.aligned(values) == expected
+
+
 @pytest.mark.parametrize(("p", "text"), [(0.0312, "0.031"), (2e-9, "< 0.0001"), (None, "–"), (1.0, "1.0")])
 def test_p_values(p, text):
     assert results.p_value(p) == text

@@ -1,6 +1,7 @@
 """Quantiles, best epochs and the reading of the history, against numpy and values worked out by hand."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pandas as pd
@@ -69,4 +70,38 @@ def test_curves_are_drawn_for_any_length(tmp_path, epochs, replicates):
     assert drawing.svg.startswith("<svg") and "net" in drawing.alt
     assert ("One replicate" in drawing.note) == (replicates == 1)
     assert ("run out of the panel" in drawing.note) == (epochs == 40)
-    assert "Dashed" not in drawing.note
+    assert "dashed" not in drawing.note
+
+
+def shown(drawing):
+    return [
+        "".join(node.itertext())
+        for node in ElementTree.fromstring(drawing.svg).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+def test_a_validation_loss_is_drawn_beside_the_training_loss_and_other_scores_are_left_out(tmp_path):
+    lines = [line(e, 2.0 - e, monitor=-0.8, validation_loss=2.5 - e, train_auroc=0.7, rate=0.1) for e in range(4)]
+    frame = training_curves.read_history(history(tmp_path, lines))
+    assert frame["validation_loss"].tolist() == [2.5, 1.5, 0.5, -0.5]
+    assert set(frame) == {*training_curves.KEYS, "replicate", "validation_loss", "monitor"}
+    words = shown(training_curves.draw_training(frame, "net"))
+    assert {"training", "validation", "loss", "validation monitor"} <= set(words)
+    assert "training objective" not in words
+
+
+def test_a_stage_without_a_monitor_leaves_its_place_empty(tmp_path):
+    lines = [line(e, monitor=1.0) for e in range(3)] + [line(e) | {"stage": "two"} for e in range(3)]
+    words = shown(training_curves.draw_training(training_curves.read_history(history(tmp_path, lines)), "net"))
+    assert words.count("training objective") == 2 and words.count("validation monitor") == 1
+
+
+def test_both_losses_settle_the_axis_together():
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    training = pd.DataFrame({"middle": [900.0, *np.linspace(10, 5, 39)]})
+    validation = pd.DataFrame({"middle": [950.0, *np.linspace(14, 20, 39)]})
+    assert training_curves.settle(axis, [training, validation])
+    assert axis.get_ylim() == pytest.approx((5 - 0.08 * 15, 20 + 0.08 * 15))
+    assert not training_curves.settle(axis, [training[1:], validation[1:]])
