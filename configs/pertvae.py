@@ -98,6 +98,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.run.block_steps = 0
     config.run.checkpoint_seconds = 60.0
     config.run.resident_mb = 4096
+    config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
+    config.run.reuse = ""  # a finished run of the same config and data, whose arms of the same name are taken over
 
     if "paper" in words:
         config.repeats = 10

@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shutil
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,11 +23,22 @@ import numpy as np
 from omics_jax.data.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.progress import duration, progress
-from omics_jax.run_directory import check_config, check_data, environment, log_to, open_directory, read_json, write_json
+from omics_jax.run_directory import (
+    check_config,
+    check_data,
+    environment,
+    log_to,
+    open_directory,
+    prediction_file,
+    read_json,
+    slug,
+    tuning_file,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
-MODES = ("train", "inspect", "evaluate", "predict")
+MODES = ("train", "tune", "inspect", "evaluate", "predict")
 
 
 def run(config: Any, mode: str, workdir: str) -> Path:
@@ -40,11 +53,17 @@ def run(config: Any, mode: str, workdir: str) -> Path:
         known = ", ".join(system.EXPERIMENTS)
         raise UserError(f"config.experiment is {config.experiment!r}; {config.system} has {known}")
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
+    from omics_jax.training.devices import use_all_cores
+
     with log_to(folder):
         _use_compilation_cache()
-        return {"train": train, "inspect": inspect, "evaluate": evaluate, "predict": predict}[mode](
-            system, config, folder
-        )
+        use_all_cores(config.run.spread, config.run.devices)
+        if mode == "predict":
+            from omics_jax.predict import predict
+
+            say(predict(system, config, folder))
+            return folder
+        return {"train": train, "tune": tune, "inspect": inspect, "evaluate": evaluate}[mode](system, config, folder)
 
 
 def system_module(name: str) -> ModuleType:
@@ -67,21 +86,93 @@ def train(system: ModuleType, config: Any, folder: Path) -> Path:
     if (folder / "metrics.json").exists():
         say(f"this run is finished; its report is {folder / 'report.html'} (name another --workdir to run it again)")
         return folder
-    dataset = system.read(config)
-    arms, options = system.EXPERIMENTS[config.experiment](config, dataset), run_options(config)
-    # Only now is the run begun: what could be wrong with the command has been asked.
-    write_summary(folder, dataset)
-    if not (folder / "config.json").exists():
-        write_json(folder / "config.json", config.to_dict())
-    record = {a.name: {"spec": asdict(a.spec), "labels": [r.labels for r in a.replicates]} for a in arms}
-    write_json(folder / "training.json", record)
+    arms, options = begin(system, config, folder)
     timing = train_arms(arms, options, folder)
     finish(arms, config, folder, {**timing, "total_s": time.monotonic() - began})
     return folder
 
 
-def train_arms(arms, options, folder: Path) -> dict[str, float]:
-    """Trains all arms and saves each replicate's predictions of its test rows.
+def tune(system: ModuleType, config: Any, folder: Path) -> Path:
+    """Chooses the tuned hyper-parameters of the experiment, and trains only what they start from.
+
+    --mode=train on the same directory goes on from there (and does all this by itself where it was not done before).
+
+    Raises:
+      UserError: nothing of this experiment is tuned.
+    """
+    check_config(folder, config.to_dict())
+    arms, options = begin(system, config, folder, to_tune=True)
+    tuned = [arm for arm in arms if arm.tuning]
+    sources = {arm.start_from for arm in tuned}
+    train_arms([arm for arm in arms if arm.tuning or arm.name in sources], options, folder, tune_only=True)
+    for arm in tuned:
+        chosen = [t for t in read_json(tuning_file(folder, arm))["trials"] if t["best"]][0]
+        values = ", ".join(f"{name} {chosen[name]:.3g}" for name in arm.tuning.space)
+        say(f"{arm.name}: {values} of {arm.tuning.trials} trials ({tuning_file(folder, arm)})")
+    return folder
+
+
+def begin(system: ModuleType, config: Any, folder: Path, to_tune: bool = False):
+    """The arms of the experiment and how to run them; what was understood of command and data is written down."""
+    dataset = read(system, config)
+    arms, options = system.EXPERIMENTS[config.experiment](config, dataset), run_options(config)
+    if to_tune and not any(arm.tuning for arm in arms):
+        raise UserError(f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train")
+    # Only now is the run begun: what could be wrong with the command has been asked.
+    write_summary(folder, dataset)
+    if not (folder / "config.json").exists():
+        write_json(folder / "config.json", config.to_dict())
+    write_json(folder / "training.json", {arm.name: _record(arm) for arm in arms})
+    if config.run.reuse:
+        take_over(Path(config.run.reuse), arms, folder)
+    return arms, options
+
+
+def take_over(other: Path, arms, folder: Path) -> None:
+    """Copies what another run's arms of the same name, config and data have trained, so that it is not trained again.
+
+    Raises:
+      UserError: no run there, other data, or no arm in common.
+    """
+    if not (other / "training.json").exists():
+        raise UserError(f"config.run.reuse is {str(other)!r}, where no run is; name the directory of one")
+    if read_json(other / "data.json")["fingerprint"] != read_json(folder / "data.json")["fingerprint"]:
+        raise UserError(f"config.run.reuse: the data of {other} are not those of this run; train without it")
+    here, there = read_json(folder / "training.json"), read_json(other / "training.json")
+    same = [arm.name for arm in arms if arm.name in there and _learned_from(arm, there) == _learned_from(arm, here)]
+    if not same:
+        raise UserError(f"config.run.reuse: {other} has no arm of the same name and config; its arms: {list(there)}")
+    for name in same:
+        target = folder / "checkpoints" / slug(name)
+        if not target.exists():
+            shutil.copytree(other / "checkpoints" / slug(name), target)
+        tuned = other / "tuning" / f"{slug(name)}.json"
+        if tuned.exists():
+            (folder / "tuning").mkdir(exist_ok=True)
+            shutil.copy(tuned, folder / "tuning" / tuned.name)
+    say(f"taken over from {other}: {', '.join(same)}")
+
+
+def _learned_from(arm, record: dict[str, Any]) -> dict[str, Any]:
+    """What of an arm's record its variables depend on; not which experiment it was for, nor how it was run."""
+    config = record[arm.name]["config"]
+    sections = arm.sections or tuple(config)
+    return {**record[arm.name], "config": {k: config.get(k) for k in sections if k not in ("experiment", "run")}}
+
+
+def _record(arm) -> dict[str, Any]:
+    """What a prediction of new rows needs to know of a trained arm."""
+    return {"spec": asdict(arm.spec), "config": arm.config.to_dict(), "labels": [r.labels for r in arm.replicates]}
+
+
+def read(system: ModuleType, config: Any) -> Dataset:
+    """The data, with progress while they are read."""
+    with progress("reading") as tell:
+        return system.read(config, tell)
+
+
+def train_arms(arms, options, folder: Path, tune_only: bool = False) -> dict[str, float]:
+    """Trains all arms and saves each replicate's predictions; `tune_only` stops at the choice where an arm is tuned.
 
     Returns:
       seconds: {"compile_s", "train_s"}.
@@ -93,30 +184,46 @@ def train_arms(arms, options, folder: Path) -> dict[str, float]:
     write_json(folder / "environment.json", environment(f"{jax.device_count()} x {jax.devices()[0].device_kind}"))
     timing, last = {"compile_s": 0.0, "train_s": 0.0}, {}
     with stop_signals() as request:
+        stop = lambda: request.received
         for arm in arms:
-            spent, last[arm.name] = _train_arm(arm, last, options, folder, lambda: request.received)
+            start = last[arm.start_from] if arm.start_from else None
+            if arm.tuning:
+                arm = _tuned(arm, start, options, folder, stop)
+            if arm.tuning and tune_only:
+                continue
+            spent, last[arm.name] = _train_arm(arm, start, options, folder, stop)
             timing = {key: timing[key] + spent[key] for key in timing}
     return timing
 
 
-def _train_arm(arm, last, options, folder: Path, stop):
+def _tuned(arm, start, options, folder: Path, stop):
+    """The arm with the constants that its tuning chooses, or chose before."""
+    from omics_jax.tuning import tune as run_trials
+    from omics_jax.tuning import with_constants
+
+    with progress(f"tuning {arm.name}") as tell:
+        return with_constants(arm, run_trials(arm, start, options, tuning_file(folder, arm), stop, tell)[0])
+
+
+def _train_arm(arm, start, options, folder: Path, stop):
     """One arm; returns seconds and the final variables (R, ...)."""
     import jax
 
     from omics_jax.durable import save_arrays
+    from omics_jax.scores import rows_of
     from omics_jax.training.history import History
     from omics_jax.training.loop import Surroundings, fit
     from omics_jax.training.plan import Training, estimate_seconds, make_plan
     from omics_jax.training.rows import compile_rows, over_rows
 
     system, dataset = arm.system, arm.dataset
-    start = last[arm.start_from] if arm.start_from else None
     plan = make_plan(
         Training(system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates, start), options
     )
     compile_s, train_s = estimate_seconds(plan)
     say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
-    width = min(system.predict_batch, max(len(r.test) for r in arm.replicates))
+    parts = ("test", *system.also)
+    width = min(system.predict_batch, max(len(rows_of(r, part)) for r in arm.replicates for part in parts))
     predictor = compile_rows(system.predict, width)
     history = History(folder / "history.jsonl", {"arm": arm.name})
     kept = []
@@ -125,9 +232,10 @@ def _train_arm(arm, last, options, folder: Path, stop):
         for chunk, by_stage in fit(plan, around):
             variables = by_stage[system.stages[-1].name]
             kept.append(variables)
-            rows = [arm.replicates[r].test for r in chunk]
-            for r, found in zip(chunk, over_rows(predictor, width, variables, plan.table, rows), strict=True):
-                save_arrays(prediction_file(folder, arm, r), found, {})
+            for part in parts:
+                rows = [rows_of(arm.replicates[r], part) for r in chunk]
+                for r, found in zip(chunk, over_rows(predictor, width, variables, plan.table, rows), strict=True):
+                    save_arrays(prediction_file(folder, arm, r, part), found, {})
     variables = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
     return {"compile_s": compile_s, "train_s": around.train_s}, variables
 
@@ -139,7 +247,7 @@ def evaluate(system: ModuleType, config: Any, folder: Path) -> Path:
       UserError: the training here is not finished, or of another config.
     """
     check_config(folder, config.to_dict())
-    dataset = system.read(config)
+    dataset = read(system, config)
     write_summary(folder, dataset)
     arms = system.EXPERIMENTS[config.experiment](config, dataset)
     missing = [r for arm in arms for r in range(len(arm.replicates)) if not prediction_file(folder, arm, r).exists()]
@@ -156,11 +264,11 @@ def evaluate(system: ModuleType, config: Any, folder: Path) -> Path:
 def finish(arms, config: Any, folder: Path, timing: dict[str, float]) -> None:
     """Scores, conclusions, tables, `metrics.json`, `predictions.npz` and the report, from the saved predictions."""
     from omics_jax.report.page import write_report
-    from omics_jax.scores import metrics_json, save_tables, score_arms
+    from omics_jax.scores import main_arm, metrics_json, save_tables, score_arms
 
     with progress("scoring") as tell:
-        results = score_arms(arms, lambda arm, r: prediction_file(folder, arm, r), tell)
-    findings = arms[0].system.conclude(results)
+        results = score_arms(arms, partial(prediction_file, folder), tell)
+    findings = main_arm(arms).system.conclude(results)
     save_tables(folder / "tables", findings.tables, results)
     save_predictions(folder, arms)
     write_json(folder / "metrics.json", metrics_json(config, arms, results, findings, timing))
@@ -188,7 +296,7 @@ def save_predictions(folder: Path, arms) -> None:
 
 def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
     """Says what was understood of the data and what would be trained; trains nothing."""
-    dataset = system.read(config)
+    dataset = read(system, config)
     write_summary(folder, dataset)
     arms = system.EXPERIMENTS[config.experiment](config, dataset)
     for label, value in read_json(folder / "data.json")["summary"]:
@@ -198,52 +306,6 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
     for arm in arms:
         stages = ", ".join(f"{s.name} (at most {s.epochs} epochs)" for s in arm.system.stages)
         say(f"would train {arm.name}: {len(arm.replicates)} replicates of {stages}")
-    return folder
-
-
-def predict(system: ModuleType, config: Any, folder: Path) -> Path:
-    """Predicts new rows (`config.data.path`) with every trained replicate of the run in the directory.
-
-    Writes `predictions-NAME/GROUP.FIELD.csv`, NAME being the file's, for each group of replicates (drug): the mean over
-    its replicates, and their s.d. as FIELD_between_replicates.
-
-    Raises:
-      UserError: no finished training of one arm here, or data that lack what it was trained on.
-    """
-    import pandas as pd
-    from ml_collections import ConfigDict
-
-    from omics_jax.systems.system import DataSpec
-    from omics_jax.training.loop import load_variables
-    from omics_jax.training.rows import compile_rows, over_rows
-
-    if not (folder / "metrics.json").exists():
-        raise UserError(f"{folder} holds no finished training; name one with --workdir, or finish it with --mode=train")
-    record = read_json(folder / "training.json")
-    if len(record) > 1:
-        raise UserError(f"the run in {folder} compares {len(record)} arms; predict with a run that trained one")
-    (name, arm), trained = next(iter(record.items())), ConfigDict(read_json(folder / "config.json"))
-    tuples = lambda part: {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
-    spec = DataSpec(**{field: tuples(part) for field, part in arm["spec"].items()})
-    new, model = system.read_new(config, spec), system.build(trained, spec)
-    rows, table = np.arange(len(new)), model.arrays(new)
-    width = min(model.predict_batch, len(rows))
-    predictor = compile_rows(model.predict, width)
-    by_group: dict[str, list[dict[str, np.ndarray]]] = {}
-    for r, variables in load_variables(folder / "checkpoints" / slug(name), model.stages[-1].name):
-        group = str(arm["labels"][r].get("group", "all"))
-        by_group.setdefault(group, []).append(over_rows(predictor, width, variables, table, [rows])[0])
-    out = folder / f"predictions-{slug(Path(config.data.path).stem)}"
-    out.mkdir(exist_ok=True)
-    for group, found in by_group.items():
-        for field, columns in model.columns.items():
-            stacked = np.stack([f[field] for f in found])
-            for suffix, values in (("", stacked.mean(axis=0)), ("_between_replicates", stacked.std(axis=0))):
-                frame = pd.DataFrame(values, index=pd.Index(new.ids, name="id"), columns=list(columns))
-                frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv")
-    for note in new.notes:
-        say(f"note: {note}")
-    say(f"{len(rows)} rows predicted for {', '.join(by_group)}: {out}")
     return folder
 
 
@@ -263,12 +325,17 @@ def summary(dataset: Dataset) -> list[tuple[str, str]]:
     for name, m in dataset.modalities.items():
         rows = int(m.observed_rows.sum())
         cells = m.mask[m.observed_rows].mean() if rows else 0.0
-        lines.append(
-            (f"{name}", f"{rows:,} rows x {len(m.features):,} features, {1 - cells:.1%} of their cells missing")
-        )
-        if rows:
+        steps = f" x {m.values.shape[1]} steps" if m.values.ndim == 3 else ""
+        size = f"{rows:,} rows{steps} x {len(m.features):,} features"
+        lines.append((name, f"{size}, {1 - cells:.1%} of their cells missing"))
+        if rows and m.values.ndim == 2:  # the features of a series have units of their own
             low, high = np.quantile(m.values[m.mask], [0.01, 0.99])
             lines.append((f"{name}, 1st to 99th percentile", f"{low:.3g} to {high:.3g}"))
+    for name, (values, mask) in dataset.targets.items():
+        known = values[mask]
+        share = f" ({known.mean():.1%})" if len(known) else ""
+        unknown = f", unknown in {(~mask).sum():,}" if not mask.all() else ""
+        lines.append((f"outcome {name}", f"{known.sum():,.0f} of {len(known):,}{share}{unknown}"))
     for column in dataset.table.columns:
         text = dataset.table[column].astype(str)
         counts = text[text != ""].value_counts()
@@ -297,16 +364,6 @@ def run_options(config: Any):
         checkpoint_seconds=r.checkpoint_seconds,
         resident_bytes=r.resident_mb << 20,
     )
-
-
-def prediction_file(folder: Path, arm, replicate: int) -> Path:
-    """Where a replicate's predictions of its test rows lie."""
-    return folder / "checkpoints" / slug(arm.name) / f"predictions-{replicate:04d}.npz"
-
-
-def slug(name: str) -> str:
-    """A name as part of a path."""
-    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def say(text: str) -> None:

@@ -167,3 +167,19 @@ def _commit() -> str:
         return subprocess.run(git, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def prediction_file(folder: Path, arm: Any, replicate: int, part: str = "test") -> Path:
+    """Where a replicate's predictions of its test (validation, training) rows lie."""
+    suffix = "" if part == "test" else f"-{part}"
+    return folder / "checkpoints" / slug(arm.name) / f"predictions-{replicate:04d}{suffix}.npz"
+
+
+def tuning_file(folder: Path, arm: Any) -> Path:
+    """Where the trials of an arm's tuning lie."""
+    return folder / "tuning" / f"{slug(arm.name)}.json"
+
+
+def slug(name: str) -> str:
+    """A name as part of a path."""
+    return "".join(c if c.isalnum() else "-" for c in name)

@@ -14,37 +14,51 @@ from omics_jax.durable import load_arrays, write_atomically
 from omics_jax.evaluation.comparisons import summarize
 from omics_jax.evaluation.tables import Table
 from omics_jax.systems.system import Arm, Findings, Results
+from omics_jax.training.stage import Replicate
 
 MODEL = "model"
 
 
 def score_arms(
-    arms: Sequence[Arm], file: Callable[[Arm, int], Path], tell: Callable[[int, int, str], None] = lambda *_: None
+    arms: Sequence[Arm], file: Callable[[Arm, int, str], Path], tell: Callable[[int, int, str], None] = lambda *_: None
 ) -> Results:
     """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
 
-    file: (arm, replicate) -> the npz of its predictions.
+    file: (arm, replicate, part) -> the npz of its predictions of that part, "test" or one of `System.also`.
     """
     scores, tables = [], {}
     total, done = sum(len(arm.replicates) for arm in arms), 0
     for arm in arms:
         for r, replicate in enumerate(arm.replicates):
-            train_rows = np.unique(np.concatenate(list(replicate.rows.values())))
-            train, test = arm.dataset.take(train_rows), arm.dataset.take(replicate.test)
-            predictions = {MODEL: load_arrays(file(arm, r))[0], **arm.system.baselines(train, test)}
+            train, test = arm.dataset.take(rows_of(replicate, "train")), arm.dataset.take(replicate.test)
+            of = {part: load_arrays(file(arm, r, part))[0] for part in ("test", *arm.system.also)}
+            predictions = {MODEL: of["test"], **arm.system.baselines(train, test)}
+            if arm.system.probes:
+                predictions |= arm.system.probes(of["train"], train, of["test"], test)
             place = _place(arm, r, replicate, test)
             for model, predicted in predictions.items():
                 _check_finite(predicted, model, arm, replicate)
                 found = arm.system.evaluate(predicted, test, train)
                 scores += [{**place, "model": model, "metric": k, "value": v} for k, v in found.metrics.items()]
-                if model == MODEL and place["repeat"] == 0:
+                if place["repeat"] == 0:
                     for name, table in found.tables.items():
-                        where = {k: place[k] for k in ("arm", "group", "fold")}
+                        where = {"model": model, **{k: place[k] for k in ("arm", "group", "fold")}}
                         tables.setdefault(name, []).append(table.frame.assign(**where))
+            if "validation" in of:
+                rows = rows_of(replicate, "validation")
+                found = arm.system.evaluate(of["validation"], arm.dataset.take(rows), train).metrics
+                scores += [{**place, "model": MODEL, "metric": f"validation_{k}", "value": v} for k, v in found.items()]
             done += 1
             tell(done, total, f"{arm.name}: {replicate.name}")
     pooled = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
-    return Results(pd.DataFrame(scores), pooled, _sizes(arms[0]), {arm.name: arm.labels for arm in arms})
+    return Results(pd.DataFrame(scores), pooled, _sizes(main_arm(arms)), {arm.name: arm.labels for arm in arms})
+
+
+def rows_of(replicate: Replicate, part: str) -> np.ndarray:
+    """The rows of a replicate's "test", "validation" or "train" part, ascending."""
+    if part == "test":
+        return replicate.test
+    return np.unique(np.concatenate(list((replicate.rows if part == "train" else replicate.validation).values())))
 
 
 def _check_finite(predicted: Mapping[str, np.ndarray], model: str, arm: Arm, replicate) -> None:
@@ -76,12 +90,20 @@ def _sizes(arm: Arm) -> dict[str, tuple[int, int]]:
     return {g: (len(set(arm.dataset.groups[sorted(i)].astype(str))), len(i)) for g, i in rows.items()}
 
 
+def main_arm(arms: Sequence[Arm]) -> Arm:
+    """The arm that the summary speaks of: the first that no other starts from, or the first."""
+    sources = {arm.start_from for arm in arms}
+    return next((arm for arm in arms if arm.name not in sources), arms[0])
+
+
 def metrics_json(
     config: Any, arms: Sequence[Arm], results: Results, findings: Findings, timing: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The contract of `metrics.json`: summaries of the first arm at the top, all arms and replicates below."""
-    by_arm = {arm.name: summaries(results.scores[results.scores["arm"] == arm.name]) for arm in arms}
-    first = by_arm[arms[0].name]
+    """The contract of `metrics.json`: summaries of the main arm at the top, all arms and replicates below."""
+    main = main_arm(arms)
+    in_order = [main, *(arm for arm in arms if arm is not main)]
+    by_arm = {arm.name: summaries(results.scores[results.scores["arm"] == arm.name]) for arm in in_order}
+    first = by_arm[main.name]
     return {
         "system": config.system,
         "experiment": config.experiment,
@@ -91,7 +113,7 @@ def metrics_json(
         "arms": by_arm,
         "replicates": _replicates(arms, results.scores),
         "timing": dict(timing),
-        "better": dict(arms[0].system.better),
+        "better": dict(main.system.better),
     }
 
 

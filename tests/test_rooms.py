@@ -26,10 +26,12 @@ ALLOWED = {
     "progress": set(),
     "training": GROUND,
     "systems": {*GROUND, "training"},
-    "report": {"evaluation"},
+    "report": {"evaluation", "run_directory"},
     "run_directory": set(),
     "scores": {*GROUND, "training", "systems"},
-    "run": {*GROUND, "training", "systems", "report", "run_directory", "scores", "progress"},
+    "tuning": {"training", "systems", "run_directory"},
+    "predict": {*GROUND, "training", "systems", "run_directory"},
+    "run": {*GROUND, "training", "systems", "report", "run_directory", "scores", "tuning", "predict", "progress"},
     "__init__": set(),
 }
 

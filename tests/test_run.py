@@ -73,7 +73,7 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
     controls.to_csv(tmp_path / "fresh.csv")
     outcome = predict(finished, tmp_path / "fresh.csv")
     assert outcome.status == 0, outcome.err
-    assert f"{len(controls)} rows predicted for active-1, inert-1" in outcome.out
+    assert f"{len(controls)} rows predicted by 'pertvae' for active-1, inert-1" in outcome.out
     out = finished / "predictions-fresh"
     for drug in ("active-1", "inert-1"):
         expected = by_hand(finished, controls, drug)

@@ -15,7 +15,7 @@ from omics_jax.systems.system import DataSpec, System
 from omics_jax.training.schedules import optimizer
 
 
-def read(config) -> Dataset:
+def read(config, tell=lambda done, total, what: None) -> Dataset:
     """Pairs and singletons from the files `config.data` names, or from the simulator where it names none."""
     if config.data.path:
         from omics_jax.data.perturbations import read_perturbations

@@ -34,7 +34,7 @@ def table1(config, dataset: Dataset) -> list[Arm]:
         for split in splits:
             replicates.append(_pair_replicate(config, dataset, split, singletons, name))
     spec = spec_of(dataset, replicates)
-    return [Arm("pertvae", build(config, spec), spec, dataset, replicates)]
+    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates)]
 
 
 def figure2(config, dataset: Dataset) -> list[Arm]:
@@ -59,7 +59,8 @@ def figure2(config, dataset: Dataset) -> list[Arm]:
             for s in splits
         ]
         spec = spec_of(profiles, replicates)
-        arms.append(Arm(f"latent {latent}", build(sized, spec), spec, profiles, replicates, labels={"latent": latent}))
+        labels = {"latent": latent}
+        arms.append(Arm(f"latent {latent}", build(sized, spec), sized, spec, profiles, replicates, labels=labels))
     return arms
 
 

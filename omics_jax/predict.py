@@ -1,0 +1,91 @@
+"""New rows through a finished run: a file in, tables of predictions out.
+
+A prediction is the mean over the replicates (folds) of a group, with their s.d. beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from omics_jax.errors import UserError
+from omics_jax.run_directory import read_json, slug
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict(system: ModuleType, config: Any, folder: Path) -> str:
+    """Predicts new rows (`config.data.path`) with every trained replicate of an arm of the run in the directory.
+
+    The arm is `config.run.arm`, or the one that the run's summary speaks of. Writes `predictions-NAME/`, NAME being the
+    file's: for each group of replicates (drug) GROUP.FIELD.csv, the mean over its replicates (of a series, a line per
+    row and step), and their s.d. as FIELD_between_replicates; and for each replicate GROUP-N.npz with every field.
+
+    Returns:
+      what was written, in words.
+
+    Raises:
+      UserError: no finished training here, no arm of that name, or data that lack what it was trained on.
+    """
+    from ml_collections import ConfigDict
+
+    from omics_jax.systems.system import DataSpec
+    from omics_jax.training.loop import load_variables
+    from omics_jax.training.rows import compile_rows, over_rows
+
+    name, arm = _trained_arm(folder, config.run.arm)
+    tuples = lambda part: {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
+    spec = DataSpec(**{field: tuples(part) for field, part in arm["spec"].items()})
+    # What a prediction holds besides (a system's section "predict") is for this command to say.
+    trained = ConfigDict({**arm["config"], **({"predict": config.predict.to_dict()} if "predict" in config else {})})
+    new, model = system.read_new(config, spec), system.build(trained, spec)
+    rows, table = np.arange(len(new)), model.arrays(new)
+    width = min(model.predict_batch, len(rows))
+    predictor = compile_rows(model.predict, width)
+    out = folder / f"predictions-{slug(Path(config.data.path).stem)}"
+    out.mkdir(exist_ok=True)
+    by_group: dict[str, list[dict[str, np.ndarray]]] = {}
+    for r, variables in load_variables(folder / "checkpoints" / slug(name), model.stages[-1].name):
+        group = str(arm["labels"][r].get("group", "all"))
+        found = over_rows(predictor, width, variables, table, [rows])[0]
+        np.savez(out / f"{slug(group)}-{r}.npz", id=new.ids.astype(str), **found)
+        by_group.setdefault(group, []).append({field: found[field] for field in model.columns})
+    for group, found in by_group.items():
+        for field, columns in model.columns.items():
+            stacked = np.stack([f[field] for f in found])
+            # In double precision the mean of equal numbers is that number: what was observed comes out as it came in.
+            exact = dict(axis=0, dtype=np.float64)
+            for suffix, values in (("", stacked.mean(**exact)), ("_between_replicates", stacked.std(**exact))):
+                frame = as_frame(new.ids, values.astype(np.float32), columns)
+                frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv", index=False)
+    notes = "".join(f"note: {note}\n" for note in new.notes)
+    return f"{notes}{len(rows)} rows predicted by {name!r} for {', '.join(by_group)}: {out}"
+
+
+def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
+    """Name and record of the arm to predict with."""
+    if not (folder / "metrics.json").exists():
+        raise UserError(f"{folder} holds no finished training; name one with --workdir, or finish it with --mode=train")
+    record = read_json(folder / "training.json")
+    name = wanted or next(iter(read_json(folder / "metrics.json")["arms"]))
+    if name not in record:
+        raise UserError(f"the run in {folder} has no arm {name!r}; set config.run.arm to one of {', '.join(record)}")
+    return name, record[name]
+
+
+def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
+    """Values (n,), (n, columns) or, a line per row and step, (n, steps, columns) beside their ids."""
+    import pandas as pd
+
+    values = values.reshape(len(values), 1) if values.ndim == 1 else values
+    index = {"id": np.asarray(ids).astype(str)}
+    if values.ndim == 3:
+        n, steps = values.shape[:2]
+        index = {"id": np.repeat(index["id"], steps), "step": np.tile(np.arange(steps), n)}
+    cells = pd.DataFrame(values.reshape(-1, values.shape[-1]), columns=list(columns))
+    return pd.concat([pd.DataFrame(index), cells], axis=1)

@@ -1,0 +1,252 @@
+"""The EHR system as a value: the user's series or the simulator in, the model's functions bound to a config out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from omics_jax.data.dataset import Dataset, Modality
+from omics_jax.data.hiding import held_out
+from omics_jax.errors import UserError
+from omics_jax.systems.ehr import classifiers, model, scoring
+from omics_jax.systems.system import DataSpec, System
+
+GIVEN = "given"  # the level of cells that the file itself holds out
+SET = "set"  # the column of the table that tells internal from external patients
+
+
+def read(config, tell=lambda done, total, what: None) -> Dataset:
+    """Series from the files `config.data` names, or from the simulator where it names none.
+
+    With `data.external.path` its patients follow, marked "external" in the table's column "set".
+    """
+    kept = (lambda dataset: dataset) if config.data.keep_empty else _without_empty
+    dataset = kept(_read(config.data, tell) if config.data.path else _simulate(config.simulator))
+    if not config.data.path and config.experiment == "external":
+        return joined(dataset, kept(_simulate({**config.simulator, "seed": config.simulator.seed + 1})))
+    if not config.data.external.path:
+        return dataset
+    if config.experiment != "external":
+        raise UserError(
+            f"data.external.path is for the experiment external, and this is {config.experiment}; leave it empty"
+        )
+    settings = config.data.copy_and_resolve_references()
+    settings.path, settings.outcomes = config.data.external.path, config.data.external.outcomes
+    return joined(dataset, kept(_read(settings, tell)))
+
+
+def _without_empty(dataset: Dataset) -> Dataset:
+    seen = dataset.modalities["series"].observed_rows
+    note = f"{int((~seen).sum())} patients without any observation are left out (data.keep_empty=False)."
+    return replace(dataset.take(seen), notes=(*dataset.notes, note))
+
+
+def _read(settings, tell) -> Dataset:
+    from omics_jax.data.series import read_series
+
+    return read_series(settings, tell)
+
+
+def _simulate(settings) -> Dataset:
+    from omics_jax.data.simulate_icu import simulate_icu
+
+    return simulate_icu(**settings)[0]
+
+
+def joined(internal: Dataset, external: Dataset) -> Dataset:
+    """Both one below the other, on the internal variables; external ids and groups are told apart where they repeat.
+
+    Raises:
+      UserError: they share no variable or differ in their outcome or number of steps.
+    """
+    ours, theirs = internal.modalities["series"], external.modalities["series"]
+    if not set(map(str, ours.features)) & set(map(str, theirs.features)):
+        raise UserError(
+            f"data.external.path shares no variable with data.path ({', '.join(map(str, theirs.features[:5]))} ... "
+            f"against {', '.join(map(str, ours.features[:5]))} ...); name them alike"
+        )
+    if ours.values.shape[1] != theirs.values.shape[1] or set(internal.targets) != set(external.targets):
+        raise UserError(
+            f"data.path has {ours.values.shape[1]} steps and the outcomes {sorted(internal.targets)}, "
+            f"data.external.path {theirs.values.shape[1]} and {sorted(external.targets)}; give both the same"
+        )
+    repeated = bool(set(internal.ids) & set(external.ids))
+    mark = (lambda names: np.array([f"external {name}" for name in names])) if repeated else (lambda names: names)
+    ids = np.concatenate([internal.ids, mark(external.ids)])
+    both = {}
+    for name in internal.modalities:
+        if name in external.modalities:
+            a = internal.modalities[name]
+            b = external.modalities[name].on(a.features)
+            both[name] = Modality(np.concatenate([a.values, b.values]), np.concatenate([a.mask, b.mask]), a.features)
+    stacked = lambda name: tuple(
+        np.concatenate(pair) for pair in zip(internal.targets[name], external.targets[name], strict=True)
+    )
+    where = ["internal"] * len(internal) + ["external"] * len(external)
+    return Dataset(
+        ids,
+        np.concatenate([internal.groups, mark(external.groups)]),
+        both,
+        pd.DataFrame({SET: where}, index=ids),
+        {name: stacked(name) for name in internal.targets},
+        (*internal.notes, *(f"external: {note}" for note in external.notes)),
+    )
+
+
+def read_new(config, spec: DataSpec) -> Dataset:
+    """New stays from `config.data.path`, on the variables and statics a run was trained with.
+
+    Variables that the file lacks are missing everywhere.
+
+    Raises:
+      UserError: no path, no shared variable, or another number of steps.
+    """
+    from omics_jax.data.series import read_series
+
+    if not config.data.path:
+        raise UserError("--mode=predict needs the new series; name their file with --config.data.path")
+    dataset = read_series(config.data)
+    series = dataset.modalities["series"].on(spec.features["series"])
+    found = int(series.mask.any(axis=(0, 1)).sum())
+    if not found:
+        raise UserError(
+            f"{config.data.path} has none of the {len(series.features)} variables of the training; name them alike, "
+            f"e.g. {series.features[0]!r}"
+        )
+    if series.values.shape[1] != len(spec.features["hours"]):
+        raise UserError(
+            f"{config.data.path} has {series.values.shape[1]} steps, the training had {len(spec.features['hours'])}; "
+            "set data.hours and data.bin_hours as in the training"
+        )
+    modalities = {"series": series, "hours": dataset.modalities["hours"]}
+    if "static" in spec.features:
+        modalities["static"] = statics(dataset, spec.features["static"]).on(spec.features["static"])
+    note = f"{found} of {len(series.features)} variables found"
+    return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, note))
+
+
+def build(config, spec: DataSpec) -> System:
+    """The system for one config and one shape of data: an imputer's, or with `classifier.network` a classifier's.
+
+    Raises:
+      UserError: a value of `config` that cannot be.
+    """
+    check(config)
+    levels = (GIVEN,) if "truth" in spec.features else tuple(f"{round(100 * rate)}" for rate in config.held_out)
+    network = model.Network(
+        config,
+        len(spec.features["hours"]),
+        len(spec.features["series"]),
+        len(spec.features.get("static", ())),
+        levels,
+    )
+    rows, outcome = spec.rows[model.SLOT], bool(config.classifier.network)
+    held = partial(held_levels, tuple(config.held_out), config.seed)
+    stages = model.classification(network, rows) if outcome else (model.pretraining(network, rows),)
+    names = spec.features["series"]
+    series_fields = dict.fromkeys(("imputed", "disagreement", *(("sd",) if config.predict.draws else ())), names)
+    return System(
+        arrays=partial(arrays, held),
+        init=partial(model.init, network, outcome),
+        stages=stages,
+        predict=partial(model.predict_outcome if outcome else model.predict_imputation, network),
+        evaluate=partial(scoring.evaluate, held, levels),
+        baselines=scoring.outcome_baselines if outcome else partial(scoring.imputation_baselines, held, levels),
+        columns={"probability": ("probability",)} if outcome else series_fields,
+        better=scoring.better(levels),
+        also=("validation",) if outcome else (),
+        predict_batch=config.predict.batch_size,
+    )
+
+
+def held_levels(rates: tuple[float, ...], seed: int, dataset: Dataset) -> np.ndarray:
+    """(n, T, D) uint8: the level at which a cell is held out, 0 for never.
+
+    Where the file holds cells out itself (modality "truth"), these and no others are level 1.
+    """
+    if "truth" in dataset.modalities:
+        return dataset.modalities["truth"].mask.astype(np.uint8)
+    return held_out(dataset.ids.astype(str), dataset.modalities["series"].mask, rates, seed)
+
+
+def statics(dataset: Dataset, names: Sequence[str] = ()) -> Modality:
+    """The static descriptors; those of `names`, all of them unknown, where the data have none."""
+    shape = len(dataset), len(names)
+    unknown = Modality(np.zeros(shape, np.float32), np.zeros(shape, bool), np.array(names, str))
+    return dataset.modalities.get("static", unknown)
+
+
+def arrays(held, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The rows as the device sees them, see `model`."""
+    series, static, n = dataset.modalities["series"], statics(dataset), len(dataset)
+    label, labelled = outcome(dataset) if dataset.targets else (np.zeros(n, np.float32), np.zeros(n, bool))
+    return {
+        "x": scoring.known(dataset),
+        "m": series.mask,
+        "held": held(dataset),
+        "hours": dataset.modalities["hours"].values,
+        "static": static.values,
+        "static_m": static.mask,
+        "label": label,
+        "labelled": labelled,
+    }
+
+
+def outcome(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The outcome's values (n,) float32, 0 where unknown, and mask (n,)."""
+    values, mask = next(iter(dataset.targets.values()))
+    return np.where(mask, values, 0).astype(np.float32), mask
+
+
+def check(config) -> None:
+    """Refuses values of the config that cannot be."""
+    choices = {
+        "model.imputer": ("brits", "csai"),
+        "model.gaps": ("paper", "code"),
+        "classifier.network": ("", *classifiers.NETWORKS),
+        "classifier.series": ("imputed", "raw"),
+        "finetune.regime": ("frozen", "unfrozen", "gradual"),
+    }
+    of = lambda key: config[key.split(".")[0]][key.split(".")[1]]
+    lists = {
+        "imputers": (config.imputers, choices["model.imputer"]),
+        "tables.networks": (config.tables.networks, classifiers.NETWORKS),
+        "tables.strategies": (config.tables.strategies, tuple(config.strategies)),
+    }
+    for key, (chosen, allowed) in lists.items():
+        if not chosen or not set(chosen) <= set(allowed):
+            raise UserError(f"config.{key} is {tuple(chosen)}; give one or more of {', '.join(allowed)}")
+    _check_held_out(tuple(config.held_out))
+    for key, allowed in choices.items():
+        if of(key) not in allowed:
+            raise UserError(f"config.{key} is {of(key)!r}; choose one of {', '.join(a or repr(a) for a in allowed)}")
+    least = {
+        "model.hidden": 1, "model.channels": 2, "model.heads": 1, "model.feedforward": 1, "model.clip": 1,
+        "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
+        "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
+        "classifier.units": 1, "classifier.positive_weight": 0,
+    }  # fmt: skip
+    for key, minimum in least.items():
+        if of(key) < minimum:
+            raise UserError(f"config.{key} is {of(key)}; give {minimum} or more")
+    for key in ("model.dropout", "classifier.dropout"):
+        if not 0 <= of(key) < 1:
+            raise UserError(f"config.{key} is {of(key)}; give a rate of 0 or more and below 1")
+    if config.model.channels % config.model.heads or config.model.channels % 2:
+        raise UserError(
+            f"config.model.channels is {config.model.channels}; give an even multiple of "
+            f"config.model.heads ({config.model.heads})"
+        )
+
+
+def _check_held_out(rates: tuple[float, ...]) -> None:
+    """Their names are whole percents, which must differ, too."""
+    percents = [round(100 * rate) for rate in rates]
+    if not rates or not np.all(np.diff((0, *rates, 1)) > 0) or len(set(percents)) < len(percents):
+        raise UserError(
+            f"config.held_out is {rates}; give increasing shares between 0 and 1 a hundredth or more apart, as (.1, .5)"
+        )

@@ -1,0 +1,129 @@
+"""The classifiers on top of an imputer (Arul Raj, Qian & Ibrahim, *Fine-tuning - a transfer learning approach*).
+
+The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108 hidden units) and
+`mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed or raw, starting from that state. One
+vector of 108 goes in (the counts leave no room for two), so the directions are averaged. `summary` is ours: a GRU over
+values, masks and gaps, pooled over time, beside the plain summaries a clinical statistician would compute.
+
+Deviates: the widths of `mlp5` are ours, the paper names none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from omics_jax.nn.noise import row_dropout
+from omics_jax.nn.recurrent import (
+    Constant,
+    dense,
+    dense_layer,
+    draw,
+    gru_cell,
+    gru_layer,
+    lstm_cell,
+    lstm_layer,
+    run_over_time,
+)
+
+HEAD = 128
+MLP5 = (256, 128, 64, 32)
+NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
+
+
+class Inputs(NamedTuple):
+    """What a classifier may read of n stays, all on the training scale.
+
+    hidden: (n, H) mean of both directions' last states. imputed: (n, T, D). x, m: (n, T, D) values (0 where missing)
+    and mask. gap: (n, T, D) hours since a variable was seen. hours: (n, T). static: (n, S) and static_m, their mask.
+    """
+
+    hidden: jax.Array
+    imputed: jax.Array
+    x: jax.Array
+    m: jax.Array
+    gap: jax.Array
+    hours: jax.Array
+    static: jax.Array
+    static_m: jax.Array
+    row: jax.Array
+
+
+def init_classifier(key: jax.Array, config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
+    """Parameters of `config.network` for H = hidden units of the imputer, D variables and S static descriptors."""
+    return draw(key, _described(config, hidden, variables, statics))
+
+
+def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
+    network = config.network
+    if network == "mlp5":
+        widths = (hidden, *MLP5, 1)
+        return {f"dense_{i}": dense_layer(a, b) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))}
+    if network == "summary":
+        width, units = _summary_width(variables, statics), config.units
+        return {
+            "cell": gru_layer(3 * variables, units),
+            "dense_0": dense_layer(width + 3 * units + hidden, HEAD),
+            "dense_1": dense_layer(HEAD, 1),
+            "linear": {"kernel": Constant((width, 1), 0.0), "bias": Constant((1,), 0.0)},
+        }
+    head = {"dense_0": dense_layer(hidden, HEAD), "dense_1": dense_layer(HEAD, 1)}
+    cells = {"lstm": lstm_layer, "gru": gru_layer}
+    return {**head, "cell": cells[network](variables, hidden)} if network in cells else head
+
+
+def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
+    """(n,) logits of the outcome. key: of the dropout, None for none."""
+    drop = lambda x, place: x
+    if key is not None:
+        drop = lambda x, place: row_dropout(jax.random.fold_in(key, place), inputs.row, x, config.dropout)
+    if config.network == "summary":
+        return _summary_network(p, inputs, drop)
+    if config.network == "mlp5":
+        h = inputs.hidden
+        for i in range(len(MLP5)):
+            h = drop(jax.nn.relu(dense(p[f"dense_{i}"], h)), i)
+        return dense(p[f"dense_{len(MLP5)}"], h)[:, 0]
+    h = inputs.hidden
+    if config.network in ("lstm", "gru"):
+        series = inputs.imputed if config.series == "imputed" else inputs.x
+        cell, state = (lstm_cell, (h, jnp.zeros_like(h))) if config.network == "lstm" else (gru_cell, h)
+        h, _ = run_over_time(cell, p["cell"], state, series)
+    return dense(p["dense_1"], drop(jax.nn.relu(dense(p["dense_0"], h)), 0))[:, 0]
+
+
+def _summary_network(p, inputs: Inputs, drop) -> jax.Array:
+    """A linear model on summaries plus a network on summaries, pooled GRU states and the imputer's state."""
+    plain = summaries(inputs)
+    gap = jnp.log1p(jnp.maximum(inputs.gap, 0))
+    read = jnp.concatenate([inputs.imputed, inputs.m.astype(gap.dtype), gap], axis=-1)
+    start = jnp.zeros((len(read), p["cell"]["hidden"].shape[0]))
+    last, states = run_over_time(gru_cell, p["cell"], start, read)
+    pooled = jnp.concatenate([plain, last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1)
+    h = drop(jax.nn.relu(dense(p["dense_0"], drop(pooled, 0))), 1)
+    return (dense(p["dense_1"], h) + dense(p["linear"], drop(plain, 2)))[:, 0]
+
+
+def _summary_width(variables: int, statics: int) -> int:
+    return 6 * variables + 2 * statics
+
+
+def summaries(inputs: Inputs) -> jax.Array:
+    """(n, 6 D + 2 S): per variable mean, min, max, first-to-last change, last and rate of observation; statics, masks.
+
+    0 (the training mean) where a variable was never observed.
+    """
+    m, x = inputs.m, inputs.x
+    count = m.sum(axis=1)
+    seen = count > 0
+    where_seen = lambda a: jnp.where(seen, a, 0)
+    mean = jnp.where(m, x, 0).sum(axis=1) / jnp.maximum(count, 1)
+    low = where_seen(jnp.where(m, x, jnp.inf).min(axis=1))
+    high = where_seen(jnp.where(m, x, -jnp.inf).max(axis=1))
+    pick = lambda at: where_seen(jnp.take_along_axis(x, at[:, None], axis=1)[:, 0])
+    first, last = pick(jnp.argmax(m, axis=1)), pick(m.shape[1] - 1 - jnp.argmax(m[:, ::-1], axis=1))
+    rate = count / m.shape[1]
+    parts = [mean, low, high, last - first, last, rate, inputs.static, inputs.static_m.astype(x.dtype)]
+    return jnp.concatenate(parts, axis=-1)

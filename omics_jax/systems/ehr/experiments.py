@@ -1,0 +1,232 @@
+"""The experiments of the EHR system as arms: an imputer first, then the classifiers that start from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from omics_jax.data.dataset import Dataset
+from omics_jax.data.hiding import hiding_rates, median_gaps
+from omics_jax.data.preprocessing import fit_standardizer
+from omics_jax.data.splits import Split, repeated_group_folds
+from omics_jax.errors import UserError
+from omics_jax.systems.ehr import conclusions, model, scoring
+from omics_jax.systems.ehr.assembly import SET, build, outcome, statics
+from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
+from omics_jax.training.stage import Replicate
+
+# The parts of a config that a pretrained imputer depends on.
+PRETRAINING = ("system", "seed", "folds", "repeats", "held_out", "data", "simulator", "model", "pretrain")
+
+
+def mortality(config, dataset: Dataset) -> list[Arm]:
+    """The outcome by the configured classifier, with the paper's two-layer network, frozen and unfrozen, beside it."""
+    replicates = _replicates(config, dataset, labels=True)
+    arms = [
+        _imputer(config, dataset, replicates),
+        _classifier(config, dataset, replicates, f"{config.classifier.network}, {config.finetune.regime}", {}, True),
+    ]
+    for regime in ("frozen", "unfrozen"):
+        name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
+        if name not in [arm.name for arm in arms]:
+            arms.append(_classifier(config, dataset, replicates, name, change))
+    return arms
+
+
+def imputation(config, dataset: Dataset) -> list[Arm]:
+    """How well held-out cells are imputed: the configured imputer, `config.imputers` in its size, simple methods."""
+    replicates = _replicates(config, dataset, labels=False)
+    arms = []
+    for kind in dict.fromkeys((config.model.imputer, *config.imputers)):
+        changed = config.copy_and_resolve_references()
+        changed.model.imputer = kind
+        if kind != config.model.imputer:
+            changed.pretrain.weights.update(config.pretrain.published_weights[kind])
+        arms.append(_imputer(changed, dataset, replicates, baselines=not arms))
+    return arms
+
+
+def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm]:
+    """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical models."""
+    replicates = _replicates(config, dataset, labels=True)
+    arms = [_imputer(config, dataset, replicates, probes=True)]
+    for regime in regimes:
+        for network in config.tables.networks:
+            for strategy in config.tables.strategies:
+                change = {"network": network, "regime": regime, "strategy": strategy}
+                first = len(arms) == 1
+                arms.append(
+                    _classifier(
+                        config, dataset, replicates, f"{network}, {regime}, {strategy}", change, baselines=first
+                    )
+                )
+    return arms
+
+
+def forgetting(config, dataset: Dataset) -> list[Arm]:
+    """What fine-tuning does to the imputations: held-out error before it and after it, by network and regime."""
+    replicates = _replicates(config, dataset, labels=True)
+    config = config.copy_and_resolve_references()
+    config.predict.forgetting = True
+    arms = [_imputer(config, dataset, replicates)]
+    for network in config.tables.networks:
+        for regime in ("unfrozen", "gradual"):
+            change = {"network": network, "regime": regime}
+            arms.append(
+                _classifier(config, dataset, replicates, f"{network}, {regime}", change, baselines=len(arms) == 1)
+            )
+    return arms
+
+
+def external(config, dataset: Dataset) -> list[Arm]:
+    """Trained on one set of patients, tested on another (`data.external.path`)."""
+    if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
+        raise UserError("the experiment external needs patients to test on; name their files with data.external.path")
+    return mortality(config, dataset)
+
+
+# --- arms ----------------------------------------------------------------------------------------------------------
+
+
+def _imputer(config, dataset, replicates, baselines=True, probes=False) -> Arm:
+    """The arm that pretrains, named after its imputer."""
+    config = config.copy_and_resolve_references()
+    config.classifier.network = ""
+    spec = spec_of(dataset, replicates)
+    system = build(config, spec)
+    if probes:
+        system = replace(system, probes=scoring.learned_features, also=("train",))
+    system = _judged(system, config, baselines)
+    return Arm(
+        config.model.imputer, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=PRETRAINING
+    )
+
+
+def _classifier(config, dataset, replicates, name, change, baselines=False) -> Arm:
+    """An arm that classifies from the imputer's state. change: network, regime, strategy, where not the config's."""
+    config = config.copy_and_resolve_references()
+    for key, section in (("network", config.classifier), ("regime", config.finetune)):
+        if key in change:
+            section[key] = change[key]
+    if "network" in change:
+        config.classifier.update(config.published)
+    tuning = None
+    if "strategy" in change:
+        with config.ignore_type():  # a number becomes a schedule
+            config.finetune.optimizer.learning_rate = config.strategies[change["strategy"]]
+        if change["strategy"] == "optuna":
+            low, high = config.tune.learning_rate
+            tuning = Tuning({"learning_rate": Range(low, high)}, config.seed, config.tune.trials)
+            # Every replicate has the constant from the start; tuning replaces it.
+            replicates = [
+                replace(r, constants={**r.constants, "learning_rate": np.float32(np.sqrt(low * high))})
+                for r in replicates
+            ]
+    spec = spec_of(dataset, replicates)
+    system = _judged(build(config, spec), config, baselines)
+    labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
+    start = config.model.imputer
+    return Arm(name, system, config, spec, dataset, replicates, start_from=start, labels=labels, tuning=tuning)
+
+
+def _judged(system: System, config, baselines: bool) -> System:
+    """The system with the experiment's conclusions, and without baselines where another arm of it has them already."""
+    conclude = conclusions.BY_EXPERIMENT[config.experiment]
+    simple = system.baselines if baselines else lambda train, test: {}
+    return replace(system, conclude=conclude, baselines=simple)
+
+
+# --- replicates ----------------------------------------------------------------------------------------------------
+
+
+def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
+    """A replicate per fold and repeat, folds dealt by group and stratified by the outcome."""
+    if labels:
+        _check_outcome(config, dataset)
+    out = []
+    for split in _splits(config, dataset):
+        if labels:
+            _check_classes(dataset, split)
+        out.append(
+            Replicate(
+                rows={model.SLOT: split.train},
+                validation={model.SLOT: split.validation},
+                test=split.test,
+                seed=config.seed + 1000 * split.repeat + split.fold,
+                constants=constants_of(config, dataset, split.train),
+                labels={"group": "all", "fold": split.fold, "repeat": split.repeat},
+            )
+        )
+    return out
+
+
+def _splits(config, dataset: Dataset) -> list[Split]:
+    """Folds of all patients; with external patients these are every fold's test rows and the rest trains."""
+    groups, strata = dataset.groups.astype(str), _strata(dataset)
+    deal = dict(folds=config.folds, repeats=config.repeats, seed=config.seed, strata=strata)
+    if config.experiment != "external":
+        return repeated_group_folds(groups, **deal)
+    outside = (dataset.table[SET] == "external").to_numpy()
+    folds = repeated_group_folds(groups, rows=np.flatnonzero(~outside), **deal)
+    return [replace(s, train=np.union1d(s.train, s.test), test=np.flatnonzero(outside)) for s in folds]
+
+
+def _strata(dataset: Dataset) -> np.ndarray | None:
+    """1 for patients with the outcome, 0 without, -1 unknown."""
+    if not dataset.targets:
+        return None
+    label, mask = outcome(dataset)
+    return np.where(mask, label, -1)
+
+
+def constants_of(config, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
+    """What is fitted on training rows: scales, usual gaps (hours or steps) and hiding rates per variable."""
+    series, hours, static = dataset.modalities["series"], dataset.modalities["hours"].values, statics(dataset)
+    mean, sd = scoring.scale_of(dataset.take(train))
+    mask = series.mask[train]
+    fitted = {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
+    if static.values.shape[1]:
+        found = fit_standardizer(static.values[train], static.mask[train], np.zeros(len(train), int), 1)
+        fitted = {"static_mean": found["mean"][0], "static_sd": found["sd"][0]}
+    rates = hiding_rates(mask, config.pretrain.hide, config.pretrain.increase)
+    # Gaps of the convention "code" count steps, and so must what is usual among them.
+    times = hours if config.model.gaps == "paper" else np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
+    usual = median_gaps(mask, times[train].astype(np.float32)).astype(np.float32)
+    return {"mean": mean, "sd": sd, "usual_gap": usual, "hiding_rate": rates.astype(np.float32), **fitted}
+
+
+def spec_of(dataset: Dataset, replicates) -> DataSpec:
+    """Names of variables, steps and descriptors, and the most training rows."""
+    features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
+    return DataSpec(features, {model.SLOT: max(len(r.rows[model.SLOT]) for r in replicates)})
+
+
+def _check_outcome(config, dataset: Dataset) -> None:
+    if not dataset.targets or not next(iter(dataset.targets.values()))[1].any():
+        raise UserError(
+            f"the experiment {config.experiment} predicts an outcome and the data hold none; name the outcomes' file "
+            "with data.outcomes, or choose the experiment imputation"
+        )
+
+
+def _check_classes(dataset: Dataset, split: Split) -> None:
+    label, mask = outcome(dataset)
+    for part in ("train", "validation", "test"):
+        rows = getattr(split, part)
+        known = label[rows][mask[rows]]
+        if len(np.unique(known)) < 2:
+            raise UserError(
+                f"fold {split.fold}, repeat {split.repeat}: its {part} rows hold one class only "
+                f"({int(known.sum())} of {len(known)} with the outcome); use fewer folds, or more patients"
+            )
+
+
+EXPERIMENTS = {
+    "mortality": mortality,
+    "table2": lambda config, dataset: tables(config, dataset, ("frozen",)),
+    "table3": lambda config, dataset: tables(config, dataset, ("unfrozen",)),
+    "imputation": imputation,
+    "forgetting": forgetting,
+    "external": external,
+}

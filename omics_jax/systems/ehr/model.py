@@ -1,0 +1,329 @@
+"""Pretrain an imputer, then classify from what it learned: losses, stages and predictions of the EHR system.
+
+    pretrain    imputation loss alone, on series from which some observed cells are hidden in every step
+    classify    classification loss alone, on all that was observed; the imputer frozen (its features are then
+                computed once) or trained along, or first the one and then the other
+
+The networks are in `imputers.py` and `classifiers.py`. A row is a stay: x (T, D) in the input's units, its mask m,
+hours (T,), static descriptors, the level at which each cell is held out for scoring (0: never), and the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from omics_jax.nn.gaps import time_gaps
+from omics_jax.nn.noise import row_keys
+from omics_jax.systems.ehr import classifiers, imputers
+from omics_jax.systems.ehr.classifiers import Inputs
+from omics_jax.systems.ehr.imputers import Imputation, Series
+from omics_jax.training.monitors import auroc, binary_cross_entropy
+from omics_jax.training.schedules import optimizer, plateau_of
+from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+
+SLOT = "patients"
+EPSILON = 1e-5  # in the denominators of the per-step losses, as released
+REGRESSIONS = ("history", "feature", "combined")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The shapes of a model: config (of the run), steps T, variables D, statics S. levels: names of held-out shares."""
+
+    config: Any
+    steps: int
+    variables: int
+    statics: int
+    levels: tuple[str, ...]
+
+
+# --- what the networks see -----------------------------------------------------------------------------------------
+
+
+def observed_series(network: Network, constants, rows, visible: jax.Array) -> Series:
+    """Rows on the training scale, showing the cells where `visible` (n, T, D) is True.
+
+    z = (x - mean) / s.d. of the training rows, at most `config.model.clip` s.d. from 0.
+    """
+    static = jnp.where(rows["static_m"], (rows["static"] - constants["static_mean"]) / constants["static_sd"], 0)
+    return Series(
+        jnp.where(visible, standardized(network, constants, rows), 0), visible, rows["hours"], static, rows["row"]
+    )
+
+
+def standardized(network: Network, constants, rows) -> jax.Array:
+    """(n, T, D) values on the training scale, 0 where nothing was measured; see `observed_series`."""
+    z = (jnp.where(known(rows), rows["x"], 0) - constants["mean"]) / constants["sd"]
+    return jnp.where(known(rows), jnp.clip(z, -network.config.model.clip, network.config.model.clip), 0)
+
+
+def known(rows) -> jax.Array:
+    """(n, T, D): cells with a value in the file, shown to the network or held out by the file itself."""
+    return rows["m"] | (rows["held"] > 0)
+
+
+def hidden_cells(constants, rows, key: jax.Array) -> jax.Array:
+    """(n, T, D): CSAI's non-uniform masking, each observed cell of variable d hidden with probability q_d."""
+    shape = rows["m"].shape[1:]
+    draw = jax.vmap(lambda k: jax.random.uniform(k, shape))(row_keys(key, rows["row"]))
+    return rows["m"] & (draw < constants["hiding_rate"])
+
+
+def held_out(rows, level: int) -> jax.Array:
+    """(n, T, D): the cells held out for scoring at the level (1, 2, ...) and those below it."""
+    return (rows["held"] > 0) & (rows["held"] <= level)
+
+
+def run_imputer(network: Network, variables: Variables, series: Series, key=None, *, states=False) -> Imputation:
+    """A pass of the imputer; `key` switches its dropout on."""
+    usual = variables["constants"]["usual_gap"]
+    return imputers.impute(variables["params"]["imputer"], network.config.model, series, usual, key, states=states)
+
+
+# --- initial parameters --------------------------------------------------------------------------------------------
+
+
+def init(network: Network, with_classifier: bool, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
+    """{"imputer"} and, for a classifier's arm, {"classifier"}."""
+    c = network.config
+    shape = network.variables, network.statics
+    params = {"imputer": imputers.init_imputer(jax.random.fold_in(key, 0), c.model, network.steps, *shape)}
+    if with_classifier:
+        key = jax.random.fold_in(key, 1)
+        params["classifier"] = classifiers.init_classifier(key, c.classifier, c.model.hidden, *shape)
+    return {"params": params, "batch_stats": {}}
+
+
+# --- pretraining ---------------------------------------------------------------------------------------------------
+
+
+def imputation_loss(network: Network, variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Any]:
+    """The terms of the imputation loss, each network's own steps apart.
+
+    Returns:
+      history, feature, combined: (T, 2) absolute errors of xhat, zhat, chat over the cells that were shown; hidden:
+      (T,) of the mean of both directions' chat over the cells that were hidden; consistency: |chat_f - chat_b|, over
+      the cells that were imputed.
+    """
+    rows, constants, config = batch[SLOT], variables["constants"], network.config.pretrain
+    live = rows["live"][:, None, None]
+    # Drawn anew in every step; the release draws once for all.
+    draw = jax.random.fold_in(key, 0) if config.resample else jax.random.key(0)
+    shown = rows["m"] & live & ~hidden_cells(constants, rows, draw)
+    series = observed_series(network, constants, rows, shown)
+    found = run_imputer(network, variables, series, jax.random.fold_in(key, 1))
+    forward = shown.sum(axis=(0, 2)).astype(jnp.float32)
+    weight = jnp.stack([forward, forward[::-1]], axis=1)
+    hidden = rows["m"] & live & ~shown
+    error = jnp.abs(found.estimates.mean(axis=0) - standardized(network, constants, rows))
+    everywhere = network.config.model.compat.consistency_over_all
+    compared = jnp.broadcast_to(live, shown.shape) if everywhere else live & ~shown
+    apart = jnp.where(live & ~shown, jnp.abs(found.estimates[0] - found.estimates[1]), 0)
+    terms = {name: Term(found.errors[i], weight) for i, name in enumerate(REGRESSIONS)}
+    terms["hidden"] = Term(
+        jnp.sum(jnp.where(hidden, error, 0), axis=(0, 2)), hidden.sum(axis=(0, 2), dtype=jnp.float32)
+    )
+    terms["consistency"] = Term(jnp.sum(apart), compared.sum(dtype=jnp.float32))
+    return terms, {}
+
+
+def imputation_objective(network: Network, terms: Terms) -> jax.Array:
+    """sum over terms of its weight times sum_t (sum / count)_t, over both directions; consistency once.
+
+    BRITS weighs history, feature and combined .3 each and consistency .1; CSAI uses combined alone of the three.
+    """
+    weights = network.config.pretrain.weights
+    per_step = lambda term: jnp.sum(term.sum / (term.weight + EPSILON))
+    steps = sum(weights[name] * per_step(terms[name]) for name in (*REGRESSIONS, "hidden"))
+    return steps + weights.consistency * terms["consistency"].mean
+
+
+def imputation_monitor(network: Network, variables: Variables, batch: Batch) -> jax.Array:
+    """Mean absolute error on the validation rows' held-out cells of the first level, standardised."""
+    rows = batch[SLOT]
+    held = held_out(rows, 1) & rows["live"][:, None, None]
+    series = observed_series(network, variables["constants"], rows, rows["m"] & ~held_out(rows, 1))
+    estimate = run_imputer(network, variables, series).estimates.mean(axis=0)
+    error = jnp.abs(estimate - standardized(network, variables["constants"], rows))
+    return Term(jnp.sum(jnp.where(held, error, 0)), held.sum(dtype=jnp.float32)).mean
+
+
+# --- classification ------------------------------------------------------------------------------------------------
+
+
+def encode(network: Network, variables: Variables, rows, key=None) -> dict[str, jax.Array]:
+    """What the imputer makes of all that was observed: hidden (n, H), imputed (n, T, D) on the training scale.
+
+    `key` switches the imputer's dropout on, where it is trained.
+    """
+    series = observed_series(network, variables["constants"], rows, rows["m"])
+    found = run_imputer(network, variables, series, key)
+    return {"hidden": found.hidden.mean(axis=0), "imputed": imputers.completed(series, found)}
+
+
+def classifier_inputs(network: Network, variables: Variables, rows, encoded) -> Inputs:
+    """A classifier's inputs from rows and what `encode` made of them."""
+    series = observed_series(network, variables["constants"], rows, rows["m"])
+    gap = time_gaps(series.m, series.hours, "paper")
+    return Inputs(
+        encoded["hidden"], encoded["imputed"], series.x, series.m, gap, series.hours, series.static,
+        rows["static_m"], rows["row"],
+    )  # fmt: skip
+
+
+def classification_loss(
+    network: Network, frozen: bool, variables: Variables, batch: Batch, key: jax.Array
+) -> tuple[Terms, Any]:
+    """bce: the cross entropy over rows with a known outcome; a death weighs `config.classifier.positive_weight`."""
+    rows = batch[SLOT]
+    rows = {**rows, "m": rows["m"] & rows["live"][:, None, None]}
+    encoded = rows if frozen else encode(network, variables, rows, jax.random.fold_in(key, 1))
+    inputs = classifier_inputs(network, variables, rows, encoded)
+    logits = classifiers.classify(
+        variables["params"]["classifier"], network.config.classifier, inputs, jax.random.fold_in(key, 2)
+    )
+    counted = rows["labelled"] & rows["live"]
+    label = jnp.where(counted, rows["label"], 0)
+    weight = jnp.where(counted, jnp.where(label > 0, network.config.classifier.positive_weight, 1.0), 0.0)
+    loss = optax.sigmoid_binary_cross_entropy(logits, label)
+    return {"bce": Term(jnp.sum(jnp.where(counted, weight * loss, 0)), weight.sum())}, {}
+
+
+def classification_monitor(
+    network: Network, frozen: bool, variables: Variables, batch: Batch
+) -> Mapping[str, jax.Array]:
+    """Minus the AUROC of the validation rows, by which training stops, and their cross entropy."""
+    rows = batch[SLOT]
+    encoded = rows if frozen else encode(network, variables, rows)
+    inputs = classifier_inputs(network, variables, rows, encoded)
+    logits = classifiers.classify(variables["params"]["classifier"], network.config.classifier, inputs)
+    weight = (rows["labelled"] & rows["live"]).astype(jnp.float32)
+    label = jnp.where(weight > 0, rows["label"], 0)
+    return {"monitor": -auroc(logits, label, weight), "validation_loss": binary_cross_entropy(logits, label, weight)}
+
+
+# --- stages --------------------------------------------------------------------------------------------------------
+
+
+def pretraining(network: Network, rows: int) -> Stage:
+    """The imputer alone, stopped on the error of held-out cells of the validation rows."""
+    c = network.config.pretrain
+    return Stage(
+        name="pretrain",
+        loss=lambda variables, batch, key: imputation_loss(network, variables, batch, key),
+        objective=lambda terms: imputation_objective(network, terms),
+        optimizer=optimizer(c.optimizer.to_dict(), c.epochs * -(-rows // c.batch_size)),
+        epochs=c.epochs,
+        batch_size={SLOT: c.batch_size},
+        trainable=("imputer/.*",),
+        monitor=lambda variables, batch: imputation_monitor(network, variables, batch),
+        patience=c.patience,
+        monitor_every=c.monitor_every,
+    )
+
+
+def classification(network: Network, rows: int) -> tuple[Stage, ...]:
+    """The stages of a regime: "frozen" and "unfrozen" have one, "gradual" is the one and then the other."""
+    regime = network.config.finetune.regime
+    wanted = {"frozen": (True,), "unfrozen": (False,), "gradual": (True, False)}[regime]
+    return tuple(_classification_stage(network, rows, frozen) for frozen in wanted)
+
+
+def _classification_stage(network: Network, rows: int, frozen: bool) -> Stage:
+    c = network.config.finetune
+    spec = c.optimizer.to_dict()
+    if not frozen and c.regime == "gradual":
+        spec["learning_rate"] = c.unfrozen_learning_rate
+    by_replicate = hasattr(spec["learning_rate"], "get") and spec["learning_rate"].get("name") == "replicate"
+    return Stage(
+        name="classify" if frozen else "finetune",
+        loss=lambda variables, batch, key: classification_loss(network, frozen, variables, batch, key),
+        objective=lambda terms: terms["bce"].mean,
+        optimizer=optimizer(spec, c.epochs * -(-rows // c.batch_size)),
+        epochs=c.epochs,
+        batch_size={SLOT: c.batch_size},
+        trainable=("classifier/.*",) if frozen else (".*",),
+        monitor=lambda variables, batch: classification_monitor(network, frozen, variables, batch),
+        patience=c.patience,
+        features=(lambda variables, rows: encode(network, variables, rows)) if frozen else None,
+        plateau=plateau_of(spec["learning_rate"]),
+        rate=(lambda constants: constants["learning_rate"]) if by_replicate else None,
+    )
+
+
+# --- predictions ---------------------------------------------------------------------------------------------------
+
+
+def predict_imputation(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+    """The imputed series and what the imputer knows of a stay.
+
+    Returns (input units where a series, observed cells bit-identical):
+      imputed (n, T, D); disagreement (n, T, D), half the distance of both directions' estimates, 0 where observed;
+      hidden_forward, hidden_backward, hidden (n, H); imputed_LEVEL and disagreement_LEVEL (n, T, D) for every held-out
+      share, from the cells that are left; with `config.predict.draws` also sd (n, T, D), the s.d. of the imputed over
+      so many passes in which observed cells are hidden at the training rates; with `config.predict.steps` also
+      hidden_steps (n, T, 2, H).
+    """
+    constants, config = variables["constants"], network.config.predict
+    shown = rows["m"]
+    series = observed_series(network, constants, rows, shown)
+    found = run_imputer(network, variables, series, states=config.steps)
+    out = {
+        "imputed": in_input_units(constants, rows, shown, found.estimates.mean(axis=0)),
+        "disagreement": disagreement(constants, shown, found.estimates),
+        "hidden_forward": found.hidden[0],
+        "hidden_backward": found.hidden[1],
+        "hidden": found.hidden.mean(axis=0),
+    }
+    for level, name in enumerate(network.levels, 1):
+        out[f"imputed_{name}"], out[f"disagreement_{name}"] = impute_level(network, variables, rows, level)
+    if config.draws:
+        out["sd"] = jnp.where(shown, 0, masking_sd(network, variables, rows, config.draws) * constants["sd"])
+    if config.steps:
+        out["hidden_steps"] = jnp.moveaxis(found.states, 0, 2)
+    return out
+
+
+def impute_level(network: Network, variables: Variables, rows, level: int) -> tuple[jax.Array, jax.Array]:
+    """(n, T, D) imputed from the cells that a held-out share leaves, and both directions' disagreement; input units."""
+    constants = variables["constants"]
+    shown = rows["m"] & ~held_out(rows, level)
+    found = run_imputer(network, variables, observed_series(network, constants, rows, shown)).estimates
+    return in_input_units(constants, rows, shown, found.mean(axis=0)), disagreement(constants, shown, found)
+
+
+def disagreement(constants, shown, estimates) -> jax.Array:
+    """(n, T, D) half the distance between the directions' estimates in input units, 0 where a value was seen."""
+    return jnp.where(shown, 0, jnp.abs(estimates[0] - estimates[1]) / 2 * constants["sd"])
+
+
+def masking_sd(network: Network, variables: Variables, rows, draws: int) -> jax.Array:
+    """(n, T, D) s.d. of the estimates over passes that hide observed cells, by fixed draws; on the training scale."""
+    constants = variables["constants"]
+
+    def one(key):
+        shown = rows["m"] & ~hidden_cells(constants, rows, key)
+        return run_imputer(network, variables, observed_series(network, constants, rows, shown)).estimates.mean(axis=0)
+
+    return jnp.std(jax.lax.map(one, jax.random.split(jax.random.key(1), draws)), axis=0)
+
+
+def in_input_units(constants, rows, shown, estimate) -> jax.Array:
+    """Observed cells exactly as they came, the others the estimate in the input's units."""
+    return jnp.where(shown, rows["x"], estimate * constants["sd"] + constants["mean"])
+
+
+def predict_outcome(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+    """probability (n,) of the outcome; with `config.predict.forgetting` also imputed_LEVEL of the first level."""
+    inputs = classifier_inputs(network, variables, rows, encode(network, variables, rows))
+    logits = classifiers.classify(variables["params"]["classifier"], network.config.classifier, inputs)
+    out = {"probability": jax.nn.sigmoid(logits)}
+    if network.config.predict.forgetting:
+        out[f"imputed_{network.levels[0]}"] = impute_level(network, variables, rows, 1)[0]
+    return out

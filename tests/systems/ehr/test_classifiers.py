@@ -1,0 +1,167 @@
+"""The classifiers on an imputer against numpy, patient by patient, and the sizes that the paper's counts give away."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from numpy_cells import gru, lstm, waves
+
+from omics_jax.evaluation.summary_features import summary_features
+from omics_jax.systems.ehr import classifiers
+from omics_jax.systems.ehr.classifiers import NETWORKS, Inputs
+
+N, T, D, S, H, UNITS = 6, 5, 3, 2, 4, 2
+EMPTY = N - 1  # a patient without any observation
+CASES = [(network, "imputed") for network in NETWORKS] + [("lstm", "raw"), ("gru", "raw")]
+
+
+def settings(network, series="imputed", dropout=0.3) -> ConfigDict:
+    return ConfigDict(dict(network=network, series=series, units=UNITS, dropout=dropout, positive_weight=1.0))
+
+
+def weights(config):
+    return waves(jax.eval_shape(lambda: classifiers.init_classifier(jax.random.key(0), config, H, D, S)))
+
+
+def numpy_inputs() -> Inputs:
+    """Float64; the last patient has no observation and no descriptor, the first never the second variable."""
+    rng = np.random.default_rng(0)
+    m, static_m = rng.random((N, T, D)) < 0.5, rng.random((N, S)) < 0.7
+    m[EMPTY], m[0, :, 1], static_m[EMPTY] = False, False, False
+    x, hours = np.where(m, rng.normal(size=m.shape), 0), np.cumsum(rng.random((N, T)), axis=1)
+    return Inputs(
+        hidden=rng.normal(size=(N, H)), imputed=np.where(m, x, rng.normal(size=m.shape)), x=x, m=m,
+        gap=5 * rng.random(m.shape), hours=hours, static=np.where(static_m, rng.normal(size=(N, S)), 0),
+        static_m=static_m, row=np.arange(N),
+    )  # fmt: skip
+
+
+def inputs() -> Inputs:
+    """The same in the precision of the moment."""
+    return Inputs(*(jnp.asarray(a, jnp.result_type(float) if a.dtype.kind == "f" else None) for a in numpy_inputs()))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def classify(network, series, p, given, key=None):
+    return classifiers.classify(p, settings(network, series), given, key)
+
+
+def single(p):
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(float)), p)
+
+
+# --- against numpy -------------------------------------------------------------------------------------------------
+
+
+def affine(p, x):
+    return x @ p["kernel"] + p["bias"]
+
+
+def summarised(given, i):
+    """mean, min, max, change, last and rate of every variable of patient i, then descriptors and their masks."""
+    values = [given.x[i, given.m[i, :, d], d] for d in range(D)]
+    of = lambda summary: [summary(v) if len(v) else 0.0 for v in values]
+    change, last = of(lambda v: v[-1] - v[0]), of(lambda v: v[-1])
+    rate = [len(v) / T for v in values]
+    return np.array(
+        [*of(np.mean), *of(np.min), *of(np.max), *change, *last, *rate, *given.static[i], *given.static_m[i]]
+    )
+
+
+def logit(p, config, given, i):
+    relu, h = lambda a: np.maximum(a, 0), given.hidden[i]
+    if config.network == "mlp5":
+        for k in range(4):
+            h = relu(affine(p[f"dense_{k}"], h))
+        return affine(p["dense_4"], h)[0]
+    if config.network == "summary":
+        plain, state, states = summarised(given, i), np.zeros(UNITS), []
+        for t in range(T):
+            state = gru(
+                p["cell"], state, np.concatenate([given.imputed[i, t], given.m[i, t], np.log1p(given.gap[i, t])])
+            )
+            states.append(state)
+        pooled = np.concatenate([plain, state, np.mean(states, axis=0), np.max(states, axis=0), h])
+        return (affine(p["dense_1"], relu(affine(p["dense_0"], pooled))) + affine(p["linear"], plain))[0]
+    if config.network in ("lstm", "gru"):
+        cell = np.zeros(H)
+        for seen in (given.imputed if config.series == "imputed" else given.x)[i]:
+            h, cell = lstm(p["cell"], (h, cell), seen) if config.network == "lstm" else (gru(p["cell"], h, seen), None)
+    return affine(p["dense_1"], relu(affine(p["dense_0"], h)))[0]
+
+
+@pytest.mark.parametrize(("network", "series"), CASES)
+def test_a_classifier_gives_the_logits_of_numpy(x64, network, series):
+    config, given = settings(network, series), numpy_inputs()
+    p = weights(config)
+    expected = [logit(p, config, given, i) for i in range(N)]
+    np.testing.assert_allclose(classify(network, series, single(p), inputs()), expected, rtol=1e-10, atol=1e-10)
+    assert np.ptp(expected) > 1e-3
+
+
+def test_summaries_are_those_given_to_classical_baselines_where_seen():
+    given = numpy_inputs()
+    table, names = summary_features(given.x, given.m, given.hours, given.static, given.static_m, extended=True)
+    column = lambda what: table[:, [name.split()[0] == what for name in names]]
+    expected = [column(what) for what in ("mean", "min", "max")]
+    expected += [column("last") - column("first"), column("last"), column("rate"), column("descriptor"), given.static_m]
+    expected = np.concatenate(expected, axis=1)
+    found = np.asarray(classifiers.summaries(inputs()))
+    seen = ~np.isnan(expected)
+    np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(found[~seen], np.zeros((~seen).sum()))
+    np.testing.assert_array_equal(found[EMPTY], np.zeros(6 * D + 2 * S))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_gradients_are_those_of_finite_differences(gradient_error, network):
+    config, given = settings(network), inputs()
+    loss = lambda p: jnp.sum(jax.nn.softplus(classifiers.classify(p, config, given)))
+    assert gradient_error(loss, weights(config), step=1e-5) < 1e-5
+
+
+# --- what a classifier must keep -----------------------------------------------------------------------------------
+
+
+def test_the_first_logits_of_the_summary_network_owe_nothing_to_its_linear_part():
+    config = settings("summary")
+    p = classifiers.init_classifier(jax.random.key(0), config, H, D, S)
+    np.testing.assert_array_equal(p["linear"]["kernel"], np.zeros((6 * D + 2 * S, 1)))
+    slope = jax.grad(lambda p: jnp.sum(classify("summary", "imputed", p, inputs())))(p)
+    np.testing.assert_allclose(slope["linear"]["kernel"][:, 0], classifiers.summaries(inputs()).sum(axis=0), rtol=1e-4)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slope))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_dropout_belongs_to_the_patient_and_the_key(network):
+    p, given, order = single(weights(settings(network))), inputs(), np.array([4, 2, 0, 5, 1, 3])
+    key = jax.random.key(1)
+    noisy = classify(network, "imputed", p, given, key)
+    again = classify(network, "imputed", p, Inputs(*(a[order] for a in given)), key)
+    np.testing.assert_allclose(again, noisy[order], rtol=1e-5, atol=1e-5)
+    assert np.all(np.abs(noisy - classify(network, "imputed", p, given, jax.random.key(2))) > 1e-6)
+    assert np.all(np.abs(noisy - classify(network, "imputed", p, given)) > 1e-6)
+
+
+# --- parameters ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ("mlp2", 14_081),
+        ("lstm", 76_721),
+        ("gru", 61_061),
+        # Ours: 108 -> 256 -> 128 -> 64 -> 32 -> 1.
+        ("mlp5", 109 * 256 + 257 * 128 + 129 * 64 + 65 * 32 + 33),
+        # GRU 105 -> 2 units, 222 summaries of 35 variables and 6 descriptors, head of 128, linear part.
+        ("summary", 3 * 2 * (105 + 2 + 2) + (222 + 6 + 108 + 1) * 128 + 129 + 223),
+    ],
+)
+def test_a_classifier_holds_the_parameters_of_the_paper(network, expected):
+    statics = 6 if network == "summary" else 0
+    p = jax.eval_shape(lambda: classifiers.init_classifier(jax.random.key(0), settings(network), 108, 35, statics))
+    assert sum(leaf.size for leaf in jax.tree.leaves(p)) == expected

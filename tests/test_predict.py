@@ -1,0 +1,230 @@
+"""New stays through a finished run of the EHR system, and a run that takes over what another one has trained."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command import ROOT, command, config_of
+
+from omics_jax.predict import as_frame
+from omics_jax.run import save_predictions
+from omics_jax.run_directory import read_json, slug, write_json
+from omics_jax.systems.ehr import assembly
+
+SMOKE = f"--config={ROOT}/configs/ehr.py:smoke"
+STEPS, VARIABLES = 8, ("HR", "SysABP", "GCS", "RespRate")
+ARMS = ["brits", "summary, gradual", "mlp2, frozen", "mlp2, unfrozen"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run directory with all that predicting reads; scores and report are left to test_systems.py."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+
+    def finish(arms, config, folder, timing):
+        save_predictions(folder, arms)
+        write_json(folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omics_jax.run.finish", finish)
+        outcome = command(SMOKE, f"--workdir={folder}")
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+def values(n=5):
+    """(n, T, D) float32, NaN for missing; the last stay has no value at all."""
+    rng = np.random.default_rng(1)
+    X = (np.array([87, 118, 9.5, 19]) * np.exp(0.1 * rng.normal(size=(n, STEPS, 4)))).astype(np.float32)
+    X[rng.random(X.shape) < 0.5] = np.nan
+    X[-1] = np.nan
+    return X
+
+
+def ids(n=5):
+    return np.array([f"new-{i}" for i in range(n)])
+
+
+@pytest.fixture
+def arrays(tmp_path) -> Path:
+    file = tmp_path / "fresh.npz"
+    np.savez(file, X=values(), ids=ids(), features=np.array(VARIABLES))
+    return file
+
+
+def predict(folder, file, *words):
+    return command(SMOKE, f"--workdir={folder}", "--mode=predict", f"--config.data.path={file}", *words)
+
+
+def table(folder, field, name="fresh"):
+    return pd.read_csv(folder / f"predictions-{name}" / f"all.{field}.csv")
+
+
+def assert_one_sentence(outcome, *named):
+    assert outcome.status == 2, outcome
+    assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+    for words in named:
+        assert words in outcome.err
+
+
+def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
+    outcome = predict(finished, arrays)
+    assert outcome.status == 0, outcome.err
+    assert "4 of 4 variables found" in outcome.out and "5 rows predicted by 'summary, gradual'" in outcome.out
+    found, spread = table(finished, "probability"), table(finished, "probability_between_replicates")
+    assert list(found.columns) == ["id", "probability"] and found["id"].tolist() == list(ids())
+    each = [np.load(finished / "predictions-fresh" / f"all-{r}.npz")["probability"] for r in range(3)]
+    np.testing.assert_allclose(found["probability"], np.mean(each, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(spread["probability"], np.std(each, axis=0), rtol=1e-3, atol=1e-7)
+    assert found["probability"].between(0, 1, inclusive="neither").all()
+
+
+@pytest.mark.parametrize("arm", ARMS[2:])
+def test_other_arms_are_named_in_the_command(finished, arrays, arm):
+    outcome = predict(finished, arrays, f"--config.run.arm={arm}")
+    assert outcome.status == 0 and f"rows predicted by {arm!r}" in outcome.out
+    assert len(table(finished, "probability")) == 5
+
+
+def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
+    outcome = predict(finished, arrays, "--config.run.arm=brits")
+    assert outcome.status == 0, outcome.err
+    X = values().reshape(-1, 4)
+    seen = ~np.isnan(X)
+    for field in ("imputed", "disagreement"):
+        found = table(finished, field)
+        assert list(found.columns) == ["id", "step", *VARIABLES]
+        assert found["id"].tolist() == np.repeat(ids(), STEPS).tolist()
+        assert found["step"].tolist() == list(range(STEPS)) * 5
+        assert np.isfinite(found[list(VARIABLES)]).all(axis=None)
+    cells = lambda field: table(finished, field)[list(VARIABLES)].to_numpy(np.float32)
+    np.testing.assert_array_equal(cells("imputed")[seen], X[seen])
+    assert (cells("imputed_between_replicates")[seen] == 0).all() and (cells("disagreement")[seen] == 0).all()
+    assert (cells("imputed_between_replicates")[~seen] > 0).mean() > 0.9
+
+
+def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, tmp_path):
+    dataset = assembly.read(config_of(SMOKE))
+    series, static = dataset.modalities["series"], dataset.modalities["static"]
+    missing = lambda m: np.where(m.mask, m.values, np.nan)
+    rows = np.arange(8)
+    np.savez(
+        tmp_path / "again.npz", X=missing(series)[rows], static=missing(static)[rows], ids=dataset.ids[rows],
+        features=series.features, static_features=static.features,
+    )  # fmt: skip
+    assert predict(finished, tmp_path / "again.npz").status == 0
+    stored = np.load(finished / "predictions.npz")
+    arm = "summary, gradual"
+    for patient, r, p in zip(*(stored[f"{arm}/{k}"] for k in ("id", "replicate", "probability")), strict=True):
+        if patient in dataset.ids[rows]:
+            found = np.load(finished / "predictions-again" / f"all-{r}.npz")
+            assert found["probability"][list(found["id"]).index(patient)] == pytest.approx(p, rel=1e-5)
+
+
+def test_a_long_table_says_the_same_as_arrays(finished, arrays, tmp_path):
+    X = values()
+    stay, step, variable = np.nonzero(~np.isnan(X))
+    order = np.random.default_rng(0).permutation(len(stay))
+    frame = pd.DataFrame({
+        "id": ids()[stay], "time": step + 0.25, "variable": np.array(VARIABLES)[variable],
+        "value": X[stay, step, variable],
+    }).iloc[order]  # fmt: skip
+    extra = pd.DataFrame({"id": ["new-4"], "time": [0.0], "variable": ["Lactate"], "value": [2.0]})
+    pd.concat([frame, extra]).to_csv(tmp_path / "long.csv", index=False)
+    for file in (arrays, tmp_path / "long.csv"):
+        outcome = predict(finished, file, f"--config.data.hours={STEPS}.0")
+        assert outcome.status == 0, outcome.err
+    found, expected = (table(finished, "probability", name) for name in ("long", "fresh"))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+
+
+def test_a_variable_that_a_file_lacks_is_imputed(finished, tmp_path):
+    np.savez(tmp_path / "less.npz", X=values()[..., [2, 0]], ids=ids(), features=np.array(["GCS", "HR"]))
+    outcome = predict(finished, tmp_path / "less.npz", "--config.run.arm=brits")
+    assert outcome.status == 0 and "2 of 4 variables found" in outcome.out
+    found = table(finished, "imputed", "less")
+    seen = ~np.isnan(values()[..., 0].ravel())
+    np.testing.assert_array_equal(found["HR"].to_numpy(np.float32)[seen], values()[..., 0].ravel()[seen])
+    assert np.isfinite(found["SysABP"]).all() and found["SysABP"].between(50, 250).all()
+
+
+def test_new_stays_that_cannot_be_predicted(finished, arrays, tmp_path):
+    outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
+    assert_one_sentence(outcome, "--config.data.path")
+    np.savez(tmp_path / "strange.npz", X=values(), features=np.array(["a", "b", "c", "d"]))
+    assert_one_sentence(predict(finished, tmp_path / "strange.npz"), "none of the 4 variables", "'HR'")
+    np.savez(tmp_path / "short.npz", X=values()[:, :5], features=np.array(VARIABLES))
+    assert_one_sentence(predict(finished, tmp_path / "short.npz"), "5 steps", "had 8", "data.hours")
+    assert_one_sentence(predict(finished, arrays, "--config.run.arm=lstm"), "no arm 'lstm'", *map(str, ARMS))
+    assert_one_sentence(predict(tmp_path / "nothing", arrays), "no finished training")
+    assert_one_sentence(predict(finished, tmp_path / "gone.npz"), "gone.npz")
+
+
+# Taking over what another run has trained
+
+
+def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypatch):
+    import omics_jax.training.loop as loop
+
+    monkeypatch.setattr(loop, "_train", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    outcome = command(SMOKE, f"--workdir={tmp_path}", f"--config.run.reuse={finished}")
+    assert outcome.status == 0, outcome.err
+    assert f"taken over from {finished}: {', '.join(ARMS)}" in outcome.out
+    for arm in ARMS:
+        for r in range(3):
+            file = Path("checkpoints") / slug(arm) / f"predictions-{r:04d}.npz"
+            found, expected = np.load(tmp_path / file), np.load(finished / file)
+            assert found.files == expected.files
+            for field in found.files:
+                np.testing.assert_array_equal(found[field], expected[field])
+
+
+def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("omics_jax.run.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    words = ("--config.model.clip=5.0", f"--config.run.reuse={finished}")
+    assert_one_sentence(command(SMOKE, f"--workdir={tmp_path / 'a'}", *words), "no arm of the same name and config")
+    # The imputer of another experiment is the same imputer.
+    other = command(
+        f"--config={ROOT}/configs/ehr.py:table3,smoke", f"--workdir={tmp_path / 'b'}",
+        "--config.tables.networks=('mlp2',)", f"--config.run.reuse={finished}",
+    )  # fmt: skip
+    assert other.status == 0 and "taken over" in other.out and other.out.rstrip().endswith(": brits")
+    assert [p.name for p in (tmp_path / "b" / "checkpoints").iterdir()] == ["brits"]
+
+
+def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("omics_jax.run.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    words = (f"--config={ROOT}/configs/ehr.py:table3,smoke",)
+    assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
+    name = "mlp2, unfrozen, optuna"
+    for kind in ("checkpoints", "tuning"):
+        (tmp_path / "a" / kind).mkdir()
+    for arm in read_json(tmp_path / "a" / "training.json"):
+        (tmp_path / "a" / "checkpoints" / slug(arm)).mkdir()
+    (tmp_path / "a" / "tuning" / f"{slug(name)}.json").write_text("{}")
+    assert command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}").status == 0
+    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{slug(name)}.json"]
+
+
+def test_runs_that_cannot_be_taken_over(finished, tmp_path):
+    reuse = lambda folder, *words: command(
+        SMOKE, f"--workdir={tmp_path / 'run'}", f"--config.run.reuse={folder}", *words
+    )
+    assert_one_sentence(reuse(tmp_path / "nowhere"), "run.reuse", "nowhere", "no run is")
+    shutil.rmtree(tmp_path / "run")
+    assert_one_sentence(reuse(finished, "--config.simulator.seed=1"), "run.reuse", "the data of", "train without it")
+
+
+# Frames
+
+
+def test_frames_of_vectors_tables_and_series():
+    frame = as_frame(np.array(["a", "b"]), np.array([0.1, 0.2], np.float32), ("p",))
+    assert frame.to_csv(index=False) == "id,p\na,0.1\nb,0.2\n"
+    frame = as_frame(np.array(["a"]), np.arange(4.0).reshape(1, 2, 2), ("x", "y"))
+    assert frame.to_csv(index=False) == "id,step,x,y\na,0,0.0,1.0\na,1,2.0,3.0\n"
