@@ -183,7 +183,7 @@ def test_nan_in_an_unobserved_cell_changes_no_bit(trained, name):
     def hidden(value):
         def hide(m):
             mask, values = m.mask.copy(), m.values.copy()
-            mask[:, 0] = mask[:, 0] & (np.arange(len(mask)) % 3 > 0)
+            mask[..., 0] &= (np.arange(len(mask)) % 3 > 0).reshape(-1, *[1] * (mask.ndim - 2))
             values[~mask] = value
             return replace(m, mask=mask, values=values)
 

@@ -183,12 +183,13 @@ def statics(dataset: Dataset, names: Sequence[str] = ()) -> Modality:
 def arrays(held, dataset: Dataset) -> dict[str, np.ndarray]:
     """The rows as the device sees them, see `model`."""
     series, static, n = dataset.modalities["series"], statics(dataset), len(dataset)
+    hours = dataset.modalities["hours"]
     label, labelled = outcome(dataset) if dataset.targets else (np.zeros(n, np.float32), np.zeros(n, bool))
     return {
         "x": scoring.known(dataset),
         "m": series.mask,
         "held": held(dataset),
-        "hours": dataset.modalities["hours"].values,
+        "hours": np.where(hours.mask, hours.values, 0),
         "static": static.values,
         "static_m": static.mask,
         "label": label,
