@@ -111,6 +111,7 @@ def get_config(choice: str = "") -> ConfigDict:
         name="plateau", start=1e-3, factor=0.2, patience=15, floor=1e-5, watch="validation_loss"
     )
     config.strategies.optuna = dict(name="replicate")
+    config.beside = ("frozen", "unfrozen")  # regimes of the paper's mlp2 that mortality and external set beside ours
     config.tables = ConfigDict(
         dict(networks=("mlp2", "mlp5", "lstm", "gru"), strategies=("optuna", "cyclic", "plateau"))
     )

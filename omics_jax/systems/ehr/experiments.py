@@ -21,13 +21,13 @@ PRETRAINING = ("system", "seed", "folds", "repeats", "held_out", "data", "simula
 
 
 def mortality(config, dataset: Dataset) -> list[Arm]:
-    """The outcome by the configured classifier, with the paper's two-layer network, frozen and unfrozen, beside it."""
+    """The outcome by the configured classifier, with the paper's two-layer network (`config.beside`) beside it."""
     replicates = _replicates(config, dataset, labels=True)
     arms = [
         _imputer(config, dataset, replicates),
         _classifier(config, dataset, replicates, f"{config.classifier.network}, {config.finetune.regime}", {}, True),
     ]
-    for regime in ("frozen", "unfrozen"):
+    for regime in config.beside:
         name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
         if name not in [arm.name for arm in arms]:
             arms.append(_classifier(config, dataset, replicates, name, change))
