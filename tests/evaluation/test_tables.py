@@ -13,8 +13,8 @@ def frame_with(columns, role="observed"):
 
 def test_a_table_takes_a_frame_with_the_columns_of_its_kind_and_more():
     for kind, columns in KINDS.items():
-        Table(kind, frame_with((*columns.needed, "gene")), "title", "")
-        Table(kind, pd.DataFrame(), "nothing to show", "")
+        assert Table(kind, frame_with((*columns.needed, "gene")), "title", "").kind == kind
+        assert Table(kind, pd.DataFrame(), "nothing to show", "").kind == kind
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "table"])
