@@ -53,8 +53,18 @@ def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
     x = jnp.full((500, 20), 3.0)
     out = np.asarray(row_dropout(KEY, jnp.arange(500, dtype=jnp.int32), x, rate))
     kept = out != 0
-    np.testing.assert_allclose(out[kept], 3 / (1 - rate), rtol=1e-6)
+    sixteenth_bits = np.round(rate * 2**16) / 2**16
+    np.testing.assert_allclose(out[kept], 3 / (1 - sixteenth_bits), rtol=1e-6)
     assert abs(kept.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / out.size)
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 3), (1,)], ids=str)
+def test_dropped_entries_of_a_row_are_independent(shape):
+    kept = np.asarray(row_dropout(KEY, jnp.arange(4000, dtype=jnp.int32), jnp.ones((4000, *shape)), 0.3)) != 0
+    flat = kept.reshape(4000, -1).astype(float)
+    assert np.abs(flat.mean(0) - 0.7).max() < 4 * np.sqrt(0.21 / 4000)
+    off_diagonal = np.corrcoef(flat.T)[~np.eye(flat.shape[1], dtype=bool)] if flat.shape[1] > 1 else np.zeros(1)
+    assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(4000)
 
 
 @pytest.mark.parametrize("rate", [0, 0.0, jnp.float32(0)], ids=["int", "float", "array"])

@@ -36,7 +36,7 @@ from omics_jax.nn.gaps import last_observed, reverse_hours, time_gaps
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import dense, dense_layer, draw, gru_cell, gru_layer, hidden_of, lstm_cell, lstm_layer
 
-ROWS_AT_ONCE = 4
+ROWS_AT_ONCE = 2
 
 
 class Series(NamedTuple):
