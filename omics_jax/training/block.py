@@ -42,6 +42,11 @@ class BlockShape:
     strategy: str
 
     @property
+    def inherits(self) -> bool:
+        """Whether the stage begins with what another has trained, so that its start may be its best."""
+        return self.stage > 0
+
+    @property
     def log_length(self) -> int:
         """The most epochs that can end within a block."""
         return (self.length - 1) // self.per_epoch + 1
@@ -69,6 +74,7 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
             return train_step(stage, state, _gather(table, own, here), jax.random.fold_in(key, state.step))
 
         def epoch(e, carry):
+            # Epoch -1 has no steps: its end is the start of the stage, see `_close_epoch`.
             # Epoch ends stand outside the loop over steps: a condition there would copy the state at every step.
             closes = (e + 1) * shape.per_epoch
             low, high = jnp.maximum(start, e * shape.per_epoch), jnp.minimum(end, closes)
@@ -76,7 +82,8 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
             close = lambda s, entries: _close_epoch(stage, shape, s, entries, e, first, validation)
             return jax.lax.cond(high == closes, close, lambda s, entries: (s, entries), state, log)
 
-        return jax.lax.fori_loop(first, last + 1, epoch, (state, _empty_log(stage, shape, state)))
+        from_start = (start == 0) & shape.inherits
+        return jax.lax.fori_loop(first - from_start, last + 1, epoch, (state, _empty_log(stage, shape, state)))
 
     return over_devices(_over_replicates(one, stage, shape), devices)
 
@@ -118,6 +125,7 @@ def _empty_log(stage: Stage, shape: BlockShape, state: TrainState) -> dict[str, 
 
 
 def _close_epoch(stage, shape, state: TrainState, log, epoch, first, validation) -> tuple[TrainState, dict[str, Any]]:
+    """State and log after an epoch. Epoch -1 is the start of the stage, monitored and not logged."""
     sums = state.epoch
     steps = jnp.maximum(sums.steps, 1)
     entry = {
@@ -132,8 +140,10 @@ def _close_epoch(stage, shape, state: TrainState, log, epoch, first, validation)
     if stage.monitor is not None:
         due = ((epoch + 1) % stage.monitor_every == 0) | (epoch + 1 == shape.epochs)
         look = lambda s: _watch(stage, s, epoch, validation)
-        after, seen = jax.lax.cond(due & entry["trained"], look, lambda s: (s, seen), after)
-    log = {name: values.at[epoch - first].set({**entry, **seen}[name]) for name, values in log.items()}
+        after, seen = jax.lax.cond((due & entry["trained"]) | (epoch < 0), look, lambda s: (s, seen), after)
+    place = jnp.where(epoch < 0, shape.log_length, epoch - first)  # beyond the log: dropped
+    entry |= seen
+    log = {name: values.at[place].set(entry[name], mode="drop") for name, values in log.items()}
     return after, log
 
 
@@ -143,7 +153,7 @@ def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainSta
     value = seen["monitor"]
     better = value < state.best_value  # False for NaN: a broken epoch is never the best
     now = {"params": state.params, "batch_stats": state.batch_stats}
-    stale = jnp.where(better, 0, state.stale + 1)
+    stale = jnp.where(better | (epoch < 0), 0, state.stale + 1)
     watched = state.replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), now, state.best),
         best_value=jnp.where(better, value, state.best_value),
@@ -153,6 +163,7 @@ def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainSta
     )
     if stage.plateau is not None:
         plateau, rate = follow_plateau(stage.plateau, state.plateau, state.rate, seen[stage.plateau.watch])
-        watched = watched.replace(plateau=plateau, rate=rate)
+        followed = watched.replace(plateau=plateau, rate=rate)
+        watched = jax.tree.map(lambda new, old: jnp.where(epoch < 0, old, new), followed, watched)
     kept = jax.tree.map(lambda new, old: jnp.where(state.bad_step >= 0, old, new), watched, state)
     return kept, seen

@@ -194,8 +194,8 @@ def _resume(checkpoints: Checkpoints, state: TrainState, real: int) -> tuple[Tra
 def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainState) -> None:
     if stage.monitor is None:
         return
-    for name, epoch in zip(names, np.asarray(state.best_epoch), strict=False):
-        if epoch < 0:
+    for name, value in zip(names, np.asarray(state.best_value), strict=False):
+        if value == np.inf:
             log.warning("stage %s, %s: the monitor was never finite; the last variables are kept", stage.name, name)
 
 

@@ -73,7 +73,8 @@ class Stage:
         over its steps, of which there are max over slots of ceil(rows / batch_size).
       trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else is frozen.
       monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the variables of the
-        best epoch are what the stage hands on; without it, the last. Or name -> scalar, of which "monitor" is the
+        best epoch are what the stage hands on, or those it began with if another stage handed them on and no epoch was
+        better; without it, the last. Or name -> scalar, of which "monitor" is the
         one that decides and the others stand beside it in the history.
       patience: stop after so many monitored epochs without improvement; None trains all epochs.
       monitor_every: epochs between two looks at the monitor.

@@ -40,7 +40,8 @@ class TrainState:
       rate: () float32, what every update is multiplied with.
       plateau: the `PlateauState` that lowers the rate; () in a stage without one.
       best: {"params", "batch_stats"} of the best monitored epoch; None in a stage without a monitor.
-      best_value, best_epoch: its monitor value (lower is better) and epoch.
+      best_value, best_epoch: its monitor value (lower is better, infinite as long as there is none) and epoch; -1 for
+        what the stage was handed by another, which is monitored before its first step.
       stale: () int32, monitored epochs since the best.
       stopped: () bool, patience is used up (or the replicate only fills the axis).
       bad_step: () int32, the step whose objective or update was not finite; -1 while all are well. From that step
@@ -77,7 +78,7 @@ class TrainState:
         if self.best is None:
             return self.variables
         last = {"params": self.params, "batch_stats": self.batch_stats}
-        found = np.asarray(self.best_epoch) >= 0
+        found = np.asarray(self.best_value) < np.inf
         pick = lambda b, now: np.where(found.reshape(-1, *[1] * (now.ndim - 1)), np.asarray(b), np.asarray(now))
         return {**jax.tree.map(pick, self.best, last), "constants": self.constants}
 

@@ -59,9 +59,9 @@ def ready(curves, chunk=0, strategy="map", block_steps=0, **settings):
     return make_plan(Training([stage(**settings)], init, {"x": toy.TABLE["x"]}, toy.IDS, replicates), options)
 
 
-def by_hand(curve, patience=None, every=1):
-    """(epoch of the best value, epochs trained) of the textbook rule."""
-    best, best_epoch, stale = np.inf, -1, 0
+def by_hand(curve, patience=None, every=1, start=np.inf):
+    """(epoch of the best value, epochs trained) of the textbook rule; -1 where none was better than the start."""
+    best, best_epoch, stale = np.inf if np.isnan(start) else start, -1, 0
     for epoch, value in enumerate(curve):
         if (epoch + 1) % every and epoch + 1 != len(curve):
             continue
@@ -145,6 +145,21 @@ def test_a_monitor_that_is_never_a_number_keeps_the_last_variables_and_says_so(t
     assert epoch_of(outcome) == EPOCHS - 1
     assert "stage pretrain, toy fold 0: the monitor was never finite; the last variables are kept" in caplog.text
     assert all(json.loads(line)["monitor"] is None for line in (tmp_path / "history.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("length", [1, 3, 20])
+@pytest.mark.parametrize("name", CURVES)
+def test_what_a_later_stage_is_handed_is_a_candidate_for_its_best(tmp_path, name, length, every):
+    """The curve's first value stands for the start, at which patience does not begin to run out either."""
+    start, *curve = CURVES[name]
+    plan = ready([[NAN] * (EPOCHS - 1) + CURVES[name] + [10.0]], block_steps=length)
+    stages = [stage(monitor=None), replace(stage(patience=3, monitor_every=every), name="finetune")]
+    outcome = toy.train(make_plan(replace(plan.training, stages=stages), plan.options), tmp_path)
+    best, trained = by_hand([*curve, 10.0], 3, every, start)
+    assert epochs_trained(tmp_path) == EPOCHS + trained
+    kept = best if best >= 0 or start < np.inf else trained - 1
+    assert epoch_of({"pretrain": outcome["finetune"]}) == EPOCHS + kept
 
 
 def test_without_a_monitor_the_last_variables_are_handed_on(tmp_path):
