@@ -85,7 +85,6 @@ def size_of_paper(a: argparse.Namespace, imputer: str) -> Any:
     config = ehr_config("imputation,paper")
     config.model.update(dict(imputer=imputer, hidden=a.hidden))
     config.pretrain.update(dict(epochs=a.epochs, batch_size=a.batch))
-    config.pretrain.weights = config.pretrain.published_weights[imputer]
     config.classifier.network = ""
     return config
 

@@ -78,11 +78,10 @@ def get_config(choice: str = "") -> ConfigDict:
     config.pretrain.hide = 0.1  # share of observed values hidden in training
     config.pretrain.increase = 0.5  # how much more of the rare variables (CSAI's increase factor); 0 for none
     config.pretrain.resample = True  # hidden anew in every step
-    config.pretrain.weights = ConfigDict(dict(history=0.3, feature=0.3, combined=0.3, consistency=0.1, hidden=1.0))
-    config.pretrain.published_weights = ConfigDict(
+    config.pretrain.weights = ConfigDict(  # of the loss's terms, by imputer; BRITS' are the published ones
         dict(
             brits=dict(history=0.3, feature=0.3, combined=0.3, consistency=0.1, hidden=0.0),
-            csai=dict(history=0.0, feature=0.0, combined=0.3, consistency=0.04, hidden=0.0),
+            csai=dict(history=0.3, feature=0.3, combined=0.3, consistency=0.1, hidden=1.0),
         )
     )
     config.pretrain.optimizer = ConfigDict(dict(name="adam", learning_rate=3e-3, clip=5.0, weight_decay=0.0))
@@ -91,10 +90,11 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier = ConfigDict()
     config.classifier.network = "summary"  # mlp2 | mlp5 | lstm | gru (the paper's) | summary (ours)
     config.classifier.series = "imputed"  # imputed | raw: what lstm and gru read
+    config.classifier.members = 1  # classifiers side by side, whose probabilities are averaged
     config.classifier.units = 32  # of the GRU of "summary"
     config.classifier.dropout = 0.3
     config.classifier.positive_weight = 1.0
-    config.published = ConfigDict(dict(series="imputed", dropout=0.2))  # of the paper's networks
+    config.published = ConfigDict(dict(members=1, series="imputed", dropout=0.2))  # of the paper's networks
 
     config.finetune = ConfigDict()
     config.finetune.regime = "gradual"  # frozen | unfrozen | gradual (frozen, then all)
@@ -139,7 +139,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.data.keep_empty = False
         config.held_out = (0.1,)
         config.model.update(dict(hidden=108, channels=64, feedforward=64, heads=8, static=False, sigmoid_beta=False))
-        config.pretrain.weights = config.pretrain.published_weights.csai
+        config.pretrain.weights.csai.update(dict(history=0.0, feature=0.0, consistency=0.04, hidden=0.0))
         config.pretrain.update(dict(epochs=300, patience=10))
         config.pretrain.optimizer = dict(name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5)
         config.classifier.update(dict(network="mlp2", dropout=0.2))
@@ -150,7 +150,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.held_out = (0.1, 0.2, 0.5)
         config.model.update(dict(hidden=108, channels=64, feedforward=64, heads=8))
         config.pretrain.update(dict(epochs=60, patience=60, hide=0.05))
-        config.pretrain.weights.hidden = 0.0
+        config.pretrain.weights.csai.hidden = 0.0
         with config.ignore_type():
             config.pretrain.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=0, floor=1e-5)
         config.classifier.update(dict(units=64, dropout=0.5))

@@ -229,7 +229,7 @@ def check(config) -> None:
         "model.hidden": 1, "model.channels": 2, "model.heads": 1, "model.feedforward": 1, "model.clip": 1,
         "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
         "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
-        "classifier.units": 1, "classifier.positive_weight": 0,
+        "classifier.members": 1, "classifier.units": 1, "classifier.positive_weight": 0,
     }  # fmt: skip
     for key, minimum in least.items():
         if of(key) < minimum:

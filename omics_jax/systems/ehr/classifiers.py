@@ -3,7 +3,8 @@
 The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108 hidden units) and
 `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed or raw, starting from that state. One
 vector of 108 goes in (the counts leave no room for two), so the directions are averaged. `summary` is ours: a GRU over
-values, masks and gaps, pooled over time, beside the plain summaries a clinical statistician would compute.
+values, masks and gaps, pooled over time, beside the plain summaries a clinical statistician would compute. Any of them
+may be several members that are trained side by side and averaged (Lakshminarayanan et al. 2017, deep ensembles).
 
 Deviates: the widths of `mlp5` are ours, the paper names none.
 """
@@ -52,8 +53,26 @@ class Inputs(NamedTuple):
 
 
 def init_classifier(key: jax.Array, config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
-    """Parameters of `config.network` for H = hidden units of the imputer, D variables and S static descriptors."""
+    """One member's parameters of `config.network`, for H = hidden units of the imputer, D variables, S descriptors."""
     return draw(key, _described(config, hidden, variables, statics))
+
+
+def init_members(key: jax.Array, config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
+    """Parameters of `config.members` classifiers that differ in their initial values, along a first axis."""
+    keys = jax.random.split(key, config.members)
+    return jax.vmap(lambda k: init_classifier(k, config, hidden, variables, statics))(keys)
+
+
+def classify_members(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
+    """(members, n) logits, every member with dropout of its own."""
+    keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(config.members))
+    return jax.vmap(lambda p, key: classify(p, config, inputs, key))(p, keys)
+
+
+def pooled_logit(logits: jax.Array) -> jax.Array:
+    """(n,) logit of the mean over members of sigmoid(logits), logits (members, n); exact at any magnitude."""
+    log_mean = lambda signed: jax.nn.logsumexp(jax.nn.log_sigmoid(signed), axis=0)
+    return log_mean(logits) - log_mean(-logits)
 
 
 def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
@@ -75,7 +94,7 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
 
 
 def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
-    """(n,) logits of the outcome. key: of the dropout, None for none."""
+    """(n,) logits of the outcome of one member. key: of the dropout, None for none."""
     drop = lambda x, place: x
     if key is not None:
         drop = lambda x, place: row_dropout(jax.random.fold_in(key, place), inputs.row, x, config.dropout)

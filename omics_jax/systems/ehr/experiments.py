@@ -41,8 +41,6 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
     for kind in dict.fromkeys((config.model.imputer, *config.imputers)):
         changed = config.copy_and_resolve_references()
         changed.model.imputer = kind
-        if kind != config.model.imputer:
-            changed.pretrain.weights.update(config.pretrain.published_weights[kind])
         arms.append(_imputer(changed, dataset, replicates, baselines=not arms))
     return arms
 

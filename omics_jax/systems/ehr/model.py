@@ -96,7 +96,7 @@ def init(network: Network, with_classifier: bool, key: jax.Array, batch: Batch, 
     params = {"imputer": imputers.init_imputer(jax.random.fold_in(key, 0), c.model, network.steps, *shape)}
     if with_classifier:
         key = jax.random.fold_in(key, 1)
-        params["classifier"] = classifiers.init_classifier(key, c.classifier, c.model.hidden, *shape)
+        params["classifier"] = classifiers.init_members(key, c.classifier, c.model.hidden, *shape)
     return {"params": params, "batch_stats": {}}
 
 
@@ -138,7 +138,7 @@ def imputation_objective(network: Network, terms: Terms) -> jax.Array:
 
     BRITS weighs history, feature and combined .3 each and consistency .1; CSAI uses combined alone of the three.
     """
-    weights = network.config.pretrain.weights
+    weights = network.config.pretrain.weights[network.config.model.imputer]
     per_step = lambda term: jnp.sum(term.sum / (term.weight + EPSILON))
     steps = sum(weights[name] * per_step(terms[name]) for name in (*REGRESSIONS, "hidden"))
     return steps + weights.consistency * terms["consistency"].mean
@@ -177,21 +177,27 @@ def classifier_inputs(network: Network, variables: Variables, rows, encoded) -> 
     )  # fmt: skip
 
 
+def classify(network: Network, variables: Variables, inputs: Inputs) -> jax.Array:
+    """(n,) logit of the outcome, of the mean of the members' probabilities."""
+    config = network.config.classifier
+    return classifiers.pooled_logit(classifiers.classify_members(variables["params"]["classifier"], config, inputs))
+
+
 def classification_loss(
     network: Network, frozen: bool, variables: Variables, batch: Batch, key: jax.Array
 ) -> tuple[Terms, Any]:
-    """bce: the cross entropy over rows with a known outcome; a death weighs `config.classifier.positive_weight`."""
+    """bce: the members' mean cross entropy over rows with a known outcome; a death weighs `positive_weight`."""
     rows = batch[SLOT]
     rows = {**rows, "m": rows["m"] & rows["live"][:, None, None]}
     encoded = rows if frozen else encode(network, variables, rows, jax.random.fold_in(key, 1))
     inputs = classifier_inputs(network, variables, rows, encoded)
-    logits = classifiers.classify(
+    logits = classifiers.classify_members(
         variables["params"]["classifier"], network.config.classifier, inputs, jax.random.fold_in(key, 2)
     )
     counted = rows["labelled"] & rows["live"]
     label = jnp.where(counted, rows["label"], 0)
     weight = jnp.where(counted, jnp.where(label > 0, network.config.classifier.positive_weight, 1.0), 0.0)
-    loss = optax.sigmoid_binary_cross_entropy(logits, label)
+    loss = optax.sigmoid_binary_cross_entropy(logits, label).mean(axis=0)
     return {"bce": Term(jnp.sum(jnp.where(counted, weight * loss, 0)), weight.sum())}, {}
 
 
@@ -202,7 +208,7 @@ def classification_monitor(
     rows = batch[SLOT]
     encoded = rows if frozen else encode(network, variables, rows)
     inputs = classifier_inputs(network, variables, rows, encoded)
-    logits = classifiers.classify(variables["params"]["classifier"], network.config.classifier, inputs)
+    logits = classify(network, variables, inputs)
     weight = (rows["labelled"] & rows["live"]).astype(jnp.float32)
     label = jnp.where(weight > 0, rows["label"], 0)
     return {"monitor": -auroc(logits, label, weight), "validation_loss": binary_cross_entropy(logits, label, weight)}
@@ -322,8 +328,7 @@ def in_input_units(constants, rows, shown, estimate) -> jax.Array:
 def predict_outcome(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
     """probability (n,) of the outcome; with `config.predict.forgetting` also imputed_LEVEL of the first level."""
     inputs = classifier_inputs(network, variables, rows, encode(network, variables, rows))
-    logits = classifiers.classify(variables["params"]["classifier"], network.config.classifier, inputs)
-    out = {"probability": jax.nn.sigmoid(logits)}
+    out = {"probability": jax.nn.sigmoid(classify(network, variables, inputs))}
     if network.config.predict.forgetting:
         out[f"imputed_{network.levels[0]}"] = impute_level(network, variables, rows, 1)[0]
     return out

@@ -146,6 +146,34 @@ def test_dropout_belongs_to_the_patient_and_the_key(network):
     assert np.all(np.abs(noisy - classify(network, "imputed", p, given)) > 1e-6)
 
 
+# --- members ---
+
+
+def test_members_are_classifiers_of_their_own_start_and_dropout():
+    config, key = ConfigDict({**settings("gru"), "members": 3}), jax.random.key(1)
+    p = classifiers.init_members(jax.random.key(0), config, H, D, S)
+    one = lambda i: jax.tree.map(lambda leaf: leaf[i], p)
+    clean, noisy = (classifiers.classify_members(p, config, inputs(), k) for k in (None, key))
+    for i in range(3):
+        np.testing.assert_allclose(clean[i], classify("gru", "imputed", one(i), inputs()), rtol=1e-5, atol=1e-6)
+        alone = classify("gru", "imputed", one(i), inputs(), jax.random.fold_in(key, i))
+        np.testing.assert_allclose(noisy[i], alone, rtol=1e-5, atol=1e-6)
+    assert np.ptp(np.asarray(clean), axis=0).min() > 1e-3
+    assert len(np.unique(np.asarray(noisy) - np.asarray(clean))) == noisy.size
+
+
+def test_the_pooled_logit_is_that_of_the_mean_probability():
+    logits = np.array([[2.0, -40.0, 200.0, 0.0], [-1.0, -60.0, 300.0, 0.0]])
+    probability = 1 / (1 + np.exp(-logits[:, :2]))
+    mean = probability.mean(axis=0)
+    found = np.asarray(classifiers.pooled_logit(jnp.asarray(logits)))
+    np.testing.assert_allclose(found[:2], np.log(mean) - np.log1p(-mean), rtol=1e-5)
+    # 1 - p is e^-200 and e^-300 there, far below what p itself can hold.
+    np.testing.assert_allclose(found[2:], [200 + np.log(2), 0], rtol=1e-5, atol=1e-6)
+    single_member = np.float32([[3.0, -90.0]])
+    np.testing.assert_allclose(classifiers.pooled_logit(jnp.asarray(single_member)), single_member[0], rtol=1e-6)
+
+
 # --- parameters ----------------------------------------------------------------------------------------------------
 
 
