@@ -90,9 +90,11 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier = ConfigDict()
     config.classifier.network = "summary"  # mlp2 | mlp5 | lstm | gru (the paper's) | summary (ours)
     config.classifier.series = "imputed"  # imputed | raw: what lstm and gru read
-    config.classifier.members = 1  # classifiers side by side, whose probabilities are averaged
-    config.classifier.units = 32  # of the GRU of "summary"
+    config.classifier.members = 4  # classifiers side by side, whose probabilities are averaged
     config.classifier.dropout = 0.3
+    config.classifier.units = 32  # of the GRU of "summary"
+    config.classifier.bins = 8  # into which "summary" cuts every plain summary, by quantiles
+    config.classifier.plain_dropout = 0.7  # of the cut summaries
     config.classifier.positive_weight = 1.0
     config.published = ConfigDict(dict(members=1, series="imputed", dropout=0.2))  # of the paper's networks
 
@@ -153,16 +155,16 @@ def get_config(choice: str = "") -> ConfigDict:
         config.pretrain.weights.csai.hidden = 0.0
         with config.ignore_type():
             config.pretrain.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=0, floor=1e-5)
-        config.classifier.update(dict(units=64, dropout=0.5))
+        config.classifier.update(dict(members=8, dropout=0.5))
         config.finetune.update(dict(patience=15, unfrozen_learning_rate=1e-4))
-        config.finetune.optimizer.learning_rate = 3e-4
+        config.finetune.optimizer.learning_rate = 1e-3
     if "smoke" in words:
         config.folds, config.held_out = 3, (0.1, 0.5)
         config.simulator.update(dict(patients=60, steps=8, features=4, prevalence=0.3, missing=0.5))
         config.model.update(dict(hidden=6, channels=8, feedforward=8, heads=2))
         config.pretrain.update(dict(epochs=2, batch_size=16))
         config.finetune.update(dict(epochs=2, batch_size=16))
-        config.classifier.update(dict(units=4))
+        config.classifier.update(dict(members=2, units=4, bins=3))
         config.model.imputer = "csai" if config.experiment in ("imputation", "table2") else "brits"
         config.tune.trials = 3
         config.tables.networks = ("gru",) if config.experiment == "table2" else ("mlp2",)

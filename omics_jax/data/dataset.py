@@ -62,6 +62,7 @@ class Dataset:
       modalities: name -> Modality of n rows.
       table: n rows of annotations (drug, dose, platform, ...), indexed like `ids`.
       targets: name -> (values (n,), mask (n,)).
+      classes: name of a target of categories -> the categories' names, of which its values are indices.
       notes: sentences for the user on what was understood, dropped or assumed while reading.
     """
 
@@ -71,6 +72,7 @@ class Dataset:
     table: pd.DataFrame
     targets: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
         n = len(self.ids)
@@ -125,6 +127,8 @@ class Dataset:
             digest.update(name.encode())
             for array in self.targets[name]:
                 add(array)
+        for name in sorted(self.classes):
+            add(np.array([name, *self.classes[name]]))
         for column in sorted(self.table.columns):
             digest.update(str(column).encode())
             add(self.table[column].astype(str).to_numpy())

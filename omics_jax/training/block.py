@@ -102,9 +102,9 @@ def _over_replicates(one: Callable, stage: Stage, shape: BlockShape) -> Callable
 
         if shape.strategy == "vmap":
             return jax.vmap(single)(*mapped)
-        if len(seed) == 1:
+        if len(seed) == 1:  # its core may wait for others that still train
             lift = lambda tree: jax.tree.map(lambda x: x[None], tree)
-            return lift(single(*jax.tree.map(lambda x: x[0], mapped)))
+            return lift(unless_done(jax.tree.map(lambda x: x[0], mapped)))
         return jax.lax.map(unless_done, mapped)
 
     return block

@@ -24,6 +24,8 @@ WORDS = [
     "--config.model.channels=4",
     "--config.model.feedforward=4",
     "--config.classifier.dropout=0.0",
+    "--config.classifier.plain_dropout=0.0",
+    "--config.classifier.members=1",
     "--config.pretrain.hide=0.3",
 ]
 
@@ -41,6 +43,7 @@ def world(*words):
     held = partial(assembly.held_levels, tuple(config.held_out), config.seed)
     rows = {name: jnp.asarray(a) for name, a in assembly.arrays(held, dataset).items()}
     rows |= {"row": jnp.arange(PATIENTS, dtype=jnp.int32), "live": jnp.ones(PATIENTS, bool)}
+    constants |= model.fit_summaries(network, constants, {name: values[:10] for name, values in rows.items()})
     made = jax.jit(lambda key: model.init(network, True, key, {}, {}))(jax.random.key(0))
     rng = np.random.default_rng(0)
     shaken = jax.tree.map(lambda a: jnp.asarray(a + 0.3 * rng.standard_normal(a.shape), jnp.float32), made["params"])

@@ -97,6 +97,16 @@ def test_constants_come_from_training_rows_alone(config, dataset, arms):
     assert all((seen[name] != r.constants[name]).any() for name in ("mean", "sd", "static_mean"))
 
 
+def test_the_encoding_of_summaries_comes_from_training_rows_alone(config, dataset, arms):
+    ours, train = arms[1].replicates[0], arms[1].replicates[0].rows["patients"]
+    one = arms[0].replicates[:1]
+    fitted = lambda data: experiments._with_summaries(arms[1].config, data, one)[0].constants
+    jax.tree.map(np.testing.assert_array_equal, fitted(dataset), dict(ours.constants))
+    others = np.setdiff1d(np.arange(len(dataset)), train)
+    jax.tree.map(np.testing.assert_array_equal, fitted(spoiled(dataset, others)), dict(ours.constants))
+    assert (fitted(spoiled(dataset, train[:3]))["summary_knots"] != ours.constants["summary_knots"]).any()
+
+
 @pytest.fixture(scope="module")
 def trained(config, dataset, tmp_path_factory):
     """`trained(dataset)`: the first fold's imputer and two classifiers, name -> stage name -> variables."""

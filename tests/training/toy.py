@@ -194,9 +194,9 @@ def training(stages, replicates, rows=TABLE):
 
 
 @functools.cache
-def plan(variant="frozen", *, seeds=(0,), n=TRAIN, batch=32, epochs=3, devices=1, spread="data", **options):
+def plan(variant="frozen", *, seeds=(0,), n=TRAIN, batch=32, epochs=3, devices=1, spread="data", sgd=False, **options):
     """Both stages made ready. One plan per set of arguments and process, so that its programs compile once."""
-    stages = (pretrain(epochs, batch), heads(variant, epochs, batch))
+    stages = (pretrain(epochs, batch, **({"optimizer": optax.sgd(0.1)} if sgd else {})), heads(variant, epochs, batch))
     replicates = [replicate(seed, n) for seed in seeds]
     return make_plan(training(stages, replicates), Options(devices=Devices(devices, spread), **options))
 

@@ -136,15 +136,8 @@ def build(config, spec: DataSpec) -> System:
       UserError: a value of `config` that cannot be.
     """
     check(config)
-    levels = (GIVEN,) if "truth" in spec.features else tuple(f"{round(100 * rate)}" for rate in config.held_out)
-    network = model.Network(
-        config,
-        len(spec.features["hours"]),
-        len(spec.features["series"]),
-        len(spec.features.get("static", ())),
-        levels,
-    )
-    rows, outcome = spec.rows[model.SLOT], bool(config.classifier.network)
+    network = network_of(config, spec)
+    rows, outcome, levels = spec.rows[model.SLOT], bool(config.classifier.network), network.levels
     held = partial(held_levels, tuple(config.held_out), config.seed)
     stages = model.classification(network, rows) if outcome else (model.pretraining(network, rows),)
     names = spec.features["series"]
@@ -161,6 +154,13 @@ def build(config, spec: DataSpec) -> System:
         also=("validation",) if outcome else (),
         predict_batch=config.predict.batch_size,
     )
+
+
+def network_of(config, spec: DataSpec) -> model.Network:
+    """The shapes of the model for one config and one shape of data."""
+    levels = (GIVEN,) if "truth" in spec.features else tuple(f"{round(100 * rate)}" for rate in config.held_out)
+    size = lambda name: len(spec.features.get(name, ()))
+    return model.Network(config, size("hours"), size("series"), size("static"), levels)
 
 
 def held_levels(rates: tuple[float, ...], seed: int, dataset: Dataset) -> np.ndarray:
@@ -229,12 +229,12 @@ def check(config) -> None:
         "model.hidden": 1, "model.channels": 2, "model.heads": 1, "model.feedforward": 1, "model.clip": 1,
         "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
         "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
-        "classifier.members": 1, "classifier.units": 1, "classifier.positive_weight": 0,
+        "classifier.members": 1, "classifier.bins": 1, "classifier.units": 1, "classifier.positive_weight": 0,
     }  # fmt: skip
     for key, minimum in least.items():
         if of(key) < minimum:
             raise UserError(f"config.{key} is {of(key)}; give {minimum} or more")
-    for key in ("model.dropout", "classifier.dropout"):
+    for key in ("model.dropout", "classifier.dropout", "classifier.plain_dropout"):
         if not 0 <= of(key) < 1:
             raise UserError(f"config.{key} is {of(key)}; give a rate of 0 or more and below 1")
     if config.model.channels % config.model.heads or config.model.channels % 2:

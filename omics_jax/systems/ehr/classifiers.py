@@ -2,8 +2,9 @@
 
 The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108 hidden units) and
 `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed or raw, starting from that state. One
-vector of 108 goes in (the counts leave no room for two), so the directions are averaged. `summary` is ours: a GRU over
-values, masks and gaps, pooled over time, beside the plain summaries a clinical statistician would compute. Any of them
+vector of 108 goes in (the counts leave no room for two), so the directions are averaged. `summary` is ours: the plain
+summaries a clinical statistician would compute, encoded piecewise-linearly, beside a GRU over values, masks and gaps,
+pooled over time, and the imputer's state. Any of them
 may be several members that are trained side by side and averaged (Lakshminarayanan et al. 2017, deep ensembles).
 
 Deviates: the widths of `mlp5` are ours, the paper names none.
@@ -18,7 +19,6 @@ import jax.numpy as jnp
 
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
-    Constant,
     dense,
     dense_layer,
     draw,
@@ -30,6 +30,7 @@ from omics_jax.nn.recurrent import (
 )
 
 HEAD = 128
+SUMMARIES = 8  # of every variable
 MLP5 = (256, 128, 64, 32)
 NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
 
@@ -37,18 +38,17 @@ NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
 class Inputs(NamedTuple):
     """What a classifier may read of n stays, all on the training scale.
 
-    hidden: (n, H) mean of both directions' last states. imputed: (n, T, D). x, m: (n, T, D) values (0 where missing)
-    and mask. gap: (n, T, D) hours since a variable was seen. hours: (n, T). static: (n, S) and static_m, their mask.
+    plain: (n, P) encoded summaries, None but for `summary`. hidden: (n, H) mean of both directions' last states.
+    imputed: (n, T, D). x, m: (n, T, D) values (0 where missing) and mask. gap: (n, T, D) hours since one was seen.
+    row: (n,) ids that key the noise.
     """
 
+    plain: jax.Array | None
     hidden: jax.Array
     imputed: jax.Array
     x: jax.Array
     m: jax.Array
     gap: jax.Array
-    hours: jax.Array
-    static: jax.Array
-    static_m: jax.Array
     row: jax.Array
 
 
@@ -81,12 +81,11 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
         widths = (hidden, *MLP5, 1)
         return {f"dense_{i}": dense_layer(a, b) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))}
     if network == "summary":
-        width, units = _summary_width(variables, statics), config.units
+        width = plain_width(config, variables, statics) + 3 * config.units + hidden
         return {
-            "cell": gru_layer(3 * variables, units),
-            "dense_0": dense_layer(width + 3 * units + hidden, HEAD),
+            "cell": gru_layer(3 * variables, config.units),
+            "dense_0": dense_layer(width, HEAD),
             "dense_1": dense_layer(HEAD, 1),
-            "linear": {"kernel": Constant((width, 1), 0.0), "bias": Constant((1,), 0.0)},
         }
     head = {"dense_0": dense_layer(hidden, HEAD), "dense_1": dense_layer(HEAD, 1)}
     cells = {"lstm": lstm_layer, "gru": gru_layer}
@@ -95,11 +94,12 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
 
 def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
     """(n,) logits of the outcome of one member. key: of the dropout, None for none."""
-    drop = lambda x, place: x
-    if key is not None:
-        drop = lambda x, place: row_dropout(jax.random.fold_in(key, place), inputs.row, x, config.dropout)
+
+    def drop(x, place, rate=config.dropout):
+        return x if key is None else row_dropout(jax.random.fold_in(key, place), inputs.row, x, rate)
+
     if config.network == "summary":
-        return _summary_network(p, inputs, drop)
+        return _summary_network(p, config, inputs, drop)
     if config.network == "mlp5":
         h = inputs.hidden
         for i in range(len(MLP5)):
@@ -113,36 +113,42 @@ def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | No
     return dense(p["dense_1"], drop(jax.nn.relu(dense(p["dense_0"], h)), 0))[:, 0]
 
 
-def _summary_network(p, inputs: Inputs, drop) -> jax.Array:
-    """A linear model on summaries plus a network on summaries, pooled GRU states and the imputer's state."""
-    plain = summaries(inputs)
+def _summary_network(p, config, inputs: Inputs, drop) -> jax.Array:
+    """A network on encoded summaries, pooled GRU states and the imputer's state."""
     gap = jnp.log1p(jnp.maximum(inputs.gap, 0))
     read = jnp.concatenate([inputs.imputed, inputs.m.astype(gap.dtype), gap], axis=-1)
     start = jnp.zeros((len(read), p["cell"]["hidden"].shape[0]))
     last, states = run_over_time(gru_cell, p["cell"], start, read)
-    pooled = jnp.concatenate([plain, last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1)
-    h = drop(jax.nn.relu(dense(p["dense_0"], drop(pooled, 0))), 1)
-    return (dense(p["dense_1"], h) + dense(p["linear"], drop(plain, 2)))[:, 0]
+    pooled = jnp.concatenate([last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1)
+    both = jnp.concatenate([drop(inputs.plain, 2, config.plain_dropout), drop(pooled, 0)], axis=-1)
+    h = jax.nn.relu(dense(p["dense_0"], both))
+    return dense(p["dense_1"], drop(h, 1))[:, 0]
 
 
-def _summary_width(variables: int, statics: int) -> int:
-    return 6 * variables + 2 * statics
+def plain_width(config: Any, variables: int, statics: int) -> int:
+    """Columns of `Inputs.plain`."""
+    return config.bins * (SUMMARIES * variables + statics) + statics
 
 
-def summaries(inputs: Inputs) -> jax.Array:
-    """(n, 6 D + 2 S): per variable mean, min, max, first-to-last change, last and rate of observation; statics, masks.
+def summaries(x: jax.Array, m: jax.Array, hours: jax.Array, static: jax.Array, static_m: jax.Array):
+    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is given, and three more.
 
-    0 (the training mean) where a variable was never observed.
+    Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour; then the statics.
     """
-    m, x = inputs.m, inputs.x
     count = m.sum(axis=1)
-    seen = count > 0
-    where_seen = lambda a: jnp.where(seen, a, 0)
-    mean = jnp.where(m, x, 0).sum(axis=1) / jnp.maximum(count, 1)
-    low = where_seen(jnp.where(m, x, jnp.inf).min(axis=1))
-    high = where_seen(jnp.where(m, x, -jnp.inf).max(axis=1))
-    pick = lambda at: where_seen(jnp.take_along_axis(x, at[:, None], axis=1)[:, 0])
+    seen, share = count > 0, jnp.maximum(count, 1)
+    mean = jnp.where(m, x, 0).sum(axis=1) / share
+    low, high = jnp.where(m, x, jnp.inf).min(axis=1), jnp.where(m, x, -jnp.inf).max(axis=1)
+    pick = lambda at: jnp.take_along_axis(x, at[:, None], axis=1)[:, 0]
     first, last = pick(jnp.argmax(m, axis=1)), pick(m.shape[1] - 1 - jnp.argmax(m[:, ::-1], axis=1))
     rate = count / m.shape[1]
-    parts = [mean, low, high, last - first, last, rate, inputs.static, inputs.static_m.astype(x.dtype)]
-    return jnp.concatenate(parts, axis=-1)
+    off = jnp.where(m, x - mean[:, None], 0)
+    hour = jnp.where(m, hours[..., None], 0)
+    hour = jnp.where(m, hour - (hour.sum(axis=1) / share)[:, None], 0)
+    sd = jnp.sqrt((off**2).sum(axis=1) / jnp.maximum(count - 1, 1))
+    spread = (hour**2).sum(axis=1)
+    slope = (hour * off).sum(axis=1) / jnp.where(spread > 0, spread, 1)
+    values = [mean, low, high, last, rate, first, sd, slope, static]
+    known = [seen, seen, seen, seen, jnp.ones_like(seen), seen, count > 1, spread > 0, static_m]
+    known = jnp.concatenate(known, axis=-1)
+    return jnp.where(known, jnp.concatenate(values, axis=-1), 0), known

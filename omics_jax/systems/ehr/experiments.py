@@ -12,7 +12,7 @@ from omics_jax.data.preprocessing import fit_standardizer
 from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
 from omics_jax.systems.ehr import conclusions, model, scoring
-from omics_jax.systems.ehr.assembly import SET, build, outcome, statics
+from omics_jax.systems.ehr.assembly import SET, build, network_of, outcome, statics
 from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.stage import Replicate
 
@@ -121,6 +121,8 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
                 replace(r, constants={**r.constants, "learning_rate": np.float32(np.sqrt(low * high))})
                 for r in replicates
             ]
+    if config.classifier.network == "summary":
+        replicates = _with_summaries(config, dataset, replicates)
     spec = spec_of(dataset, replicates)
     system = _judged(build(config, spec), config, baselines)
     labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
@@ -192,6 +194,15 @@ def constants_of(config, dataset: Dataset, train: np.ndarray) -> dict[str, np.nd
     times = hours if config.model.gaps == "paper" else np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
     usual = median_gaps(mask, times[train].astype(np.float32)).astype(np.float32)
     return {"mean": mean, "sd": sd, "usual_gap": usual, "hiding_rate": rates.astype(np.float32), **fitted}
+
+
+def _with_summaries(config, dataset: Dataset, replicates) -> list[Replicate]:
+    """The replicates with what the network `summary` fits on their training rows."""
+    spec = spec_of(dataset, replicates)
+    table, network = build(config, spec).arrays(dataset), network_of(config, spec)
+    rows = lambda r: {name: values[r.rows[model.SLOT]] for name, values in table.items()}
+    fitted = lambda r: model.fit_summaries(network, r.constants, rows(r))
+    return [replace(r, constants={**r.constants, **fitted(r)}) for r in replicates]
 
 
 def spec_of(dataset: Dataset, replicates) -> DataSpec:

@@ -16,8 +16,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from omics_jax.nn import piecewise
 from omics_jax.nn.gaps import time_gaps
 from omics_jax.nn.noise import row_keys
 from omics_jax.systems.ehr import classifiers, imputers
@@ -169,12 +171,30 @@ def encode(network: Network, variables: Variables, rows, key=None) -> dict[str, 
 
 def classifier_inputs(network: Network, variables: Variables, rows, encoded) -> Inputs:
     """A classifier's inputs from rows and what `encode` made of them."""
-    series = observed_series(network, variables["constants"], rows, rows["m"])
+    constants = variables["constants"]
+    series = observed_series(network, constants, rows, rows["m"])
     gap = time_gaps(series.m, series.hours, "paper")
-    return Inputs(
-        encoded["hidden"], encoded["imputed"], series.x, series.m, gap, series.hours, series.static,
-        rows["static_m"], rows["row"],
-    )  # fmt: skip
+    plain = plain_inputs(series, rows, constants) if network.config.classifier.network == "summary" else None
+    return Inputs(plain, encoded["hidden"], encoded["imputed"], series.x, series.m, gap, rows["row"])
+
+
+def plain_inputs(series: Series, rows, constants) -> jax.Array:
+    """(n, P) encoded summaries and which of the statics are known."""
+    code = piecewise.encode(*summaries(series, rows), *(constants[f"summary_{k}"] for k in ("knots", "mean", "sd")))
+    return jnp.concatenate([code.reshape(len(code), -1), rows["static_m"].astype(code.dtype)], axis=-1)
+
+
+def summaries(series: Series, rows) -> tuple[jax.Array, jax.Array]:
+    """Plain summaries of stays on the training scale, and which are known."""
+    return classifiers.summaries(series.x, series.m, series.hours, series.static, rows["static_m"])
+
+
+def fit_summaries(network: Network, constants, rows) -> dict[str, np.ndarray]:
+    """The constants of the `summary` network, from training rows (host arrays)."""
+    rows = {"row": jnp.arange(len(rows["m"])), **jax.tree.map(jnp.asarray, dict(rows))}
+    series = observed_series(network, jax.tree.map(jnp.asarray, dict(constants)), rows, rows["m"])
+    found = piecewise.fit_encoding(*map(np.asarray, summaries(series, rows)), network.config.classifier.bins)
+    return {f"summary_{name}": values for name, values in found.items()}
 
 
 def classify(network: Network, variables: Variables, inputs: Inputs) -> jax.Array:
