@@ -1,0 +1,190 @@
+"""What was observed of patients whose follow-up may be censored: numpy in, numbers out, in float64.
+
+Kaplan & Meier (1958) of events and of censoring, how far follow-up reaches, quantile groups of risk and the log-rank
+test between groups. Left out: competing risks, delayed entry, and bands around the curves.
+
+Common to all functions, also of `survival` and `concordance`: `times` holds follow-ups of 0 or more in any one unit,
+`events` 0 (censored) or 1 (bool, int or float); where both happen at one time, events come first. `train` and `test`
+are pairs (times, events). What is not of this form raises ValueError; rows that do not suffice raise UserError.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Real, Shaped
+
+from omics_jax.errors import UserError
+
+Times = Real[np.ndarray, " n"]
+Events = Shaped[np.ndarray, " n"]
+Test = tuple[Real[np.ndarray, " n"], Shaped[np.ndarray, " n"]]
+Train = tuple[Real[np.ndarray, " r"], Shaped[np.ndarray, " r"]]
+
+
+class FollowUpWarning(UserWarning):
+    """Something was asked about times after the end of the training rows' follow-up, where censoring is unknown."""
+
+
+class LifeTable(NamedTuple):
+    """Per distinct time, rising: events and censorings at the time, and rows at risk just before it."""
+
+    times: Float[np.ndarray, " k"]
+    died: Int[np.ndarray, " k"]
+    censored: Int[np.ndarray, " k"]
+    at_risk: Int[np.ndarray, " k"]
+
+
+class LogRank(NamedTuple):
+    """`p` of the chi-squared `statistic` on `df` degrees of freedom."""
+
+    statistic: float
+    p: float
+    df: int
+
+
+def life_table(times: Times, events: Events) -> LifeTable:
+    """The counts that all estimates here are made of."""
+    times, events = checked_outcome(times, events)
+    distinct, place = np.unique(times, return_inverse=True)
+    left = np.bincount(place)
+    died = np.bincount(place[events], minlength=len(distinct))
+    return LifeTable(distinct, died, left - died, np.cumsum(left[::-1])[::-1])
+
+
+def kaplan_meier(
+    times: Times, events: Events
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """(t, S, r): distinct times, rising, S(t) = prod_{s <= t} (1 - d_s / r_s), and r_t, rows at risk just before t."""
+    table = life_table(times, events)
+    return table.times, np.cumprod(1 - table.died / table.at_risk), table.at_risk
+
+
+def kaplan_meier_censoring(
+    times: Times, events: Events
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+    """As `kaplan_meier`, for G(t) = P(censored after t): rows with an event at t are no longer at risk at t."""
+    table = life_table(times, events)
+    at_risk = table.at_risk - table.died
+    return table.times, np.cumprod(1 - table.censored / np.maximum(at_risk, 1)), at_risk
+
+
+def kaplan_meier_at(times: Times, events: Events, at: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """S(at), 1 before the first of the times and held after the last."""
+    distinct, survival, _ = kaplan_meier(times, events)
+    return _step_at(distinct, survival, at)
+
+
+def censoring_at(train: Train, at: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """G(at) of the training rows, held after the last of their times: see `follow_up_end`."""
+    distinct, uncensored, _ = kaplan_meier_censoring(*train)
+    return _step_at(distinct, uncensored, at)
+
+
+def follow_up_end(train: Train) -> float:
+    """The last time with a known G > 0: the last training time, or just before it if G falls to 0 there."""
+    distinct, uncensored, _ = kaplan_meier_censoring(*train)
+    last = float(distinct[-1])
+    if last == 0:
+        raise UserError(f"all {len(train[0])} training rows have a follow-up of 0, which tells nothing of censoring")
+    return last if uncensored[-1] > 0 else float(np.nextafter(last, 0.0))
+
+
+def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """Times of evaluation, those after `follow_up_end` set to it, with one FollowUpWarning saying how many."""
+    times, end = checked_times(times), follow_up_end(train)
+    beyond = int((times > end).sum())
+    if beyond:
+        warnings.warn(
+            f"{beyond} of {len(times)} times of evaluation lie outside the training rows' follow-up, 0 to {end:g}, and "
+            f"are clipped to {end:g}",
+            FollowUpWarning,
+            stacklevel=3,
+        )
+    return np.minimum(times, end)
+
+
+def risk_groups(
+    risk: Real[np.ndarray, " n"], groups: int = 3, reference: Real[np.ndarray, " r"] | None = None
+) -> Int[np.ndarray, " n"]:
+    """0 (lowest risk) to groups - 1, by quantiles of `reference` (training risks; default: the risks themselves).
+
+    A risk equal to a quantile is above it, and equal risks stay together, so that groups may be uneven or empty.
+    """
+    if groups < 2:
+        raise ValueError(f"a division needs at least 2 groups, not {groups}")
+    reference = risk if reference is None else reference
+    for name, values in (("risk", risk), ("reference risk", reference)):
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            raise ValueError(
+                f"the {name} of row {int(wrong.argmax())} is {values[wrong][0]}; it has no place in a group"
+            )
+    if not len(reference):
+        raise UserError(f"there is no risk to take {groups} quantile groups from; give at least one row")
+    edges = np.quantile(reference, np.arange(1, groups) / groups)
+    return np.searchsorted(edges, risk, side="right")
+
+
+def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> LogRank:
+    """Log-rank test that all groups have one hazard (Mantel 1966; hypergeometric variance at ties)."""
+    from lifelines.statistics import multivariate_logrank_test
+
+    times, events = checked_outcome(times, events)
+    names, codes = np.unique(groups, return_inverse=True)
+    if len(codes) != len(times):
+        raise ValueError(f"{len(times)} times and {len(codes)} groups do not pair")
+    if len(names) < 2:
+        raise UserError(
+            f"a log-rank test needs two groups, and all {len(times)} rows are in {str(names[0])!r}; divide them"
+        )
+    if not events.any():
+        raise no_events(len(events))
+    test = multivariate_logrank_test(times, codes, events)
+    return LogRank(float(test.test_statistic), float(test.p_value), len(names) - 1)
+
+
+def checked_outcome(times: Times, events: Events) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """float64 times and bool events of at least one row; errors name the row of what is neither."""
+    times, events = np.asarray(times, dtype=np.float64), checked_events(events)
+    if times.shape != events.shape:
+        raise ValueError(f"{len(times)} times and {len(events)} events do not pair")
+    wrong = ~(np.isfinite(times) & (times >= 0))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"the time of row {row} is {times[row]:g}, not a finite number of 0 or more; mask it first")
+    return times, events
+
+
+def checked_events(events: Events) -> Bool[np.ndarray, " n"]:
+    """Bool events of at least one row."""
+    events = np.asarray(events)
+    if not len(events):
+        raise UserError("there is no row with a time and an event to evaluate; give at least one")
+    wrong = ~np.isin(events, (0, 1))
+    if wrong.any():
+        raise ValueError(
+            f"the event of row {int(wrong.argmax())} is {events[wrong][0]}, neither 0 nor 1; mask it first"
+        )
+    return events.astype(bool)
+
+
+def checked_times(times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """float64 times of evaluation or of a grid; ValueError unless they are finite, rising and none below 0."""
+    times = np.asarray(times, dtype=np.float64)
+    if not (len(times) and np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+        shown = np.array2string(times, precision=6, threshold=8)
+        raise ValueError(f"times of evaluation rise strictly from 0 or more and are finite, unlike {shown}")
+    return times
+
+
+def no_events(rows: int) -> UserError:
+    """The answer to rows without any event."""
+    return UserError(f"none of {rows} rows has an event; check that 1 codes the event and 0 censoring, or add rows")
+
+
+def _step_at(times, values, at):
+    """A right-continuous step function that starts at 1."""
+    return np.insert(values, 0, 1.0)[np.searchsorted(times, at, side="right")]

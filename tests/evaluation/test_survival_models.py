@@ -1,0 +1,327 @@
+"""Survival models against lifelines, scikit-survival and brute force; planted truth, noise, invariances, refusals."""
+
+import inspect
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines import CoxPHFitter, KaplanMeierFitter, NelsonAalenFitter
+from lifelines.utils import concordance_index
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+from sksurv.linear_model import CoxPHSurvivalAnalysis
+from sksurv.util import Surv
+
+from omics_jax.errors import UserError
+from omics_jax.evaluation import survival_models
+from omics_jax.evaluation.survival_models import MODELS
+
+GRID = np.array([0.0, 0.5, 1.0, 2.0, 3.5, 6.0, 9.0, 50.0])
+COEFFICIENTS = np.array([0.8, -0.5, 0.0, 0.3, 0.0])
+
+# Smaller than the default: what is asked of them here does not depend on the number of trees.
+SMALL = {**MODELS, "survival_forest": partial(survival_models.survival_forest, trees=30)}
+
+models = pytest.mark.parametrize("name", MODELS)
+of_features = pytest.mark.parametrize("name", [name for name in MODELS if name != "kaplan_meier"])
+
+
+def cohort(rows, log_hazard=lambda x: x @ COEFFICIENTS, features=5, seed=0, ties=False):
+    """x, times, events: exponential times of that log hazard, about a third censored; whole times on request."""
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, features))
+    times, censoring = random.exponential(4 * np.exp(-log_hazard(x))), random.exponential(8.0, rows)
+    if ties:
+        times, censoring = np.ceil(times), np.ceil(censoring)
+    return x, np.minimum(times, censoring), times <= censoring
+
+
+def unit_columns(x):
+    return (x - x.mean(axis=0)) / x.std(axis=0, ddof=1)
+
+
+def interaction(x):
+    """Neither feature alone tells anything."""
+    return 1.5 * np.sign(x[:, 0] * x[:, 1])
+
+
+def nothing(x):
+    return np.zeros(len(x))
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 0.1, 1.0])
+@pytest.mark.parametrize("ties", [False, True])
+def test_cox_coefficients_are_scikit_survivals(penalty, ties):
+    """Its alpha stands beside the sum over rows, `penalty` beside their mean."""
+    x, times, events = cohort(120, ties=ties)
+    assert (len(np.unique(times)) < 40) == ties
+    z = unit_columns(x)
+    oracle = CoxPHSurvivalAnalysis(alpha=penalty * len(z), ties="efron", tol=1e-14).fit(
+        z, Surv.from_arrays(events, times)
+    )
+    found = survival_models.cox_coefficients(z, times, events, penalty)
+    np.testing.assert_allclose(found, oracle.coef_, rtol=1e-6, atol=1e-8)
+
+
+def test_cox_on_components_is_its_parts_put_together():
+    """scikit-learn's whitened PCA, then lifelines: risk, and curves at observed times (between them it draws lines)."""
+    x, times, events = cohort(150, features=8, log_hazard=lambda x: x[:, 0] - x[:, 1], ties=True)
+    x, test = x[:120], x[120:]
+    times, events = times[:120], events[:120]
+    scaler, pca = StandardScaler().fit(x), PCA(4, whiten=True).fit(StandardScaler().fit_transform(x))
+    z, z_test = (pca.transform(scaler.transform(part)) for part in (x, test))
+    oracle = CoxPHFitter(penalizer=0.2).fit(
+        pd.DataFrame(z).assign(T=times, E=events), "T", "E", fit_options={"precision": 1e-14, "r_precision": 1e-14}
+    )
+    at = np.unique(times)
+    risk, curves = survival_models.cox_on_components(x, times, events, test, at, components=4, penalty=0.2)
+    np.testing.assert_allclose(risk, oracle.predict_log_partial_hazard(pd.DataFrame(z_test)), rtol=1e-6)
+    np.testing.assert_allclose(curves.T, oracle.predict_survival_function(pd.DataFrame(z_test), at), rtol=1e-6)
+
+
+def test_cox_curves_are_steps_of_scikit_survivals_baseline():
+    x, times, events = cohort(120, ties=True)
+    z = PCA(whiten=True).fit_transform(unit_columns(x))
+    oracle = CoxPHSurvivalAnalysis(alpha=12.0, ties="efron", tol=1e-14).fit(z, Surv.from_arrays(events, times))
+    at = np.array([1.5, 2.0, 2.5, 7.9, times.max()])
+    _, curves = survival_models.cox_on_components(x, times, events, x, at)
+    np.testing.assert_allclose(curves, [f(at) for f in oracle.predict_survival_function(z)], rtol=1e-6)
+    _, outside = survival_models.cox_on_components(x, times, events, x, np.array([0.0, 0.99, 1e3]))
+    np.testing.assert_array_equal(outside[:, :2], 1.0)
+    np.testing.assert_array_equal(outside[:, 2], curves[:, -1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_breslows_hazard_without_covariates_is_nelson_aalens(seed):
+    _, times, events = cohort(60, seed=seed, ties=True)
+    fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
+    found = survival_models.breslow_hazard(times, events, np.zeros(60), GRID)
+    np.testing.assert_allclose(found, fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
+
+
+def test_kaplan_meier_for_all_is_lifelines():
+    x, times, events = cohort(60, ties=True)
+    risk, curves = MODELS["kaplan_meier"](x, times, events, x[:4], GRID)
+    expected = KaplanMeierFitter().fit(times, events).survival_function_at_times(GRID)
+    np.testing.assert_allclose(curves, np.tile(expected, (4, 1)), rtol=1e-12)
+    np.testing.assert_array_equal(risk, np.zeros(4))
+
+
+def test_planted_coefficients_are_found():
+    """Each within 4 standard errors, which are about 1 / sqrt(events) for independent features of variance 1."""
+    x, times, events = cohort(2000)
+    found = survival_models.cox_coefficients(unit_columns(x), times, events, 1e-6) / x.std(axis=0, ddof=1)
+    np.testing.assert_allclose(found, COEFFICIENTS, atol=4 / np.sqrt(events.sum()))
+
+
+def test_cox_ranks_new_rows_as_the_planted_model_does():
+    x, times, events = cohort(1600)
+    test = slice(800, None)
+    risk, curves = MODELS["cox"](x[:800], times[:800], events[:800], x[test], GRID)
+    planted = concordance_index(times[test], -(x[test] @ COEFFICIENTS), events[test])
+    assert planted > 0.7
+    assert concordance_index(times[test], -risk, events[test]) == pytest.approx(planted, abs=0.01)
+    true = np.exp(-GRID / 4 * np.exp(x[test] @ COEFFICIENTS)[:, None])
+    assert np.sqrt(((curves - true) ** 2).mean(axis=0)).max() < 0.05
+
+
+def test_the_forest_sees_an_interaction_that_cox_cannot():
+    x, times, events = cohort(1000, interaction)
+    test = slice(600, None)
+    scores = {}
+    for name in ("cox", "survival_forest"):
+        risk, _ = MODELS[name](x[:600], times[:600], events[:600], x[test], GRID)
+        scores[name] = concordance_index(times[test], -risk, events[test])
+    planted = concordance_index(times[test], -interaction(x[test]), events[test])
+    assert scores["survival_forest"] > planted - 0.08 and planted > 0.7
+    assert scores["cox"] < 0.56
+
+
+@of_features
+def test_noise_foretells_nothing(name):
+    """Within 3 standard errors of 1/2, those of the same risks in random order."""
+    x, times, events = cohort(600, nothing, seed=1)
+    test = slice(300, None)
+    risk, _ = MODELS[name](x[:300], times[:300], events[:300], x[test], GRID)
+    earlier = (times[test][:, None] < times[test]) & events[test][:, None]  # [i, j]: i died before j's time
+    random = np.random.default_rng(0)
+
+    def ranked(order):
+        return (risk[order][:, None] > risk[order])[earlier].mean()
+
+    drawn = [ranked(random.permutation(300)) for _ in range(200)]
+    assert ranked(np.arange(300)) == pytest.approx(concordance_index(times[test], -risk, events[test]), abs=1e-9)
+    assert np.ptp(risk) > 0 and abs(ranked(np.arange(300)) - 0.5) < 3 * np.std(drawn)
+
+
+def test_a_forest_of_one_leaf_is_nelson_aalen():
+    """And everyone's mortality is the number of events: what was expected is what was seen."""
+    x, times, events = cohort(60, ties=True)
+    risk, curves = survival_models.survival_forest(x, times, events, x[:3], GRID, trees=1, min_leaf=60)
+    fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
+    np.testing.assert_allclose(-np.log(curves), np.tile(fitted.cumulative_hazard_at_times(GRID), (3, 1)), rtol=1e-9)
+    np.testing.assert_allclose(risk, events.sum(), rtol=1e-12)
+
+
+def test_leaves_have_the_hazards_of_their_own_rows():
+    """Leaf 1 has no event; mortality by its definition, H at the time of every row."""
+    _, times, events = cohort(90, ties=True)
+    leaf = np.random.default_rng(0).integers(0, 4, 90)
+    events = events & (leaf != 1)
+    hazards, mortality = survival_models.leaf_hazards(leaf, times, events, GRID)
+    assert hazards.shape == (4, len(GRID)) and (hazards[1] == 0).all() and mortality[1] == 0
+    for own in (0, 2, 3):
+        fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times[leaf == own], events[leaf == own])
+        np.testing.assert_allclose(hazards[own], fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
+        assert mortality[own] == pytest.approx(fitted.cumulative_hazard_at_times(times).sum(), rel=1e-12)
+
+
+def test_martingale_residuals_are_events_seen_less_events_expected():
+    _, times, events = cohort(60, ties=True)
+    fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
+    found = survival_models.martingale_residuals(times, events)
+    np.testing.assert_allclose(found, events - fitted.cumulative_hazard_at_times(times), rtol=1e-12, atol=1e-12)
+    assert found.sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_forest_of_two_leaves_gives_each_side_its_own_curve():
+    """One feature of two values has one place to split; nobody is censored, so only times can tell the sides apart."""
+    x, times, _ = cohort(80, lambda x: 2 * np.sign(x[:, 0]), features=1)
+    x, events = np.sign(x), np.ones(80, dtype=bool)
+    risk, curves = survival_models.survival_forest(x, times, events, np.array([[-1.0], [1.0], [9.0]]), GRID, trees=3)
+    for side, row in ((-1, 0), (1, 1), (1, 2)):
+        own = x[:, 0] == side
+        hazard = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times[own], events[own])
+        np.testing.assert_allclose(-np.log(curves[row]), hazard.cumulative_hazard_at_times(GRID), rtol=1e-9)
+        assert risk[row] == pytest.approx(hazard.cumulative_hazard_at_times(times).sum(), rel=1e-9)
+
+
+@models
+def test_curves_fall_within_0_and_1_also_far_out_and_with_missing_values(name):
+    x, times, events = cohort(90, features=30, log_hazard=lambda x: x[:, 0])
+    random = np.random.default_rng(0)
+    x[random.random(x.shape) < 0.2] = np.nan
+    x[:, 3] = np.nan
+    test = np.concatenate([x[:5], 1e6 * x[5:8], np.full((1, 30), np.nan)])
+    risk, curves = SMALL[name](x, times, events, test, GRID)
+    assert np.isfinite(risk).all() and curves.shape == (9, len(GRID))
+    assert (curves[:, 0] == 1).all() and (np.diff(curves, axis=1) <= 0).all() and (curves >= 0).all()
+    assert curves[:5, -1].max() < 1
+
+
+@models
+def test_a_prediction_is_a_function_of_its_row_and_the_training_rows(name):
+    x, times, events = cohort(80)
+    kept = x.copy()
+    risk, curves = SMALL[name](x, times, events, x, GRID)
+    np.testing.assert_array_equal(x, kept)
+    for rows in (slice(3, 4), slice(0, 0), slice(None)):
+        alone = SMALL[name](x, times, events, x[rows], GRID)
+        np.testing.assert_allclose(alone[0], risk[rows], rtol=1e-12)
+        np.testing.assert_allclose(alone[1], curves[rows], rtol=1e-12)
+
+
+@models
+@pytest.mark.parametrize("ties", [False, True])
+def test_order_of_rows_and_scale_of_columns_do_not_matter(name, ties):
+    x, times, events = cohort(120, ties=ties)
+    x, test = np.round(x, 1), np.round(cohort(20, seed=5)[0], 1)
+    expected = SMALL[name](x, times, events, test, GRID)
+    order = np.random.default_rng(0).permutation(120)
+    scale, shift = np.array([1.0, 1024.0, 0.125, 3.0, 1e-6]), np.array([0.0, 5.0, -100.0, 1.0, 1.0])
+    for found in (
+        SMALL[name](x[order], times[order], events[order], test, GRID),
+        SMALL[name](x * scale + shift, times, events, test * scale + shift, GRID),
+    ):
+        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+
+
+@of_features
+def test_missing_values_are_training_means_and_empty_columns_are_not_used(name):
+    x, times, events = cohort(80)
+    holes = np.random.default_rng(0).random(x.shape) < 0.2
+    holed = np.where(holes, np.nan, x)
+    means = np.nanmean(holed, axis=0)
+    filled, test = np.where(holes, means, x), x[:10].copy()
+    test[:, 2] = means[2]
+    useless = np.tile([np.nan, 0.1], (80, 1))
+    expected = SMALL[name](filled, times, events, test, GRID)
+    test[:, 2] = np.nan
+    found = SMALL[name](np.hstack([holed, useless]), times, events, np.hstack([test, 1 - useless[:10]]), GRID)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+
+
+def test_no_more_components_than_the_rows_span():
+    """Repeated columns and few rows: a hundred components asked for are those there are."""
+    x, times, events = cohort(60)
+    asked, _ = survival_models.cox_on_components(np.hstack([x, 2 * x]), times, events, np.hstack([x, 2 * x]), GRID)
+    spanned, _ = survival_models.cox_on_components(np.hstack([x, x]), times, events, np.hstack([x, x]), GRID, 5)
+    np.testing.assert_allclose(asked, spanned, rtol=1e-6)
+    few, times, events = cohort(6, features=40, log_hazard=nothing)
+    risk, _ = survival_models.cox_on_components(few, times, events, few, GRID)
+    np.testing.assert_allclose(risk, survival_models.cox_on_components(few, times, events, few, GRID, 5)[0], rtol=1e-9)
+    assert np.isfinite(risk).all()
+
+
+def test_a_heavier_penalty_shrinks():
+    x, times, events = cohort(80)
+    z = unit_columns(x)
+    lengths = [np.linalg.norm(survival_models.cox_coefficients(z, times, events, p)) for p in (1e-4, 1e-2, 1.0, 100.0)]
+    assert (np.diff(lengths) < 0).all() and lengths[-1] < 0.02
+
+
+def test_a_penalty_bears_what_separates_the_rows():
+    """The order of events foretold exactly: the likelihood alone rises for ever."""
+    times = np.arange(1.0, 41.0)
+    z = unit_columns(-times[:, None])
+    found = survival_models.cox_coefficients(z, times, np.ones(40, bool), 0.1)
+    step, oracle = 1e-4, lambda b: log_posterior(b, z[:, 0], 0.1)
+    assert abs(oracle(found[0] + step) - oracle(found[0] - step)) / (2 * step) < 1e-6
+
+
+def log_posterior(beta, z, penalty):
+    """Of rows without ties or censoring, in the order of their times."""
+    at_risk = [np.exp(beta * z[i:]).sum() for i in range(len(z))]
+    return (beta * z - np.log(at_risk)).mean() - penalty / 2 * beta**2
+
+
+def test_a_fit_that_does_not_end_is_said_in_words():
+    times = np.arange(1.0, 41.0)
+    with pytest.raises(UserError, match="40 rows on 1 components did not converge with the penalty 1e-12; raise"):
+        survival_models.cox_coefficients(unit_columns(-times[:, None]), times, np.ones(40, bool), 1e-12)
+
+
+@models
+def test_what_cannot_be_fitted_is_said_in_words(name):
+    x, times, events = cohort(30)
+    fit = inspect.unwrap(MODELS[name])
+    with pytest.raises(UserError, match="none of 30 rows has an event"):
+        fit(x, times, np.zeros(30, bool), x, GRID)
+    with pytest.raises(ValueError, match="the time of row 4 is nan"):
+        fit(x, np.where(np.arange(30) == 4, np.nan, times), events, x, GRID)
+    with pytest.raises(ValueError, match="times of evaluation rise"):
+        fit(x, times, events, x, GRID[::-1])
+
+
+@of_features
+def test_what_features_cannot_be_fitted_is_said_in_words(name):
+    x, times, events = cohort(30)
+    fit = inspect.unwrap(MODELS[name])
+    with pytest.raises(UserError, match="none of 5 features varies over the 30 training rows"):
+        fit(np.ones((30, 5)), times, events, x, GRID)
+    with pytest.raises(ValueError, match="29 rows of features and 30 times"):
+        fit(x[1:], times, events, x, GRID)
+    x[7, 2] = np.inf
+    with pytest.raises(ValueError, match="x_test holds inf at row 7, column 2"):
+        fit(cohort(30)[0], times, events, x, GRID)
+
+
+def test_settings_are_checked():
+    x, times, events = cohort(30)
+    with pytest.raises(ValueError, match="at least 1 component, not 0"):
+        survival_models.cox_on_components(x, times, events, x, GRID, components=0)
+    with pytest.raises(ValueError, match="a positive penalty, not 0"):
+        survival_models.cox_on_components(x, times, events, x, GRID, penalty=0.0)
