@@ -164,25 +164,28 @@ def imputation_baselines(held: Held, levels: Sequence[str], train: Dataset, test
 def outcome_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
     """Logistic regression and gradient boosting on plain summaries, and logistic regression on what was measured alone.
 
-    Fitted on the training rows with a known outcome, like the network.
+    Fitted on the training rows with a known outcome, like the network. Boosting reads all summaries that the network
+    reads; logistic regression five of the eight, with which it does better.
     """
     label, mask = next(iter(train.targets.values()))
     known_rows = train.take(mask)
-    x, x_test, y = summaries(known_rows), summaries(test), label[mask].astype(int)
+    y = label[mask].astype(int)
+    plain, extended = ((summaries(known_rows, more), summaries(test, more)) for more in (False, True))
     rates = lambda d: d.modalities["series"].mask.mean(axis=1)
     fitted = {
-        "logistic regression": classifiers.logistic_on_summary(x, y, x_test),
-        "gradient boosting": classifiers.boosting_on_summary(x, y, x_test),
+        "logistic regression": classifiers.logistic_on_summary(plain[0], y, plain[1]),
+        "gradient boosting": classifiers.boosting_on_summary(extended[0], y, extended[1]),
         "logistic, rates of measurement": classifiers.logistic_on_summary(rates(known_rows), y, rates(test)),
     }
     return {name: {"probability": p} for name, p in fitted.items()}
 
 
-def summaries(dataset: Dataset) -> np.ndarray:
-    """(n, F) mean, minimum, maximum, last and rate of every variable, and the static descriptors."""
+def summaries(dataset: Dataset, extended: bool = False) -> np.ndarray:
+    """(n, F) mean, minimum, maximum, last and rate of every variable, extended first, s.d. and slope, and statics."""
     series, static = dataset.modalities["series"], dataset.modalities.get("static")
     extra = (static.values, static.mask) if static is not None else (None, None)
-    return summary_features(series.values, series.mask, dataset.modalities["hours"].values, *extra)[0]
+    hours = dataset.modalities["hours"].values
+    return summary_features(series.values, series.mask, hours, *extra, extended=extended)[0]
 
 
 def learned_features(
