@@ -255,9 +255,8 @@ def _flat(modality: Modality) -> tuple[int, int]:
     constant = never = 0
     for start in range(0, len(modality.features), _COLUMNS_AT_ONCE):
         values, mask = (part[:, start : start + _COLUMNS_AT_ONCE] for part in (modality.values, modality.mask))
-        seen = mask.any(axis=0)
         high = np.max(values, axis=0, where=mask, initial=-np.inf)
         low = np.min(values, axis=0, where=mask, initial=np.inf)
-        constant += int((seen & (high == low)).sum())
-        never += int((~seen).sum())
+        constant += int((high == low).sum())
+        never += int((~mask.any(axis=0)).sum())
     return constant, never

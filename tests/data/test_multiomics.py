@@ -224,14 +224,19 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
     assert judged.ids.tolist() == ["p0", "p1", "p4"]
     assert "genes-j.csv has samples in columns, judged by its names and shape." in judged.notes
     assert "set orientation=" in error_of(modalities={"rna": write(tmp_path / "genes-u.csv", RNA)})
+    square = pd.DataFrame(1.0, ["p1", "p2"], ["p2", "p1"])
+    assert "set orientation=" in error_of(
+        modalities={"k": write(tmp_path / "k.csv", square)}, clinical=clinical(tmp_path)
+    )
 
 
 def test_survival_in_a_table_of_its_own(tmp_path):
-    path = write(tmp_path / "survival.tsv", CLINICAL[["days", "dead"]].iloc[::-1])
+    path = write(tmp_path / "survival.tsv", CLINICAL[["days", "dead"]].assign(age="1").iloc[::-1])
     told = write(tmp_path / "c.csv", CLINICAL[["cancer", "age"]])
     dataset = read_multiomics(settings(modalities=files(tmp_path), clinical=told, survival=path, **TARGETS))
     assert_targets(dataset)
     assert dataset.table.columns.tolist() == ["cancer", "age", "days", "dead"]
+    assert dataset.table["age"].tolist() == ["", "61", "", "40.5", "70"]
     alone = read_multiomics(settings(modalities=files(tmp_path), survival=path, **TARGETS))
     assert set(alone.targets) == {"OS.time", "OS.event"}
     assert any(note.endswith("no target type, age.") for note in alone.notes)
@@ -271,9 +276,9 @@ def test_mudata_takes_every_modality_and_its_annotations(tmp_path, where):
     rna = anndata_of(RNA, CLINICAL.reindex(RNA.index).fillna("") if where == "modality" else None)
     mirna = anndata_of(zeros, known if where == "modality" else None, sparse.csr_matrix(zeros.to_numpy()))
     shared = CLINICAL.reindex(IDS).fillna("") if where == "shared" else pd.DataFrame(index=IDS)
-    path = write_h5mu(tmp_path / "cohort.h5mu", shared, titled=where != "table", mirna=mirna, rna=rna)
+    path = write_h5mu(tmp_path / "cohort.h5mu", shared, titled=where != "table", rna=rna, mirna=mirna)
     dataset = read_multiomics(settings(path=path, clinical=clinical(tmp_path) if where == "table" else "", **TARGETS))
-    assert list(dataset.modalities) == ["mirna", "rna"] and dataset.ids.tolist() == IDS
+    assert list(dataset.modalities) == ["rna", "mirna"] and dataset.ids.tolist() == IDS
     assert_modality(dataset.modalities["rna"], RNA)
     assert_modality(dataset.modalities["mirna"], zeros)
     assert_targets(dataset)
@@ -307,6 +312,11 @@ def test_omiembed_layout(tmp_path):
     assert any("has no labels.tsv, so there is no target type" in note for note in without.notes)
     named = read_multiomics(settings(path=str(folder), clinical=clinical(tmp_path), **TARGETS))
     assert_targets(named)
+    followed = read_multiomics(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
+    assert set(followed.targets) == {"OS.time", "OS.event"}
+    for name in ("values.tsv", "survival.tsv"):
+        (folder / name).unlink()
+    assert read_multiomics(settings(path=str(folder), **TARGETS)).ids.tolist() == IDS
 
 
 def test_barcodes_join_samples_and_patients(tmp_path):
