@@ -15,6 +15,10 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from omics_jax.training.devices import fix_order_of_sums  # noqa: E402
+
+fix_order_of_sums()  # as the command line does, before jax reads the flags
+
 CACHE = Path(os.environ.get("OMICS_JAX_TEST_CACHE", Path(__file__).parent.parent / ".jax_cache"))
 os.environ.setdefault("OMICS_JAX_CACHE", str(CACHE))  # where whole runs, also those in other processes, look
 jax.config.update("jax_compilation_cache_dir", str(CACHE))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import across_devices
 import jax
+import jaxlib
 import numpy as np
 import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
-from omics_jax.training.devices import Devices, choose_devices, width
+from omics_jax.training.devices import SUMS_OF_XLA_ITSELF, Devices, choose_devices, fix_order_of_sums, width
 
 COUNTS = (2, 8)
 
@@ -121,7 +122,8 @@ import sys
 import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from omics_jax.training.devices import choose_devices, over_devices, use_all_cores
+from omics_jax.training.devices import choose_devices, fix_order_of_sums, over_devices, use_all_cores
+fix_order_of_sums()
 use_all_cores("data")
 use_all_cores("replicates", int(sys.argv[2]))
 import jax
@@ -175,6 +177,43 @@ def test_how_many_devices_a_cpu_becomes(spread, count, flags, devices):
     command = [sys.executable, "-c", code, spread, str(count)]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert int(found.stdout) == devices
+
+
+SUMS = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+from omics_jax.training.devices import fix_order_of_sums
+fix_order_of_sums()
+import jax
+import numpy as np
+x = np.random.default_rng(0).standard_normal((6, 4096, 128), np.float32)
+total, columns = jax.jit(jax.vmap(lambda a: (a.sum(), (a * a).sum(0))))(x)
+print(total.tobytes().hex(), columns.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not jaxlib.__version__.startswith(("0.9.", "0.10.")), reason="see fix_order_of_sums")
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two cores are compared with one")
+def test_sums_of_large_arrays_have_the_same_bits_on_one_core_and_on_two():
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+    one, two = (
+        subprocess.run([sys.executable, "-c", SUMS, n], env=environment, capture_output=True, text=True, check=True)
+        for n in ("1", "2")
+    )
+    assert one.stdout == two.stdout != ""
+
+
+def test_flags_for_sums_are_added_once_and_leave_the_users_own(monkeypatch):
+    monkeypatch.setattr(jaxlib, "__version__", "0.10.2")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
+    fix_order_of_sums()
+    fix_order_of_sums()
+    assert os.environ["XLA_FLAGS"] == f"--xla_a=1 {SUMS_OF_XLA_ITSELF}"
+    for version, flags in (("0.10.2", "--xla_cpu_experimental_ynn_fusion_type=X"), ("0.11.0", "")):
+        monkeypatch.setattr(jaxlib, "__version__", version)
+        monkeypatch.setenv("XLA_FLAGS", flags)
+        fix_order_of_sums()
+        assert os.environ["XLA_FLAGS"] == flags
 
 
 @pytest.mark.parametrize(("batch", "count", "spread", "expected"), [
