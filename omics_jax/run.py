@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import time
+import warnings
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -267,8 +268,11 @@ def finish(arms, config: Any, folder: Path, timing: dict[str, float]) -> None:
     from omics_jax.report.page import write_report
     from omics_jax.scores import main_arm, metrics_json, save_tables, score_arms
 
-    with progress("scoring") as tell:
+    with progress("scoring") as tell, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
         results = score_arms(arms, partial(prediction_file, folder), tell)
+    for message in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
+        log.info("while scoring: %s", message)
     findings = main_arm(arms).system.conclude(results)
     save_tables(folder / "tables", findings.tables, results)
     save_predictions(folder, arms)
@@ -297,6 +301,9 @@ def save_predictions(folder: Path, arms) -> None:
 
 def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
     """Says what was understood of the data and what would be trained; trains nothing."""
+    from omics_jax.data.summary import overlaps
+    from omics_jax.evaluation.overlap_text import overlap_text
+
     dataset = read(system, config)
     write_summary(folder, dataset)
     arms = system.EXPERIMENTS[config.experiment](config, dataset)
@@ -304,6 +311,8 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
         say(f"{label:>32}  {value}")
     for note in dataset.notes:
         say(f"note: {note}")
+    if any(not m.observed_rows.all() for m in dataset.modalities.values()):
+        say(f"who has what:\n{overlap_text(overlaps(dataset).head(15))}")
     for arm in arms:
         stages = ", ".join(f"{s.name} (at most {s.epochs} epochs)" for s in arm.system.stages)
         say(f"would train {arm.name}: {len(arm.replicates)} replicates of {stages}")
@@ -312,38 +321,11 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
 
 def write_summary(folder: Path, dataset: Dataset) -> None:
     """`data.json`: what was understood of the data. Refuses a directory begun with other data."""
+    from omics_jax.data.summary import summary
+
     fingerprint = dataset.fingerprint()
     check_data(folder, fingerprint)
     write_json(folder / "data.json", {"summary": summary(dataset), "notes": dataset.notes, "fingerprint": fingerprint})
-
-
-def summary(dataset: Dataset) -> list[tuple[str, str]]:
-    """Labels and values: rows, groups, what is observed of each modality, the commonest annotations."""
-    lines = [
-        ("rows", f"{len(dataset):,}"),
-        ("groups that are never split", f"{len(np.unique(dataset.groups.astype(str))):,}"),
-    ]
-    for name, m in dataset.modalities.items():
-        rows = int(m.observed_rows.sum())
-        cells = m.mask[m.observed_rows].mean() if rows else 0.0
-        steps = f" x {m.values.shape[1]} steps" if m.values.ndim == 3 else ""
-        size = f"{rows:,} rows{steps} x {len(m.features):,} features"
-        lines.append((name, f"{size}, {1 - cells:.1%} of their cells missing"))
-        if rows and m.values.ndim == 2:  # the features of a series have units of their own
-            low, high = np.quantile(m.values[m.mask], [0.01, 0.99])
-            lines.append((f"{name}, 1st to 99th percentile", f"{low:.3g} to {high:.3g}"))
-    for name, (values, mask) in dataset.targets.items():
-        known = values[mask]
-        share = f" ({known.mean():.1%})" if len(known) else ""
-        unknown = f", unknown in {(~mask).sum():,}" if not mask.all() else ""
-        lines.append((f"outcome {name}", f"{known.sum():,.0f} of {len(known):,}{share}{unknown}"))
-    for column in dataset.table.columns:
-        text = dataset.table[column].astype(str)
-        counts = text[text != ""].value_counts()
-        if 0 < len(counts) <= max(20, len(dataset) // 4):
-            shown = ", ".join(f"{k} ({v})" for k, v in counts.head(6).items())
-            lines.append((str(column), shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")))
-    return lines
 
 
 def run_options(config: Any):

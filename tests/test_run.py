@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
+from omics_jax.data.summary import summary
 from omics_jax.errors import UserError
-from omics_jax.run import run_options, slug, summary, system_module
+from omics_jax.run import run_options, slug, system_module
 from omics_jax.run_directory import check_config, flat, read_json, safe, write_json
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
@@ -137,6 +138,22 @@ def test_summary_counts_rows_and_missing_cells():
     hidden = 1 - dataset.modalities["control"].mask.mean()
     assert f"{hidden:.1%} of their cells missing" in lines["control"] and 0.2 < hidden < 0.3
     assert "active-1 (9)" in lines["drug"]
+
+
+def test_summary_tells_classes_events_and_numbers_apart():
+    dataset = system_module("multiomics").read(config_of(f"--config={ROOT}/configs/multiomics.py:smoke"))
+    lines = dict(summary(dataset))
+    kinds, known = dataset.targets["type"]
+    counts = np.bincount(kinds[known])
+    for name, count in zip(dataset.classes["type"], counts, strict=True):
+        assert f"{name} ({count})" in lines["outcome type"]
+    events, known = dataset.targets["OS.event"]
+    assert lines["outcome OS.event"].startswith(
+        f"{events[known].sum():.0f} of {known.sum()} ({events[known].mean():.1%})"
+    )
+    ages, known = dataset.targets["age"]
+    assert lines["outcome age"].startswith(f"median {np.median(ages[known]):.4g}")
+    assert lines["outcome age"].endswith(f"unknown in {(~known).sum()}")
 
 
 def test_more_devices_than_there_are():

@@ -24,6 +24,7 @@ from omics_jax.data.matrices import Matrix
 from omics_jax.data.modality_files import SELF_ORIENTED, read_modality
 from omics_jax.data.multiomics_settings import filled, layout, reads_own_targets, wanted_targets, zero_times
 from omics_jax.data.platforms import few
+from omics_jax.data.summary import overlaps
 from omics_jax.errors import UserError
 
 Tell = Callable[[int, int, str], None]
@@ -73,17 +74,6 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
     table = sought.table(ids)
     dataset = Dataset(ids, ids, modalities, table, targets, classes=classes)
     return replace(dataset, notes=(*_described(dataset, sought.tables), *read, *chosen, *notes, *found))
-
-
-def overlaps(dataset: Dataset) -> pd.DataFrame:
-    """A row per combination of modalities that occurs, the most frequent first.
-
-    A column of bool per modality, and `patients`, how many have these and no others.
-    """
-    names = list(dataset.modalities)
-    present = pd.DataFrame({name: m.observed_rows for name, m in dataset.modalities.items()})
-    counts = present.groupby(names, sort=True).size().rename("patients").reset_index()
-    return counts.sort_values("patients", ascending=False, kind="stable", ignore_index=True)
 
 
 def _sought(settings, wanted: Wanted) -> tuple[TargetColumns, list[str]]:
@@ -231,10 +221,7 @@ def _described(dataset: Dataset, tables: Sequence[PatientTable]) -> list[str]:
         )
     if len(names) > 1:
         counts = overlaps(dataset)
-        shown = [
-            f"{' + '.join(name for name in names if row[name])} {row['patients']:,}"
-            for row in counts.head(_SHOWN).to_dict("records")
-        ]
+        shown = [f"{row['combination']} {row['patients']:,}" for row in counts.head(_SHOWN).to_dict("records")]
         rest = f", and {len(counts) - _SHOWN} more combinations" if len(counts) > _SHOWN else ""
         notes.append(f"Patients by what they have: {', '.join(shown)}{rest}.")
     for table in tables:

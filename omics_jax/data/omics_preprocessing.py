@@ -268,16 +268,46 @@ def constants_of(
     return {"columns": columns, "alive": alive, **gathered}
 
 
+def on_union(folds: Sequence[Constants], width: int) -> tuple[Int[np.ndarray, " k"], list[dict[str, np.ndarray]]]:
+    """The columns that any fold uses, ascending, and every fold's `alive`, `fill`, `low` and `high` on these.
+
+    folds: as of `fit_folds`, of a modality of `width` features. Where a fold does not use a column it is not alive
+    there and the other three are 0. So folds that chose other features can share one table, one network and its names.
+    """
+    used = np.zeros(width, bool)
+    for constants in folds:
+        used[constants["columns"][constants["alive"]]] = True
+    columns = np.flatnonzero(used).astype(np.int32)
+    place = np.cumsum(used) - 1
+
+    def moved(constants):
+        at = place[constants["columns"][constants["alive"]]]
+        out = {"alive": np.zeros(len(columns), bool)}
+        out["alive"][at] = True
+        for name in ("fill", "low", "high"):
+            out[name] = np.zeros(len(columns), np.float32)
+            out[name][at] = constants[name][constants["alive"]]
+        return out
+
+    return columns, [moved(constants) for constants in folds]
+
+
 def apply(constants: Constants, values: Float[Any, "n f"], mask: Bool[Any, "n f"]) -> Float[Any, "n k"]:
+    """`scale` of the columns that the constants name."""
+    columns = constants["columns"]
+    return scale(constants, values[:, columns], mask[:, columns])
+
+
+def scale(constants: Constants, values: Float[Any, "n k"], mask: Bool[Any, "n k"]) -> Float[Any, "n k"]:
     """(clip(x, low, high) - low) / (high - low) of the fold's features, x = fill where unobserved; float32 in [0, 1].
 
     Values outside the training range, which only unseen rows have, become 0 or 1. A feature that is constant in the
     training rows, or not alive, is 0 everywhere. For numpy and jax arrays alike; unobserved cells are never read.
     """
     xp = values.__array_namespace__()
-    low, high, columns = constants["low"], constants["high"], constants["columns"]
+    low, high = constants["low"], constants["high"]
     span = high - low
-    filled = xp.where(mask[:, columns], values[:, columns], constants["fill"])
+    filled = xp.where(mask, values, constants["fill"])
     # Clipped before the division, which a far value over a small span would overflow.
     scaled = (xp.clip(filled, low, high) - low) / xp.where(span > 0, span, 1)
     return scaled.astype(xp.float32)

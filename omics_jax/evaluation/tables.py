@@ -29,9 +29,13 @@ KINDS: Mapping[str, Columns] = {
     "ranking": Columns(("label", "value"), ("low", "high", "series")),
     "intervals": Columns(("label", "value", "low", "high"), ("series",)),
     "arrows": Columns(("x", "y", "x_end", "y_end"), ("series",)),
+    "survival": Columns(("x", "y"), ("series", "low", "high", "at_risk")),
+    "matrix": Columns(("row", "column", "value")),
+    "map": Columns(("x", "y"), ("series", "value", "quantity", "panel")),
+    "overlap": Columns(("combination", "patients")),
     "table": Columns(),
 }
-TEXT_COLUMNS = frozenset({"label", "series", "panel", "variable", "role"})
+TEXT_COLUMNS = frozenset({"label", "series", "panel", "variable", "role", "row", "column", "combination", "quantity"})
 ROLES = ("observed", "held out", "imputed")
 
 
@@ -71,6 +75,17 @@ class Table:
       intervals: label, value, low, high, optional series. Dots with confidence intervals, a row per label,
         a panel per series.
       arrows: x, y, x_end, y_end, optional series. From where to where, on a plane.
+      survival: x (time), y (probability of survival), optional series (a group of patients), low, high (a band),
+        at_risk (how many are under observation at x). Steps: y holds from x until the next x, and is 1 before
+        the first x. Below stand the numbers at risk at round times: that of the last x not after the time, that of
+        the first x where all are later, none after a series' last x.
+      matrix: row, column, value (a count). Cells coloured by their share of the row, with their counts where there are
+        few. Rows and columns stand in the frame's order; a cell that it lacks is 0, cells named twice are added.
+      map: x, y, optional series (a category), value (a number), quantity (its name and unit, in the first row), panel.
+        Points on a plane without scales, a panel per panel, coloured by value, or by series where a panel has no
+        value; points with neither (an empty series, a missing value) are grey.
+      overlap: combination (names of modalities joined by " + "), patients (who have these and no others). Bars of
+        patients over dots that tell which modalities are meant, with each modality's total.
       table: no figure, the frame is printed.
     x_label, y_label: axis titles with units. caption: what to see, in words a biologist or a clinician would use.
 

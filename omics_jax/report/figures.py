@@ -1,7 +1,8 @@
 """One tidy frame in, one SVG out: how each kind of `evaluation.tables.Table` is drawn.
 
 This file holds curves, scatters and arrows, and `draw`, which knows all kinds; rankings and intervals are in
-`rows.py`, ROC, precision-recall and calibration in `unit_squares.py`, clinical series in `series_panels.py`.
+`rows.py`, ROC, precision-recall and calibration in `unit_squares.py`, clinical series in `series_panels.py`, and
+`survival_curves.py`, `matrices.py`, `maps.py` and `overlaps.py` hold what they are called.
 Left out: kind "table", which the page prints, and training curves (`training_curves.py`).
 """
 
@@ -17,11 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from omics_jax.report.maps import draw_map
+from omics_jax.report.matrices import draw_matrix
+from omics_jax.report.overlaps import draw_overlap
 from omics_jax.report.rows import draw_intervals, draw_ranking
 from omics_jax.report.series_panels import draw_series
 from omics_jax.report.style import (
     MOST_PANELS,
     PALETTE,
+    RASTER_ABOVE,
     Drawing,
     add_legend,
     clean,
@@ -33,9 +38,8 @@ from omics_jax.report.style import (
     series_of,
     svg_text,
 )
+from omics_jax.report.survival_curves import draw_survival
 from omics_jax.report.unit_squares import draw_calibration, draw_precision_recall, draw_roc
-
-RASTER_ABOVE = 3_000  # points
 
 
 def draw_curve(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
@@ -177,6 +181,10 @@ DRAWINGS: dict[str, Callable] = {
     "ranking": draw_ranking,
     "intervals": draw_intervals,
     "arrows": draw_arrows,
+    "survival": draw_survival,
+    "matrix": draw_matrix,
+    "map": draw_map,
+    "overlap": draw_overlap,
 }
 SHAPES = {
     "curve": "Line chart",
@@ -188,13 +196,17 @@ SHAPES = {
     "ranking": "Ranked values",
     "intervals": "Values with 95 % intervals",
     "arrows": "Arrows on a plane",
+    "survival": "Survival curves",
+    "matrix": "Matrix of counts",
+    "map": "Points on a map",
+    "overlap": "Patients by combination of modalities",
 }
 
 
 def named_parts(frame: pd.DataFrame) -> list[str]:
-    """What a frame's series, panels and variables are called, for those who do not see the figure."""
+    """What a frame's series, panels, rows and the like are called, for those who do not see the figure."""
     parts = []
-    for column in ("series", "panel", "variable"):
+    for column in ("series", "panel", "variable", "row", "combination"):
         if column in frame:
             names = [clean(name) for name in frame[column].unique() if name != ""]
             parts += [f"{column.capitalize()}: {'; '.join(names[:MOST_PANELS])}"] if names else []

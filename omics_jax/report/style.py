@@ -25,6 +25,7 @@ DASHES = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 0.6)))
 GREY = "#767676"
 WIDTH = 7.2  # inches; shown at this size, so that font sizes below are what a reader sees
 MOST_PANELS = 12
+RASTER_ABOVE = 3_000  # points
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -83,14 +84,20 @@ def clean(label: object, longest: int = 42) -> str:
     return text if len(text) <= longest else f"{text[: longest - 13]}…{text[-12:]}"
 
 
+def blank_figure(height: float) -> Figure:
+    """A figure of our width, `height` inches high, whose parts keep clear of each other."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    return figure
+
+
 def panel_grid(
     count: int, columns: int, height: float, share_x: bool = True, share_y: bool | str = True
 ) -> tuple[Figure, list[Axes]]:
     """A figure of our width with `count` axes, `columns` to a row, each `height` inches high."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+    figure = blank_figure(height * rows)
     axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.remove()
@@ -99,17 +106,17 @@ def panel_grid(
     return figure, list(axes[:count])
 
 
-def series_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def series_of(frame: pd.DataFrame, column: str = "series") -> dict[str, pd.DataFrame]:
     """Series name -> its rows, in order of appearance; {"": frame} without a series column."""
-    if "series" not in frame:
+    if column not in frame:
         return {"": frame}
-    return {str(name): part for name, part in frame.groupby("series", sort=False)}
+    return {str(name): part for name, part in frame.groupby(column, sort=False)}
 
 
-def keep_first(series: dict, most: int, note: list[str]) -> dict:
+def keep_first(series: dict, most: int, note: list[str], noun: str = "series") -> dict:
     """The first `most` entries; says in `note` what was left out."""
     if len(series) > most:
-        note.append(f"The first {most} of {len(series)} series are drawn; all are in the data file.")
+        note.append(f"The first {most} of {len(series)} {noun} are drawn; all are in the data file.")
     return dict(list(series.items())[:most])
 
 

@@ -181,6 +181,20 @@ def uncertainty(
     return Balance(tasks=tasks, init=init, combine=combine)
 
 
+def beside(plain: Callable[[Terms], jax.Array], balance: Balance) -> Balance:
+    """`balance`, and beside the tasks that it weighs a loss that it does not: the gradient of plain(terms) is added.
+
+    So OmiEmbed's GradNorm leaves the embedding's loss alone while it weighs the heads'.
+    """
+
+    def combine(leaves, losses, state):
+        found, state = balance.combine([leaf[:-1] for leaf in leaves], losses[:-1], state)
+        return [g + leaf[-1] for g, leaf in zip(found, leaves, strict=True)], state
+
+    tasks = lambda terms: jnp.append(balance.tasks(terms), plain(terms))
+    return Balance(tasks=tasks, init=balance.init, combine=combine)
+
+
 def _descend(optimizer, values: Float[Array, " T"], slope: Float[Array, " T"], moments, present: Bool[Array, " T"]):
     """(values, moments) after a step of the entries that are present, each with an optimiser state of its own."""
     updates, after = jax.vmap(optimizer.update)(slope, moments, values)

@@ -35,4 +35,8 @@ def test_unknown_kinds_and_roles_are_refused():
 def test_names_are_text_and_all_else_is_numbers():
     assert tables.numeric_columns("calibration") == ("x", "y", "low", "high", "count")
     assert tables.numeric_columns("series") == ("x", "value", "low", "high")
+    assert tables.numeric_columns("survival") == ("x", "y", "low", "high", "at_risk")
+    assert tables.numeric_columns("matrix") == ("value",)
+    assert tables.numeric_columns("map") == ("x", "y", "value")
+    assert tables.numeric_columns("overlap") == ("patients",)
     assert tables.numeric_columns("table") == ()

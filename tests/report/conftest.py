@@ -116,6 +116,16 @@ def fake_tables(random, drugs, baselines, genes):
         [imputed.assign(role="imputed"), imputed[["x", "value"]][::3].assign(role="observed")], ignore_index=True
     ).assign(panel="patient 132539, died", variable="HR (bpm)")
     names = "intervals", "Prediction by drug", "Each dot is one drug's mean over ten splits."
+    steps = pd.concat(
+        pd.DataFrame({"x": months[::12], "y": s, "low": s * 0.9, "high": s, "at_risk": np.ceil(90 * s), "series": name})
+        for name, rate in (("low risk", 0.005), ("high risk", 0.03))
+        for s in [np.exp(-rate * months[::12])]
+    )
+    tumours = pd.DataFrame(
+        [{"row": a, "column": b, "value": 9 if a == b else 1} for a in ("BRCA", "LUAD") for b in ("BRCA", "LUAD")]
+    )
+    latent = pd.DataFrame({"x": start[:, 0], "y": start[:, 1], "series": np.resize(["BRCA", "LUAD"], 90)})
+    overlap = pd.DataFrame({"combination": ["rna + methylation", "rna"], "patients": [320, 45]})
     return {
         "figure2": (*names, "Pearson correlation of change", "", figure2),
         "observed": (
@@ -135,6 +145,10 @@ def fake_tables(random, drugs, baselines, genes):
         "imputed": ("series", "Imputed series", "The line fills the gaps.", "hours since admission", "", imputed),
         "genes": ("ranking", "Genes that weigh most", "", "attribution (z-score)", "", ranking),
         "pathways": ("ranking", "Pathways by two methods", "", "score (z-score)", "", shared),
+        "observed_survival": ("survival", "Survival observed", "", "time (months)", "probability alive", steps),
+        "confusion": ("matrix", "Confusion", "Dark cells off the diagonal are errors.", "predicted", "true", tumours),
+        "latent": ("map", "Latent space", "Near points are alike.", "UMAP 1", "UMAP 2", latent),
+        "overlap": ("overlap", "Modalities", "Who has what.", "", "patients", overlap),
         "drugs": ("table", "Drugs", "What was in the data.", "", "", listing),
     }
 

@@ -70,7 +70,7 @@ def edit(path, change):
 def test_a_whole_run(whole_run):
     page = page_of(whole_run)
     assert page.sections == ["results", "comparisons", "arms", "groups", "figures", "training", "data", "run"]
-    assert len(page.images) == 1 + 11 + 1  # key figure, every drawn table, training
+    assert len(page.images) == 1 + 15 + 1  # key figure, every drawn table, training
     assert "pertvae reaches a mean pearson of 0.744 (95 % interval 0.723 to 0.765)" in page.text
     assert "the best baseline, random forest, reaches 0.720" in page.text
     assert "30 test splits · 3 groups · 2 arms · 5 baselines" in page.text
@@ -268,6 +268,23 @@ def test_broken_files_are_named_with_place_and_mend(fake_run, file, content, wor
     for word in words:
         assert word in str(error.value)
     assert not (fake_run / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("matrix", "row,column,value\nNA,1,3\nNaN,null,4\n"),
+        ("overlap", "combination,patients\nNA + 2,3\nnull,4\n"),
+        ("map", "x,y,series,quantity\n1,2,NA,7\n3,4,null,7\n"),
+    ],
+)
+def test_names_of_every_kind_are_read_as_they_are_written(tmp_path, kind, content):
+    (tmp_path / "names.csv").write_text(content)
+    frame = read_table(tmp_path / "names.csv", kind)
+    numbers = [name for name in ("value", "patients", "x", "y") if name in frame]
+    assert list(frame.select_dtypes("float")) == numbers
+    lines = [",".join(cells) for cells in frame.map(lambda v: f"{v:g}" if isinstance(v, float) else v).to_numpy()]
+    assert "\n".join([",".join(frame), *lines, ""]) == content
 
 
 @pytest.mark.parametrize(

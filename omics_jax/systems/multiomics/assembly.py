@@ -1,0 +1,295 @@
+"""The multi-omics system as a value: tables or the simulator in, the model's functions bound to a config out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+
+from omics_jax.data.dataset import Dataset, Modality
+from omics_jax.data.delimited import read_conditions
+from omics_jax.data.omics_preprocessing import Rules, log2_plus_one, on_chromosome_y
+from omics_jax.errors import UserError
+from omics_jax.systems.multiomics import baselines, imputation, model, scoring
+from omics_jax.systems.multiomics.networks import FUSIONS
+from omics_jax.systems.multiomics.patients import SLOT, Network
+from omics_jax.systems.multiomics.tasks import Task, known
+from omics_jax.systems.system import DataSpec, System
+
+KINDS = ("classification", "regression", "survival")
+STAGES = ("embedding", "heads", "all")
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def read(config, tell=lambda done, total, what: None) -> Dataset:
+    """Modalities from the files `config.data` names, or from the simulator where it names none.
+
+    What `config.preprocess` does to all rows alike is done here: log2(x + 1), sites of chromosome Y out.
+    """
+    dataset = _read(config.data, tell) if config.data.path or config.data.modalities else _simulate(config.simulator)
+    modalities, notes = dict(dataset.modalities), []
+    for name in _of_these(config.preprocess.log2, modalities, "preprocess.log2"):
+        modalities[name] = log2_plus_one(modalities[name], name, dataset.ids)
+        notes.append(f"{name}: log2(x + 1) of every value (preprocess.log2).")
+    chromosomes = _chromosomes(config.preprocess.chromosomes)
+    for name in _of_these(config.preprocess.without_y, modalities, "preprocess.without_y"):
+        on_y, note = on_chromosome_y(modalities[name].features, name, chromosomes)
+        modalities[name] = modalities[name].on([f for f in modalities[name].features if str(f) not in on_y])
+        notes.append(note)
+    return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
+
+
+def _read(settings, tell) -> Dataset:
+    from omics_jax.data.multiomics import read_multiomics
+
+    times = {k: tuple(v.split(":")) for k, v in named(settings.survival_times, "data.survival_times").items()}
+    given = SimpleNamespace(
+        **{k: settings[k] for k in ("path", "orientation", "clinical", "survival", "id", "barcode", "zero_times")},
+        **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers")},
+        survival_times=times,
+    )
+    return read_multiomics(given, tell)
+
+
+def _simulate(settings) -> Dataset:
+    from omics_jax.data.simulate_omics import simulate_omics
+
+    return simulate_omics(**settings.to_dict())[0]
+
+
+def _chromosomes(path: str) -> dict[str, str]:
+    """feature -> chromosome, from a table of two columns."""
+    if not path:
+        return {}
+    frame = read_conditions(path)
+    if frame.shape[1] < 2:
+        raise UserError(f"{path} has one column; preprocess.chromosomes wants two, the feature and its chromosome")
+    return dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
+
+
+def named(text: str, setting: str) -> dict[str, str]:
+    """ "rna=a.csv, mirna=b.csv" as a mapping; "" is empty.
+
+    Raises:
+      UserError: a part without a name or value, or a name given twice.
+    """
+    out: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise UserError(f"{setting} has {part!r}; write name=value, several separated by commas")
+        if name in out:
+            raise UserError(f"{setting} names {name!r} twice; give it once")
+        out[name] = value
+    return out
+
+
+def _of_these(names, there, setting: str) -> list[str]:
+    """The names that are there; what is named for other data (as a default) is left out, but one of them must fit."""
+    if names and not set(names) & set(there) and set(names) - set(DEFAULT_NAMES):
+        raise UserError(f"config.{setting} names {', '.join(names)}, and the data hold {', '.join(there)}")
+    return [name for name in names if name in there]
+
+
+DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
+
+
+def rules_of(config, name: str, width: int) -> Rules:
+    """The rules by which a modality's features are chosen in every fold."""
+    c = config.preprocess
+    return Rules(
+        zeros=named(c.zeros, "preprocess.zeros").get(name, "keep"),
+        most_missing=c.most_missing,
+        share=float(named(c.share, "preprocess.share").get(name, 1)),
+        seed=config.seed,
+        top_k=c.top_k if 0 < c.top_k < width else None,
+    )
+
+
+def edges_of(config, names) -> dict[str, tuple[str, ...]]:
+    """Modality -> the sources it is imputed from; "" means each from all others.
+
+    Raises:
+      UserError: a modality that the data lack, or one that would be imputed from itself.
+    """
+    text = config.imputation.edges
+    if not text:
+        return {name: tuple(s for s in names if s != name) for name in names} if len(names) > 1 else {}
+    edges = {t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()}
+    for target, sources in edges.items():
+        for name in (target, *sources):
+            if name not in names:
+                raise UserError(f"config.imputation.edges names {name!r}; the data hold {', '.join(names)}")
+        if target in sources:
+            raise UserError(f"config.imputation.edges imputes {target!r} from itself; name other sources")
+    return edges
+
+
+def _arrows(text: str) -> dict[str, str]:
+    return named(text.replace("<", "="), "imputation.edges (target<source+source, ...)")
+
+
+def read_new(config, spec: DataSpec) -> Dataset:
+    """New patients from the files `config.data` names, on the features a run was trained with.
+
+    Raises:
+      UserError: no files, or none of the features of a modality that the run cannot do without.
+    """
+    if not (config.data.path or config.data.modalities):
+        raise UserError("--mode=predict needs the new patients; name their files with --config.data.modalities")
+    config = config.copy_and_resolve_references()
+    config.data.update(dict(clinical="", survival="", classes="", numbers="", survival_times=""))
+    dataset = read(config)
+    modalities, notes = {}, []
+    for name, features in spec.features.items():
+        if name not in dataset.modalities:
+            empty = np.zeros((len(dataset), len(features)), np.float32)
+            modalities[name] = Modality(empty, empty.astype(bool), np.asarray(features))
+            notes.append(f"{name}: no file, missing in every patient")
+            continue
+        modalities[name] = dataset.modalities[name].on(features)
+        shared = int(np.isin(features, dataset.modalities[name].features.astype(str)).sum())
+        if not shared:
+            raise UserError(
+                f"{name} has none of the {len(features):,} features of the training; name them alike, "
+                f"e.g. {features[0]!r}"
+            )
+        notes.append(f"{name}: {shared:,} of {len(features):,} features found")
+    return replace(dataset, modalities=modalities, targets={}, classes={}, notes=(*dataset.notes, *notes))
+
+
+# --- the system ----------------------------------------------------------------------------------------------------
+
+
+def build(config, spec: DataSpec) -> System:
+    """The system for one config and one shape of data: the imputers' (no task in `spec`), or the network's.
+
+    Raises:
+      UserError: a value of `config` that cannot be.
+    """
+    check(config)
+    network = network_of(config, spec)
+    columns, batch = _columns(network, spec), config.predict.batch_size
+    # The random share was drawn before the features were limited to those of any fold.
+    rules = {name: replace(rules_of(config, name, size), share=1.0) for name, size in network.sizes.items()}
+    if not network.tasks:
+        return System(
+            arrays=partial(arrays, network),
+            init=partial(imputation.init, network),
+            stages=imputation.stages(network, spec.rows),
+            predict=partial(imputation.predict, network),
+            evaluate=partial(scoring.evaluate, (), partial(complete, network.used)),
+            baselines=partial(baselines.imputation_baselines, rules, network.edges),
+            columns=columns,
+            better=scoring.better((), tuple(network.edges)),
+            predict_batch=batch,
+        )
+    return System(
+        arrays=partial(arrays, network),
+        init=partial(model.init, network),
+        stages=model.training_stages(network, spec.rows[SLOT]),
+        predict=partial(model.predict, network),
+        evaluate=partial(scoring.evaluate, network.tasks, partial(complete, network.used)),
+        baselines=partial(baselines.baselines, network.tasks, rules, network.used),
+        columns=columns,
+        better=scoring.better(network.tasks, ()),
+        predict_batch=batch,
+    )
+
+
+def network_of(config, spec: DataSpec) -> Network:
+    """The shapes of the model for one config and one shape of data."""
+    sizes = {name: len(features) for name, features in spec.features.items()}
+    used = tuple(spec.levels["used"])
+    edges = {t: tuple(s.split("+")) for t, s in (e.split("<") for e in spec.levels["edges"])}
+    return Network(config, sizes, used, edges, tasks_in(spec.levels))
+
+
+def levels_of(used, edges: Mapping[str, tuple[str, ...]], tasks: tuple[Task, ...]) -> dict[str, tuple[str, ...]]:
+    """What `network_of` and `tasks_in` read back: kept with a run as text."""
+    levels = {"used": tuple(used), "edges": tuple(f"{t}<{'+'.join(s)}" for t, s in edges.items())}
+    levels["tasks"] = tuple(f"{t.kind} {t.name}" for t in tasks)
+    return {**levels, **{f"classes of {t.name}": t.classes for t in tasks if t.classes}}
+
+
+def tasks_in(levels: Mapping[str, tuple[str, ...]]) -> tuple[Task, ...]:
+    """The tasks of a `DataSpec`."""
+    parts = (text.partition(" ") for text in levels["tasks"])
+    return tuple(Task(name, kind, tuple(levels.get(f"classes of {name}", ()))) for kind, _, name in parts)
+
+
+def arrays(network: Network, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The rows as the device sees them: x_M, m_M (n, F), has (n, M), and of every task y_T, k_T (and e_T) (n,)."""
+    parts = {name: dataset.modalities[name] for name in network.sizes}
+    out = {f"x_{name}": np.where(m.mask, m.values, 0) for name, m in parts.items()}
+    out |= {f"m_{name}": m.mask for name, m in parts.items()}
+    out["has"] = np.stack([m.observed_rows for m in parts.values()], axis=1)
+    for task in network.tasks:
+        names = (f"{task.name}.time", f"{task.name}.event") if task.kind == "survival" else (task.name,)
+        there = all(name in dataset.targets for name in names)
+        mask = known(dataset, task) if there else np.zeros(len(dataset), bool)
+        for field, name in zip(("y", "e"), names, strict=False):
+            values = dataset.targets[name][0] if there else np.zeros(len(dataset))
+            out[f"{field}_{task.name}"] = np.where(mask, values, 0).astype(np.float32)
+        out[f"k_{task.name}"] = mask
+    return out
+
+
+def complete(names, dataset: Dataset) -> np.ndarray:
+    """(n,) whether a patient has all these modalities."""
+    return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
+
+
+def _columns(network: Network, spec: DataSpec) -> dict[str, tuple[str, ...]]:
+    """Fields of a prediction that are written for new patients, with the names of their columns."""
+    if not network.tasks:
+        return {field: spec.features[name] for name in network.edges for field in (name, f"{name}_sd")}
+    out = {"imputed_share": ("imputed_share",)}
+    for task in network.tasks:
+        if task.kind == "classification":
+            out[f"{task.name}_probability"] = task.classes
+        elif task.kind == "regression":
+            out[f"{task.name}_value"] = (task.name,)
+        else:
+            out |= {f"{task.name}_{what}": (what,) for what in ("risk", "median", "median_reached")}
+    return out
+
+
+def check(config) -> None:
+    """Refuses values of the config that cannot be."""
+    choices = {
+        "model.fusion": FUSIONS,
+        "model.reduction": ("mean", "sum"),
+        "model.regression_loss": ("mae", "mse"),
+        "balancing.name": model.BALANCES,
+        "survival.grid": ("quantile", "equal"),
+        "missing": ("impute", "mask", "complete"),
+    }
+    of = lambda key: config[key.split(".")[0]][key.split(".")[1]] if "." in key else config[key]
+    for key, allowed in choices.items():
+        if of(key) not in allowed:
+            raise UserError(f"config.{key} is {of(key)!r}; choose one of {', '.join(allowed)}")
+    wrong = [name for name in config.training.stages if name not in STAGES]
+    if wrong or not config.training.stages:
+        given = tuple(config.training.stages)
+        raise UserError(f"config.training.stages is {given}; give one or more of {', '.join(STAGES)}")
+    least = {
+        "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "imputation.hidden": 1, "imputation.members": 1,
+        "imputation.epochs": 1, "imputation.batch_size": 1, "imputation.patience": 1, "training.batch_size": 2,
+        "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1, "preprocess.top_k": 0,
+    }  # fmt: skip
+    for key, minimum in least.items():
+        if of(key) < minimum:
+            raise UserError(f"config.{key} is {of(key)}; give {minimum} or more")
+    for key in ("model.branch", "model.shared"):
+        if min(of(key), default=0) < 1:
+            raise UserError(f"config.{key} is {tuple(of(key))}; give one or more widths of 1 or more")
+    rates = {"model.dropout": config.model.dropout, **{f"heads.{k}.dropout": config.heads[k].dropout for k in KINDS}}
+    for key, rate in rates.items():
+        if not 0 <= rate < 1:
+            raise UserError(f"config.{key} is {rate}; give a rate of 0 or more and below 1")

@@ -1,0 +1,328 @@
+"""The experiments of the multi-omics system as arms: imputers first, then the networks that start from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from omics_jax.data.dataset import Dataset
+from omics_jax.data.omics_preprocessing import fit_folds, on_union
+from omics_jax.data.splits import Split, repeated_group_folds
+from omics_jax.errors import UserError
+from omics_jax.nn import mtlr
+from omics_jax.systems.multiomics import conclusions
+from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, rules_of
+from omics_jax.systems.multiomics.patients import SLOT
+from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
+from omics_jax.systems.system import Arm, DataSpec, System
+from omics_jax.training.stage import Replicate
+
+IMPUTERS = "imputers"
+# The parts of a config that the imputers depend on.
+IMPUTING = ("system", "seed", "folds", "repeats", "data", "simulator", "preprocess", "imputation")
+RESERVED = ("latent", "overlap", "id", "x", "y")  # tables and columns beside those named after outcomes
+# Arm of the paper -> (one network for all tasks, missing modalities imputed).
+LETTERS = {"A": (False, False), "B": (True, False), "C": (False, True), "D": (True, True)}
+
+
+def multitask(config, dataset: Dataset) -> list[Arm]:
+    """One network for all tasks on all modalities; what becomes of missing ones says `config.missing`."""
+    study = Study(config, dataset)
+    arm = study.network("multitask", study.names, study.tasks, config.missing)
+    return [*study.imputers(config.missing == "impute"), arm]
+
+
+def arms(config, dataset: Dataset) -> list[Arm]:
+    """The paper's arms A to D (one network per task or one for all; complete or imputed data) by modality set."""
+    study = Study(config, dataset)
+    unknown = [letter for letter in config.arms.letters if letter not in LETTERS]
+    if unknown or not config.arms.letters:
+        raise UserError(f"config.arms.letters is {tuple(config.arms.letters)}; give one or more of A, B, C, D")
+    out = study.imputers(any(LETTERS[letter][1] for letter in config.arms.letters))
+    for used in _modality_sets(config.arms.sets, study.names):
+        for letter in config.arms.letters:
+            joint, imputed = LETTERS[letter]
+            for tasks in [study.tasks] if joint else [(task,) for task in study.tasks]:
+                words = [letter, "+".join(used), *([] if joint else [tasks[0].name])]
+                missing = "impute" if imputed and study.edges else "complete"
+                labels = {"arm": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
+                out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=joint))
+    return out
+
+
+def stages(config, dataset: Dataset) -> list[Arm]:
+    """What each stage is worth: all three, and without the first, the second or both, over as many epochs in all."""
+    study = Study(config, dataset)
+    epochs = config.training.epochs
+    out = study.imputers(config.missing == "impute")
+    for left_out in ((), ("embedding",), ("heads",), ("embedding", "heads")):
+        changed = config.copy_and_resolve_references()
+        changed.training.stages = tuple(s for s in ("embedding", "heads", "all") if s not in left_out)
+        changed.training.epochs["all"] = epochs["all"] + sum(epochs[s] for s in left_out)
+        name = "all stages" if not left_out else "without " + " and ".join(left_out)
+        arm = replace(study, config=changed).network(
+            name, study.names, study.tasks, config.missing, {"left out": "+".join(left_out)}, baselines=not left_out
+        )
+        out.append(arm)
+    return out
+
+
+def imputation(config, dataset: Dataset) -> list[Arm]:
+    """How well measured modalities are imputed from others, by direction, beside simple methods."""
+    study = Study(config, dataset)
+    found = study.imputers(True)
+    if not found:
+        raise UserError("the experiment imputation needs two modalities or more, and the data hold one")
+    return found
+
+
+EXPERIMENTS = {"multitask": multitask, "arms": arms, "stages": stages, "imputation": imputation}
+
+
+# --- arms ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Study:
+    """The patients dealt to folds, once for all arms, and what is made of them. config: of the run."""
+
+    config: Any
+    dataset: Dataset
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.dataset.modalities)
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        found = tasks_of(self.dataset)
+        for task in found:
+            if task.name in (*self.names, *RESERVED):
+                raise UserError(
+                    f"{task.name!r} is the name of an outcome and of "
+                    f"{'a modality' if task.name in self.names else 'a table of every run'}; rename the outcome"
+                )
+        if not found and self.config.experiment != "imputation":
+            raise UserError(
+                "the data hold nothing to predict; name columns with data.classes, data.numbers or data.survival_times"
+            )
+        return found
+
+    @cached_property
+    def edges(self) -> dict[str, tuple[str, ...]]:
+        edges = edges_of(self.config, self.names)
+        has = {name: m.observed_rows for name, m in self.dataset.modalities.items()}
+        for split in self.splits:
+            for part in ("train", "validation"):
+                rows = getattr(split, part)
+                for target, sources in edges.items():
+                    if not (has[target][rows] & np.any([has[s][rows] for s in sources], axis=0)).any():
+                        raise UserError(
+                            f"fold {split.fold}: none of its {len(rows):,} {part} rows has both {target} and one of "
+                            f"{', '.join(sources)}, so that {target} cannot be imputed; use fewer folds, name other "
+                            "sources in imputation.edges, or set missing to mask or complete"
+                        )
+        return edges
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        """Folds of all patients, stratified by the first classes or, without any, by the first event."""
+        c = self.config
+        groups = self.dataset.groups.astype(str)
+        return repeated_group_folds(groups, folds=c.folds, repeats=c.repeats, seed=c.seed, strata=self._strata())
+
+    def _strata(self) -> np.ndarray | None:
+        tasks = sorted(self.tasks, key=lambda t: ("classification", "survival", "regression").index(t.kind))
+        if not tasks or tasks[0].kind == "regression":
+            return None
+        task = tasks[0]
+        code = outcome(self.dataset, task)
+        code = code[1] if task.kind == "survival" else code
+        return np.where(known(self.dataset, task), code, -1)
+
+    def imputers(self, wanted: bool) -> list[Arm]:
+        """The arm that trains an imputer for every modality that has sources, if there is one."""
+        if not (wanted and self.edges):
+            return []
+        config = self.config
+        dataset, replicates = self._fitted(self.splits, self.names, ())
+        spec = self._spec(dataset, replicates, self.names, self.edges, ())
+        system = _judged(build(config, spec), conclusions.conclude_imputation, True)
+        return [Arm(IMPUTERS, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
+
+    def network(
+        self,
+        name: str,
+        used: tuple[str, ...],
+        tasks: tuple[Task, ...],
+        missing: str,
+        labels: Mapping[str, Any] | None = None,
+        baselines: bool = True,
+    ) -> Arm:
+        """An arm that embeds the modalities `used` and predicts `tasks`.
+
+        missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes what is missing;
+        "mask" leaves the branch of a missing modality out.
+        """
+        edges = self.edges if missing == "impute" else {}
+        # What an imputed modality is imputed from is there, too, whether or not it is embedded.
+        names = self.names if edges else used
+        splits = [_on(split, self._rows(used, missing, edges)) for split in self.splits]
+        dataset, replicates = self._fitted(splits, names, tasks, self.splits if edges else None)
+        config = self._resolved(dataset, tasks, replicates)
+        replicates = [replace(r, constants={**r.constants, **_grids(config, dataset, tasks, r)}) for r in replicates]
+        spec = self._spec(dataset, replicates, used, edges, tasks)
+        conclude = conclusions.BY_EXPERIMENT[config.experiment]
+        start = IMPUTERS if edges else None
+        system = _judged(build(config, spec), conclude, baselines)
+        return Arm(name, system, config, spec, dataset, replicates, start_from=start, labels=labels or {})
+
+    def _rows(self, used, missing: str, edges) -> np.ndarray:
+        """(n,) the patients an arm is about."""
+        has = {name: m.observed_rows for name, m in self.dataset.modalities.items()}
+        if missing == "mask":
+            return np.any([has[name] for name in used], axis=0)
+        whole = [has[name] | np.any([has[s] for s in edges.get(name, ())], axis=0) for name in used]
+        return np.all(whole, axis=0)
+
+    def _fitted(self, splits, names, tasks, preprocessing=None) -> tuple[Dataset, list[Replicate]]:
+        """The patients on the features that any fold uses, and a replicate per split with what is fitted to it.
+
+        preprocessing: the splits whose training rows the preprocessing is fitted to; those of `splits` themselves
+        unless an imputer was fitted with others.
+        """
+        rows = [split.train for split in preprocessing or splits]
+        modalities, constants = {}, [{} for _ in rows]
+        for name in names:
+            m = self.dataset.modalities[name]
+            found = fit_folds(m, rows, rules_of(self.config, name, len(m.features)), name)
+            columns, fitted = on_union(found, len(m.features))
+            modalities[name] = m.on(m.features[columns])
+            for own, values in zip(constants, fitted, strict=True):
+                own.update({f"{name}_{key}": value for key, value in values.items()})
+        dataset = replace(self.dataset, modalities=modalities)
+        replicates = []
+        for split, own in zip(splits, constants, strict=True):
+            _check_labels(dataset, tasks, split)
+            replicates.append(
+                Replicate(
+                    rows={SLOT: split.train},
+                    validation={SLOT: split.validation},
+                    test=split.test,
+                    seed=self.config.seed + 1000 * split.repeat + split.fold,
+                    constants={**own, **_scales(dataset, tasks, split.train)},
+                    labels={"group": "all", "fold": split.fold, "repeat": split.repeat},
+                )
+            )
+        return dataset, replicates
+
+    def _resolved(self, dataset, tasks, replicates):
+        """The config with a number of survival bins: as many as the root of the fewest events of a fold, if 0."""
+        config = self.config.copy_and_resolve_references()
+        survival = [task for task in tasks if task.kind == "survival"]
+        if survival and not config.survival.bins:
+            events = [_labelled(dataset, t, r.rows[SLOT])[1].sum() for t in survival for r in replicates]
+            config.survival.bins = max(2, math.isqrt(int(min(events))))
+        return config
+
+    def _spec(self, dataset, replicates, used, edges, tasks) -> DataSpec:
+        features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
+        rows = {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
+        return DataSpec(features, rows, levels_of(used, edges, tasks))
+
+
+def _judged(system: System, conclude, baselines: bool) -> System:
+    """The system with the experiment's conclusions, and without baselines where another arm of it has them already."""
+    simple = system.baselines if baselines else lambda train, test: {}
+    return replace(system, conclude=conclude, baselines=simple)
+
+
+def _modality_sets(text: str, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then all together."""
+    if not text:
+        return [*((name,) for name in names), *([tuple(names)] if len(names) > 1 else [])]
+    sets = [tuple(name.strip() for name in part.split("+")) for part in text.split(",")]
+    for name in {name for one in sets for name in one}:
+        if name not in names:
+            raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")
+    return sets
+
+
+def _on(split: Split, chosen: np.ndarray) -> Split:
+    """The split's rows among the chosen ones (n,) bool."""
+    parts = {part: getattr(split, part) for part in ("train", "validation", "test")}
+    kept = {part: rows[chosen[rows]] for part, rows in parts.items()}
+    for part, rows in kept.items():
+        if not len(rows):
+            raise UserError(
+                f"fold {split.fold}: none of its {part} rows has the modalities of the arm; use fewer folds, or other "
+                "modalities"
+            )
+    return replace(split, **kept)
+
+
+# --- what is fitted to the labels of a fold --------------------------------------------------------------------------
+
+
+def _labelled(dataset: Dataset, task: Task, rows: np.ndarray):
+    """The outcome of the given rows, of those with one; times and events of a survival task."""
+    chosen = rows[known(dataset, task)[rows]]
+    found = outcome(dataset, task)
+    return tuple(part[chosen] for part in found) if task.kind == "survival" else found[chosen]
+
+
+def _scales(dataset: Dataset, tasks, train: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean and s.d. of every number to predict."""
+    out = {}
+    for task in tasks:
+        if task.kind == "regression":
+            values = _labelled(dataset, task, train).astype(np.float64)
+            out[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
+            out[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
+    return out
+
+
+def _grids(config, dataset: Dataset, tasks, replicate: Replicate) -> dict[str, np.ndarray]:
+    """The edges of every survival task's bins."""
+    rows, c = replicate.rows[SLOT], config.survival
+    return {
+        f"{t.name}_edges": mtlr.time_grid(*_labelled(dataset, t, rows), c.bins, c.grid)
+        for t in tasks
+        if t.kind == "survival"
+    }
+
+
+def _check_labels(dataset: Dataset, tasks, split: Split) -> None:
+    """Refuses a fold in which a task cannot be learned or judged."""
+    for task in tasks:
+        for part in ("train", "validation", "test"):
+            rows = getattr(split, part)
+            found = _labelled(dataset, task, rows)
+            count = len(found[0] if task.kind == "survival" else found)
+            wanted, there = {
+                "classification": ("two classes", len(np.unique(found)) >= 2 if count else False),
+                "regression": ("two values", count >= 2),
+                "survival": ("an event", bool(found[1].any()) if task.kind == "survival" else False),
+            }[task.kind]
+            if not there:
+                raise UserError(
+                    f"fold {split.fold}, repeat {split.repeat}: of {len(rows):,} {part} rows {count:,} have a known "
+                    f"{task.name}, which are not enough ({wanted} at least); use fewer folds, or leave the task out"
+                )
+        if task.kind == "classification":
+            _check_classes(dataset, task, split)
+
+
+def _check_classes(dataset: Dataset, task: Task, split: Split) -> None:
+    codes = _labelled(dataset, task, split.train).astype(int)
+    missing = np.flatnonzero(np.bincount(codes, minlength=len(task.classes)) == 0)
+    if len(missing):
+        raise UserError(
+            f"fold {split.fold}, repeat {split.repeat}: its training rows hold nobody of the {task.name} "
+            f"{task.classes[missing[0]]!r}; leave classes with so few patients out, or use fewer folds"
+        )

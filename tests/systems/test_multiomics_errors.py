@@ -1,0 +1,96 @@
+"""What the multi-omics system refuses, and the sentence it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from command import ROOT, command, config_of
+
+from omics_jax.errors import UserError
+from omics_jax.run import system_module
+
+MODULE = system_module("multiomics")
+SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return MODULE.read(config_of(SMOKE))
+
+
+def arms(dataset, *words):
+    config = config_of(SMOKE, *words)
+    return MODULE.EXPERIMENTS[config.experiment](config, dataset)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--config.model.fusion=late",), "config.model.fusion is 'late'; choose one of early, intermediate"),
+        (("--config.missing=drop",), "config.missing is 'drop'; choose one of impute, mask, complete"),
+        (("--config.training.stages=('heads','end')",), "give one or more of embedding, heads, all"),
+        (("--config.model.shared=()",), "config.model.shared is (); give one or more widths"),
+        (("--config.heads.survival.dropout=1.0",), "config.heads.survival.dropout is 1.0"),
+        (("--config.imputation.edges=mirna<dna",), "config.imputation.edges names 'dna'; the data hold methylation"),
+        (("--config.imputation.edges=rna<rna",), "imputes 'rna' from itself"),
+        (
+            ("--config.imputation.edges=rna",),
+            "imputation.edges (target<source+source, ...) has 'rna'; write name=value",
+        ),
+        (("--config.experiment=arms", "--config.arms.letters=('E',)"), "give one or more of A, B, C, D"),
+        (("--config.experiment=arms", "--config.arms.sets=rna+dna"), "config.arms.sets names 'dna'"),
+        (("--config.folds=30",), "use fewer folds"),
+        (("--config.preprocess.log2=('dna',)",), "config.preprocess.log2 names dna, and the data hold methylation"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_a_wrong_config_is_answered_in_a_sentence(words, sentence, tmp_path):
+    outcome = command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect", *words)
+    assert outcome.status == 2 and sentence in outcome.err and "Traceback" not in outcome.err
+
+
+def test_a_class_with_fewer_members_than_folds_is_named(dataset):
+    codes, mask = dataset.targets["type"]
+    rare = np.where(np.arange(len(codes)) == np.flatnonzero(mask)[0], 2, codes)
+    spoiled = replace(
+        dataset, targets={**dataset.targets, "type": (rare, mask)}, classes={"type": (*dataset.classes["type"], "rare")}
+    )
+    with pytest.raises(UserError, match="training rows hold nobody of the type 'rare'; leave classes with so few"):
+        arms(spoiled)
+
+
+def test_modalities_without_a_common_patient_are_named(dataset):
+    half = np.arange(len(dataset)) < len(dataset) // 2
+    hide = lambda m, rows: replace(m, mask=m.mask & ~rows[:, None], values=np.where(rows[:, None], 0, m.values))
+    apart = {
+        "rna": hide(dataset.modalities["rna"], half),
+        "mirna": hide(dataset.modalities["mirna"], ~half),
+    }
+    apart = replace(dataset, modalities=apart)
+    with pytest.raises(UserError, match="has both rna and one of mirna, so that rna cannot be imputed"):
+        arms(apart)
+    with pytest.raises(UserError, match="rows has the modalities of the arm|none of its"):
+        arms(apart, "--config.missing=complete")
+    assert len(arms(apart, "--config.missing=mask")) == 1
+
+
+@pytest.mark.parametrize(("name", "what"), [("rna", "a modality"), ("latent", "a table of every run")])
+def test_an_outcome_named_like_something_else_is_refused(dataset, name, what):
+    targets = {name: dataset.targets["age"]}
+    with pytest.raises(UserError, match=f"'{name}' is the name of an outcome and of {what}"):
+        arms(replace(dataset, targets=targets, classes={}))
+
+
+def test_data_without_an_outcome_can_be_imputed_and_no_more(dataset):
+    bare = replace(dataset, targets={}, classes={})
+    with pytest.raises(UserError, match="the data hold nothing to predict; name columns with data.classes"):
+        arms(bare)
+    assert [arm.name for arm in arms(bare, "--config.experiment=imputation")] == ["imputers"]
+    alone = replace(bare, modalities={"rna": dataset.modalities["rna"]})
+    with pytest.raises(UserError, match="needs two modalities or more, and the data hold one"):
+        arms(alone, "--config.experiment=imputation")
+
+
+def test_a_modality_alone_needs_no_imputer(dataset):
+    alone = replace(dataset, modalities={"rna": dataset.modalities["rna"]})
+    assert [arm.name for arm in arms(alone)] == ["multitask"]
