@@ -5,6 +5,7 @@
     python experiments/main.py --config=configs/multiomics.py:arms          the paper's arms A to D by modality set
     python experiments/main.py --config=configs/multiomics.py:stages        what each of the three stages is worth
     python experiments/main.py --config=configs/multiomics.py:imputation    imputation by direction, and simple methods'
+    python experiments/main.py --config=configs/multiomics.py:interpret     the features each prediction stands on
     python experiments/main.py --config=configs/multiomics.py \
         --config.data.modalities="rna=rna.csv, mirna=mirna.csv" --config.data.clinical=clinical.csv \
         --config.data.classes=type=cancer --config.data.numbers=age=age --config.data.survival_times=OS=OS.time:OS
@@ -12,7 +13,7 @@
 
 from ml_collections import ConfigDict
 
-EXPERIMENTS = ("multitask", "arms", "stages", "imputation")
+EXPERIMENTS = ("multitask", "arms", "stages", "imputation", "interpret")
 SIZES = ("smoke", "paper")
 
 
@@ -99,6 +100,9 @@ def get_config(choice: str = "") -> ConfigDict:
 
     config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))  # sets: "rna, rna+mirna"
 
+    # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average patient to a patient.
+    config.interpret = ConfigDict(dict(permutations=20, steps=32))
+
     config.predict = ConfigDict(dict(batch_size=128))
 
     config.run = ConfigDict()
@@ -140,6 +144,7 @@ def get_config(choice: str = "") -> ConfigDict:
         for kind in ("classification", "regression", "survival"):
             config.heads[kind].widths = (8,)
         config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))
+        config.interpret.update(dict(permutations=3, steps=8))
         config.arms.sets = "rna+mirna" if config.experiment == "arms" else ""
         config.arms.letters = ("B", "D") if config.experiment == "arms" else ("A", "B", "C", "D")
         config.run.devices = 1

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from omics_jax.nn.recurrent import Constant, Params, dense, dense_layer
+from omics_jax.nn.initial import Constant
+from omics_jax.nn.recurrent import Params, dense, dense_layer
 
 Dropout = Callable[[Float[Array, "..."], int], Float[Array, "..."]]
 NORM_EPSILON = 1e-5

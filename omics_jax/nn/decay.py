@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from omics_jax.nn.recurrent import Constant, Params, Uniform, dense
+from omics_jax.nn.initial import Constant, Uniform
+from omics_jax.nn.recurrent import Params, dense
 
 
 def temporal_decay(p: Params, gap: Float[Array, "*k n i"]) -> Float[Array, "*k n j"]:

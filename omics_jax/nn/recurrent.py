@@ -1,6 +1,6 @@
 """Dense layers and recurrent cells as pure functions over dicts of parameters, with PyTorch's conventions.
 
-A network first describes its parameters (`dense_layer`, `lstm_layer`, ...), then has them drawn all at once (`draw`).
+A network first describes its parameters (`dense_layer`, `lstm_layer`, ...), which `initial.draw` then draws at once.
 
 Parameters may carry leading axes, such as one of two directions: `dense` of (2, n, i) by kernels (2, i, j) is two
 layers at once, so that a bidirectional network is one loop over time. Left out: deep stacks, and the loop itself
@@ -9,48 +9,16 @@ layers at once, so that a bidirectional network is one loop over time. Left out:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
+
+from omics_jax.nn.initial import Constant, Uniform
 
 Params = Mapping[str, Array]
-
-
-class Uniform(NamedTuple):
-    """Parameters to be drawn from U(-1/sqrt(fan), 1/sqrt(fan)), as PyTorch's linear and recurrent layers are."""
-
-    shape: tuple[int, ...]
-    fan: int
-
-
-class Constant(NamedTuple):
-    """Parameters that start at one value."""
-
-    shape: tuple[int, ...]
-    value: float
-
-
-def draw(key: PRNGKeyArray, described: Any) -> Any:
-    """The arrays of a tree of `Uniform` and `Constant`, all from one call of the generator.
-
-    A call for every leaf would be a loop of its own in the compiled program, and take most of its compilation.
-    """
-    is_leaf = lambda node: isinstance(node, Uniform | Constant)
-    leaves, tree = jax.tree.flatten(described, is_leaf=is_leaf)
-    sizes = [math.prod(leaf.shape) if isinstance(leaf, Uniform) else 0 for leaf in leaves]
-    numbers = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
-    arrays, start = [], 0
-    for leaf, size in zip(leaves, sizes, strict=True):
-        if isinstance(leaf, Constant):
-            arrays.append(jnp.full(leaf.shape, leaf.value, jnp.float32))
-        else:
-            arrays.append(numbers[start : start + size].reshape(leaf.shape) / math.sqrt(leaf.fan))
-        start += size
-    return tree.unflatten(arrays)
 
 
 def dense_layer(inputs: int, outputs: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from omics_jax.nn.attention import (
     sinusoidal_positions,
     transformer_layer,
 )
-from omics_jax.nn.recurrent import draw
+from omics_jax.nn.initial import draw
 
 C, F, HEADS = 4, 3, 2
 # torch 2.13, float64: TransformerEncoderLayer(4, 2, 3, batch_first=True, activation="gelu").eval() with the weights of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from omics_jax.nn.decay import diagonal_decay, diagonal_layer, feature_regression, temporal_decay, time_gap_embedding
-from omics_jax.nn.recurrent import draw
+from omics_jax.nn.initial import draw
 
 RANDOM = np.random.default_rng(0)
 D, H = 4, 3

@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from omics_jax.nn.initial import Constant, Uniform, draw
 from omics_jax.nn.recurrent import (
-    Constant,
-    Uniform,
     dense,
     dense_layer,
-    draw,
     gru_cell,
     gru_layer,
     hidden_of,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT, config_of
-from ehr_arms import fitted
+from fitted_arms import fitted
 from sklearn.metrics import roc_auc_score
 
 from omics_jax.data.dataset import Modality

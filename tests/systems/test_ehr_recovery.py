@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from command import ROOT, config_of
-from ehr_arms import fitted
+from fitted_arms import fitted
 
 from omics_jax.data.simulate_icu import simulate_icu
 from omics_jax.evaluation.classification import auroc

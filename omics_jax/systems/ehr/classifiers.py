@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
     dense,
     dense_layer,
-    draw,
     gru_cell,
     gru_layer,
     lstm_cell,

@@ -33,8 +33,9 @@ import numpy as np
 from omics_jax.nn import attention
 from omics_jax.nn.decay import diagonal_decay, diagonal_layer, feature_regression, temporal_decay, time_gap_embedding
 from omics_jax.nn.gaps import last_observed, reverse_hours, time_gaps
+from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
-from omics_jax.nn.recurrent import dense, dense_layer, draw, gru_cell, gru_layer, hidden_of, lstm_cell, lstm_layer
+from omics_jax.nn.recurrent import dense, dense_layer, gru_cell, gru_layer, hidden_of, lstm_cell, lstm_layer
 
 ROWS_AT_ONCE = 2
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from omics_jax.evaluation import comparisons
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.multiomics import pictures, published
+from omics_jax.systems.multiomics import interpretation, pictures, published
 from omics_jax.systems.system import Findings, Results
 
 MODEL = "model"
@@ -36,7 +36,7 @@ def conclude_imputation(results: Results) -> Findings:
 def conclude_arms(results: Results) -> Findings:
     """Arms A to D by modality set, every pair of them tested, beside what the paper prints."""
     scores, tests = results.scores, []
-    labels = {arm: v for arm, v in results.labels.items() if "arm" in v}
+    labels = {arm: v for arm, v in results.labels.items() if "letter" in v}
     for metric in _tested(scores["metric"].unique()):
         by_set: dict[str, list[str]] = {}
         for arm, values in labels.items():
@@ -61,11 +61,19 @@ def conclude_stages(results: Results) -> Findings:
     return Findings(_adjusted(tests), {"stages": Table("table", frame, "What each stage is worth", caption)})
 
 
+def conclude_interpret(results: Results) -> Findings:
+    """Which features every task's prediction stands on, beside what the network is worth against simple models."""
+    arm = interpretation.NETWORK
+    tables = {**interpretation.tables(results), **pictures.of_tasks(results, arm), **_imputation(results)}
+    return Findings(_against_simple(results, arm), tables)
+
+
 BY_EXPERIMENT = {
     "multitask": conclude_multitask,
     "arms": conclude_arms,
     "stages": conclude_stages,
     "imputation": conclude_imputation,
+    "interpret": conclude_interpret,
 }
 
 
@@ -149,7 +157,7 @@ def _arms_table(results: Results, labels) -> Table:
         parts = {"all tested": _means(results, arm), "complete": _means(results, arm, COMPLETE)}
         for patients, means in parts.items():
             if means:
-                rows.setdefault((values["modalities"], values["arm"], patients), {}).update(means)
+                rows.setdefault((values["modalities"], values["letter"], patients), {}).update(means)
     keys = ("modalities", "arm", "patients")
     frame = pd.DataFrame([{**dict(zip(keys, key, strict=True)), **row} for key, row in rows.items()])
     caption = (

@@ -15,8 +15,8 @@ from omics_jax.data.omics_preprocessing import fit_folds, on_union
 from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
-from omics_jax.systems.multiomics import conclusions
-from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, rules_of
+from omics_jax.systems.multiomics import conclusions, interpretation
+from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, network_of, rules_of
 from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
@@ -50,7 +50,7 @@ def arms(config, dataset: Dataset) -> list[Arm]:
             for tasks in [study.tasks] if joint else [(task,) for task in study.tasks]:
                 words = [letter, "+".join(used), *([] if joint else [tasks[0].name])]
                 missing = "impute" if imputed and study.edges else "complete"
-                labels = {"arm": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
+                labels = {"letter": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
                 out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=joint))
     return out
 
@@ -81,7 +81,25 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
     return found
 
 
-EXPERIMENTS = {"multitask": multitask, "arms": arms, "stages": stages, "imputation": imputation}
+def interpret(config, dataset: Dataset) -> list[Arm]:
+    """Which features every prediction stands on, beside networks that learned from permuted outcomes."""
+    interpretation.check(config)
+    study = Study(config, dataset)
+    imputers = study.imputers(config.missing == "impute")
+    null_imputers = [interpretation.imputers_of_the_null(arm) for arm in imputers]
+    arm = study.network(interpretation.NETWORK, study.names, study.tasks, config.missing)
+    arm = replace(arm, system=interpretation.explained(network_of(arm.config, arm.spec), arm.system))
+    start = null_imputers[0].name if null_imputers else None
+    return [*imputers, *null_imputers, arm, interpretation.permuted(arm, study.tasks, start)]
+
+
+EXPERIMENTS = {
+    "multitask": multitask,
+    "arms": arms,
+    "stages": stages,
+    "imputation": imputation,
+    "interpret": interpret,
+}
 
 
 # --- arms ----------------------------------------------------------------------------------------------------------

@@ -13,22 +13,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from omics_jax.nn.initial import draw, glorot_layer
+
 Values = Mapping[str, Float[Array, "n _"]]
 Params = Mapping[str, Mapping[str, Float[Array, "E ..."]]]
 
 
 def init_imputer(key: PRNGKeyArray, inputs: int, hidden: int, outputs: int, members: int) -> Params:
     """{"hidden", "out"} of {"kernel" (E, in, out), "bias" (E, out)}; Glorot-uniform kernels as in TDimpute."""
-    glorot = jax.nn.initializers.glorot_uniform()
-
-    def member(key):
-        first, second = jax.random.split(key)
-        return {
-            "hidden": {"kernel": glorot(first, (inputs, hidden)), "bias": jnp.zeros(hidden)},
-            "out": {"kernel": glorot(second, (hidden, outputs)), "bias": jnp.zeros(outputs)},
-        }
-
-    return jax.vmap(member)(jax.random.split(key, members))
+    described = {"hidden": glorot_layer(inputs, hidden), "out": glorot_layer(hidden, outputs)}
+    return jax.vmap(lambda k: draw(k, described))(jax.random.split(key, members))
 
 
 def input_size(sizes: Mapping[str, int], sources: tuple[str, ...]) -> int:

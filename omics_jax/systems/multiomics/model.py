@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from omics_jax.nn import mtlr
+from omics_jax.nn.initial import draw, lecun
 from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import imputation
 from omics_jax.systems.multiomics.networks import Embedding, Rows
@@ -32,6 +33,7 @@ from omics_jax.systems.multiomics.patients import (
     read_patients,
     scaled,
 )
+from omics_jax.systems.multiomics.tasks import Task
 from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
@@ -48,14 +50,17 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
     of = Rows(rows["live"], rows["row"])
     has_all = jnp.ones((len(rows["row"]), len(network.used)), bool)
     x = {name: scaled(constants, rows, name) for name in network.used}
-    embedding = network.embedding.init(jax.random.fold_in(key, 1), x, has_all, of)
     z = jnp.zeros((len(rows["row"]), network.config.model.latent))
-    heads = network.heads.init(jax.random.fold_in(key, 2), z, of)
-    made = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
-    return {
-        "params": {**made, "embedding": embedding["params"], "heads": heads.get("params", {})},
-        "batch_stats": {"embedding": embedding.get("batch_stats", {}), "heads": heads.get("batch_stats", {})},
-    }
+    made = {"embedding": (network.embedding, x, has_all, of), "heads": (network.heads, z, of)}
+    shapes = {name: jax.eval_shape(module.init, key, *inputs) for name, (module, *inputs) in made.items()}
+    kind = lambda what: {name: shape.get(what, {}) for name, shape in shapes.items()}
+    params = draw(jax.random.fold_in(key, 1), lecun(kind("params")))
+    imputers = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
+    # The running statistics of a norm are a mean of 0 and a variance of 1.
+    stats = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var")), kind("batch_stats")
+    )
+    return {"params": {**imputers, **params}, "batch_stats": stats}
 
 
 # --- the embedding -------------------------------------------------------------------------------------------------
@@ -126,12 +131,13 @@ def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax
     terms = {}
     for task in network.tasks:
         weight = (rows[f"k_{task.name}"] & rows["live"]).astype(jnp.float32)
-        target = jnp.where(weight > 0, rows[f"y_{task.name}"], 0)
+        observed = outcomes(constants, rows, task)
+        target = jnp.where(weight > 0, observed["y"], 0)
         output = outputs[task.name]
         if task.kind == "survival":
             edges = constants[f"{task.name}_edges"]
             bins = mtlr.bins_of(target, edges, network.config.survival.convention)
-            event = jnp.where(weight > 0, rows[f"e_{task.name}"], 0)
+            event = jnp.where(weight > 0, observed["e"], 0)
             terms[f"task_{task.name}"] = Term(*mtlr.mtlr_loss(output, bins, event, weight))
             continue
         if task.kind == "classification":
@@ -141,6 +147,20 @@ def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax
             loss = jnp.abs(apart) if network.config.model.regression_loss == "mae" else apart**2
         terms[f"task_{task.name}"] = Term(jnp.sum(jnp.where(weight > 0, loss, 0)), jnp.sum(weight))
     return terms
+
+
+def outcome_fields(task: Task) -> tuple[str, ...]:
+    """The parts of an outcome: y and, of a survival time, e."""
+    return ("y", "e") if task.kind == "survival" else ("y",)
+
+
+def outcomes(constants: Variables, rows, task: Task) -> dict[str, jax.Array]:
+    """y (and e) (n,): the rows' own, or what the replicate's constants y_T (and e_T) (N,) say of all rows instead.
+
+    So a replicate can learn from permuted outcomes; they must be known where the rows' own are.
+    """
+    given = lambda key: constants[key][rows["row"]] if key in constants else rows[key]
+    return {field: given(f"{field}_{task.name}") for field in outcome_fields(task)}
 
 
 def task_losses(network: Network, terms: Terms) -> jax.Array:

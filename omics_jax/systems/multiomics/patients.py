@@ -75,8 +75,17 @@ class Patients(NamedTuple):
 
 def scaled(constants: Variables, rows, name: str) -> jax.Array:
     """(n, F) a modality on the training rows' min-max scale, the training mean where a cell is missing."""
-    fitted = {key: constants[f"{name}_{key}"] for key in ("fill", "low", "high")}
-    return omics_preprocessing.scale(fitted, rows[f"x_{name}"], rows[f"m_{name}"])
+    return omics_preprocessing.scale(_fitted(constants, name), rows[f"x_{name}"], rows[f"m_{name}"])
+
+
+def average(constants: Variables, name: str) -> jax.Array:
+    """(F,) the training mean of every feature of a modality, on that scale."""
+    fitted = _fitted(constants, name)
+    return omics_preprocessing.scale(fitted, fitted["fill"][None], jnp.ones((1, len(fitted["fill"])), bool))[0]
+
+
+def _fitted(constants: Variables, name: str) -> dict[str, jax.Array]:
+    return {key: constants[f"{name}_{key}"] for key in ("fill", "low", "high")}
 
 
 def measured(network: Network, rows) -> dict[str, jax.Array]:

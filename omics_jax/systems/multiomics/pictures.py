@@ -46,8 +46,7 @@ def _risk_groups(name: str, own: pd.DataFrame) -> Table:
         if part.empty:
             continue
         times, curve, at_risk = follow_up.kaplan_meier(part["time"].to_numpy(), part["event"].to_numpy())
-        series = f"{label} of predicted risk"
-        frames.append(pd.DataFrame({"x": times, "y": curve, "at_risk": at_risk, "series": series}))
+        frames.append(pd.DataFrame({"x": times, "y": curve, "at_risk": at_risk, "series": label}))
     try:
         test = follow_up.log_rank(own["time"].to_numpy(), own["event"].to_numpy(), group.to_numpy())
         said = f"Log-rank chi2 {test.statistic:.1f} on {test.df} degrees of freedom, p {test.p:.2g}."

@@ -1,4 +1,4 @@
-"""Arms of the EHR system trained inside a test, without a run directory or a report."""
+"""Arms of a system trained inside a test, without a run directory or a report."""
 
 from __future__ import annotations
 

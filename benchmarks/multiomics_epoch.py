@@ -1,0 +1,303 @@
+"""CPU and wall seconds of an epoch, and memory, of the three stages of the multi-omics network: one core, one thread.
+
+    python benchmarks/multiomics_epoch.py                               1,000 and 8,000 patients, 5,000 + 5,000 + 1,800
+    python benchmarks/multiomics_epoch.py --batch=128                   the same in larger batches
+    python benchmarks/multiomics_epoch.py --size=paper                  1,000 patients, 20,000 + 200,000 + 1,800
+    python benchmarks/multiomics_epoch.py --peer PYTHON --script SCRIPT           beside flexynesis, in turns with ours
+    python benchmarks/multiomics_epoch.py --patients=64 --features=50,40,30 --rounds=1      to see that it runs
+
+Each prints a line of JSON per number of patients and stage (embedding, heads, all). What is timed is one replicate in
+float32 in OmiEmbed's shape (its branches, latent, heads and 256 bins of survival), through the project's own blocks, as
+long as the loop makes them but cut where an epoch ends: 33 classes, age and survival of complete patients, all random,
+because values change no cost.
+
+Apart from the epochs stand `compile`, all up to the end of the first step, and `start`, what a stage does once before
+its first step: in the stage of the heads, that is to embed every patient. Every stage of every round is a process of
+its own, so that `peak_rss_mib` is that stage's: it holds the data (`data_mib`) and what compiling takes, which at small
+sizes is most of it. Left out are the monitor, imputers, and reading and preprocessing of files.
+
+The script of the other side takes --model --n --dims --batch --latent --epochs and prints as its last line of JSON
+{"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the seconds being the median of the
+epochs after the first. The line of the stage "all" sets it beside ours, which does more in an epoch: flexynesis'
+DirectPred has no decoder (its supervised_vae has) and drops the last batch where it is not full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import runpy
+import statistics
+import sys
+from typing import Any
+
+from measuring import ROOT, Stopwatch, emit, one_core, spread
+from pertvae_step import last_json
+
+STAGES = ("embedding", "heads", "all")
+MODALITIES = ("rna", "methylation", "mirna")
+CLASSES, LATENT = 33, 128
+SIZES = {
+    "selected": dict(patients=[1000, 8000], features=(5000, 5000, 1800), rounds=2),
+    "paper": dict(patients=[1000], features=(20_000, 200_000, 1800), rounds=1),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=SIZES, default="selected", help="patients, features and rounds unless given")
+    parser.add_argument("--patients", type=int, nargs="+", help="a line per number and stage")
+    parser.add_argument("--features", type=widths, help=f"numbers of {', '.join(MODALITIES)}, such as 50,40,30")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--epochs", type=int, default=3, help="timed epochs of a round, after one that is not timed")
+    parser.add_argument("--rounds", type=int, help="each a process of its own for every stage and for the peer")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--core", type=int, default=None, help="the core to run on (default: the first allowed)")
+    parser.add_argument("--peer", default="", help="python of an environment with flexynesis")
+    parser.add_argument("--script", default="", help="script that times flexynesis, see above")
+    parser.add_argument("--peer-model", choices=("DirectPred", "supervised_vae"), default="DirectPred")
+    parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    for name, value in SIZES[a.size].items():
+        if getattr(a, name) is None:
+            setattr(a, name, value)
+    least = {"patients": (min(a.patients), 2), "batch": (a.batch, 2), "epochs": (a.epochs, 1), "rounds": (a.rounds, 1)}
+    for name, (value, minimum) in least.items():
+        if value < minimum:
+            parser.error(f"--{name} must be {minimum} or more")
+    if bool(a.peer) != bool(a.script):
+        parser.error("--peer and --script go together")
+    if a.peer and "all" not in a.stages:
+        parser.error("--peer is set beside the stage all; name it in --stages")
+    return a
+
+
+def widths(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {len(MODALITIES)} whole numbers, such as 50,40,30")
+    return tuple(map(int, parts))
+
+
+def shape_of_omiembed(stage: str, batch: int, epochs: int) -> Any:
+    """The config of one stage in the shape that is timed."""
+    config = runpy.run_path(str(ROOT / "configs" / "multiomics.py"))["get_config"]("paper")
+    config.missing = "complete"
+    config.model.update(dict(fusion="intermediate", branch=(384, 256), shared=(256,), latent=LATENT))
+    config.heads.classification.widths = config.heads.regression.widths = (128, 64)
+    config.heads.survival.widths = (512, 256)
+    config.survival.update(dict(bins=256, grid="equal"))
+    config.training.update(dict(stages=(stage,), batch_size=batch))
+    config.training.epochs[stage] = epochs
+    return config
+
+
+def random_patients(patients: int, features: tuple[int, ...]):
+    """Complete patients with uniform values, and outcomes that have nothing to do with them."""
+    import numpy as np
+    import pandas as pd
+
+    from omics_jax.data.dataset import Dataset, Modality
+
+    rng = np.random.default_rng(0)
+    names = lambda prefix, count: np.array([f"{prefix}{k}" for k in range(count)])
+    modalities = {}
+    for name, width in zip(MODALITIES, features, strict=True):
+        values = rng.random((patients, width), dtype=np.float32)
+        modalities[name] = Modality(values, np.ones(values.shape, bool), names(name, width))
+    outcomes = {
+        "type": rng.integers(0, CLASSES, patients, dtype=np.int32),
+        "age": rng.normal(60, 10, patients).astype(np.float32),
+        "OS.time": rng.exponential(1000, patients).astype(np.float32),
+        "OS.event": rng.random(patients) < 0.4,
+    }
+    known = np.ones(patients, bool)
+    ids = names("P", patients)
+    return Dataset(
+        ids=ids,
+        groups=ids,
+        modalities=modalities,
+        table=pd.DataFrame(index=ids),
+        targets={name: (values, known) for name, values in outcomes.items()},
+        classes={"type": tuple(names("class", CLASSES).tolist())},
+    )
+
+
+def training_of(config: Any, dataset):
+    """One replicate that trains on all patients, without a monitor."""
+    import dataclasses
+
+    import numpy as np
+
+    from omics_jax.data.omics_preprocessing import Rules, fit_folds
+    from omics_jax.nn.mtlr import time_grid
+    from omics_jax.systems.multiomics.assembly import build, levels_of
+    from omics_jax.systems.multiomics.patients import SLOT
+    from omics_jax.systems.multiomics.tasks import tasks_of
+    from omics_jax.systems.system import DataSpec
+    from omics_jax.training.plan import Training
+    from omics_jax.training.stage import Replicate
+
+    rows = np.arange(len(dataset))
+    constants = {}
+    for name, modality in dataset.modalities.items():
+        (fitted,) = fit_folds(modality, [rows], Rules(), name)
+        constants |= {f"{name}_{key}": fitted[key] for key in ("alive", "fill", "low", "high")}
+    age, times, events = (dataset.targets[name][0] for name in ("age", "OS.time", "OS.event"))
+    constants |= {"age_mean": age.mean(), "age_sd": age.std()}
+    constants["OS_edges"] = time_grid(times, events, config.survival.bins, config.survival.grid)
+    features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
+    levels = levels_of(tuple(features), {}, tasks_of(dataset))
+    system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
+    stages = [dataclasses.replace(stage, monitor=None, patience=None) for stage in system.stages]
+    replicate = Replicate({SLOT: rows}, {}, rows[:0], seed=0, constants=constants)
+    return Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
+
+
+def time_epochs(training) -> dict:
+    """Seconds of every epoch of the one stage from the second on; what comes before apart."""
+    import jax
+
+    from omics_jax.training.plan import Options, first_variables, make_plan, start_stage
+
+    with Stopwatch() as compiling:
+        plan = make_plan(training, Options(strategy="map"))
+        variables = first_variables(plan, [0])
+        take_first_step(plan, variables)
+    parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
+    with Stopwatch() as starting:
+        state, inputs = start_stage(plan, plan.stages[0], [0], 1, variables)
+        jax.block_until_ready((state, inputs.own))
+    # The state goes to the blocks alone: they are given its memory.
+    return {
+        **run_epochs(plan, state, inputs),
+        "compile": {"cpu": compiling.cpu, "wall": compiling.wall},
+        "start": {"cpu": starting.cpu, "wall": starting.wall},
+        "parameters": parameters,
+        "per_epoch": plan.stages[0].shape.per_epoch,
+        "resident": plan.resident,
+        "data_mib": sum(values.nbytes for values in training.table.values()) / 2**20,
+        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def take_first_step(plan, variables) -> None:
+    """Compiles the stage; its state ends with this function and does not add to the peak of memory."""
+    from omics_jax.training.plan import run_block, start_stage
+
+    state, inputs = start_stage(plan, plan.stages[0], [0], 1, variables)
+    run_block(plan, plan.stages[0], state, inputs, 0, 1)
+
+
+def run_epochs(plan, state, inputs) -> dict:
+    """CPU and wall seconds of all epochs but the first, and how many blocks each took."""
+    import jax
+    import numpy as np
+
+    from omics_jax.training.loop import Pace
+    from omics_jax.training.plan import run_block
+
+    (compiled,) = plan.stages
+    pace, per_epoch = Pace(plan.options, compiled.shape.length), compiled.shape.per_epoch
+    cpu, wall, blocks, objective = [], [], [], []
+    for epoch in range(compiled.stage.epochs):
+        at, end, count = epoch * per_epoch, (epoch + 1) * per_epoch, 0
+        with Stopwatch() as whole:
+            while at < end:
+                steps = pace.steps(end - at)
+                with Stopwatch() as block:
+                    state, log, _ = run_block(plan, compiled, state, inputs, at, steps)
+                    jax.block_until_ready(state)
+                pace.took(block.wall, steps)
+                at, count = at + steps, count + 1
+        cpu.append(whole.cpu)
+        wall.append(whole.wall)
+        blocks.append(count)
+        objective.append(float(log["objective"][0, 0]))
+    if (np.asarray(state.bad_step) >= 0).any() or not np.isfinite(objective).all():
+        raise RuntimeError("a step was not finite, so the timing means nothing")
+    return {"cpu": cpu[1:], "wall": wall[1:], "blocks": blocks[1:], "objective": objective}
+
+
+def in_turns(a: argparse.Namespace, patients: int) -> tuple[dict[str, list[dict]], list[dict]]:
+    """Stage -> our figures, and the peer's, round by round."""
+    sizes = [f"--features={','.join(map(str, a.features))}", f"--patients={patients}"]
+    sizes += [f"--batch={a.batch}", f"--epochs={a.epochs}"]
+    theirs_sizes = [f"--model={a.peer_model}", f"--n={patients}", "--dims", *map(str, a.features)]
+    theirs_sizes += [f"--batch={a.batch}", f"--latent={LATENT}", f"--epochs={a.epochs + 1}"]
+    ours, theirs = {stage: [] for stage in a.stages}, []
+    for _ in range(a.rounds):
+        for stage, found in ours.items():
+            found.append(last_json([sys.executable, __file__, f"--worker={stage}", *sizes]))
+        if a.peer:
+            theirs.append(last_json([a.peer, a.script, *theirs_sizes]))
+    return ours, theirs
+
+
+def compared(ours: list[dict], theirs: list[dict], model: str) -> dict:
+    """The peer's figures and the ratio of ours to them, both by the best of their rounds' medians.
+
+    Other work on the machine only adds, and of the peer's rounds no more than the median is known.
+    """
+    if not theirs:
+        return {}
+    cpu = [r["cpu_sec_per_epoch"] for r in theirs]
+    mine = min(statistics.median(r["cpu"]) for r in ours)
+    return {
+        "peer": {
+            "model": f"flexynesis {model}",
+            "cpu_s_per_epoch": spread(cpu, 4),
+            "wall_s_per_epoch": spread([r["sec_per_epoch"] for r in theirs], 4),
+            "peak_rss_mib": max(r["peak_rss_mb"] for r in theirs),
+            "parameters": theirs[0]["n_params"],
+            "versions": theirs[0]["versions"],
+        },
+        "ratio_to_peer": round(mine / min(cpu), 4),
+    }
+
+
+def figures(rounds: list[dict]) -> dict:
+    """What is printed of one stage."""
+    first, each = rounds[0], lambda name: [x for r in rounds for x in r[name]]
+    part = lambda name, clock: spread([r[name][clock] for r in rounds], 3)
+    return {
+        "cpu_s_per_epoch": spread(each("cpu"), 4),
+        "wall_s_per_epoch": spread(each("wall"), 4),
+        "cpu_s_per_step": round(min(each("cpu")) / first["per_epoch"], 5),
+        "compile_cpu_s": part("compile", "cpu"),
+        "compile_wall_s": part("compile", "wall"),
+        "start_cpu_s": part("start", "cpu"),
+        "peak_rss_mib": round(max(r["peak_rss_mib"] for r in rounds), 1),
+        "data_mib": round(first["data_mib"], 1),
+        "resident": first["resident"],
+        "parameters": first["parameters"],
+        "steps_per_epoch": first["per_epoch"],
+        "blocks_per_epoch": statistics.median(each("blocks")),
+    }
+
+
+def main() -> None:
+    a = arguments()
+    core = one_core(a.core)
+    if a.worker:
+        config = shape_of_omiembed(a.worker, a.batch, a.epochs + 1)
+        print(json.dumps(time_epochs(training_of(config, random_patients(a.patients[0], a.features)))))
+        return
+    for patients in a.patients:
+        ours, theirs = in_turns(a, patients)
+        for stage, rounds in ours.items():
+            emit(
+                "multiomics_epoch",
+                stage=stage,
+                patients=patients,
+                features=a.features,
+                batch=a.batch,
+                **figures(rounds),
+                core=core,
+                **(compared(rounds, theirs, a.peer_model) if stage == "all" else {}),
+            )
+
+
+if __name__ == "__main__":
+    main()
