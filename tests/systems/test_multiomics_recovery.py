@@ -10,6 +10,9 @@ from omics_jax.evaluation.concordance import concordance
 from omics_jax.systems.multiomics import assembly, experiments
 from omics_jax.systems.multiomics.tasks import known, outcome
 
+# Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
+pytestmark = pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning")
+
 WORDS = [
     f"--config={ROOT}/configs/multiomics.py",
     "--config.folds=3",
