@@ -141,8 +141,9 @@ def get_config(choice: str = "") -> ConfigDict:
         )
         config.imputation.update(dict(hidden=8, members=2, epochs=2, batch_size=16))
         config.model.update(dict(branch=(8,), shared=(8,), latent=4))
+        config.model.dropout = 0.0  # every layer that draws adds seconds of compilation; the survival head still does
         for kind in ("classification", "regression", "survival"):
-            config.heads[kind].widths = (8,)
+            config.heads[kind].update(dict(widths=(8,), dropout=0.5 if kind == "survival" else 0.0))
         config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))
         config.interpret.update(dict(permutations=3, steps=8))
         config.arms.sets = "rna+mirna" if config.experiment == "arms" else ""
