@@ -58,7 +58,7 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
     imputers = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
     # The running statistics of a norm are a mean of 0 and a variance of 1.
     stats = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var")), kind("batch_stats")
+        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), kind("batch_stats")
     )
     return {"params": {**imputers, **params}, "batch_stats": stats}
 
