@@ -213,3 +213,12 @@ def fake_run(tmp_path):
 @pytest.fixture
 def whole_run(tmp_path):
     return write_fake_run(tmp_path / "run")
+
+
+@pytest.fixture
+def our_style():
+    """Drawing as the report draws."""
+    from omics_jax.report.style import drawing_style
+
+    with drawing_style():
+        yield

@@ -6,13 +6,9 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from omics_jax.report import maps
-from omics_jax.report.style import PALETTE, drawing_style
+from omics_jax.report.style import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def plane(names, n=40):

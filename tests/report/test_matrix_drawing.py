@@ -6,13 +6,8 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from omics_jax.report import matrices
-from omics_jax.report.style import drawing_style
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def draw(frame):

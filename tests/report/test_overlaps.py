@@ -5,13 +5,8 @@ import pandas as pd
 import pytest
 
 from omics_jax.report import overlaps
-from omics_jax.report.style import drawing_style
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def draw(frame):

@@ -5,13 +5,9 @@ import pandas as pd
 import pytest
 
 from omics_jax.report import series_panels
-from omics_jax.report.style import PALETTE, drawing_style
+from omics_jax.report.style import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def patients(count=2, variables=("HR (bpm)", "Lactate (mmol/L)"), hours=48):

@@ -8,13 +8,9 @@ from lifelines.utils import restricted_mean_survival_time
 
 from omics_jax.evaluation.follow_up import kaplan_meier
 from omics_jax.report import survival_curves
-from omics_jax.report.style import PALETTE, drawing_style
+from omics_jax.report.style import PALETTE
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def draw(frame, x_label="time (days)"):

@@ -8,13 +8,9 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from omics_jax.report import figures, unit_squares
-from omics_jax.report.style import DASHES, PALETTE, drawing_style
+from omics_jax.report.style import DASHES, PALETTE
 
-
-@pytest.fixture(autouse=True)
-def our_style():
-    with drawing_style():
-        yield
+pytestmark = pytest.mark.usefixtures("our_style")
 
 
 def predictions(n=60):

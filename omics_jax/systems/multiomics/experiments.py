@@ -114,10 +114,12 @@ class Study:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The modalities, in the order of the data."""
         return tuple(self.dataset.modalities)
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
+        """What the data's targets ask to be predicted; refuses names that stand for something else."""
         found = tasks_of(self.dataset)
         for task in found:
             if task.name in (*self.names, *RESERVED):
@@ -133,6 +135,7 @@ class Study:
 
     @cached_property
     def edges(self) -> dict[str, tuple[str, ...]]:
+        """Modality -> its sources; refuses a fold without patients from whom to learn an imputation."""
         edges = edges_of(self.config, self.names)
         has = {name: m.observed_rows for name, m in self.dataset.modalities.items()}
         for split in self.splits:
