@@ -9,7 +9,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/installed-dev
 	$(BIN)/python -m ruff check .

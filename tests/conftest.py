@@ -26,6 +26,13 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_collection_modifyitems(items):
+    """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares and compiles."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, from the environment variable OMICS_JAX_DATA; tests that need it skip without."""

@@ -19,9 +19,23 @@ from command import ROOT, command
 from omics_jax.run import system_module
 
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
-EXPERIMENTS = [(name, experiment) for name in SYSTEMS for experiment in system_module(name).EXPERIMENTS]
-# What trains anew or scores again is asked of each system's first two.
-FIRST_TWO = [(name, experiment) for name in SYSTEMS for experiment in list(system_module(name).EXPERIMENTS)[:2]]
+FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
+
+
+def together(name: str, experiment: str, *values: str):
+    """The values of a test that reads the finished run of an experiment: all in the process that has trained it."""
+    return pytest.param(*values, marks=pytest.mark.xdist_group(f"{name}-{experiment}"))
+
+
+def of_experiments(most: int | None = None):
+    """The parameters (name, experiment) of every system's first `most` experiments, or of all."""
+    all_of = lambda name: list(system_module(name).EXPERIMENTS)[:most]
+    return [together(name, experiment, name, experiment) for name in SYSTEMS for experiment in all_of(name)]
+
+
+EXPERIMENTS = of_experiments()
+FIRST_TWO = of_experiments(2)  # of what trains anew or scores again
+OF_SYSTEMS = [together(name, FIRST[name], name) for name in SYSTEMS]
 
 
 def smoke(name: str, experiment: str = "") -> str:
@@ -34,9 +48,9 @@ def train(folder: Path, name: str, experiment: str, *words: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """`finished(system, experiment)`: the directory of a run that nothing disturbed; one per module."""
+    """`finished(system, experiment)`: the directory of a run that nothing disturbed; one per process."""
     made = {}
 
     def run(name: str, experiment: str) -> Path:
@@ -229,7 +243,7 @@ def stop_after(monkeypatch):
 @pytest.mark.parametrize(("name", "experiment"), FIRST_TWO)
 def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(finished, tmp_path, stop_after, name, experiment):
     words = (smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1")
-    first = experiment == next(iter(system_module(name).EXPERIMENTS))
+    first = experiment == FIRST[name]
     # After the first block of all and in the middle of an epoch; elsewhere once, late enough to be in a second arm.
     for blocks in (1, 2) if first else (8,):
         stop_after(blocks)
@@ -267,10 +281,10 @@ def process(code: str, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
     """A SIGTERM, a SIGINT and a last process that has one core, against one undisturbed run on all cores."""
-    experiment = next(iter(system_module(name).EXPERIMENTS))
+    experiment = FIRST[name]
     words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1"]
     for signum, epoch in ((15, 0), (2, 1), (None, -1)):
         code = SIGNAL_ITSELF.format(folder=str(ROOT / "experiments"), signum=signum, epoch=epoch, words=words)
@@ -281,9 +295,9 @@ def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
     assert_same_training(tmp_path, finished(name, experiment))
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_a_run_of_another_config_is_refused_with_the_keys(finished, name):
-    experiment = next(iter(system_module(name).EXPERIMENTS))
+    experiment = FIRST[name]
     folder = finished(name, experiment)
     outcome = command(smoke(name, experiment), f"--workdir={folder}", "--config.seed=7", "--config.folds=4")
     assert outcome.status == 2
@@ -305,10 +319,10 @@ def with_other_features(dataset):
     return with_modalities(dataset, rename)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_a_run_begun_with_other_data_is_refused(tmp_path, stop_after, monkeypatch, name):
     system = system_module(name)
-    experiment = next(iter(system.EXPERIMENTS))
+    experiment = FIRST[name]
     words = (smoke(name, experiment), f"--workdir={tmp_path}")
     stop_after(1)
     assert command(*words).status == 128 + 15
@@ -341,9 +355,9 @@ sys.exit(status)
 """
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_devices_change_only_the_last_digits(finished, tmp_path, name, devices=8):
-    experiment = next(iter(system_module(name).EXPERIMENTS))
+    experiment = FIRST[name]
     words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.spread=data", "--config.run.devices=0"]
     code = ON_DEVICES.format(folder=str(ROOT / "experiments"), words=words)
     found = process(code, XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}")

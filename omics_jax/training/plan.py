@@ -24,6 +24,7 @@ from omics_jax.training.stage import Replicate, Stage, Variables, monitored_valu
 from omics_jax.training.state import TrainState, begin
 
 LONGEST_BLOCK = 128  # steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
+GATHERED_BYTES = 256 << 20  # of rows that are gathered on the host for one block of one replicate
 FEATURE_ROWS = 256
 # What a line of the history is made of besides the monitored values.
 TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_norm", "rate", "trained")
@@ -38,7 +39,8 @@ class Options:
 
     strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
     chunk: replicates in one program; 0 chooses as many as keep the chunk's state within `CHUNK_BYTES`.
-    block_seconds: about how long a block may take. block_steps: the most steps of a block; 0 chooses.
+    block_seconds: about how long a block may take. block_steps: the steps of a block instead, as far as its program
+      goes; 0 leaves it to the seconds.
     checkpoint_seconds: at least so long between two saves of a running stage.
     resident_bytes: a larger table stays on the host, and each block's rows are gathered for it.
     """
@@ -142,19 +144,17 @@ def make_plan(training: Training, options: Options) -> Plan:
         _check_start(training.start, jax.eval_shape(training.init, jax.random.key(0), first(batch), first(constants)))
     start = lambda seed, b, c: {"batch_stats": {}, **training.init(jax.random.key(seed), b, c), "constants": c}
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
-    stages = [_compile(training, options, i, strategy, shapes) for i in range(len(training.stages))]
+    stages = [_compile(training, options, i, strategy, fits, shapes) for i in range(len(training.stages))]
     init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
     size = _chunk_size(options, strategy, shapes, len(training.replicates))
     return Plan(training, options, stages, size, table, init)
 
 
-def _compile(training: Training, options: Options, index: int, strategy: str, variables) -> CompiledStage:
+def _compile(training: Training, options: Options, index: int, strategy: str, resident, variables) -> CompiledStage:
     stage = training.stages[index]
     trainable_labels(stage.trainable, variables["params"])
     rows = padded_rows(training.replicates, stage.batch_size)
     per_epoch = int(rows["steps"].max())
-    # At least 2: XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the block's length.
-    length = max(2, options.block_steps or min(stage.epochs * per_epoch, LONGEST_BLOCK))
     widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
     fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
     batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
@@ -164,6 +164,11 @@ def _compile(training: Training, options: Options, index: int, strategy: str, va
         batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
     validation = _validation_rows(stage, training.replicates) if stage.monitor is not None else {}
     looked_at = {slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()}
+    length = min(stage.epochs * per_epoch, LONGEST_BLOCK)
+    if not resident:
+        step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
+        length = min(length, GATHERED_BYTES // step)
+    length = max(2, length)  # XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the length
     shape = BlockShape(length, per_epoch, stage.epochs, index, _monitored(stage, variables, looked_at), strategy)
     terms = jax.eval_shape(lambda v, b: stage.loss(v, b, jax.random.key(0))[0], variables, batch)
     return CompiledStage(

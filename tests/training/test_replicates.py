@@ -8,6 +8,7 @@ import pytest
 import toy
 
 from omics_jax.errors import UserError
+from omics_jax.training import plan
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
@@ -30,6 +31,11 @@ def outcome(tmp_path_factory):
 
 def only(tree, i):
     return jax.tree.map(lambda x: x[i : i + 1], tree)
+
+
+def made_again(ready):
+    """A plan anew, by what has changed since it was made."""
+    return make_plan(ready.training, ready.options)
 
 
 def assert_close(found, expected, tolerance):
@@ -61,9 +67,24 @@ def test_vmap_agrees_with_map(outcome, variant):
     assert_close(outcome(variant, chunk=3, strategy="vmap"), outcome(variant, chunk=3), 1e-6)
 
 
+def test_the_steps_of_a_block_change_no_bit(outcome):
+    assert toy.digest(outcome(seeds=(5,), block_steps=1)) == toy.digest(outcome(seeds=(5,)))
+
+
 @pytest.mark.parametrize("length", [1, 5])
-def test_the_length_of_a_block_changes_no_bit(outcome, length):
-    assert toy.digest(outcome(seeds=(5,), block_steps=length)) == toy.digest(outcome(seeds=(5,)))
+def test_the_length_a_program_is_compiled_for_changes_no_bit(outcome, tmp_path, monkeypatch, length):
+    monkeypatch.setattr(plan, "LONGEST_BLOCK", length)
+    short = made_again(toy.plan("frozen", seeds=(5,)))
+    assert [stage.shape.length for stage in short.stages] == [max(2, length)] * len(short.stages)
+    assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome(seeds=(5,)))
+
+
+def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "GATHERED_BYTES", 0)
+    assert made_again(toy.plan("features", seeds=(5,))).stages[-1].shape.length > 2
+    short = made_again(toy.plan("features", seeds=(5,), resident_bytes=0))
+    assert [stage.shape.length for stage in short.stages] == [2] * len(short.stages)
+    assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome("features", seeds=(5,)))
 
 
 @pytest.mark.parametrize("variant", ["frozen", "features"])
@@ -128,8 +149,8 @@ def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_pat
     fresh = first_variables(ready, range(3))["params"]
     params = {name: given["params"][name] for name in ("encoder", "decoder")}
     start = {"params": {**params, "elsewhere": {"bias": np.ones(3)}}, "batch_stats": given["batch_stats"]}
-    plan = make_plan(replace(ready.training, start=start), ready.options)
-    begun = first_variables(plan, [2, 0])
+    started = make_plan(replace(ready.training, start=start), ready.options)
+    begun = first_variables(started, [2, 0])
     for name, expected in {**params, "heads": fresh["heads"]}.items():
         assert toy.digest(begun["params"][name]) == toy.digest(jax.tree.map(lambda x: x[np.array([2, 0])], expected))
     assert begun["params"].keys() == fresh.keys()

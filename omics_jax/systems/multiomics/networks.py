@@ -35,14 +35,18 @@ class Rows(NamedTuple):
 
 
 class Block(nn.Module):
-    """Linear, batch norm, dropout, leaky ReLU, in OmiEmbed's order."""
+    """Linear, batch norm, dropout, leaky ReLU, in OmiEmbed's order.
+
+    Deviates: the linear layer has no bias, because the norm subtracts it again. Its gradient would be rounding errors,
+    which Adam scales to steps of full length, so that equal trainings on other devices would drift apart.
+    """
 
     width: int
     dropout: float
 
     @nn.compact
     def __call__(self, x: Float[Array, "n d"], rows: Rows) -> Float[Array, "n w"]:
-        x = nn.Dense(self.width)(x)
+        x = nn.Dense(self.width, use_bias=False)(x)
         x = MaskedBatchNorm()(x, rows.live, train=self.has_rng("dropout"))
         return nn.leaky_relu(_dropped(self, x, rows, self.dropout), SLOPE)
 
