@@ -54,12 +54,11 @@ def run(config: Any, mode: str, workdir: str) -> Path:
         known = ", ".join(system.EXPERIMENTS)
         raise UserError(f"config.experiment is {config.experiment!r}; {config.system} has {known}")
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
-    from omics_jax.training.devices import fix_order_of_sums, use_all_cores
+    from omics_jax.training.devices import fix_order_of_sums
 
     with log_to(folder):
         _use_compilation_cache()
         fix_order_of_sums()
-        use_all_cores(config.run.spread, config.run.devices)
         if mode == "predict":
             from omics_jax.predict import predict
 

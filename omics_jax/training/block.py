@@ -15,9 +15,10 @@ import jax.numpy as jnp
 
 from omics_jax.training.devices import Devices, over_devices
 from omics_jax.training.order import NOISE
+from omics_jax.training.packing import pack
 from omics_jax.training.plateau import follow_plateau
 from omics_jax.training.stage import Stage, Term, monitored_values
-from omics_jax.training.state import TrainState
+from omics_jax.training.state import TrainState, moved
 from omics_jax.training.step import train_step
 
 
@@ -151,19 +152,19 @@ def _watch(stage: Stage, state: TrainState, epoch, validation) -> tuple[TrainSta
     batch = _gather(validation["table"], validation["own"], validation["rows"])
     seen = {name: jnp.asarray(v, jnp.float32) for name, v in monitored_values(stage, state.variables, batch).items()}
     value = seen["monitor"]
-    better = value < state.best_value  # False for NaN: a broken epoch is never the best
-    now = {"params": state.params, "batch_stats": state.batch_stats}
+    sound = state.bad_step < 0  # after a step that was not finite the state stays as it was
+    better = sound & (value < state.best_value)  # False for NaN: a broken epoch is never the best
+    now = pack(moved(stage, state.params, state.batch_stats))
     stale = jnp.where(better | (epoch < 0), 0, state.stale + 1)
     watched = state.replace(
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), now, state.best),
         best_value=jnp.where(better, value, state.best_value),
         best_epoch=jnp.where(better, epoch, state.best_epoch).astype(jnp.int32),
-        stale=stale,
-        stopped=state.stopped | (stale >= stage.patience) if stage.patience is not None else state.stopped,
+        stale=jnp.where(sound, stale, state.stale),
+        stopped=state.stopped | (sound & (stale >= stage.patience)) if stage.patience is not None else state.stopped,
     )
     if stage.plateau is not None:
         plateau, rate = follow_plateau(stage.plateau, state.plateau, state.rate, seen[stage.plateau.watch])
-        followed = watched.replace(plateau=plateau, rate=rate)
-        watched = jax.tree.map(lambda new, old: jnp.where(epoch < 0, old, new), followed, watched)
-    kept = jax.tree.map(lambda new, old: jnp.where(state.bad_step >= 0, old, new), watched, state)
-    return kept, seen
+        keep = lambda new, old: jnp.where(sound & (epoch >= 0), new, old)
+        watched = watched.replace(plateau=jax.tree.map(keep, plateau, state.plateau), rate=keep(rate, state.rate))
+    return watched, seen

@@ -1,8 +1,8 @@
 """The one module that knows how many devices there are.
 
 Rows of a batch are spread over the data axis with `jax.pmap`, the state unmapped (`in_axes=None`): the same state
-object trains on one device under plain jit and on N under pmap. Or whole replicates are spread, which needs no
-communication at all.
+object trains on one device under plain jit and on N under pmap. Or whole replicates are spread, over devices or over
+the cores of a CPU, which needs no communication at all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,10 @@ AXIS = "device"
 
 @dataclass(frozen=True)
 class Devices:
-    """count: devices in use. spread: "data" (rows of a batch) or "replicates" (whole trainings)."""
+    """count: devices in use. spread: "data" (rows of a batch) or "replicates" (whole trainings).
+
+    Or "cores": whole trainings in `count` threads of a CPU, which is one device.
+    """
 
     count: int = 1
     spread: str = "data"
@@ -48,32 +50,25 @@ def fix_order_of_sums() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} {SUMS_OF_XLA_ITSELF}".strip()
 
 
-def use_all_cores(spread: str, count: int = 0) -> None:
-    """Lets a CPU train `count` replicates side by side (0: as many as the process may use cores of it).
-
-    To be called before anything runs on jax: the CPU counts as one device otherwise. It changes nothing where rows and
-    not replicates are spread, where XLA_FLAGS already says how many devices the CPU is, and where jax is running;
-    accelerators are counted as ever.
-    """
-    if spread != "replicates" or "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", count if count > 0 else cores)
-
-
 def choose_devices(count: int, spread: str) -> Devices:
-    """The devices to train on; count 0 means all there are.
+    """The devices to train on; count 0 means all there are. Replicates are spread over the cores of a CPU.
 
     Raises:
       UserError: more devices asked for than the machine has, or an unknown `spread`.
     """
-    available = jax.local_device_count()
-    if not 0 <= count <= available:
-        raise UserError(f"run.devices is {count}, but this machine has {available}; set it to 0 to use all there are")
     if spread not in ("data", "replicates"):
         raise UserError(f"run.spread is {spread!r}; choose data (rows of a batch) or replicates (whole trainings)")
+    available = jax.local_device_count()
+    if spread == "replicates" and available == 1 and jax.default_backend() == "cpu":
+        available, spread = _cores(), "cores"
+    if not 0 <= count <= available:
+        raise UserError(f"run.devices is {count}, but this machine has {available}; set it to 0 to use all there are")
     return Devices(count or available, spread)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def width(batch_size: int, devices: Devices) -> int:
@@ -86,7 +81,8 @@ def over_devices(block: Callable, devices: Devices) -> Callable:
     """`block` compiled for the devices, with the same signature (see `block.make_block`)."""
     if devices.count == 1:
         return jax.jit(block, donate_argnums=0)
-    return _over_rows(block, devices.count) if devices.spread == "data" else _over_replicates(block, devices.count)
+    over = {"data": _over_rows, "replicates": _over_replicates, "cores": _over_cores}
+    return over[devices.spread](block, devices.count)
 
 
 def _over_rows(block: Callable, n: int) -> Callable:
@@ -138,6 +134,39 @@ def _over_replicates(block: Callable, n: int) -> Callable:
         return jax.tree.map(join, *parts)
 
     return run
+
+
+def _over_cores(block: Callable, n: int) -> Callable:
+    """One program, called from n threads: a CPU runs a program in the thread that calls it."""
+    each, compiled = jax.jit(block, donate_argnums=0), False
+    own_of, checked_of = _once(lambda tree: _cut(tree, n)), _once(lambda tree: _cut(tree, n))
+
+    def run(state, seed, table, own, rows, validation, start, count):
+        nonlocal compiled
+        if len(seed) % n:
+            return each(state, seed, table, own, rows, validation, start, count)
+        checked = checked_of({k: v for k, v in validation.items() if k != "table"})
+        shares = list(zip(_cut(state, n), _cut(seed, n), own_of(own), _cut(rows, n), checked, strict=True))
+
+        def call(share):
+            state, seed, own, rows, checked = share
+            looked_at = {**checked, "table": validation["table"]}
+            return jax.tree.map(np.asarray, each(state, seed, table, own, rows, looked_at, start, count))
+
+        # The first by itself, or every thread would compile the program.
+        parts = [] if compiled else [call(shares[0])]
+        compiled = True
+        with ThreadPoolExecutor(n) as pool:
+            parts += pool.map(call, shares[len(parts) :])
+        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+    return run
+
+
+def _cut(tree: Any, n: int) -> list[Any]:
+    """The leading axis of a tree in n equal parts, each in memory of its own, because states are donated."""
+    part = lambda x, i: jax.device_put(np.asarray(x)[i * (len(x) // n) :][: len(x) // n], may_alias=False)
+    return [jax.tree.map(lambda x, i=i: part(x, i), tree) for i in range(n)]
 
 
 def _sharding(n: int, *axes: str) -> jax.sharding.NamedSharding:

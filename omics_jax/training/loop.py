@@ -28,7 +28,7 @@ from omics_jax.training.history import History
 from omics_jax.training.order import NOISE
 from omics_jax.training.plan import CompiledStage, Options, Plan, filled, first_variables, run_block, start_stage
 from omics_jax.training.stage import Stage, Variables
-from omics_jax.training.state import TrainState
+from omics_jax.training.state import TrainState, outcome
 
 log = logging.getLogger(__name__)
 
@@ -171,13 +171,13 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
             if signum is not None:
                 raise Stopped(signum)
     _warn_of_blind_monitors(stage, names, state)
-    outcome = jax.tree.map(np.asarray, state.outcome)
+    handed_on = outcome(stage, state)
     for i, replicate in enumerate(chunk):
-        leaves = jax.tree_util.tree_leaves_with_path(dict(outcome))
+        leaves = jax.tree_util.tree_leaves_with_path(dict(handed_on))
         arrays = {leaf_path(key): np.asarray(leaf[i]) for key, leaf in leaves}
         save_arrays(stage_file(around.folder, stage.name, replicate), arrays, {"replicate": replicate})
     shutil.rmtree(path, ignore_errors=True)
-    return outcome
+    return handed_on
 
 
 def _resume(checkpoints: Checkpoints, state: TrainState, real: int) -> tuple[TrainState, int]:

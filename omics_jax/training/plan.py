@@ -28,9 +28,9 @@ GATHERED_BYTES = 256 << 20  # of rows that are gathered on the host for one bloc
 FEATURE_ROWS = 256
 # What a line of the history is made of besides the monitored values.
 TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_norm", "rate", "trained")
-# In turn, a chunk's whole state passes through memory at every block, so only toys share a program; at once, the more
-# the better, within what an accelerator holds.
-CHUNK_BYTES = {"map": 1 << 20, "vmap": 4 << 30}
+# At once, the more replicates the better, within what an accelerator holds. In turn, nothing is gained by sharing a
+# program, which would be longer to compile; on cores, what a laptop holds.
+CHUNK_BYTES = {"vmap": 4 << 30, "cores": 1 << 30}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ class Options:
     """How to run, never what is computed (but for float rounding between strategies and device counts).
 
     strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
-    chunk: replicates in one program; 0 chooses as many as keep the chunk's state within `CHUNK_BYTES`.
+    chunk: replicates in one program; 0 chooses: what devices or cores take one each of, and more of them where they
+      train at once and fit `CHUNK_BYTES`.
     block_seconds: about how long a block may take. block_steps: the steps of a block instead, as far as its program
       goes; 0 leaves it to the seconds.
     checkpoint_seconds: at least so long between two saves of a running stage.
@@ -283,9 +284,12 @@ def _chunk_size(options: Options, strategy: str, variables, count: int) -> int:
     """How many replicates share a program: as asked, or as many as fit `CHUNK_BYTES`."""
     # Parameters, their best copy and two moments.
     state_bytes = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
-    size = min(max(options.chunk or CHUNK_BYTES[strategy] // max(state_bytes, 1), 1), count)
-    shares = options.devices.count if options.devices.spread == "replicates" else 1
-    return -(-size // shares) * shares
+    fit = lambda kind: CHUNK_BYTES[kind] // max(state_bytes, 1)
+    devices, size = options.devices, options.chunk or (fit("vmap") if strategy == "vmap" else 1)
+    size = min(max(size, 1), count)
+    if devices.spread == "data" or (devices.spread == "cores" and devices.count > min(fit("cores"), count)):
+        return size
+    return -(-size // devices.count) * devices.count
 
 
 def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:

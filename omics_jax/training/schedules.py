@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from omics_jax.errors import UserError
+from omics_jax.training.packing import packed
 from omics_jax.training.plateau import Plateau
 
 
@@ -107,7 +108,7 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     parts.append(_OPTIMIZERS[name]())
     if decay:
         parts.append(optax.add_decayed_weights(decay))
-    return optax.chain(*parts, optax.scale_by_learning_rate(rate))
+    return packed(optax.chain(*parts, optax.scale_by_learning_rate(rate)))
 
 
 def _check(name: str, value: Any, above_zero: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 
 from omics_jax.training.freezing import freeze, trainable_leaves
+from omics_jax.training.packing import pack, unpack
 from omics_jax.training.plateau import begin_plateau
 from omics_jax.training.stage import Stage, Terms, Variables
 
@@ -39,7 +40,7 @@ class TrainState:
       constants: fitted on the replicate's training rows; never trained.
       rate: () float32, what every update is multiplied with.
       plateau: the `PlateauState` that lowers the rate; () in a stage without one.
-      best: {"params", "batch_stats"} of the best monitored epoch; None in a stage without a monitor.
+      best: what the stage moves (see `moved`), packed, of the best monitored epoch; None in a stage without a monitor.
       best_value, best_epoch: its monitor value (lower is better, infinite as long as there is none) and epoch; -1 for
         what the stage was handed by another, which is monitored before its first step.
       stale: () int32, monitored epochs since the best.
@@ -70,19 +71,6 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats, "constants": self.constants}
 
     @property
-    def outcome(self) -> Variables:
-        """What the stage hands on, of a state with a leading replicate axis: the best epoch's variables.
-
-        The last ones, where nothing was monitored or the monitor was never a number.
-        """
-        if self.best is None:
-            return self.variables
-        last = {"params": self.params, "batch_stats": self.batch_stats}
-        found = np.asarray(self.best_value) < np.inf
-        pick = lambda b, now: np.where(found.reshape(-1, *[1] * (now.ndim - 1)), np.asarray(b), np.asarray(now))
-        return {**jax.tree.map(pick, self.best, last), "constants": self.constants}
-
-    @property
     def done(self) -> jax.Array:
         return self.stopped | (self.bad_step >= 0)
 
@@ -93,7 +81,7 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
     best = None
     if stage.monitor is not None:
         # A copy, because the state is donated and one buffer may not be donated twice.
-        best = jax.tree.map(jnp.copy, {"params": params, "batch_stats": stats})
+        best = jax.tree.map(jnp.copy, pack(moved(stage, params, stats)))
     return TrainState(
         step=jnp.int32(0),
         params=params,
@@ -117,3 +105,25 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
             steps=jnp.float32(0),
         ),
     )
+
+
+def moved(stage: Stage, params: Any, stats: Any) -> dict[str, Any]:
+    """What a stage moves: the leaves of the trainable parameters, and the statistics."""
+    return {"params": trainable_leaves(stage.trainable, params)[0], "batch_stats": stats}
+
+
+def outcome(stage: Stage, state: TrainState) -> Variables:
+    """What the stage hands on, of a state with a leading replicate axis c: the best epoch's variables, host arrays.
+
+    The last ones, where nothing was monitored or the monitor was never a number.
+    """
+    last = jax.tree.map(np.asarray, state.variables)
+    if state.best is None:
+        return last
+    moving, among = trainable_leaves(stage.trainable, last["params"])
+    now = {"params": moving, "batch_stats": last["batch_stats"]}
+    best = unpack(jax.tree.map(np.asarray, state.best), jax.tree.map(lambda x: x[0], now))
+    found = np.asarray(state.best_value) < np.inf
+    pick = lambda b, now: np.where(found.reshape(-1, *[1] * (now.ndim - 1)), b, now)
+    picked = jax.tree.map(pick, best, now)
+    return {**last, "params": among(picked["params"], last["params"]), "batch_stats": picked["batch_stats"]}

@@ -16,6 +16,7 @@ import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
+from omics_jax.training import plan
 from omics_jax.training.devices import SUMS_OF_XLA_ITSELF, Devices, choose_devices, fix_order_of_sums, width
 
 COUNTS = (2, 8)
@@ -122,61 +123,69 @@ import sys
 import threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from omics_jax.training.devices import choose_devices, fix_order_of_sums, over_devices, use_all_cores
+from omics_jax.training.devices import Devices, fix_order_of_sums, over_devices
 fix_order_of_sums()
-use_all_cores("data")
-use_all_cores("replicates", int(sys.argv[2]))
 import jax
 import numpy as np
-print(jax.device_count())
-use_all_cores("replicates", 7)  # jax is running by now
 import toy
-devices = choose_devices(0, "replicates")
+devices = Devices(2, "cores")
+print(jax.device_count())
 
 both = threading.Barrier(2)
 def meet(x):
     both.wait(timeout=30)
     return x
 def block(state, *others):
-    return jax.pure_callback(meet, jax.ShapeDtypeStruct((1,), "float32"), state), {}
+    return jax.lax.cond(state[0] > 0, lambda: jax.pure_callback(meet, state, state), lambda: state + 1), {}
 empty = {"table": {}, "own": {}, "rows": {}}
-print(over_devices(block, devices)(np.zeros(2, np.float32), np.zeros(2), {}, {}, {}, empty, 0, 1)[0].shape[0])
+run = over_devices(block, devices)
+state = np.zeros(2, np.float32)
+for _ in range(2):  # the first block is run by one core after another
+    state, _ = run(state, np.zeros(2), {}, {}, {}, empty, 0, 1)
+print(len(state))
 
-ready = toy.plan("frozen", seeds=(5, 6), chunk=2, devices=devices.count, spread=devices.spread)
-print(toy.digest(toy.train(ready, Path(sys.argv[3]))))
+ready = toy.plan("frozen", seeds=(5, 6, 7), devices=devices.count, spread=devices.spread)
+print(ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]))))
 """
 
 
 def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
-    """And side by side they are: the devices of a block wait for each other."""
+    """And side by side they are: the shares of a block wait for each other. A third has an idle companion."""
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | cache | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", CORES, str(Path(toy.__file__).parent), "2", str(tmp_path / "two")]
+    command = [sys.executable, "-c", CORES, str(Path(toy.__file__).parent), str(tmp_path / "two")]
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    expected = toy.digest(toy.train(toy.plan("frozen", seeds=(5, 6), chunk=2), tmp_path / "one"))
-    assert found.stdout.split() == ["2", "2", expected]
+    expected = toy.digest(toy.train(toy.plan("frozen", seeds=(5, 6, 7)), tmp_path / "one"))
+    assert found.stdout.split() == ["1", "2", "2", expected]
 
 
 @pytest.mark.parametrize(
-    ("spread", "count", "flags", "devices"),
+    ("spread", "count", "flags", "expected"),
     [
-        ("replicates", 3, "", 3),
-        ("replicates", 0, "", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        ("data", 3, "", 1),
-        ("replicates", 3, "--xla_force_host_platform_device_count=5", 5),
+        ("replicates", 1, "", "1 cores"),
+        ("replicates", 0, "", f"{len(os.sched_getaffinity(0))} cores"),
+        ("data", 0, "", "1 data"),
+        ("replicates", 0, "--xla_force_host_platform_device_count=5", "5 replicates"),
     ],
 )
-def test_how_many_devices_a_cpu_becomes(spread, count, flags, devices):
-    code = "import sys; from omics_jax.training.devices import use_all_cores; "
-    code += "use_all_cores(sys.argv[1], int(sys.argv[2])); import jax; print(jax.device_count())"
+def test_how_many_trainings_go_side_by_side_on_a_cpu(spread, count, flags, expected):
+    code = "import sys; from omics_jax.training.devices import choose_devices; "
+    code += "found = choose_devices(int(sys.argv[2]), sys.argv[1]); print(found.count, found.spread)"
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-c", code, spread, str(count)]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert int(found.stdout) == devices
+    assert found.stdout.strip() == expected
+
+
+def test_a_network_too_large_for_every_core_trains_one_by_one(monkeypatch):
+    ready = toy.plan("frozen", seeds=(5, 6), devices=2, spread="cores")
+    assert ready.size == 2
+    monkeypatch.setitem(plan.CHUNK_BYTES, "cores", 1)
+    assert plan.make_plan(ready.training, ready.options).size == 1
 
 
 SUMS = """

@@ -21,6 +21,7 @@ from omics_jax.training.balancing import pcgrad
 from omics_jax.training.devices import Devices
 from omics_jax.training.history import History
 from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.packing import packed
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.stage import Replicate, Stage, Term
 
@@ -162,7 +163,7 @@ def heads_tasks(terms):
 
 def pretrain(epochs=3, batch=32, rate=1e-2, **more):
     monitor = lambda v, b: pretrain_objective(next_step(v, b, None, train=False)[0])
-    optimizer = more.pop("optimizer", optax.adam(rate))
+    optimizer = more.pop("optimizer", packed(optax.adam(rate)))
     settings = {"trainable": ("(encoder|decoder)/.*",), "monitor": monitor, **more}
     return Stage("pretrain", next_step, pretrain_objective, optimizer, epochs, {"rows": batch}, **settings)
 
@@ -172,7 +173,7 @@ def heads(variant, epochs=3, batch=32, **more):
         "heads",
         two_tasks,
         heads_objective,
-        optax.adam(1e-2),
+        packed(optax.adam(1e-2)),
         epochs,
         {"rows": batch},
         trainable=("heads/.*",),
