@@ -62,6 +62,9 @@ def get_config(choice: str = "") -> ConfigDict:
 
     config.imputation = ConfigDict()
     config.imputation.edges = ""  # "mirna<rna, rna<methylation+mirna"; "" for each from all others
+    config.imputation.transfer = ""  # "type=LIHC": the study is about these; the others only pretrain its imputers
+    config.imputation.transfer_epochs = 150
+    config.imputation.transfer_batch_size = 128
     config.imputation.hidden = 256
     config.imputation.members = 3
     config.imputation.epochs = 150
@@ -120,6 +123,7 @@ def get_config(choice: str = "") -> ConfigDict:
     if "paper" in words:
         config.preprocess.top_k = 5000
         config.imputation.update(dict(edges="rna<methylation, methylation<rna, mirna<rna", hidden=4000, members=1))
+        config.imputation.update(dict(transfer_epochs=300, transfer_batch_size=128))
         config.imputation.optimizer.learning_rate = 1e-4
         config.model.update(dict(fusion="early", branch=(384, 256), shared=(1024, 1024, 512), latent=128, k_kl=1.0))
         config.model.k_embed = 0.001
@@ -140,6 +144,7 @@ def get_config(choice: str = "") -> ConfigDict:
             )
         )
         config.imputation.update(dict(hidden=8, members=2, epochs=2, batch_size=16))
+        config.imputation.update(dict(transfer_epochs=2, transfer_batch_size=16))
         config.model.update(dict(branch=(8,), shared=(8,), latent=4))
         config.model.dropout = 0.0  # every layer that draws adds seconds of compilation; the survival head still does
         for kind in ("classification", "regression", "survival"):

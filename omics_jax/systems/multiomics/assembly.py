@@ -16,7 +16,7 @@ from omics_jax.errors import UserError
 from omics_jax.systems.multiomics import baselines, imputation, model, scoring
 from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import SLOT, Network
-from omics_jax.systems.multiomics.tasks import Task, known
+from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import DataSpec, System
 
 KINDS = ("classification", "regression", "survival")
@@ -128,6 +128,33 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
         if target in sources:
             raise UserError(f"config.imputation.edges imputes {target!r} from itself; name other sources")
     return edges
+
+
+def target_class(config, dataset: Dataset) -> tuple[str, np.ndarray] | None:
+    """The classification whose class `imputation.transfer` names, and the patients (n,) of that class.
+
+    Raises:
+      UserError: several classes, a classification or class that the data lack, or nobody outside of the class.
+    """
+    given = named(config.imputation.transfer, "imputation.transfer")
+    if not given:
+        return None
+    if len(given) > 1:
+        raise UserError(f"imputation.transfer is {config.imputation.transfer!r}; name one class, as in type=LIHC")
+    (name, wanted), *_ = given.items()
+    tasks = {task.name: task for task in tasks_of(dataset) if task.kind == "classification"}
+    if name not in tasks:
+        have = ", ".join(tasks) or "none; name one with data.classes"
+        raise UserError(f"imputation.transfer names {name!r}, which is no classification of the data; they have {have}")
+    if wanted not in tasks[name].classes:
+        known_ones = ", ".join(tasks[name].classes)
+        raise UserError(f"imputation.transfer names the {name} {wanted!r}; the data hold {known_ones}")
+    rows = known(dataset, tasks[name]) & (outcome(dataset, tasks[name]) == tasks[name].classes.index(wanted))
+    if rows.all():
+        raise UserError(
+            f"imputation.transfer={name}={wanted}: every patient is of that class; there is no other to learn from"
+        )
+    return name, rows
 
 
 def _arrows(text: str) -> dict[str, str]:
@@ -280,7 +307,8 @@ def check(config) -> None:
         raise UserError(f"config.training.stages is {given}; give one or more of {', '.join(STAGES)}")
     least = {
         "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "imputation.hidden": 1, "imputation.members": 1,
-        "imputation.epochs": 1, "imputation.batch_size": 1, "imputation.patience": 1, "training.batch_size": 2,
+        "imputation.epochs": 1, "imputation.batch_size": 1, "imputation.patience": 1, "imputation.transfer_epochs": 1,
+        "imputation.transfer_batch_size": 1, "training.batch_size": 2,
         "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1, "preprocess.top_k": 0,
     }  # fmt: skip
     for key, minimum in least.items():

@@ -26,10 +26,11 @@ def conclude_multitask(results: Results) -> Findings:
 
 
 def conclude_imputation(results: Results) -> Findings:
-    """The imputers' errors against those of the simple methods, by direction."""
-    arm = next(iter(results.labels))
+    """The imputers' errors against those of the simple methods and, with transfer, of training without it."""
+    arm, *others = results.labels
     metrics = [m for m in _metrics(results, arm) if m.endswith("_rmse")]
-    tests = [t for m in metrics for rival in _simple(results, arm) for t in _test(results, (arm, MODEL), rival, m)]
+    rivals = [*_simple(results, arm), *((other, MODEL) for other in others)]
+    tests = [t for m in metrics for rival in rivals for t in _test(results, (arm, MODEL), rival, m)]
     return Findings(_adjusted(tests), _imputation(results))
 
 
@@ -170,16 +171,15 @@ def _arms_table(results: Results, labels) -> Table:
 
 def _imputation(results: Results) -> dict[str, Table]:
     """The errors of imputing each modality, of the imputers and of the simple methods."""
-    arm = next((arm for arm, labels in results.labels.items() if labels.get("imputer")), None)
-    if arm is None:
+    arms = [arm for arm, labels in results.labels.items() if labels.get("imputer")]
+    if not arms:
         return {}
-    scores = results.scores[results.scores["arm"] == arm]
     rows = []
-    for (model, metric), part in scores.groupby(["model", "metric"], sort=False):
+    for (arm, model, metric), part in results.scores.groupby(["arm", "model", "metric"], sort=False):
         name, _, what = metric.rpartition("_")
-        if what in ("rmse", "mae", "pearson"):
+        if arm in arms and what in ("rmse", "mae", "pearson"):
             summary = f"{part['value'].mean():.4f} ({part['value'].std():.4f})"
-            rows.append({"modality": name, "method": "imputer" if model == MODEL else model, what: summary})
+            rows.append({"modality": name, "method": arm if model == MODEL else model, what: summary})
     frame = pd.DataFrame(rows).groupby(["modality", "method"], sort=False).first().reset_index()
     caption = (
         "Modalities of test patients that were measured, imputed as if they were not; mean (s.d.) over the folds, on "

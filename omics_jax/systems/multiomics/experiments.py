@@ -16,8 +16,8 @@ from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
 from omics_jax.systems.multiomics import conclusions, interpretation
-from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, network_of, rules_of
-from omics_jax.systems.multiomics.patients import SLOT
+from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, network_of, rules_of, target_class
+from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
 from omics_jax.training.stage import Replicate
@@ -73,12 +73,15 @@ def stages(config, dataset: Dataset) -> list[Arm]:
 
 
 def imputation(config, dataset: Dataset) -> list[Arm]:
-    """How well measured modalities are imputed from others, by direction, beside simple methods."""
+    """How well measured modalities are imputed from others, by direction, beside simple methods.
+
+    With `imputation.transfer` the same without what others have taught, too.
+    """
     study = Study(config, dataset)
     found = study.imputers(True)
     if not found:
         raise UserError("the experiment imputation needs two modalities or more, and the data hold one")
-    return found
+    return [*found, *(study.imputers(True, alone=True) if len(study.others) else [])]
 
 
 def interpret(config, dataset: Dataset) -> list[Arm]:
@@ -119,8 +122,11 @@ class Study:
 
     @cached_property
     def tasks(self) -> tuple[Task, ...]:
-        """What the data's targets ask to be predicted; refuses names that stand for something else."""
-        found = tasks_of(self.dataset)
+        """What the data's targets ask to be predicted; refuses names that stand for something else.
+
+        Not the class that all patients of the study share.
+        """
+        found = tuple(task for task in tasks_of(self.dataset) if not self._target or task.name != self._target[0])
         for task in found:
             if task.name in (*self.names, *RESERVED):
                 raise UserError(
@@ -132,6 +138,21 @@ class Study:
                 "the data hold nothing to predict; name columns with data.classes, data.numbers or data.survival_times"
             )
         return found
+
+    @cached_property
+    def _target(self) -> tuple[str, np.ndarray] | None:
+        return target_class(self.config, self.dataset)
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """Patients on whom the imputers are pretrained: none, or those of other classes than `imputation.transfer`.
+
+        Nobody who is, by another sample, a patient of the study.
+        """
+        if not self._target:
+            return np.array([], int)
+        groups, rows = self.dataset.groups.astype(str), self._target[1]
+        return np.flatnonzero(~rows & ~np.isin(groups, groups[rows]))
 
     @cached_property
     def edges(self) -> dict[str, tuple[str, ...]]:
@@ -152,10 +173,12 @@ class Study:
 
     @cached_property
     def splits(self) -> list[Split]:
-        """Folds of all patients, stratified by the first classes or, without any, by the first event."""
+        """Folds of the study's patients, stratified by the first classes or, without any, by the first event."""
         c = self.config
-        groups = self.dataset.groups.astype(str)
-        return repeated_group_folds(groups, folds=c.folds, repeats=c.repeats, seed=c.seed, strata=self._strata())
+        groups, rows = self.dataset.groups.astype(str), self._target[1] if self._target else None
+        return repeated_group_folds(
+            groups, folds=c.folds, repeats=c.repeats, seed=c.seed, strata=self._strata(), rows=rows
+        )
 
     def _strata(self) -> np.ndarray | None:
         tasks = sorted(self.tasks, key=lambda t: ("classification", "survival", "regression").index(t.kind))
@@ -166,15 +189,21 @@ class Study:
         code = code[1] if task.kind == "survival" else code
         return np.where(known(self.dataset, task), code, -1)
 
-    def imputers(self, wanted: bool) -> list[Arm]:
-        """The arm that trains an imputer for every modality that has sources, if there is one."""
+    def imputers(self, wanted: bool, alone: bool = False) -> list[Arm]:
+        """The arm that trains an imputer for every modality that has sources, if there is one.
+
+        alone: without pretraining on others.
+        """
         if not (wanted and self.edges):
             return []
         config = self.config
         dataset, replicates = self._fitted(self.splits, self.names, ())
+        if len(self.others) and not alone:
+            replicates = [replace(r, rows={**r.rows, OTHERS: self.others}) for r in replicates]
         spec = self._spec(dataset, replicates, self.names, self.edges, ())
-        system = _judged(build(config, spec), conclusions.conclude_imputation, True)
-        return [Arm(IMPUTERS, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
+        system = _judged(build(config, spec), conclusions.conclude_imputation, not alone)
+        name = f"{IMPUTERS} without transfer" if alone else IMPUTERS
+        return [Arm(name, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
 
     def network(
         self,

@@ -67,13 +67,13 @@ def stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
 
 def _stage(network: Network, name: str, slot: str, rows: int) -> Stage:
     c = network.config.imputation
-    size = c.batch_size
+    epochs, size = (c.epochs, c.batch_size) if slot == SLOT else (c.transfer_epochs, c.transfer_batch_size)
     return Stage(
         name=f"impute_{name}" if slot == SLOT else f"pretrain_{name}",
         loss=lambda variables, batch, key: loss(network, name, slot, variables, batch),
         objective=objective,
-        optimizer=optimizer(c.optimizer.to_dict(), c.epochs * -(-rows // size)),
-        epochs=c.epochs,
+        optimizer=optimizer(c.optimizer.to_dict(), epochs * -(-rows // size)),
+        epochs=epochs,
         batch_size={slot: size},
         trainable=(f"imputer/{name}/.*",),
         monitor=lambda variables, batch: monitor(network, name, variables, batch),

@@ -178,7 +178,8 @@ def permuted_outcomes(
 def imputers_of_the_null(imputers: Arm) -> Arm:
     """The first fold's imputers as often as there are permutations: an arm starts from replicates of its own number."""
     system = replace(imputers.system, baselines=_no_baselines)
-    return replace(imputers, name=f"{imputers.name} of {PERMUTED}", system=system, replicates=copies(imputers))
+    name = f"{imputers.name} of {PERMUTED}"
+    return replace(imputers, name=name, system=system, replicates=copies(imputers), labels={})
 
 
 def copies(arm: Arm) -> list:
