@@ -90,7 +90,7 @@ def get_config(choice: str = "") -> ConfigDict:
             survival=dict(widths=(64,), dropout=0.5),
         )
     )
-    config.weights = ConfigDict()  # task -> w_k, 1 where nothing is said
+    config.weights = ""  # "type=2, OS=0.5": w_k of equation 2, 1 where nothing is said
     config.survival = ConfigDict(dict(bins=0, grid="quantile", convention="containing", hazard="proper"))
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
 

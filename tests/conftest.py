@@ -26,11 +26,23 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "optimised: what is claimed bit by bit, of programs as users run them")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Programs that only give values are not optimised, because most of the time of these tests is compilation."""
+    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimised") is None)
+
+
 def pytest_collection_modifyitems(items):
     """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares and compiles."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if item.path.parent.name == "training":
+            item.add_marker(pytest.mark.optimised)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from omics_jax.training.loop import Surroundings, fit
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
+pytestmark = pytest.mark.optimised
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 
 

@@ -24,7 +24,8 @@ FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
 
 def together(name: str, experiment: str, *values: str):
     """The values of a test that reads the finished run of an experiment: all in the process that has trained it."""
-    return pytest.param(*values, marks=pytest.mark.xdist_group(f"{name}-{experiment}"))
+    marks = [pytest.mark.xdist_group(f"{name}-{experiment}")]
+    return pytest.param(*values, marks=[*marks, pytest.mark.optimised] if experiment == FIRST[name] else marks)
 
 
 def of_experiments(most: int | None = None):

@@ -37,6 +37,8 @@ def arms(dataset, *words):
             ("--config.imputation.edges=rna",),
             "imputation.edges (target<source+source, ...) has 'rna'; write name=value",
         ),
+        (("--config.weights=age=much",), "config.weights gives age the weight 'much'; give a number"),
+        (("--config.weights=kind=2",), "config.weights names 'kind', which is no outcome of the data; they have type"),
         (("--config.imputation.transfer=kind=A",), "'kind', which is no classification of the data; they have type"),
         (("--config.imputation.transfer=type=C",), "imputation.transfer names the type 'C'; the data hold A, B"),
         (("--config.imputation.transfer=type=A,age=B",), "name one class, as in type=LIHC"),

@@ -231,9 +231,9 @@ def test_equation_3_and_its_weights(made):
     whole, each = model.embedding_objective(made.network, terms), model.task_losses(made.network, terms)
     expected = made.config.model.k_embed * float(whole) + float(each.sum())
     assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
-    weighed = replace(made.network, config=made.arm.config.copy_and_resolve_references())
-    with weighed.config.unlocked():
-        weighed.config.weights.age = 3.0
+    config = made.arm.config.copy_and_resolve_references()
+    config.weights = "age=3"
+    weighed = assembly.network_of(config, made.arm.spec)
     place = [t.name for t in made.network.tasks].index("age")
     np.testing.assert_allclose(
         model.task_losses(weighed, terms), each * np.where(np.arange(3) == place, 3, 1), rtol=1e-6

@@ -130,6 +130,23 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
     return edges
 
 
+def weights_of(config) -> dict[str, float]:
+    """Task -> w_k, of those that `config.weights` names.
+
+    Raises:
+      UserError: a weight that is no number of 0 or more.
+    """
+    weights = {}
+    for name, text in named(config.weights, "weights").items():
+        try:
+            weights[name] = float(text)
+        except ValueError:
+            weights[name] = -1.0
+        if not 0 <= weights[name] < np.inf:
+            raise UserError(f"config.weights gives {name} the weight {text!r}; give a number of 0 or more")
+    return weights
+
+
 def target_class(config, dataset: Dataset) -> tuple[str, np.ndarray] | None:
     """The classification whose class `imputation.transfer` names, and the patients (n,) of that class.
 
@@ -234,7 +251,7 @@ def network_of(config, spec: DataSpec) -> Network:
     sizes = {name: len(features) for name, features in spec.features.items()}
     used = tuple(spec.levels["used"])
     edges = {t: tuple(s.split("+")) for t, s in (e.split("<") for e in spec.levels["edges"])}
-    return Network(config, sizes, used, edges, tasks_in(spec.levels))
+    return Network(config, sizes, used, edges, tasks_in(spec.levels), weights_of(config))
 
 
 def levels_of(used, edges: Mapping[str, tuple[str, ...]], tasks: tuple[Task, ...]) -> dict[str, tuple[str, ...]]:
@@ -305,6 +322,7 @@ def check(config) -> None:
     if wrong or not config.training.stages:
         given = tuple(config.training.stages)
         raise UserError(f"config.training.stages is {given}; give one or more of {', '.join(STAGES)}")
+    weights_of(config)
     least = {
         "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "imputation.hidden": 1, "imputation.members": 1,
         "imputation.epochs": 1, "imputation.batch_size": 1, "imputation.patience": 1, "imputation.transfer_epochs": 1,

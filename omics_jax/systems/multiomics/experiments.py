@@ -16,7 +16,15 @@ from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
 from omics_jax.systems.multiomics import conclusions, interpretation
-from omics_jax.systems.multiomics.assembly import build, edges_of, levels_of, network_of, rules_of, target_class
+from omics_jax.systems.multiomics.assembly import (
+    build,
+    edges_of,
+    levels_of,
+    network_of,
+    rules_of,
+    target_class,
+    weights_of,
+)
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
@@ -133,6 +141,12 @@ class Study:
                     f"{task.name!r} is the name of an outcome and of "
                     f"{'a modality' if task.name in self.names else 'a table of every run'}; rename the outcome"
                 )
+        strangers = sorted(weights_of(self.config).keys() - {task.name for task in found})
+        if strangers:
+            there = ", ".join(task.name for task in found) or "none"
+            raise UserError(
+                f"config.weights names {strangers[0]!r}, which is no outcome of the data; they have {there}"
+            )
         if not found and self.config.experiment != "imputation":
             raise UserError(
                 "the data hold nothing to predict; name columns with data.classes, data.numbers or data.survival_times"

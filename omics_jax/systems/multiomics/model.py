@@ -164,9 +164,8 @@ def outcomes(constants: Variables, rows, task: Task) -> dict[str, jax.Array]:
 
 
 def task_losses(network: Network, terms: Terms) -> jax.Array:
-    """(K,) w_k L_k / K; w_k is 1 where `config.weights` has none."""
-    weights = network.config.weights
-    each = [weights.get(t.name, 1.0) * terms[f"task_{t.name}"].mean for t in network.tasks]
+    """(K,) w_k L_k / K."""
+    each = [network.weights.get(t.name, 1.0) * terms[f"task_{t.name}"].mean for t in network.tasks]
     return jnp.stack(each) / len(each)
 
 

@@ -6,7 +6,7 @@ The first half of the story that `model` tells; how a row is laid out is said th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ class Network:
 
     config: of the run. sizes: modality -> F, all that the rows have. used: those that are embedded.
     edges: modality -> the sources from which it is imputed where it is missing. tasks: those that have a head.
+    weights: task -> w_k of equation 2, 1 where it has none.
     """
 
     config: Any
@@ -35,6 +36,7 @@ class Network:
     used: tuple[str, ...]
     edges: Mapping[str, tuple[str, ...]]
     tasks: tuple[Task, ...]
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def embedding(self) -> Embedding:
