@@ -44,6 +44,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.classes = ""  # "type=column"
     config.data.numbers = ""  # "age=column"
     config.data.survival_times = ""  # "OS=time column:event column"
+    config.data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
     config.data.zero_times = "error"  # error | mask: times of zero or below
 
     config.simulator = ConfigDict(

@@ -50,6 +50,7 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
           (type 01 or 03) counts.
         classes, numbers: target -> column. survival_times: target -> (time column, event column).
         zero_times (optional): "error", or "mask" for times of zero or below.
+        only (optional): column of the tables -> cells joined by "+"; patients with other cells are left out.
       tell: called with (done, total, "modalities").
 
     Returns:
@@ -69,11 +70,12 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
         sought = sought_in(wanted, own, sought.tables[0] if sought.tables else None)
         notes = [*notes, *more, *_unsought(wanted, sought)]
     _check_shared(matrices, sought.tables)
+    matrices, left_out = _only(matrices, sought, getattr(settings, "only", {}))
     ids, modalities = _joined(matrices)
     targets, classes, found = sought.targets(ids, zero_times(settings))
     table = sought.table(ids)
     dataset = Dataset(ids, ids, modalities, table, targets, classes=classes)
-    return replace(dataset, notes=(*_described(dataset, sought.tables), *read, *chosen, *notes, *found))
+    return replace(dataset, notes=(*_described(dataset, sought.tables), *left_out, *read, *chosen, *notes, *found))
 
 
 def _sought(settings, wanted: Wanted) -> tuple[TargetColumns, list[str]]:
@@ -189,6 +191,34 @@ def _check_shared(matrices: Mapping[str, Matrix], tables: Sequence[PatientTable]
                 f"modality {name!r} shares no patient with any other (it has ids such as {one!r}, the others such as "
                 f"{other!r}){barcode_hint(one, other)}; use the same ids in all, or leave it out"
             )
+
+
+def _only(
+    matrices: Mapping[str, Matrix], sought: TargetColumns, only: Mapping[str, str]
+) -> tuple[dict[str, Matrix], list[str]]:
+    """The modalities of the patients whose cells are among those asked for, and a note on each condition."""
+    kept, notes = np.array(sorted({str(patient) for matrix in matrices.values() for patient in matrix.ids})), []
+    for column, text in only.items():
+        table = sought.table(kept)
+        if column not in table:
+            have = ", ".join(map(str, table.columns[:_SHOWN])) or "none"
+            raise UserError(f"data.only names the column {column!r}; the patients' tables have {have}")
+        wanted, cells = [cell.strip() for cell in text.split("+")], table[column].astype(str).to_numpy()
+        unknown = [cell for cell in wanted if cell not in cells]
+        if unknown:
+            have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
+            raise UserError(f"data.only asks for {column} {unknown[0]!r}, which no patient has; there are {have}, ...")
+        notes.append(f"{np.isin(cells, wanted).sum():,} of {len(kept):,} patients have {column} {' or '.join(wanted)}.")
+        kept = kept[np.isin(cells, wanted)]
+    found = {}
+    for name, matrix in matrices.items():
+        rows = np.flatnonzero(np.isin(matrix.ids, kept))
+        if not len(rows):
+            raise UserError(f"modality {name!r} has nobody of those data.only asks for; leave it out, or ask for more")
+        if len(rows) < len(matrix.ids):
+            matrix = matrix.take(rows, slice(None))
+        found[name] = matrix
+    return found, notes
 
 
 def _joined(matrices: Mapping[str, Matrix]) -> tuple[np.ndarray, dict[str, Modality]]:

@@ -488,3 +488,37 @@ def test_real_cohort_is_the_same_in_three_formats(real_data):
         for name, (values, mask) in xena.targets.items():
             np.testing.assert_array_equal(other.targets[name][0], values)
             np.testing.assert_array_equal(other.targets[name][1], mask)
+
+
+# Some patients only
+
+
+def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
+    modalities = {
+        "rna": write(tmp_path / "rna.csv", RNA),
+        "mirna": write(tmp_path / "mirna.csv", MIRNA),
+    }
+    found = read_multiomics(
+        settings(modalities=modalities, clinical=clinical(tmp_path), **TARGETS, only={"cancer": "BRCA"})
+    )
+    assert found.ids.tolist() == ["p1", "p4"] and found.classes == {"type": ("BRCA",)}
+    np.testing.assert_array_equal(found.modalities["rna"].observed_rows, [True, True])
+    np.testing.assert_array_equal(found.modalities["mirna"].observed_rows, [True, False])
+    assert "2 of 5 patients have cancer BRCA." in found.notes
+    mirna = {"mirna": modalities["mirna"]}
+    both = settings(modalities=mirna, clinical=clinical(tmp_path), only={"cancer": "BRCA+ACC", "dead": "Alive"})
+    assert read_multiomics(both).ids.tolist() == ["p2"]
+
+
+@pytest.mark.parametrize(
+    ("only", "sentence"),
+    [
+        ({"tumour": "BRCA"}, "data.only names the column 'tumour'; the patients' tables have cancer, age"),
+        ({"cancer": "BRCA+LIHC"}, "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA"),
+        ({"cancer": "ACC"}, "modality 'rna' has nobody of those data.only asks for"),
+    ],
+    ids=["column", "cell", "modality"],
+)
+def test_conditions_that_nobody_meets_are_refused(tmp_path, only, sentence):
+    modalities = {"rna": write(tmp_path / "rna.csv", RNA), "mirna": write(tmp_path / "mirna.csv", MIRNA)}
+    assert sentence in error_of(modalities=modalities, clinical=clinical(tmp_path), only=only)

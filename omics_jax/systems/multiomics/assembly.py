@@ -50,7 +50,7 @@ def _read(settings, tell) -> Dataset:
     times = {k: tuple(v.split(":")) for k, v in named(settings.survival_times, "data.survival_times").items()}
     given = SimpleNamespace(
         **{k: settings[k] for k in ("path", "orientation", "clinical", "survival", "id", "barcode", "zero_times")},
-        **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers")},
+        **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers", "only")},
         survival_times=times,
     )
     return read_multiomics(given, tell)
@@ -187,7 +187,7 @@ def read_new(config, spec: DataSpec) -> Dataset:
     if not (config.data.path or config.data.modalities):
         raise UserError("--mode=predict needs the new patients; name their files with --config.data.modalities")
     config = config.copy_and_resolve_references()
-    config.data.update(dict(clinical="", survival="", classes="", numbers="", survival_times=""))
+    config.data.update(dict(clinical="", survival="", classes="", numbers="", survival_times="", only=""))
     dataset = read(config)
     modalities, notes = {}, []
     for name, features in spec.features.items():
