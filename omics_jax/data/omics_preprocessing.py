@@ -39,7 +39,8 @@ class Rules:
         Rows without any value of the modality do not count.
       excluded: names of features that go (see `on_chromosome_y`); names that the modality lacks are ignored.
       share, seed: this share of all features, drawn at random, the same in every fold (0.5 in the paper, methylation).
-      top_k: of those that pass, the k of largest variance (5,000 in the paper's arms C and D); None takes all.
+      top_k: of those that pass, the k of largest variance (5,000 in the paper's arms C and D), or all where there are
+        fewer; None takes all.
     """
 
     zeros: str = "keep"
@@ -134,28 +135,30 @@ def fit_folds(modality: Modality, folds: Sequence[np.ndarray], rules: Rules, nam
 
     With k features in all, in column order, each fold has
       columns: (k,) int32, where they stand in the modality;
-      alive: (k,) bool, True where the fold itself keeps the feature; without `top_k` the columns are the union over
-        the folds, and where it is False the other three are 0;
+      alive: (k,) bool, True where the fold itself keeps the feature; unless `top_k` gives all folds as many, the
+        columns are the union over the folds, and where it is False the other three are 0;
       fill: (k,) float32, mean of the observed training values;
       low, high: (k,) float32, their smallest and largest.
     A feature that no training row of a fold observed is not kept there: nothing could be fitted to it.
 
     Raises:
       UserError: no training rows, none with a value of this modality, an observed training value that is not finite,
-        no feature or fewer than `top_k` that pass the rules.
+        no feature that passes the rules.
     """
     places = [f"{name}, fold {i} of {len(folds)}" for i in range(1, len(folds) + 1)]
     statistics = [training_statistics(modality, rows, place) for rows, place in zip(folds, places, strict=True)]
     kept = [kept_features(s, modality.features, rules, place) for s, place in zip(statistics, places, strict=True)]
-    if rules.top_k is None:
-        columns, alive = united(kept)
-        return [constants_of(s, columns, own) for s, own in zip(statistics, alive, strict=True)]
-    _check_candidates(kept, rules.top_k, name)
-    constants = []
-    for rows, own, s in zip(folds, kept, statistics, strict=True):
-        columns = most_variable(column_variance(modality, rows, s), own, rules.top_k)
-        constants.append(constants_of(s, columns, np.ones(rules.top_k, bool)))
-    return constants
+    if rules.top_k is not None:
+        variances = [column_variance(modality, rows, s) for rows, s in zip(folds, statistics, strict=True)]
+        chosen = [
+            most_variable(v, own, min(rules.top_k, int(own.sum()))) for v, own in zip(variances, kept, strict=True)
+        ]
+        if all(len(columns) == rules.top_k for columns in chosen):
+            alive = np.ones(rules.top_k, bool)
+            return [constants_of(s, columns, alive) for s, columns in zip(statistics, chosen, strict=True)]
+        kept = [np.isin(np.arange(len(own)), columns) for own, columns in zip(kept, chosen, strict=True)]
+    columns, alive = united(kept)
+    return [constants_of(s, columns, own) for s, own in zip(statistics, alive, strict=True)]
 
 
 def training_statistics(modality: Modality, rows: Int[np.ndarray, " r"], name: str) -> Statistics:
@@ -340,13 +343,4 @@ def _check_finite(modality: Modality, rows: np.ndarray, columns: np.ndarray, nam
         raise UserError(
             f"{name}: the value of row {row}, feature {str(modality.features[column])!r} is "
             f"{modality.values[row, column]} but marked as observed; mask it or mend it in the file"
-        )
-
-
-def _check_candidates(kept: Sequence[np.ndarray], k: int, name: str) -> None:
-    counts = [int(mask.sum()) for mask in kept]
-    if min(counts) < k:
-        raise UserError(
-            f"{name}: top_k is {k:,} but only {min(counts):,} of {len(kept[0]):,} features pass the rules in fold "
-            f"{np.argmin(counts) + 1} of {len(counts)}; set top_k to {min(counts):,} or less, for all folds alike"
         )

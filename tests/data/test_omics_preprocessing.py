@@ -358,15 +358,6 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
             r"random 50 % 2\); loosen a rule",
         ),
         (
-            lambda: fit_folds(
-                modality([[1, 1, 0], [1, 1, 1], [0, 1, 1]]),
-                [np.array([1]), np.array([0, 2])],
-                Rules(zeros="drop_any_zero", top_k=2),
-                "rna",
-            ),
-            "rna: top_k is 2 but only 1 of 3 features pass the rules in fold 2 of 2; set top_k to 1 or less, for all",
-        ),
-        (
             lambda: on_chromosome_y(["cg1"], "methylation", {"ABC": "Y"}),
             "methylation: the annotation gives chromosomes of features such as 'ABC', .* such as 'cg1'; give an annot",
         ),
@@ -375,6 +366,15 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
 def test_impossible_inputs_are_named(call, sentence):
     with pytest.raises(UserError, match=sentence):
         call()
+
+
+def test_where_fewer_pass_than_are_asked_for_all_of_them_are_kept():
+    m = modality([[1, 1, 0], [1, 1, 1], [0, 1, 1], [4, 1, 3]])
+    folds = [np.array([1, 3]), np.array([0, 2])]
+    first, second = fit_folds(m, folds, Rules(zeros="drop_any_zero", top_k=2), "rna")
+    # Of the first fold's three the two that vary most, of the second's one that one.
+    assert first["columns"].tolist() == second["columns"].tolist() == [0, 1, 2]
+    assert first["alive"].tolist() == [True, False, True] and second["alive"].tolist() == [False, True, False]
 
 
 def test_the_parts_make_the_whole():

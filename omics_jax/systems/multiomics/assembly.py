@@ -99,7 +99,7 @@ def _of_these(names, there, setting: str) -> list[str]:
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
 
 
-def rules_of(config, name: str, width: int) -> Rules:
+def rules_of(config, name: str) -> Rules:
     """The rules by which a modality's features are chosen in every fold."""
     c = config.preprocess
     return Rules(
@@ -107,7 +107,7 @@ def rules_of(config, name: str, width: int) -> Rules:
         most_missing=c.most_missing,
         share=float(named(c.share, "preprocess.share").get(name, 1)),
         seed=config.seed,
-        top_k=c.top_k if 0 < c.top_k < width else None,
+        top_k=c.top_k or None,
     )
 
 
@@ -220,7 +220,7 @@ def build(config, spec: DataSpec) -> System:
     network = network_of(config, spec)
     columns, batch = _columns(network, spec), config.predict.batch_size
     # The random share was drawn before the features were limited to those of any fold.
-    rules = {name: replace(rules_of(config, name, size), share=1.0) for name, size in network.sizes.items()}
+    rules = {name: replace(rules_of(config, name), share=1.0) for name in network.sizes}
     if not network.tasks:
         return System(
             arrays=partial(arrays, network),

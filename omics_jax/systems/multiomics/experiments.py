@@ -264,7 +264,7 @@ class Study:
         modalities, constants = {}, [{} for _ in rows]
         for name in names:
             m = self.dataset.modalities[name]
-            found = fit_folds(m, rows, rules_of(self.config, name, len(m.features)), name)
+            found = fit_folds(m, rows, rules_of(self.config, name), name)
             columns, fitted = on_union(found, len(m.features))
             modalities[name] = m.on(m.features[columns])
             for own, values in zip(constants, fitted, strict=True):
