@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from omics_jax.checks import check_choices, check_least
 from omics_jax.data.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.progress import duration, progress
@@ -357,13 +358,9 @@ def say(text: str) -> None:
 def _check_run(config: Any) -> None:
     if not 0 <= config.seed < 2**31:
         raise UserError(f"config.seed is {config.seed}; give a whole number from 0 to {2**31 - 1}")
-    choices = {"strategy": ("auto", "map", "vmap"), "spread": ("data", "replicates")}
-    for key, allowed in choices.items():
-        if config.run[key] not in allowed:
-            raise UserError(f"config.run.{key} is {config.run[key]!r}; choose one of {', '.join(allowed)}")
-    for key in ("devices", "chunk", "block_seconds", "block_steps", "checkpoint_seconds", "resident_mb"):
-        if config.run[key] < 0:
-            raise UserError(f"config.run.{key} is {config.run[key]}; give 0 or more")
+    check_choices(config, {"run.strategy": ("auto", "map", "vmap"), "run.spread": ("data", "replicates")})
+    keys = ("devices", "chunk", "block_seconds", "block_steps", "checkpoint_seconds", "resident_mb")
+    check_least(config, {f"run.{key}": 0 for key in keys})
 
 
 def _use_compilation_cache() -> None:

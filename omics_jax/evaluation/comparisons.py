@@ -8,7 +8,7 @@ reproduce its numbers. Left out: comparisons of more than two models at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,6 +125,12 @@ def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     For sorted p_(i) of m tests: max over j <= i of p_(j) (m - j + 1), at most 1. ValueError outside [0, 1].
     """
     return _adjusted(p, lambda ranked: np.maximum.accumulate(ranked * np.arange(len(ranked), 0, -1)))
+
+
+def adjusted(tests: Sequence[dict], method: Callable = holm) -> list[dict]:
+    """The comparisons of a family (see `compare`) with "p_adjusted" over all of them."""
+    found = method(np.array([test["p"] for test in tests], dtype=float))
+    return [{**test, "p_adjusted": float(p)} for test, p in zip(tests, found, strict=True)]
 
 
 def summarize(values: Float[np.ndarray, " splits"], test_train_ratio: float) -> dict:

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from omics_jax.checks import check_choices, check_least, check_rates
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.hiding import held_out
 from omics_jax.errors import UserError
@@ -211,32 +212,20 @@ def check(config) -> None:
         "classifier.network": ("", *classifiers.NETWORKS),
         "classifier.series": ("imputed", "raw"),
         "finetune.regime": ("frozen", "unfrozen", "gradual"),
+        "imputers": ("brits", "csai"),
+        "tables.networks": classifiers.NETWORKS,
+        "tables.strategies": tuple(config.strategies),
     }
-    of = lambda key: config[key.split(".")[0]][key.split(".")[1]]
-    lists = {
-        "imputers": (config.imputers, choices["model.imputer"]),
-        "tables.networks": (config.tables.networks, classifiers.NETWORKS),
-        "tables.strategies": (config.tables.strategies, tuple(config.strategies)),
-    }
-    for key, (chosen, allowed) in lists.items():
-        if not chosen or not set(chosen) <= set(allowed):
-            raise UserError(f"config.{key} is {tuple(chosen)}; give one or more of {', '.join(allowed)}")
+    check_choices(config, choices)
     _check_held_out(tuple(config.held_out))
-    for key, allowed in choices.items():
-        if of(key) not in allowed:
-            raise UserError(f"config.{key} is {of(key)!r}; choose one of {', '.join(a or repr(a) for a in allowed)}")
     least = {
         "model.hidden": 1, "model.channels": 2, "model.heads": 1, "model.feedforward": 1, "model.clip": 1,
         "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
         "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
         "classifier.members": 1, "classifier.bins": 1, "classifier.units": 1, "classifier.positive_weight": 0,
     }  # fmt: skip
-    for key, minimum in least.items():
-        if of(key) < minimum:
-            raise UserError(f"config.{key} is {of(key)}; give {minimum} or more")
-    for key in ("model.dropout", "classifier.dropout", "classifier.plain_dropout"):
-        if not 0 <= of(key) < 1:
-            raise UserError(f"config.{key} is {of(key)}; give a rate of 0 or more and below 1")
+    check_least(config, least)
+    check_rates(config, ("model.dropout", "classifier.dropout", "classifier.plain_dropout"))
     if config.model.channels % config.model.heads or config.model.channels % 2:
         raise UserError(
             f"config.model.channels is {config.model.channels}; give an even multiple of "

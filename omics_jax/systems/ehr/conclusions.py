@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from omics_jax.evaluation import classification, comparisons
@@ -118,13 +117,9 @@ def _frozen_against_unfrozen(results: Results) -> list[dict]:
 
 def _adjusted(tests: list[dict]) -> list[dict]:
     """p adjusted after Holm over all the tests of a family."""
-    adjusted = comparisons.holm(np.array([c["p"] for c in tests], dtype=float))
     # Each simple model stands beside one arm only: "arm/model" is said by the arm, "arm/simple" by the simple one.
     named = lambda side: side.removesuffix("/model").split("/")[-1]
-    return [
-        {**c, "a": named(c["a"]), "b": named(c["b"]), "p_adjusted": float(p)}
-        for c, p in zip(tests, adjusted, strict=True)
-    ]
+    return [{**c, "a": named(c["a"]), "b": named(c["b"])} for c in comparisons.adjusted(tests)]
 
 
 def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = "model") -> float:

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from omics_jax.checks import check_choices, check_least, check_rates, value
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.delimited import read_conditions
 from omics_jax.data.omics_preprocessing import Rules, log2_plus_one, on_chromosome_y
@@ -313,29 +314,19 @@ def check(config) -> None:
         "balancing.name": model.BALANCES,
         "survival.grid": ("quantile", "equal"),
         "missing": ("impute", "mask", "complete"),
+        "training.stages": STAGES,
     }
-    of = lambda key: config[key.split(".")[0]][key.split(".")[1]] if "." in key else config[key]
-    for key, allowed in choices.items():
-        if of(key) not in allowed:
-            raise UserError(f"config.{key} is {of(key)!r}; choose one of {', '.join(allowed)}")
-    wrong = [name for name in config.training.stages if name not in STAGES]
-    if wrong or not config.training.stages:
-        given = tuple(config.training.stages)
-        raise UserError(f"config.training.stages is {given}; give one or more of {', '.join(STAGES)}")
+    check_choices(config, choices)
     weights_of(config)
     least = {
-        "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "imputation.hidden": 1, "imputation.members": 1,
-        "imputation.epochs": 1, "imputation.batch_size": 1, "imputation.patience": 1, "imputation.transfer_epochs": 1,
-        "imputation.transfer_batch_size": 1, "training.batch_size": 2,
-        "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1, "preprocess.top_k": 0,
+        "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "model.branch": 1, "model.shared": 1,
+        "imputation.hidden": 1, "imputation.members": 1, "imputation.epochs": 1, "imputation.batch_size": 1,
+        "imputation.patience": 1, "imputation.transfer_epochs": 1, "imputation.transfer_batch_size": 1,
+        "training.batch_size": 2, "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1,
+        "preprocess.top_k": 0,
     }  # fmt: skip
-    for key, minimum in least.items():
-        if of(key) < minimum:
-            raise UserError(f"config.{key} is {of(key)}; give {minimum} or more")
+    check_least(config, least)
     for key in ("model.branch", "model.shared"):
-        if min(of(key), default=0) < 1:
-            raise UserError(f"config.{key} is {tuple(of(key))}; give one or more widths of 1 or more")
-    rates = {"model.dropout": config.model.dropout, **{f"heads.{k}.dropout": config.heads[k].dropout for k in KINDS}}
-    for key, rate in rates.items():
-        if not 0 <= rate < 1:
-            raise UserError(f"config.{key} is {rate}; give a rate of 0 or more and below 1")
+        if not value(config, key):
+            raise UserError(f"config.{key} is (); give one or more widths")
+    check_rates(config, ["model.dropout", *(f"heads.{kind}.dropout" for kind in KINDS)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 from omics_jax.evaluation import comparisons
@@ -127,12 +126,8 @@ def _test(results: Results, a, b, metric: str) -> list[dict]:
 
 def _adjusted(tests: list[dict]) -> list[dict]:
     """p adjusted after Holm over all the tests of a family."""
-    adjusted = comparisons.holm(np.array([t["p"] for t in tests], dtype=float))
     named = lambda side: side.removesuffix(f"/{MODEL}")
-    return [
-        {**t, "a": named(t["a"]), "b": named(t["b"]), "p_adjusted": float(p)}
-        for t, p in zip(tests, adjusted, strict=True)
-    ]
+    return [{**t, "a": named(t["a"]), "b": named(t["b"])} for t in comparisons.adjusted(tests)]
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

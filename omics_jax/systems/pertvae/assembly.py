@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from omics_jax.checks import check_choices, check_least
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.errors import UserError
 from omics_jax.systems.pertvae import conclusions, model, scoring
@@ -117,28 +118,12 @@ def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> np.ndarray:
 
 
 def _check(config) -> None:
-    m, t = config.model, config.training
-    choices = {"posterior": ("iaf", "gaussian"), "free_bits_mode": ("batch", "example")}
-    for key, allowed in choices.items():
-        if m[key] not in allowed:
-            raise UserError(f"config.model.{key} is {m[key]!r}; choose one of {', '.join(allowed)}")
+    choices = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
+    check_choices(config, choices)
     least = {
-        "model.latent": (m.latent, 1),
-        "model.context": (m.context, 1),
-        "model.encoder": (min(m.encoder, default=1), 1),
-        "model.decoder": (min(m.decoder, default=1), 1),
-        "model.flow_steps": (m.flow_steps, 0),
-        "model.flow_hidden": (m.flow_hidden, 1),
-        "model.draws": (m.draws, 1),
-        "model.free_bits": (m.free_bits, 0),
-        "model.l2": (m.l2, 0),
-        "model.input_noise": (m.input_noise, 0),
-        "training.epochs": (t.epochs, 1),
-        "training.batch_size": (t.batch_size, 2),
-        "training.patience": (t.patience, 1),
-        "training.monitor_every": (t.monitor_every, 1),
-        "training.monitor_draws": (t.monitor_draws, 1),
-    }
-    for key, (value, minimum) in least.items():
-        if value < minimum:
-            raise UserError(f"config.{key} is {value}; give {minimum} or more")
+        "model.latent": 1, "model.context": 1, "model.encoder": 1, "model.decoder": 1, "model.flow_steps": 0,
+        "model.flow_hidden": 1, "model.draws": 1, "model.free_bits": 0, "model.l2": 0, "model.input_noise": 0,
+        "training.epochs": 1, "training.batch_size": 2, "training.patience": 1, "training.monitor_every": 1,
+        "training.monitor_draws": 1,
+    }  # fmt: skip
+    check_least(config, least)

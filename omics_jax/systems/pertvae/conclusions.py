@@ -181,8 +181,7 @@ def conclude_reconstruction(results: Results) -> Findings:
             )
         for c in comparisons.compare(scores, (arm, "model"), (arm, "PCA"), metric):
             tests.append(c)
-    adjusted = comparisons.benjamini_hochberg(np.array([c["p"] for c in tests], dtype=float))
-    tests = [{**c, "p_adjusted": float(p)} for c, p in zip(tests, adjusted, strict=True)]
+    tests = comparisons.adjusted(tests, comparisons.benjamini_hochberg)
     curve = Table(
         "curve",
         pd.DataFrame(rows),
