@@ -23,7 +23,7 @@ from omics_jax.data.simulate_omics import simulate_omics
 from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.evaluation.follow_up import FollowUpWarning
-from omics_jax.systems.multiomics import baselines, scoring
+from omics_jax.systems.multiomics import baselines, pictures, scoring
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{FollowUpWarning.__module__}.{FollowUpWarning.__name__}")
@@ -540,3 +540,12 @@ def test_an_imputation_nobody_could_teach_is_refused():
     apart = train.take(np.r_[0:15, 110:120])  # the first lack rna, the last mirna
     with pytest.raises(UserError, match="0 of 25 training rows have mirna and rna"):
         baselines.imputation_baselines(RULES, {"mirna": ("rna",)}, apart, test)
+
+
+def test_classes_stand_in_one_order_on_both_sides_of_the_confusion_matrix():
+    """Also one that is never predicted, and one that is predicted before it is seen."""
+    own = pd.DataFrame({"label": ["A", "A", "B", "D"], "predicted": ["D", "A", "A", "D"]})
+    frame = pictures._confusion("type", own).frame
+    assert frame["row"].unique().tolist() == frame["column"].unique().tolist() == ["A", "B", "D"]
+    counts = frame.pivot(index="row", columns="column", values="value").to_numpy()
+    np.testing.assert_array_equal(counts, [[1, 0, 1], [1, 0, 0], [0, 0, 1]])

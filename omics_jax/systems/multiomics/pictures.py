@@ -78,8 +78,11 @@ def _calibration(name: str, own: pd.DataFrame) -> Table:
 
 
 def _confusion(name: str, own: pd.DataFrame) -> Table:
-    counts = own.groupby(["label", "predicted"]).size().rename("value").reset_index()
-    frame = counts.rename(columns={"label": "row", "predicted": "column"})
+    counts = pd.crosstab(own["label"], own["predicted"])
+    # Of all classes and in one order on both sides, so that what is right lies on the diagonal.
+    names = sorted({*counts.index, *counts.columns})
+    counts = counts.reindex(index=names, columns=names, fill_value=0).rename_axis(index="row", columns="column")
+    frame = counts.stack().rename("value").reset_index()
     caption = "Test patients of all folds."
     return Table("matrix", frame, f"{name}: observed and predicted", caption, f"predicted {name}", f"observed {name}")
 
