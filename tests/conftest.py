@@ -36,6 +36,7 @@ def pytest_runtest_setup(item):
     jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimised") is None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares and compiles."""
     for item in items:
