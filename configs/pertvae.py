@@ -95,7 +95,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.run.strategy = "auto"  # map | vmap
     config.run.chunk = 0  # replicates in one program; 0 chooses
     config.run.block_seconds = 1.0
-    config.run.block_steps = 0
+    config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     config.run.checkpoint_seconds = 60.0
     config.run.resident_mb = 4096
     config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
