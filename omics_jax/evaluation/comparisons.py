@@ -127,7 +127,7 @@ def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     return _adjusted(p, lambda ranked: np.maximum.accumulate(ranked * np.arange(len(ranked), 0, -1)))
 
 
-def adjusted(tests: Sequence[dict], method: Callable = holm) -> list[dict]:
+def with_adjusted_p(tests: Sequence[dict], method: Callable = holm) -> list[dict]:
     """The comparisons of a family (see `compare`) with "p_adjusted" over all of them."""
     found = method(np.array([test["p"] for test in tests], dtype=float))
     return [{**test, "p_adjusted": float(p)} for test, p in zip(tests, found, strict=True)]

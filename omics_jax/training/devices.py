@@ -137,16 +137,20 @@ def _over_replicates(block: Callable, n: int) -> Callable:
 
 
 def _over_cores(block: Callable, n: int) -> Callable:
-    """One program, called from n threads: a CPU runs a program in the thread that calls it."""
-    each, compiled = jax.jit(block, donate_argnums=0), False
-    own_of, checked_of = _once(lambda tree: _cut(tree, n)), _once(lambda tree: _cut(tree, n))
+    """One program, called from up to n threads: a CPU runs a program in the thread that calls it."""
+    each, compiled, parts = jax.jit(block, donate_argnums=0), False, 1
+    cut = lambda tree: _cut(tree, parts)
+    own_of, checked_of = (
+        _once(cut),
+        _once(lambda validation: cut({k: v for k, v in validation.items() if k != "table"})),
+    )
 
     def run(state, seed, table, own, rows, validation, start, count):
-        nonlocal compiled
-        if len(seed) % n:
+        nonlocal compiled, parts
+        parts = max(k for k in range(1, n + 1) if len(seed) % k == 0)  # the same at every call: chunks are of one size
+        if parts == 1:
             return each(state, seed, table, own, rows, validation, start, count)
-        checked = checked_of({k: v for k, v in validation.items() if k != "table"})
-        shares = list(zip(_cut(state, n), _cut(seed, n), own_of(own), _cut(rows, n), checked, strict=True))
+        shares = list(zip(cut(state), cut(seed), own_of(own), cut(rows), checked_of(validation), strict=True))
 
         def call(share):
             state, seed, own, rows, checked = share
@@ -154,11 +158,11 @@ def _over_cores(block: Callable, n: int) -> Callable:
             return jax.tree.map(np.asarray, each(state, seed, table, own, rows, looked_at, start, count))
 
         # The first by itself, or every thread would compile the program.
-        parts = [] if compiled else [call(shares[0])]
+        done = [] if compiled else [call(shares[0])]
         compiled = True
-        with ThreadPoolExecutor(n) as pool:
-            parts += pool.map(call, shares[len(parts) :])
-        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+        with ThreadPoolExecutor(parts) as pool:
+            done += pool.map(call, shares[len(done) :])
+        return jax.tree.map(lambda *x: np.concatenate(x), *done)
 
     return run
 

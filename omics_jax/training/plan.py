@@ -284,12 +284,11 @@ def _chunk_size(options: Options, strategy: str, variables, count: int) -> int:
     """How many replicates share a program: as asked, or as many as fit `CHUNK_BYTES`."""
     # Parameters, their best copy and two moments.
     state_bytes = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
-    fit = lambda kind: CHUNK_BYTES[kind] // max(state_bytes, 1)
-    devices, size = options.devices, options.chunk or (fit("vmap") if strategy == "vmap" else 1)
-    size = min(max(size, 1), count)
-    if devices.spread == "data" or (devices.spread == "cores" and devices.count > min(fit("cores"), count)):
-        return size
-    return -(-size // devices.count) * devices.count
+    fit = lambda kind: max(1, min(CHUNK_BYTES[kind] // max(state_bytes, 1), count))
+    devices, chosen = options.devices, fit("vmap") if strategy == "vmap" else 1
+    size = min(options.chunk or chosen, count)
+    shares = {"data": 1, "replicates": devices.count, "cores": min(devices.count, fit("cores"))}[devices.spread]
+    return -(-size // shares) * shares
 
 
 def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:

@@ -71,7 +71,7 @@ class TrainState:
         return {"params": self.params, "batch_stats": self.batch_stats, "constants": self.constants}
 
     @property
-    def done(self) -> jax.Array:
+    def done(self) -> jax.Array | np.ndarray:
         return self.stopped | (self.bad_step >= 0)
 
 

@@ -91,7 +91,7 @@ def score(predictions, test, train=None, tasks=(TYPE, AGE, OS), complete=everyon
     return scoring.evaluate(tasks, complete, predictions, test, test if train is None else train)
 
 
-def same(found, expected):
+def assert_same(found, expected):
     assert found.keys() == expected.keys()
     for name in found:
         np.testing.assert_allclose(found[name], expected[name], err_msg=name)
@@ -144,7 +144,7 @@ def test_class_metrics_are_scikit_learns(held):
         "type_auroc": np.mean(areas),
         "type_log_loss": -np.log(floored).mean(),
     }
-    same(found, expected)
+    assert_same(found, expected)
 
 
 def test_two_classes_have_the_ordinary_auroc_and_log_loss():
@@ -167,7 +167,7 @@ def test_value_metrics_are_scikit_learns(cohort):
         "age_mae": sk.mean_absolute_error(observed, value),
         "age_r2": sk.r2_score(observed, value),
     }
-    same(found, expected)
+    assert_same(found, expected)
 
 
 def survivors(n, seed, horizon):
@@ -266,7 +266,7 @@ def test_rows_without_a_label_do_not_count(cohort):
             predictions[name] = predictions[name].astype(float)
             predictions[name][~known(test, task)] = np.nan
     found = score(predictions, poisoned(test), poisoned(train))
-    same(found.metrics, clean.metrics)
+    assert_same(found.metrics, clean.metrics)
     for name, table in clean.tables.items():
         pd.testing.assert_frame_equal(found.tables[name].frame, table.frame)
 
@@ -280,8 +280,8 @@ def test_complete_rows_are_scored_once_more_alone(cohort):
     alone = {name: values[whole] for name, values in predictions.items()}
     expected = score(alone, test.take(whole), train, complete=all_measured).metrics
     assert found.keys() == expected.keys() | {f"{name}_complete" for name in expected}
-    same({name: found[f"{name}_complete"] for name in expected}, expected)
-    same({name: found[name] for name in expected}, score(predictions, test, train).metrics)
+    assert_same({name: found[f"{name}_complete"] for name in expected}, expected)
+    assert_same({name: found[name] for name in expected}, score(predictions, test, train).metrics)
 
 
 def test_what_rows_do_not_suffice_for_is_nan():
@@ -417,7 +417,7 @@ def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_la
     found = baselines.baselines((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
     for name, fields in fitted.items():
         kept = {field: values[~odd] for field, values in fields.items()}
-        same({field: values[~odd] for field, values in found[name].items()}, kept)
+        assert_same({field: values[~odd] for field, values in found[name].items()}, kept)
 
 
 def test_a_class_without_a_training_row_keeps_its_column(cohort):
@@ -467,7 +467,7 @@ def test_imputation_scores_are_of_the_scored_cells():
         "mirna_mae": np.abs(error).mean(),
         "mirna_pearson": np.median([*r, 0]),
     }
-    same(found, expected)
+    assert_same(found, expected)
     nothing = scoring.imputation_scores(predictions | {"mirna_scored": np.zeros((30, 5), bool)})
     assert nothing.keys() == expected.keys() and np.isnan(list(nothing.values())).all()
     broken = np.where(np.arange(30)[:, None] == 20, np.nan, estimate)

@@ -181,9 +181,13 @@ def test_how_many_trainings_go_side_by_side_on_a_cpu(spread, count, flags, expec
     assert found.stdout.strip() == expected
 
 
-def test_a_network_too_large_for_every_core_trains_one_by_one(monkeypatch):
-    ready = toy.plan("frozen", seeds=(5, 6), devices=2, spread="cores")
-    assert ready.size == 2
+def test_no_more_cores_than_trainings_and_memory_allow(monkeypatch, tmp_path):
+    ready = toy.plan("frozen", seeds=(5, 6, 7), devices=8, spread="cores")
+    assert ready.size == 3
+    alone = toy.train(toy.plan("frozen", seeds=(5, 6, 7)), tmp_path / "one")
+    assert toy.digest(toy.train(ready, tmp_path / "three")) == toy.digest(alone)
+    assert toy.plan("frozen", seeds=(5, 6, 7), devices=2, spread="cores").size == 2
+    assert toy.plan("frozen", seeds=(5, 6, 7), devices=2, spread="cores", chunk=3).size == 4
     monkeypatch.setitem(plan.CHUNK_BYTES, "cores", 1)
     assert plan.make_plan(ready.training, ready.options).size == 1
 

@@ -119,7 +119,7 @@ def _adjusted(tests: list[dict]) -> list[dict]:
     """p adjusted after Holm over all the tests of a family."""
     # Each simple model stands beside one arm only: "arm/model" is said by the arm, "arm/simple" by the simple one.
     named = lambda side: side.removesuffix("/model").split("/")[-1]
-    return [{**c, "a": named(c["a"]), "b": named(c["b"])} for c in comparisons.adjusted(tests)]
+    return [{**c, "a": named(c["a"]), "b": named(c["b"])} for c in comparisons.with_adjusted_p(tests)]
 
 
 def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = "model") -> float:

@@ -127,7 +127,7 @@ def _test(results: Results, a, b, metric: str) -> list[dict]:
 def _adjusted(tests: list[dict]) -> list[dict]:
     """p adjusted after Holm over all the tests of a family."""
     named = lambda side: side.removesuffix(f"/{MODEL}")
-    return [{**t, "a": named(t["a"]), "b": named(t["b"])} for t in comparisons.adjusted(tests)]
+    return [{**t, "a": named(t["a"]), "b": named(t["b"])} for t in comparisons.with_adjusted_p(tests)]
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ class Study:
 
     @cached_property
     def others(self) -> np.ndarray:
-        """Patients on whom the imputers are pretrained: none, or those of other classes than `imputation.transfer`.
+        """Patients on whom the imputers are pretrained: none, or those not known to be of the class of the transfer.
 
         Nobody who is, by another sample, a patient of the study.
         """

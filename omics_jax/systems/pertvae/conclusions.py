@@ -181,7 +181,7 @@ def conclude_reconstruction(results: Results) -> Findings:
             )
         for c in comparisons.compare(scores, (arm, "model"), (arm, "PCA"), metric):
             tests.append(c)
-    tests = comparisons.adjusted(tests, comparisons.benjamini_hochberg)
+    tests = comparisons.with_adjusted_p(tests, comparisons.benjamini_hochberg)
     curve = Table(
         "curve",
         pd.DataFrame(rows),
