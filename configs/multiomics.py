@@ -46,6 +46,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.survival_times = ""  # "OS=time column:event column"
     config.data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
     config.data.zero_times = "error"  # error | mask: times of zero or below
+    config.data.repeated = "error"  # error | mean: features of the same name in a file
 
     config.simulator = ConfigDict(
         dict(patients=600, features=dict(rna=200, methylation=200, mirna=60), latent=8, classes=4, censored=0.5,

@@ -56,6 +56,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.dose = "highest"  # highest | all
     config.data.group_by = "cell_line"
     config.data.min_genes = 50
+    config.data.repeated = "error"  # error | mean: genes of the same name in a file
     config.data.weight_replicates = False  # pairs drawn with probability 1 / replicates of their (cell line, drug)
 
     config.simulator = ConfigDict(

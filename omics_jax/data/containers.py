@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.delimited import as_text, matrix_from_frame
-from omics_jax.data.matrices import Matrix, checked_matrix
+from omics_jax.data.matrices import Matrix, Reading, checked_matrix
 from omics_jax.errors import UserError
 
 
@@ -71,7 +71,7 @@ def annotation_columns(arrays: Mapping[str, np.ndarray], n: int, known: Sequence
     return pd.DataFrame(columns, index=range(n))
 
 
-def read_npz(path: Path, orientation: str, samples, genes, annotations) -> Matrix:
+def read_npz(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .npz; read whole, subsets are taken by the caller."""
     arrays = npz_arrays(path)
     if "x1" in arrays and "X" not in arrays and "values" not in arrays:
@@ -89,7 +89,9 @@ def read_npz(path: Path, orientation: str, samples, genes, annotations) -> Matri
             raise UserError(f"{path}: 'mask' must be boolean and of shape {values.shape}; True means observed")
         values = np.where(arrays["mask"], values, np.float32(np.nan))
     known = ("X", "values", "samples", "ids", "features", "mask")
-    return checked_matrix(path, ids, features, values, annotation_columns(arrays, len(ids), known))
+    return checked_matrix(
+        path, ids, features, values, annotation_columns(arrays, len(ids), known), repeated=how.repeated
+    )
 
 
 def parquet_frame(path: Path) -> pd.DataFrame:
@@ -108,7 +110,7 @@ def parquet_frame(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_parquet(path: Path, orientation: str, samples, genes, annotations: Sequence[str]) -> Matrix:
+def read_parquet(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .parquet: ids are the stored index, or the first column where none is stored."""
     frame = parquet_frame(path)
     if isinstance(frame.index, pd.RangeIndex):
@@ -123,8 +125,7 @@ def read_parquet(path: Path, orientation: str, samples, genes, annotations: Sequ
         names,
         frame,
         corner,
-        orientation,
-        annotations,
+        how,
         row_place=lambda i: f"row {i + 1}",
         column_place=lambda j: f"column {names[j]!r}",
     )

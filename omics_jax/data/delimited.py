@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.files import existing_file, read_text
-from omics_jax.data.matrices import Matrix, checked_matrix
+from omics_jax.data.matrices import Matrix, Reading, checked_matrix
 from omics_jax.data.orientation import decided_orientation
 from omics_jax.errors import UserError
 
@@ -92,7 +92,7 @@ def records(path: Path, data: bytes, delimiter: str, quoted: bool = True) -> Rec
     return Records(path, lines, numbers, delimiter, quoted)
 
 
-def read_delimited(path: Path, orientation: str, samples, genes, annotations: Sequence[str]) -> Matrix:
+def read_delimited(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .csv, .tsv and .txt; subsets are taken by the caller."""
     table, header, body = table_records(path)
     row_names = [table.first_field(r) for r in body]
@@ -103,8 +103,7 @@ def read_delimited(path: Path, orientation: str, samples, genes, annotations: Se
         header[1:],
         frame,
         header[0],
-        orientation,
-        annotations,
+        how,
         row_place=lambda i: f"line {table.numbers[body[i]]}",
         column_place=lambda j: f"column {j + 2} ({header[j + 1]!r})",
     )
@@ -116,18 +115,25 @@ def matrix_from_frame(
     names: Sequence[str],
     frame: pd.DataFrame,
     corner: str,
-    orientation: str,
-    annotations: Sequence[str],
+    how: Reading,
     row_place: Callable[[int], str],
     column_place: Callable[[int], str],
 ) -> Matrix:
     """A matrix from named rows and a frame of one pandas column per name, in either orientation."""
     values, text = numbers_and_text(path, frame, row_place, column_place)
     text_columns = [names[j] for j in text]
-    kind = decided_orientation(path, orientation, row_names, names, corner, text_columns)
+    kind = decided_orientation(path, how.orientation, row_names, names, corner, text_columns)
     if kind == "genes":
-        return checked_matrix(path, names, row_names, values.T.copy(), sample_place=column_place, gene_place=row_place)
-    annotating = [j for j, name in enumerate(names) if j in text or name in annotations]
+        return checked_matrix(
+            path,
+            names,
+            row_names,
+            values.T.copy(),
+            repeated=how.repeated,
+            sample_place=column_place,
+            gene_place=row_place,
+        )
+    annotating = [j for j, name in enumerate(names) if j in text or name in how.annotations]
     unnamed = [j for j in annotating if not names[j]]
     if unnamed:
         raise UserError(f"{path}: {column_place(unnamed[0])} has no name; give it one in the header, or remove it")
@@ -138,6 +144,7 @@ def matrix_from_frame(
         [names[j] for j in measured],
         values[:, measured],
         pd.DataFrame({names[j]: text.get(j, values[:, j]) for j in annotating}, index=range(len(row_names))),
+        repeated=how.repeated,
         sample_place=row_place,
         gene_place=lambda j: column_place(measured[j]),
     )

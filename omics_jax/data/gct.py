@@ -15,7 +15,7 @@ from jaxtyping import Shaped
 from omics_jax.data.delimited import MISSING, Records, not_a_number, numbers_and_text, parsed_numbers, records
 from omics_jax.data.files import read_text
 from omics_jax.data.hdf5 import member, opened, slab, text_array
-from omics_jax.data.matrices import Matrix, Names, check_names, checked_matrix, positions
+from omics_jax.data.matrices import Matrix, Names, Reading, check_names, checked_matrix, positions
 from omics_jax.errors import UserError
 
 _SYMBOL = "pr_gene_symbol"
@@ -40,7 +40,7 @@ def annotation(cells: Names) -> np.ndarray:
     return known.to_numpy()
 
 
-def read_gct(path: Path, orientation: str, samples, genes, annotations) -> Matrix:
+def read_gct(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .gct and .gct.gz; read whole, subsets are taken by the caller."""
     table = records(path, read_text(path), "\t", quoted=False)
     n_genes, n_samples, n_row_meta, n_col_meta = _dimensions(table)
@@ -71,6 +71,7 @@ def read_gct(path: Path, orientation: str, samples, genes, annotations) -> Matri
         feature_names(row_ids, symbols),
         values.T,
         _column_annotations(table, n_row_meta, n_col_meta, n_samples),
+        repeated=how.repeated,
         sample_place=lambda i: f"line {table.numbers[2]}, {column_place(i)}",
         gene_place=row_place,
     )
@@ -140,12 +141,11 @@ def gctx_ids(path: Path) -> Shaped[np.ndarray, " n"]:
 
 def _axis_ids(path: Path, file, axis: str) -> np.ndarray:
     ids = text_array(member(path, file, f"0/META/{axis}/id", "GCTX"))
-    kind = "sample" if axis == "COL" else "gene"
-    check_names(path, kind, ids, lambda i: f"0/META/{axis}/id entry {i + 1}")
+    check_names(path, "sample" if axis == "COL" else "row", ids, lambda i: f"0/META/{axis}/id entry {i + 1}")
     return ids
 
 
-def read_gctx(path: Path, orientation: str, samples, genes, annotations) -> Matrix:
+def read_gctx(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .gctx; of a subset only its hyperslabs are read."""
     with opened(path) as file:
         data = member(path, file, "0/DATA/0/matrix", "GCTX")
@@ -158,8 +158,8 @@ def read_gctx(path: Path, orientation: str, samples, genes, annotations) -> Matr
             )
         symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
         features = np.asarray(feature_names(row_ids.tolist(), symbols), dtype=str)
-        rows = positions(path, "sample", ids, samples)
-        columns = positions(path, "gene", features, genes)
+        rows = positions(path, "sample", ids, how.samples)
+        columns = positions(path, "gene", features, how.genes)
         values = slab(data, rows, columns)
         table = _gctx_table(path, col_meta, rows, len(ids))
     return checked_matrix(

@@ -11,24 +11,27 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.hdf5 import member, opened, slab, text_array
-from omics_jax.data.matrices import Matrix, check_names, checked_matrix, positions
+from omics_jax.data.matrices import Matrix, Reading, check_names, checked_matrix, positions
 from omics_jax.errors import UserError
 
 
-def read_h5ad(path: Path, orientation: str, samples, genes, annotations) -> Matrix:
+def read_h5ad(path: Path, how: Reading) -> Matrix:
     """`read_matrix` for .h5ad; of a dense `X` only the wanted part is read, a sparse one is read whole."""
     with opened(path) as file:
-        x, obs, var = (member(path, file, name, "h5ad") for name in ("X", "obs", "var"))
-        ids, features = _index(path, obs, "obs"), _index(path, var, "var")
-        rows = positions(path, "sample", ids, samples)
-        columns = positions(path, "gene", features, genes)
-        shape = tuple(int(k) for k in x.attrs.get("shape", getattr(x, "shape", ())))
-        if shape != (len(ids), len(features)):
-            raise UserError(
-                f"{path}: X is {shape} but obs names {len(ids)} and var {len(features)}; write the file again"
-            )
-        dense = _from_sparse(path, x)[np.ix_(rows, columns)] if hasattr(x, "keys") else slab(x, rows, columns)
-        table = _table(path, obs, len(ids)).iloc[rows]
+        return anndata_matrix(path, file, "h5ad", how)
+
+
+def anndata_matrix(path: Path, group, kind: str, how: Reading) -> Matrix:
+    """The matrix of an open AnnData group (a whole .h5ad, or one modality of a `kind` of file)."""
+    x, obs, var = (member(path, group, name, kind) for name in ("X", "obs", "var"))
+    ids, features = index_names(path, obs, "obs"), index_names(path, var, "var", how.repeated == "error")
+    rows = positions(path, "sample", ids, how.samples)
+    # Of features that stand twice the caller takes the wanted ones, after their mean.
+    columns = positions(path, "gene", features, how.genes if how.repeated == "error" else None)
+    shape = tuple(int(k) for k in x.attrs.get("shape", getattr(x, "shape", ())))
+    if shape != (len(ids), len(features)):
+        raise UserError(f"{path}: X is {shape} but obs names {len(ids)} and var {len(features)}; write the file again")
+    dense = _from_sparse(path, x)[np.ix_(rows, columns)] if hasattr(x, "keys") else slab(x, rows, columns)
     if dense.dtype.kind not in "fiub":
         raise UserError(f"{path}: X holds {dense.dtype} and no numbers; write a numeric X")
     return checked_matrix(
@@ -36,19 +39,21 @@ def read_h5ad(path: Path, orientation: str, samples, genes, annotations) -> Matr
         ids[rows],
         features[columns],
         dense.astype(np.float64 if dense.dtype.itemsize > 4 else np.float32),
-        table,
+        annotation_table(path, obs, len(ids)).iloc[rows],
+        repeated=how.repeated,
         sample_place=lambda i: f"obs row {rows[i] + 1}",
         gene_place=lambda j: f"var row {columns[j] + 1}",
     )
 
 
-def _index(path: Path, frame, name: str) -> np.ndarray:
+def index_names(path: Path, frame, name: str, unique: bool = True) -> np.ndarray:
+    """(k,) str: the names of `obs` or `var`."""
     if not hasattr(frame, "keys"):
         raise UserError(
             f"{path}: {name} is in the layout of anndata before 0.7; read and write it with a newer anndata"
         )
     names = text_array(member(path, frame, str(frame.attrs.get("_index", "_index")), "h5ad"))
-    check_names(path, "sample" if name == "obs" else "gene", names, lambda i: f"{name} row {i + 1}")
+    check_names(path, "sample" if name == "obs" else "gene", names, lambda i: f"{name} row {i + 1}", unique)
     return names
 
 
@@ -68,7 +73,8 @@ def _from_sparse(path: Path, group) -> np.ndarray:
     return matrix.toarray()
 
 
-def _table(path: Path, obs, n: int) -> pd.DataFrame:
+def annotation_table(path: Path, obs, n: int) -> pd.DataFrame:
+    """The n rows of `obs`, in the order of its columns."""
     index = str(obs.attrs.get("_index", "_index"))
     order = [c.decode() if isinstance(c, bytes) else str(c) for c in obs.attrs.get("column-order", [])]
     columns = {name: _column(path, obs, name) for name in order if name != index}

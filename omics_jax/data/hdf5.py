@@ -1,6 +1,6 @@
-"""HDF5 pieces shared by GCTX and h5ad: opening, text arrays, and parts of a matrix read as hyperslabs.
+"""HDF5 pieces shared by GCTX, h5ad and h5mu: opening, text arrays, and parts of a matrix read as hyperslabs.
 
-Only what those two formats need of HDF5; groups and attributes stay with their readers.
+Only what those formats need of HDF5; groups and attributes stay with their readers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def opened(path: Path) -> Iterator:
 
     with open(path, "rb") as stream:
         head = stream.read(8)
-    if head != b"\x89HDF\r\n\x1a\n":
+    # mudata writes a title before the HDF5 of an .h5mu; h5py finds what begins after it.
+    if head != b"\x89HDF\r\n\x1a\n" and not head.startswith(b"MuData"):
         raise UserError(f"{path} is not an HDF5 file (it begins with {head!r}); check its name or fetch it again")
     try:
         with h5py.File(path, "r") as file:

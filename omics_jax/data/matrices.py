@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Num, Shaped
+from jaxtyping import Bool, Float, Float32, Num, Shaped
 
 from omics_jax.data.files import existing_file, nearest
 from omics_jax.errors import UserError
@@ -22,6 +22,7 @@ from omics_jax.errors import UserError
 FORMATS = (".gct", ".gctx", ".csv", ".tsv", ".txt", ".parquet", ".h5ad", ".npz")
 _TEXT_FORMATS = (".gct", ".csv", ".tsv", ".txt")
 _ORIENTATIONS = ("auto", "samples", "genes")
+REPEATED = ("error", "mean")
 
 Names = Sequence[str] | np.ndarray
 
@@ -35,6 +36,7 @@ class Matrix:
       values: (n, g) float32 in the file's own scale, 0 where unobserved. mask: (n, g), True = observed.
       table: n rows of sample annotations, indexed by `ids`; text columns hold "" where unknown, numeric
         columns NaN.
+      averaged: features that stood more than once in the file and are the mean of these (`Reading.repeated`).
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -42,6 +44,7 @@ class Matrix:
     values: Float32[np.ndarray, "n g"]
     mask: Bool[np.ndarray, "n g"]
     table: pd.DataFrame
+    averaged: tuple[str, ...] = ()
 
     def take(self, rows: np.ndarray, columns: np.ndarray | slice) -> Matrix:
         """The matrix of the given rows and columns (indices or a slice), in that order."""
@@ -55,6 +58,17 @@ class Matrix:
         )
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How a file is to be read: the arguments of `read_matrix` beside its path."""
+
+    orientation: str = "auto"
+    samples: Names | None = None
+    genes: Names | None = None
+    annotations: Sequence[str] = ()
+    repeated: str = "error"
+
+
 def read_matrix(
     path: str | os.PathLike,
     orientation: str = "auto",
@@ -62,6 +76,7 @@ def read_matrix(
     samples: Names | None = None,
     genes: Names | None = None,
     annotations: Sequence[str] = (),
+    repeated: str = "error",
 ) -> Matrix:
     """Reads an expression matrix; the suffix names the format.
 
@@ -80,6 +95,8 @@ def read_matrix(
         read.
       annotations: columns of delimited text and Parquet that are annotations although they hold numbers (age,
         dose); names that the file does not have are ignored. Columns of text are annotations by themselves.
+      repeated: what becomes of genes of the same name: "error", or "mean" for the mean of their observed values, in
+        the file's scale.
 
     Empty cells, NA, N/A, NaN, null and none (any case) are unobserved. GCT and GCTX features are the gene
     symbols (`pr_gene_symbol`) where every row has one and no two are equal, the row ids otherwise.
@@ -87,10 +104,11 @@ def read_matrix(
     Raises:
       UserError: for anything wrong with the file, naming file, place and mend.
     """
-    if orientation not in _ORIENTATIONS:
-        raise UserError(f"orientation={orientation!r} is unknown; set it to one of {', '.join(_ORIENTATIONS)}")
+    for name, value, known in (("orientation", orientation, _ORIENTATIONS), ("repeated", repeated, REPEATED)):
+        if value not in known:
+            raise UserError(f"{name}={value!r} is unknown; set it to one of {', '.join(known)}")
     path = existing_file(path)
-    matrix = _reader(path)(path, orientation, samples, genes, tuple(annotations))
+    matrix = _reader(path)(path, Reading(orientation, samples, genes, tuple(annotations), repeated))
     rows = positions(path, "sample", matrix.ids, samples)
     columns = positions(path, "gene", matrix.features, genes)
     return matrix if samples is None and genes is None else matrix.take(rows, columns)
@@ -142,18 +160,23 @@ def checked_matrix(
     values: Num[np.ndarray, "n g"],
     table: pd.DataFrame | None = None,
     *,
+    repeated: str = "error",
     sample_place: Callable[[int], str] = lambda i: f"sample {i + 1}",
     gene_place: Callable[[int], str] = lambda j: f"gene {j + 1}",
 ) -> Matrix:
     """The `Matrix` of values with NaN for unobserved, after what must hold in every format.
 
-    There is at least one sample, one gene and one observed value; ids and features are filled in and unique;
-    values are finite in float32. The places say where sample i and gene j stand in the file.
+    There is at least one sample, one gene and one observed value; ids and features are filled in and unique, but for
+    `repeated` features that are to become their mean; values are finite in float32. The places say where sample i and
+    gene j stand in the file.
     """
-    for kind, names, place in (("sample", ids, sample_place), ("gene", features, gene_place)):
+    for kind, names, place, unique in (
+        ("sample", ids, sample_place, True),
+        ("gene", features, gene_place, repeated == "error"),
+    ):
         if not len(names):
             raise UserError(f"{path} holds no {kind}s: nothing numeric is left after its ids; add them")
-        check_names(path, kind, names, place)
+        check_names(path, kind, names, place, unique)
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.asarray(values).astype(np.float32)
     mask = ~np.isnan(values)
@@ -168,21 +191,45 @@ def checked_matrix(
         raise UserError(f"{path}: not one of its {values.size} cells holds a number; check the columns")
     ids = np.asarray(ids, dtype=str)
     table = pd.DataFrame(index=range(len(ids))) if table is None else table
+    features, values, averaged = averaged_features(np.asarray(features, dtype=str), values)
+    mask = ~np.isnan(values) if averaged else mask
     values[~mask] = 0
-    return Matrix(ids, np.asarray(features, dtype=str), values, mask, table.set_axis(ids, axis=0))
+    return Matrix(ids, features, values, mask, table.set_axis(ids, axis=0), averaged)
 
 
-def check_names(path: str | os.PathLike, kind: str, names: Names, place: Callable[[int], str]):
-    """Every name is filled in and unique; `place` says where the i-th stands in the file."""
+def averaged_features(
+    features: Shaped[np.ndarray, " g"], values: Float[np.ndarray, "n g"]
+) -> tuple[Shaped[np.ndarray, " u"], Float[np.ndarray, "n u"], tuple[str, ...]]:
+    """Every feature once, in the order of first appearance, as the mean of what is observed (no NaN) under its name.
+
+    Returns:
+      names, values, and the names that stood more than once.
+    """
+    if len(set(features.tolist())) == len(features):
+        return features, values, ()
+    columns: dict[str, list[int]] = {}
+    for j, name in enumerate(features.tolist()):
+        columns.setdefault(name, []).append(j)
+    found = values[:, [where[0] for where in columns.values()]]
+    for j, where in enumerate(columns.values()):
+        if len(where) > 1:
+            seen = ~np.isnan(values[:, where])
+            total, count = np.where(seen, values[:, where], 0).sum(axis=1, dtype=np.float64), seen.sum(axis=1)
+            found[:, j] = np.where(count, total / np.maximum(count, 1), np.nan)
+    return np.array(list(columns)), found, tuple(name for name, where in columns.items() if len(where) > 1)
+
+
+def check_names(path: str | os.PathLike, kind: str, names: Names, place: Callable[[int], str], unique: bool = True):
+    """Every name is filled in, and `unique` where that is asked for; `place` says where the i-th stands in the file."""
     names = [str(name) for name in names]
     if "" in names:
         raise UserError(f"{path}: {place(names.index(''))} has no {kind} name; fill it in or remove it")
-    if len(set(names)) == len(names):
+    if not unique or len(set(names)) == len(names):
         return
     name = next(name for name, count in Counter(names).items() if count > 1)
     first = names.index(name)
     second = names.index(name, first + 1)
     raise UserError(
         f"{path}: the {kind} {name!r} stands twice, at {place(first)} and {place(second)}; "
-        "rename, average or remove one of them"
+        "rename or remove one of them" + (", or set data.repeated=mean" if kind in ("gene", "feature") else "")
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,21 @@ from omics_jax.data.barcodes import barcode_hint, patient_of
 from omics_jax.data.containers import named, npz_arrays, numeric, parquet_frame
 from omics_jax.data.delimited import as_text, matrix_from_frame, parsed_numbers, table_records
 from omics_jax.data.files import existing_file
-from omics_jax.data.matrices import Matrix, check_names, checked_matrix, read_matrix
+from omics_jax.data.matrices import Matrix, Reading, averaged_features, check_names, checked_matrix, read_matrix
 from omics_jax.errors import UserError
 
 SELF_ORIENTED = (".npz", ".h5ad", ".gct", ".gct.gz", ".gctx")
 _BLOCK_PARTS = ("_X", "_samples", "_features")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One cohort of an .npz of blocks: values (n, f), samples (n,), features (f,), and which of these are means."""
+
+    values: np.ndarray
+    samples: np.ndarray
+    features: np.ndarray
+    averaged: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,13 @@ class _Grid:
     column_place: Callable[[int], str]
 
 
-def read_modality(
-    path: str | Path, orientation: str, known: Collection[str], barcode: str, annotations: Sequence[str]
-) -> tuple[Matrix, list[str]]:
+def read_modality(path: str | Path, how: Reading, known: Collection[str], barcode: str) -> tuple[Matrix, list[str]]:
     """The file as a `Matrix` of samples, and notes on how it was understood.
 
     Args:
       path: any format of `read_matrix`, or an .npz of blocks: arrays <block>_X, <block>_samples, <block>_features.
-      orientation: as in `read_matrix`; "auto" first looks for patients.
+      how: see `read_matrix`; an orientation of "auto" first looks for patients.
       known: patients met so far, under `barcode`; none where there are none yet.
-      annotations: columns of text files that are no features although they hold numbers.
 
     Raises:
       UserError: for anything wrong with the file; for text in which no known patient is found on either side.
@@ -55,16 +62,23 @@ def read_modality(
     path = existing_file(path)
     if path.name.lower().endswith(SELF_ORIENTED):
         blocks = _block_names(path)
-        return _read_blocks(path, blocks) if blocks else (read_matrix(path), [])
+        return _read_blocks(path, blocks, how.repeated) if blocks else (read_matrix(path, repeated=how.repeated), [])
     if path.suffix.lower() == ".parquet":
         grid = _parquet_grid(path)
     elif path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
         grid = _text_grid(path)
     else:
-        return read_matrix(path, orientation), []
-    kind, why = _oriented(path, grid, orientation, known, barcode)
+        return read_matrix(path, how.orientation), []
+    kind, why = _oriented(path, grid, how.orientation, known, barcode)
     matrix = matrix_from_frame(
-        path, grid.rows, grid.columns, grid.cells, grid.corner, kind, annotations, grid.row_place, grid.column_place
+        path,
+        grid.rows,
+        grid.columns,
+        grid.cells,
+        grid.corner,
+        replace(how, orientation=kind),
+        grid.row_place,
+        grid.column_place,
     )
     side = "rows" if matrix.ids.tolist() == grid.rows else "columns"
     return matrix, [f"{path.name} has samples in {side}, {why}."]
@@ -133,43 +147,43 @@ def _block_names(path: Path) -> list[str]:
     return sorted(name.removesuffix("_X") for name in names if name.endswith("_X"))
 
 
-def _read_blocks(path: Path, blocks: Sequence[str]) -> tuple[Matrix, list[str]]:
+def _read_blocks(path: Path, blocks: Sequence[str], repeated: str) -> tuple[Matrix, list[str]]:
     """All blocks under each other, on all of their features in the order in which they come up."""
     arrays = npz_arrays(path)
-    parts = [_block(path, arrays, block) for block in blocks]
+    parts = [_block(path, arrays, block, repeated) for block in blocks]
     place: dict[str, int] = {}
-    for _, _, features in parts:
-        for feature in features:
+    for part in parts:
+        for feature in part.features:
             place.setdefault(str(feature), len(place))
-    samples = np.concatenate([samples for _, samples, _ in parts])
+    samples = np.concatenate([part.samples for part in parts])
     values = np.full((len(samples), len(place)), np.nan, np.float32)
     start = 0
-    for x, ids, features in parts:
-        values[start : start + len(ids), [place[str(feature)] for feature in features]] = x
-        start += len(ids)
-    origin = [
-        f"{block}_samples[{i}]" for block, (_, ids, _) in zip(blocks, parts, strict=True) for i in range(len(ids))
-    ]
+    for part in parts:
+        end = start + len(part.samples)
+        values[start:end, [place[str(feature)] for feature in part.features]] = part.values
+        start = end
+    sizes = [len(part.samples) for part in parts]
+    origin = [f"{block}_samples[{i}]" for block, size in zip(blocks, sizes, strict=True) for i in range(size)]
     matrix = checked_matrix(
         path,
         samples,
         list(place),
         values,
-        pd.DataFrame({"block": np.repeat(np.asarray(blocks, object), [len(ids) for _, ids, _ in parts])}),
+        pd.DataFrame({"block": np.repeat(np.asarray(blocks, object), sizes)}),
         sample_place=lambda i: origin[i],
         gene_place=lambda j: f"feature {j + 1} of all blocks",
     )
-    holders = Counter(str(feature) for _, _, features in parts for feature in features)
+    holders = Counter(str(feature) for part in parts for feature in part.features)
     shared = sum(count == len(blocks) for count in holders.values())
-    return matrix, [
+    averaged = tuple(sorted({name for part in parts for name in part.averaged}))
+    return replace(matrix, averaged=averaged), [
         f"{path.name} holds {len(blocks)} blocks; their features are united to {len(place):,}, of which all share "
         f"{shared:,}, and what a block lacks is missing: {1 - matrix.mask.mean():.1%} of the cells. Which features are "
         "missing tells the block."
     ]
 
 
-def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One block's values (n, f), samples (n,) and features (f,)."""
+def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str, repeated: str) -> _Block:
     x, samples, features = (
         named(path, arrays, (block + part,), ndim) for part, ndim in zip(_BLOCK_PARTS, (2, 1, 1), strict=True)
     )
@@ -179,5 +193,6 @@ def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str) -> tuple[np
             f"{path}: {block}_X is {x.shape} for {len(samples)} samples and {len(features)} features; store samples in "
             "rows, features in columns"
         )
-    check_names(path, "feature", features, lambda j: f"{block}_features[{j}]")
-    return numeric(path, f"{block}_X", x), samples, features
+    check_names(path, "feature", features, lambda j: f"{block}_features[{j}]", repeated == "error")
+    features, values, averaged = averaged_features(features, numeric(path, f"{block}_X", x))
+    return _Block(values, samples, features, averaged)

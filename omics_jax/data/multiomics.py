@@ -20,10 +20,17 @@ from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.delimited import as_text
 from omics_jax.data.files import existing_file
 from omics_jax.data.h5mu import read_h5mu
-from omics_jax.data.matrices import Matrix
+from omics_jax.data.matrices import Matrix, Reading
 from omics_jax.data.modality_files import SELF_ORIENTED, read_modality
-from omics_jax.data.multiomics_settings import filled, layout, reads_own_targets, wanted_targets, zero_times
-from omics_jax.data.platforms import few
+from omics_jax.data.multiomics_settings import (
+    filled,
+    layout,
+    reads_own_targets,
+    repeated_features,
+    wanted_targets,
+    zero_times,
+)
+from omics_jax.data.platforms import averaged_note, few
 from omics_jax.data.summary import overlaps
 from omics_jax.errors import UserError
 
@@ -50,6 +57,7 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
           (type 01 or 03) counts.
         classes, numbers: target -> column. survival_times: target -> (time column, event column).
         zero_times (optional): "error", or "mask" for times of zero or below.
+        repeated (optional): "error", or "mean" for features of the same name in a file, in the file's scale.
         only (optional): column of the tables -> cells joined by "+"; patients with other cells are left out.
       tell: called with (done, total, "modalities").
 
@@ -102,12 +110,13 @@ def _samples(
     settings, wanted: Wanted, tables: Sequence[PatientTable], tell: Tell
 ) -> tuple[dict[str, Matrix], pd.DataFrame, list[str]]:
     """Every modality as its file has it, the annotations they share, and notes."""
-    kind, orientation = layout(settings), settings.orientation
+    kind, orientation, repeated = layout(settings), settings.orientation, repeated_features(settings)
     if kind == "h5mu":
         path = existing_file(settings.path)
-        matrices, shared = read_h5mu(path)
+        matrices, shared = read_h5mu(path, repeated)
         tell(len(matrices), len(matrices), "modalities")
-        return matrices, shared, [f"{path.name} holds {len(matrices)} modalities: {', '.join(matrices)}."]
+        notes = [note for name, matrix in matrices.items() for note in averaged_note(name, matrix)]
+        return matrices, shared, [f"{path.name} holds {len(matrices)} modalities: {', '.join(matrices)}.", *notes]
     if kind == "omiembed":
         paths = omiembed.modality_paths(Path(settings.path).expanduser())
         orientation = "genes" if orientation == "auto" else orientation
@@ -119,13 +128,14 @@ def _samples(
         *wanted.numbers.values(),
         *(c for pair in wanted.survival.values() for c in pair),
     )
-    matrices, notes = {}, {}
+    how, matrices, notes = Reading(orientation, annotations=columns, repeated=repeated), {}, {}
     # Files that fix their orientation come first: their patients decide that of the others.
     for name in sorted(paths, key=lambda name: not str(paths[name]).lower().endswith(SELF_ORIENTED)):
-        matrices[name], notes[name] = read_modality(paths[name], orientation, known, settings.barcode, columns)
+        matrices[name], notes[name] = read_modality(paths[name], how, known, settings.barcode)
         known |= set(primary_samples(name, matrices[name].ids, settings.barcode).patients.tolist())
         tell(len(matrices), len(paths), "modalities")
-    return {name: matrices[name] for name in paths}, pd.DataFrame(), [note for name in paths for note in notes[name]]
+    told = [note for name in paths for note in (*notes[name], *averaged_note(name, matrices[name]))]
+    return {name: matrices[name] for name in paths}, pd.DataFrame(), told
 
 
 def _of_patients(samples: Mapping[str, Matrix], barcode: str) -> tuple[dict[str, Matrix], list[str]]:

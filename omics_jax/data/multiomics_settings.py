@@ -7,6 +7,7 @@ from pathlib import Path
 from omics_jax.data.barcodes import check_barcode
 from omics_jax.data.clinical import Wanted
 from omics_jax.data.files import existing_file
+from omics_jax.data.matrices import REPEATED
 from omics_jax.errors import UserError
 
 _ORIENTATIONS = ("auto", "samples", "genes")
@@ -42,6 +43,11 @@ def zero_times(settings) -> str:
     return _one_of("zero_times", getattr(settings, "zero_times", "error"), _ZERO_TIMES)
 
 
+def repeated_features(settings) -> str:
+    """What becomes of features that stand more than once in a file: "error" or "mean"."""
+    return _one_of("repeated", getattr(settings, "repeated", "error"), REPEATED)
+
+
 def filled(mapping, setting: str) -> dict:
     """The entries that are not empty; takes any mapping, a ConfigDict too."""
     if not hasattr(mapping, "keys"):
@@ -54,6 +60,7 @@ def wanted_targets(settings) -> Wanted:
     check_barcode(settings.barcode)
     _one_of("orientation", settings.orientation, _ORIENTATIONS)
     zero_times(settings)
+    repeated_features(settings)
     survival = {}
     for name, columns in filled(settings.survival_times, "survival_times").items():
         if isinstance(columns, str) or len(columns) != 2 or any(not isinstance(c, str) for c in columns):

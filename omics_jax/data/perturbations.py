@@ -31,6 +31,7 @@ from omics_jax.data.gct import gctx_ids
 from omics_jax.data.matrices import checked_matrix, read_matrix
 from omics_jax.data.platforms import (
     Block,
+    averaged_note,
     condition_columns,
     few,
     joined,
@@ -71,6 +72,7 @@ def read_perturbations(settings) -> Dataset:
           lines are compared without case and punctuation, so singletons of a line join its pairs; where
           singletons lack the column, each is grouped by its cell line.
         min_genes: fewest genes that all files must share (names compared as they are).
+        repeated (optional): "error", or "mean" for genes of the same name in a file, see `read_matrix`.
 
     Returns:
       a Dataset. Modalities: "control" (x1) and "treated" (x2, unobserved in singletons) over the shared
@@ -86,11 +88,12 @@ def read_perturbations(settings) -> Dataset:
     columns = checked_columns(settings.columns)
     _check_settings(settings)
     path = existing_file(settings.path)
+    repeated = getattr(settings, "repeated", "error")
     if _holds_pairs(path):
-        blocks, notes = _stored_pairs(path, settings, columns)
+        blocks, notes = _stored_pairs(path, settings, columns, repeated)
     else:
-        blocks, notes = _matched_pairs(path, settings, columns)
-    blocks += singleton_blocks(path, settings.singletons, settings.orientation, columns, settings.group_by)
+        blocks, notes = _matched_pairs(path, settings, columns, repeated)
+    blocks += singleton_blocks(path, settings.singletons, settings.orientation, columns, settings.group_by, repeated)
     by_cell_line = bool(settings.group_by) and settings.group_by in ("cell_line", columns["cell_line"])
     return joined(blocks, settings.min_genes, by_cell_line, notes)
 
@@ -111,7 +114,7 @@ def _holds_pairs(path: Path) -> bool:
     return path.suffix.lower() == ".npz" and {"x1", "x2"} <= set(npz_arrays(path))
 
 
-def _stored_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str]]:
+def _stored_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[Block], list[str]]:
     """The pairs of an .npz with arrays x1 and x2."""
     if settings.conditions or settings.pairs:
         raise UserError(f"{path} already holds pairs; leave conditions and pairs empty")
@@ -129,7 +132,7 @@ def _stored_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str]
         ids = named(path, arrays, ("samples",), 1).astype(str).tolist()
     if len(ids) != n:
         raise UserError(f"{path}: array 'samples' names {len(ids)} of {n} pairs; give one id per pair")
-    controls, treated = (checked_matrix(path, ids, features, x) for x in (x1, x2))
+    controls, treated = (checked_matrix(path, ids, features, x, repeated=repeated) for x in (x1, x2))
     table = annotation_columns(arrays, n, ("x1", "x2", "features", "samples")).apply(as_text)
     conditions = Conditions(str(path), table, [f"row {k + 1}" for k in range(n)], columns)
     rows, notes = _chosen(conditions, list(range(n)), settings)
@@ -137,7 +140,7 @@ def _stored_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str]
     block = Block(
         str(path),
         taken,
-        features.tolist(),
+        controls.features.tolist(),
         controls.values[rows],
         controls.mask[rows],
         treated.values[rows],
@@ -145,10 +148,11 @@ def _stored_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str]
         condition_columns(conditions.take(rows), stem(path), [""] * len(rows), [""] * len(rows)),
         pair_groups(conditions.take(rows), settings.group_by),
     )
-    return [block], [f"{path.name} holds {n} stored pairs, of which {len(rows)} are used.", *notes]
+    used = f"{path.name} holds {n} stored pairs, of which {len(rows)} are used."
+    return [block], [used, *averaged_note(path.name, controls), *notes]
 
 
-def _matched_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str]]:
+def _matched_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[Block], list[str]]:
     """Pairs from a matrix, by an explicit table or by agreeing conditions.
 
     A GCTX with its own table of conditions may be far larger than memory: its ids are paired first and only
@@ -159,7 +163,7 @@ def _matched_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str
         ids = gctx_ids(path).tolist()
     else:
         annotations = [name for name in (*columns.values(), *settings.pair_by, settings.group_by) if name]
-        matrix = read_matrix(path, settings.orientation, annotations=annotations)
+        matrix = read_matrix(path, settings.orientation, annotations=annotations, repeated=repeated)
         ids = matrix.ids.tolist()
     if settings.conditions:
         conditions = sample_conditions(str(path), settings.conditions, columns, ids)
@@ -167,7 +171,8 @@ def _matched_pairs(path: Path, settings, columns) -> tuple[list[Block], list[str
         conditions = own_conditions(str(path), matrix, columns)
     match = _explicit_pairs if settings.pairs else _agreeing_pairs
     pairs, described, left, notes = match(settings, ids, conditions)
-    notes = [f"{path.name} holds {len(ids)} profiles.", *notes]
+    averaged = [] if matrix is None else averaged_note(path.name, matrix)
+    notes = [f"{path.name} holds {len(ids)} profiles.", *averaged, *notes]
     if left and settings.unpaired_controls:
         notes.append(f"{few(len(left), 'control', [ids[c] for c in left])} in no pair and used as singletons.")
     elif left:

@@ -98,6 +98,7 @@ def singleton_blocks(
     orientation: str,
     columns: Mapping[str, str],
     group_by: str,
+    repeated: str,
 ) -> list[Block]:
     """A block per file of unpaired profiles; the platform is the file's stem."""
     seen = {stem(main): main}
@@ -109,7 +110,8 @@ def singleton_blocks(
                 f"{path} and {seen[platform]} would both be the platform {platform!r}; rename one of the files"
             )
         seen[platform] = path
-        matrix = read_matrix(path, orientation, annotations=[name for name in (*columns.values(), group_by) if name])
+        annotations = [name for name in (*columns.values(), group_by) if name]
+        matrix = read_matrix(path, orientation, annotations=annotations, repeated=repeated)
         absent = {key: name if name in matrix.table else "" for key, name in columns.items()}
         conditions = own_conditions(str(path), matrix, absent)
         ids = [str(i) for i in matrix.ids]
@@ -225,6 +227,14 @@ def _scale_notes(blocks: list[Block]) -> list[str]:
         for source, high in top.items()
         if high > _LOG_SCALE_MAX
     ]
+
+
+def averaged_note(source: str, matrix: Matrix) -> list[str]:
+    """That some features of a matrix are the mean of several in its file; [] where none is."""
+    if not matrix.averaged:
+        return []
+    some = few(len(matrix.averaged), "feature", matrix.averaged)
+    return [f"{source}: {some} in the file more than once; the mean of each counts."]
 
 
 def few(count: int, noun: str, names: Sequence[str]) -> str:

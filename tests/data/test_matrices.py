@@ -10,9 +10,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omics_jax.data.hdf5 import slab
-from omics_jax.data.matrices import FORMATS, read_matrix
+from omics_jax.data.matrices import FORMATS, averaged_features, read_matrix
 from omics_jax.errors import UserError
 
 IDS = ["s1", "s2", "s3"]
@@ -140,6 +142,37 @@ def test_h5ad_sparse_and_typed_columns(tmp_path, kind):
 def test_gct12_has_names_and_ignores_quotes(tmp_path):
     (tmp_path / "m.gct").write_text(gct12())
     assert_matrix(read_matrix(tmp_path / "m.gct"))
+
+
+@pytest.mark.parametrize("format_", [".csv", ".tsv", ".npz", ".h5ad", ".gct"])
+def test_genes_of_the_same_name_are_refused_or_averaged(tmp_path, monkeypatch, format_):
+    monkeypatch.setattr(sys.modules[__name__], "GENES", ["TP53", "EGFR", "MYC", "EGFR"])
+    path = write(tmp_path, format_)
+    if format_ == ".gct":
+        path.write_text(gct12())
+    with pytest.raises(UserError, match="'EGFR' stands twice.*data.repeated=mean"):
+        read_matrix(path)
+    matrix = read_matrix(path, repeated="mean")
+    both = np.nanmean(VALUES[:, [1, 3]], axis=1)
+    assert_matrix(matrix, np.stack([VALUES[:, 0], both, VALUES[:, 2]], axis=1), genes=["TP53", "EGFR", "MYC"])
+    assert matrix.averaged == ("EGFR",)
+    assert_matrix(
+        read_matrix(path, genes=["MYC", "EGFR"], repeated="mean"), matrix.values[:, [2, 1]], genes=["MYC", "EGFR"]
+    )
+
+
+@given(
+    names=st.lists(st.sampled_from("abcde"), min_size=1, max_size=9),
+    seed=st.integers(0, 2**16),
+)
+def test_averaging_is_that_of_pandas(names, seed):
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random((4, len(names))) < 0.4, np.nan, rng.normal(size=(4, len(names)))).astype(np.float32)
+    features, found, averaged = averaged_features(np.array(names), values)
+    expected = pd.DataFrame(values.astype(float).T, index=names).groupby(level=0, sort=False).mean().T
+    assert features.tolist() == expected.columns.tolist()
+    assert set(averaged) == {name for name in names if names.count(name) > 1}
+    np.testing.assert_allclose(found, expected.to_numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("repeated", ["EGFR\tnote", "-666\tnote"])

@@ -397,6 +397,27 @@ def test_barcodes_of_different_length_are_recognised(tmp_path, name):
     assert len(read_multiomics(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
 
 
+def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path):
+    """In a table, in a block of an .npz and in a MuData; the mean is of what is observed."""
+    twice = pd.concat([RNA, RNA.iloc[:, :1] + 2], axis=1)
+    np.savez(
+        tmp_path / "blocks.npz", A_X=twice.to_numpy(), A_samples=twice.index.tolist(), A_features=twice.columns.tolist()
+    )
+    mean = RNA.assign(**{RNA.columns[0]: RNA.iloc[:, 0] + 1}).dropna(how="all").sort_index()
+    paths = [dict(modalities={"rna": write(tmp_path / "rna.csv", twice)}, orientation="samples")]
+    paths += [dict(modalities={"rna": str(tmp_path / "blocks.npz")})]
+    paths += [dict(path=write_h5mu(tmp_path / "c.h5mu", pd.DataFrame(index=RNA.index), rna=anndata_of(twice)))]
+    for path in paths:
+        assert f"{RNA.columns[0]!r} stands twice" in error_of(**path)
+        dataset = read_multiomics(settings(**path, repeated="mean"))
+        rna = dataset.modalities["rna"]
+        assert dataset.ids.tolist() == mean.index.tolist() and rna.features.tolist() == mean.columns.tolist()
+        np.testing.assert_allclose(np.where(rna.mask, rna.values, np.nan), mean.to_numpy())
+        note = f"rna: 1 feature ({RNA.columns[0]}) is in the file more than once; the mean of each counts."
+        assert note in dataset.notes
+    assert "repeated='most' is unknown" in error_of(**paths[0], repeated="most")
+
+
 def test_a_modality_that_shares_no_patient(tmp_path):
     other = write(tmp_path / "rppa.npz", MIRNA.set_axis(["q1", "q2", "q3"]))
     message = error_of(modalities={**files(tmp_path), "rppa": other}, clinical=clinical(tmp_path))

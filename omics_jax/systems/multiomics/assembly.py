@@ -50,7 +50,10 @@ def _read(settings, tell) -> Dataset:
 
     times = {k: tuple(v.split(":")) for k, v in named(settings.survival_times, "data.survival_times").items()}
     given = SimpleNamespace(
-        **{k: settings[k] for k in ("path", "orientation", "clinical", "survival", "id", "barcode", "zero_times")},
+        **{
+            k: settings[k]
+            for k in ("path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated")
+        },
         **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers", "only")},
         survival_times=times,
     )

@@ -42,9 +42,10 @@ def read_new(config, spec: DataSpec) -> Dataset:
     genes = spec.features["control"]
     # The genes are known here, so "auto" need not guess: rows that bear their names are genes.
     told = config.data.orientation
-    matrix = read_matrix(config.data.path, "samples" if told == "auto" else told)
+    read = partial(read_matrix, config.data.path, repeated=config.data.repeated)
+    matrix = read("samples" if told == "auto" else told)
     if told == "auto" and set(matrix.ids) & set(genes):
-        matrix = read_matrix(config.data.path, "genes")
+        matrix = read("genes")
     control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).on(genes)
     shared = int(control.mask.any(axis=0).sum())
     if shared < config.data.min_genes:
