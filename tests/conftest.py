@@ -27,13 +27,20 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "optimised: what is claimed bit by bit, of programs as users run them")
+    config.addinivalue_line(
+        "markers", "optimised: claims that hang on how XLA optimises, of programs as users run them"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Programs that only give values are not optimised, because most of the time of these tests is compilation."""
-    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("optimised") is None)
+    """Programs that only give values are not optimised, because most of the time of these tests is compilation.
+
+    The Makefile also spares these XLA's fusion emitters, which takes a flag that is read once for a process.
+    """
+    quick = item.get_closest_marker("optimised") is None
+    jax.config.update("jax_disable_most_optimizations", quick)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for processes that the test begins
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,8 +49,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if item.path.parent.name == "training":
-            item.add_marker(pytest.mark.optimised)
 
 
 @pytest.fixture(scope="session")

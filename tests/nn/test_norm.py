@@ -109,7 +109,7 @@ def eight_devices():
     script = pathlib.Path(__file__).with_name("norm_across_devices.py")
     environment = {
         **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
     }
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)

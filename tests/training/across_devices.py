@@ -52,8 +52,8 @@ def ready_variables(ready):
 
 def make(count, name, variant="frozen", **options):
     n, batch = SIZES[name]
-    # Batch norm of two rows leaves hardly any gradient, and Adam would make whole steps of its rounding error.
-    return toy.plan(variant, n=n, batch=batch, devices=count, block_steps=1, sgd=name == "last", **options)
+    # Batch norm of one or two rows leaves hardly any gradient, and Adam would make whole steps of its rounding error.
+    return toy.plan(variant, n=n, batch=batch, devices=count, block_steps=1, sgd=name in ("last", "single"), **options)
 
 
 def in_step(count):
@@ -135,9 +135,9 @@ def halves(count, folder):
 
 def main(count, folder):
     assert jax.device_count() == count
-    found = in_step(count) | spread_replicates(count, folder) | halves(count, folder) | replicas(count, 8)
-    if count == 8:
-        found |= many_dispatches(count)
+    found = in_step(count) | halves(count, folder) | replicas(count, 8)
+    if count == 8:  # more than there are replicates
+        found |= spread_replicates(count, folder) | many_dispatches(count)
     np.savez(folder / "found.npz", **found)
 
 

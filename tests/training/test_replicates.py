@@ -12,6 +12,7 @@ from omics_jax.training import plan
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
+pytestmark = pytest.mark.optimised
 SEEDS = (5, 6, 7)
 
 
