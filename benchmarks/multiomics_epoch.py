@@ -3,6 +3,7 @@
     python benchmarks/multiomics_epoch.py                               1,000 and 8,000 patients, 5,000 + 5,000 + 1,800
     python benchmarks/multiomics_epoch.py --batch=128                   the same in larger batches
     python benchmarks/multiomics_epoch.py --size=paper                  1,000 patients, 20,000 + 200,000 + 1,800
+    python benchmarks/multiomics_epoch.py --size=largest                8,000 of these, streamed from a file
     python benchmarks/multiomics_epoch.py --peer PYTHON --script SCRIPT           beside flexynesis, in turns with ours
     python benchmarks/multiomics_epoch.py --patients=64 --features=50,40,30 --rounds=1      to see that it runs
 
@@ -14,7 +15,10 @@ because values change no cost.
 Apart from the epochs stand `compile`, all up to the end of the first step, and `start`, what a stage does once before
 its first step: in the stage of the heads, that is to embed every patient. Every stage of every round is a process of
 its own, so that `peak_rss_mib` is that stage's: it holds the data (`data_mib`) and what compiling takes, which at small
-sizes is most of it. Left out are the monitor, imputers, and reading and preprocessing of files.
+sizes is most of it. `peak_anonymous_mib` leaves out the pages of mapped files, which the system takes back when it
+wants memory. Data above `--resident` MiB are not copied to the device: the rows of every block are gathered from where
+they lie, which from 1 GiB on is a file mapped into memory. Left out are the monitor, imputers, and reading and
+preprocessing of files.
 
 The script of the other side takes --model --n --dims --batch --latent --epochs and prints as its last line of JSON
 {"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the seconds being the median of the
@@ -41,6 +45,7 @@ CLASSES, LATENT = 33, 128
 SIZES = {
     "selected": dict(patients=[1000, 8000], features=(5000, 5000, 1800), rounds=2),
     "paper": dict(patients=[1000], features=(20_000, 200_000, 1800), rounds=1),
+    "largest": dict(patients=[8000], features=(20_000, 200_000, 1800), rounds=1),
 }
 
 
@@ -53,6 +58,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs of a round, after one that is not timed")
     parser.add_argument("--rounds", type=int, help="each a process of its own for every stage and for the peer")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--resident", type=int, default=4096, help="MiB of data that are copied to the device at most")
     parser.add_argument("--core", type=int, default=None, help="the core to run on (default: the first allowed)")
     parser.add_argument("--peer", default="", help="python of an environment with flexynesis")
     parser.add_argument("--script", default="", help="script that times flexynesis, see above")
@@ -98,14 +104,18 @@ def random_patients(patients: int, features: tuple[int, ...]):
     import numpy as np
     import pandas as pd
 
+    from omics_jax.data import mapped
     from omics_jax.data.dataset import Dataset, Modality
 
     rng = np.random.default_rng(0)
     names = lambda prefix, count: np.array([f"{prefix}{k}" for k in range(count)])
     modalities = {}
     for name, width in zip(MODALITIES, features, strict=True):
-        values = rng.random((patients, width), dtype=np.float32)
-        modalities[name] = Modality(values, np.ones(values.shape, bool), names(name, width))
+        values, mask = mapped.empty((patients, width), np.float32), mapped.empty((patients, width), bool)
+        for row in values:
+            row[:] = rng.random(width, np.float32)
+        mask[:] = True
+        modalities[name] = Modality(values, mask, names(name, width))
     outcomes = {
         "type": rng.integers(0, CLASSES, patients, dtype=np.int32),
         "age": rng.normal(60, 10, patients).astype(np.float32),
@@ -155,14 +165,15 @@ def training_of(config: Any, dataset):
     return Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
 
 
-def time_epochs(training) -> dict:
+def time_epochs(training, resident: int) -> dict:
     """Seconds of every epoch of the one stage from the second on; what comes before apart."""
     import jax
 
     from omics_jax.training.plan import Options, first_variables, make_plan, start_stage
 
+    memory = watch_anonymous_memory()
     with Stopwatch() as compiling:
-        plan = make_plan(training, Options(strategy="map"))
+        plan = make_plan(training, Options(strategy="map", resident_bytes=resident << 20))
         variables = first_variables(plan, [0])
         take_first_step(plan, variables)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
@@ -179,7 +190,26 @@ def time_epochs(training) -> dict:
         "resident": plan.resident,
         "data_mib": sum(values.nbytes for values in training.table.values()) / 2**20,
         "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_anonymous_mib": max(memory),
     }
+
+
+def watch_anonymous_memory() -> list[float]:
+    """MiB of memory that no file stands behind, ten times a second from now on."""
+    import threading
+    import time
+    from pathlib import Path
+
+    found = []
+
+    def look():
+        while True:
+            lines = Path("/proc/self/status").read_text().splitlines()
+            found.append(next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024)
+            time.sleep(0.1)
+
+    threading.Thread(target=look, daemon=True).start()
+    return found
 
 
 def take_first_step(plan, variables) -> None:
@@ -223,7 +253,7 @@ def run_epochs(plan, state, inputs) -> dict:
 def in_turns(a: argparse.Namespace, patients: int) -> tuple[dict[str, list[dict]], list[dict]]:
     """Stage -> our figures, and the peer's, round by round."""
     sizes = [f"--features={','.join(map(str, a.features))}", f"--patients={patients}"]
-    sizes += [f"--batch={a.batch}", f"--epochs={a.epochs}"]
+    sizes += [f"--batch={a.batch}", f"--epochs={a.epochs}", f"--resident={a.resident}"]
     theirs_sizes = [f"--model={a.peer_model}", f"--n={patients}", "--dims", *map(str, a.features)]
     theirs_sizes += [f"--batch={a.batch}", f"--latent={LATENT}", f"--epochs={a.epochs + 1}"]
     ours, theirs = {stage: [] for stage in a.stages}, []
@@ -269,6 +299,7 @@ def figures(rounds: list[dict]) -> dict:
         "compile_wall_s": part("compile", "wall"),
         "start_cpu_s": part("start", "cpu"),
         "peak_rss_mib": round(max(r["peak_rss_mib"] for r in rounds), 1),
+        "peak_anonymous_mib": round(max(r["peak_anonymous_mib"] for r in rounds), 1),
         "data_mib": round(first["data_mib"], 1),
         "resident": first["resident"],
         "parameters": first["parameters"],
@@ -282,7 +313,7 @@ def main() -> None:
     core = one_core(a.core)
     if a.worker:
         config = shape_of_omiembed(a.worker, a.batch, a.epochs + 1)
-        print(json.dumps(time_epochs(training_of(config, random_patients(a.patients[0], a.features)))))
+        print(json.dumps(time_epochs(training_of(config, random_patients(a.patients[0], a.features)), a.resident)))
         return
     for patients in a.patients:
         ours, theirs = in_turns(a, patients)

@@ -219,9 +219,9 @@ def _train_arm(arm, start, options, folder: Path, stop):
     from omics_jax.training.rows import compile_rows, over_rows
 
     system, dataset = arm.system, arm.dataset
-    plan = make_plan(
-        Training(system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates, start), options
-    )
+    table = system.arrays(dataset)
+    training = Training(system.stages, system.init, table, dataset.ids, arm.replicates, start, arm.starts)
+    plan = make_plan(training, options)
     compile_s, train_s = estimate_seconds(plan)
     say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
     parts = ("test", *system.also)

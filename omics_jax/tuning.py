@@ -16,7 +16,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -128,9 +127,8 @@ def _plan(arm: Arm, start: Variables | None, options: Options, asked: Sequence[M
         replace(replicate, constants={**replicate.constants, **_constants(p)}, labels={**replicate.labels, "trial": n})
         for n, p in enumerate(asked)
     ]
-    if start is not None:
-        start = jax.tree.map(lambda x: np.repeat(np.asarray(x)[[arm.tuning.replicate]], len(trials), axis=0), start)
-    training = Training(system.stages, system.init, system.arrays(arm.dataset), arm.dataset.ids, trials, start)
+    starts = [arm.tuning.replicate] * len(trials)
+    training = Training(system.stages, system.init, system.arrays(arm.dataset), arm.dataset.ids, trials, start, starts)
     return make_plan(training, replace(options, chunk=len(trials)))
 
 

@@ -5,6 +5,8 @@ An .npz is read without pickles; Parquet needs pyarrow (the extra `io`).
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from omics_jax.data import mapped
 from omics_jax.data.delimited import as_text, matrix_from_frame
 from omics_jax.data.matrices import Matrix, Reading, checked_matrix
 from omics_jax.errors import UserError
@@ -27,7 +30,9 @@ def npz_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {}
             for name in archive.files:
-                arrays[name] = archive[name]
+                member = archive.zip.getinfo(f"{name}.npy")
+                large = member.file_size >= mapped.MAPPED_BYTES and member.compress_type == zipfile.ZIP_STORED
+                arrays[name] = _mapped_member(path, member) if large else archive[name]
             return arrays
     except (
         OSError,
@@ -44,6 +49,18 @@ def npz_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
+def _mapped_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array that `numpy.savez` wrote without compression, read where it lies in the file."""
+    with open(path, "rb") as file:
+        # A member's bytes follow its own header: 30 bytes, of which the last four count those of name and extra field.
+        file.seek(member.header_offset + 26)
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = header(file)
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+
+
 def named(path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], ndim: int) -> np.ndarray:
     """The first array of the given names, of `ndim` dimensions."""
     for name in names:
@@ -58,7 +75,7 @@ def numeric(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     """The array, if it holds real numbers."""
     if array.dtype.kind not in "fiub":
         raise UserError(f"{path}: array {name!r} holds {array.dtype} where numbers are needed; convert it")
-    return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64)
+    return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64, copy=False)
 
 
 def annotation_columns(arrays: Mapping[str, np.ndarray], n: int, known: Sequence[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from omics_jax.data import mapped
 from omics_jax.errors import UserError
 
 
@@ -37,14 +38,13 @@ class Modality:
 
     def take(self, rows: np.ndarray) -> Modality:
         """The same modality for the given rows (indices or a boolean mask)."""
-        return replace(self, values=self.values[rows], mask=self.mask[rows])
+        return replace(self, values=mapped.rows_of(self.values, rows), mask=mapped.rows_of(self.mask, rows))
 
     def on(self, features) -> Modality:
         """The modality on these features, in this order; those it lacks are unobserved."""
         place = {str(name): j for j, name in enumerate(self.features)}
         columns = np.array([place.get(str(name), -1) for name in features])
-        mask = self.mask[..., columns] & (columns >= 0)
-        return Modality(np.where(mask, self.values[..., columns], 0), mask, np.asarray(features))
+        return Modality(*mapped.columns_of(self.values, self.mask, columns), np.asarray(features))
 
     @property
     def observed_rows(self) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Num, Shaped
 
+from omics_jax.data import mapped
 from omics_jax.data.files import existing_file, nearest
 from omics_jax.errors import UserError
 
@@ -47,13 +48,13 @@ class Matrix:
     averaged: tuple[str, ...] = ()
 
     def take(self, rows: np.ndarray, columns: np.ndarray | slice) -> Matrix:
-        """The matrix of the given rows and columns (indices or a slice), in that order."""
+        """The matrix of the given rows (indices) and columns (indices or a slice), in that order."""
         return replace(
             self,
             ids=self.ids[rows],
             features=self.features[columns],
-            values=self.values[rows][:, columns],
-            mask=self.mask[rows][:, columns],
+            values=mapped.rows_of(self.values, rows)[:, columns],
+            mask=mapped.rows_of(self.mask, rows)[:, columns],
             table=self.table.iloc[rows],
         )
 
@@ -177,12 +178,9 @@ def checked_matrix(
         if not len(names):
             raise UserError(f"{path} holds no {kind}s: nothing numeric is left after its ids; add them")
         check_names(path, kind, names, place, unique)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = np.asarray(values).astype(np.float32)
-    mask = ~np.isnan(values)
-    infinite = np.isinf(values)
-    if infinite.any():
-        i, j = np.argwhere(infinite)[0]
+    values, mask, infinite = mapped.masked(values)
+    if infinite:
+        i, j = infinite
         raise UserError(
             f"{path}: {sample_place(i)}, {gene_place(j)}: the value of sample {str(ids[i])!r} and gene "
             f"{str(features[j])!r} is infinite; write a finite number, or NA where nothing was measured"
@@ -191,32 +189,30 @@ def checked_matrix(
         raise UserError(f"{path}: not one of its {values.size} cells holds a number; check the columns")
     ids = np.asarray(ids, dtype=str)
     table = pd.DataFrame(index=range(len(ids))) if table is None else table
-    features, values, averaged = averaged_features(np.asarray(features, dtype=str), values)
-    mask = ~np.isnan(values) if averaged else mask
-    values[~mask] = 0
+    features, values, mask, averaged = averaged_features(np.asarray(features, dtype=str), values, mask)
     return Matrix(ids, features, values, mask, table.set_axis(ids, axis=0), averaged)
 
 
 def averaged_features(
-    features: Shaped[np.ndarray, " g"], values: Float[np.ndarray, "n g"]
-) -> tuple[Shaped[np.ndarray, " u"], Float[np.ndarray, "n u"], tuple[str, ...]]:
-    """Every feature once, in the order of first appearance, as the mean of what is observed (no NaN) under its name.
+    features: Shaped[np.ndarray, " g"], values: Float[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"]
+) -> tuple[Shaped[np.ndarray, " u"], Float[np.ndarray, "n u"], Bool[np.ndarray, "n u"], tuple[str, ...]]:
+    """Every feature once, in the order of first appearance, as the mean of what is observed under its name.
 
     Returns:
-      names, values, and the names that stood more than once.
+      names, values, mask, and the names that stood more than once.
     """
     if len(set(features.tolist())) == len(features):
-        return features, values, ()
+        return features, values, mask, ()
     columns: dict[str, list[int]] = {}
     for j, name in enumerate(features.tolist()):
         columns.setdefault(name, []).append(j)
-    found = values[:, [where[0] for where in columns.values()]]
+    found, seen = mapped.columns_of(values, mask, np.array([where[0] for where in columns.values()]))
     for j, where in enumerate(columns.values()):
         if len(where) > 1:
-            seen = ~np.isnan(values[:, where])
-            total, count = np.where(seen, values[:, where], 0).sum(axis=1, dtype=np.float64), seen.sum(axis=1)
-            found[:, j] = np.where(count, total / np.maximum(count, 1), np.nan)
-    return np.array(list(columns)), found, tuple(name for name, where in columns.items() if len(where) > 1)
+            count = mask[:, where].sum(axis=1)
+            total = np.where(mask[:, where], values[:, where], 0).sum(axis=1, dtype=np.float64)
+            found[:, j], seen[:, j] = total / np.maximum(count, 1), count > 0
+    return np.array(list(columns)), found, seen, tuple(name for name, where in columns.items() if len(where) > 1)
 
 
 def check_names(path: str | os.PathLike, kind: str, names: Names, place: Callable[[int], str], unique: bool = True):

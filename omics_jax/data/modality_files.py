@@ -194,5 +194,6 @@ def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str, repeated: s
             "rows, features in columns"
         )
     check_names(path, "feature", features, lambda j: f"{block}_features[{j}]", repeated == "error")
-    features, values, averaged = averaged_features(features, numeric(path, f"{block}_X", x))
-    return _Block(values, samples, features, averaged)
+    values = numeric(path, f"{block}_X", x)
+    features, values, seen, averaged = averaged_features(features, values, ~np.isnan(values))
+    return _Block(np.where(seen, values, np.nan), samples, features, averaged)

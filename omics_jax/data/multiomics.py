@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from omics_jax.data import omiembed
+from omics_jax.data import mapped, omiembed
 from omics_jax.data.barcodes import barcode_hint, patient_rows, primary_samples
 from omics_jax.data.clinical import PatientTable, TargetColumns, Wanted, read_patient_table, sought_in
 from omics_jax.data.dataset import Dataset, Modality
@@ -239,11 +239,9 @@ def _joined(matrices: Mapping[str, Matrix]) -> tuple[np.ndarray, dict[str, Modal
         if np.array_equal(matrix.ids, ids):
             modalities[name] = Modality(matrix.values, matrix.mask, matrix.features)
             continue
-        rows = np.searchsorted(ids, matrix.ids)
-        values = np.zeros((len(ids), len(matrix.features)), np.float32)
-        mask = np.zeros(values.shape, bool)
-        values[rows], mask[rows] = matrix.values, matrix.mask
-        modalities[name] = Modality(values, mask, matrix.features)
+        place = np.full(len(ids), -1)
+        place[np.searchsorted(ids, matrix.ids)] = np.arange(len(matrix.ids))
+        modalities[name] = Modality(*mapped.placed(matrix.values, matrix.mask, place), matrix.features)
     return ids, modalities
 
 

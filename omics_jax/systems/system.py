@@ -145,7 +145,8 @@ class Arm:
     """A system with the rows and replicates it is trained on.
 
     config, spec: what the system was built from. dataset: the rows that the replicates index.
-    start_from: name of an earlier arm whose final variables (same replicate) this one starts from.
+    start_from: name of an earlier arm whose final variables this one starts from. starts: the replicate of it that each
+      of this arm's starts from; () for the one in the same place.
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
     tuning: how constants of all its replicates are chosen before it is trained.
     sections: the parts of `config` that what it learns depends on; () for all of them.
@@ -158,6 +159,7 @@ class Arm:
     dataset: Dataset
     replicates: Sequence[Replicate]
     start_from: str | None = None
+    starts: Sequence[int] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     tuning: Tuning | None = None
     sections: tuple[str, ...] = ()

@@ -61,8 +61,9 @@ class Training:
 
     init: (key, batch, constants) -> {"params", "batch_stats"}; the batch is one of real training rows, none padded.
     table: field -> (N, ...) host arrays. ids: (N,) row names, for messages.
-    start: {"params", "batch_stats"} with a leading axis R. The top-level modules that `init` makes too are taken from
-      here; what else it holds is left out.
+    start: {"params", "batch_stats"} with a leading axis of its own. The top-level modules that `init` makes too are
+      taken from here; what else it holds is left out.
+    starts: for every replicate its place on that axis; () for the replicate's own.
     """
 
     stages: Sequence[Stage]
@@ -71,6 +72,7 @@ class Training:
     ids: np.ndarray
     replicates: Sequence[Replicate]
     start: Variables | None = None
+    starts: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,15 @@ def first_variables(plan: Plan, chunk: Sequence[int]) -> Variables:
     training = plan.training
     batch, constants = _init_inputs(training, chunk)
     variables = plan.init(_seeds(training, chunk), batch, constants)
-    return variables if training.start is None else _begun_from(training.start, variables, np.asarray(chunk))
+    places = np.asarray(chunk)
+    places = np.asarray(training.starts)[places] if training.starts else places
+    return variables if training.start is None else _begun_from(training.start, variables, places)
 
 
-def _begun_from(start: Variables, made: Variables, chunk: np.ndarray) -> Variables:
-    """`made` (c, ...) with the modules that `start` (R, ...) has as well taken from there."""
+def _begun_from(start: Variables, made: Variables, places: np.ndarray) -> Variables:
+    """`made` (c, ...) with the modules that `start` (R, ...) has as well taken from its `places` (c,)."""
     taken = {
-        kind: {name: jax.tree.map(lambda x: x[chunk], start[kind][name]) for name in made[kind].keys() & start[kind]}
+        kind: {name: jax.tree.map(lambda x: x[places], start[kind][name]) for name in made[kind].keys() & start[kind]}
         for kind in ("params", "batch_stats")
     }
     return {**made, **{kind: {**made[kind], **modules} for kind, modules in taken.items()}}

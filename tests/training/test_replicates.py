@@ -155,6 +155,9 @@ def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_pat
     for name, expected in {**params, "heads": fresh["heads"]}.items():
         assert toy.digest(begun["params"][name]) == toy.digest(jax.tree.map(lambda x: x[np.array([2, 0])], expected))
     assert begun["params"].keys() == fresh.keys()
+    elsewhere = make_plan(replace(ready.training, start=start, starts=[1, 1, 0]), ready.options)
+    moved = first_variables(elsewhere, [2, 0])["params"]["encoder"]
+    assert toy.digest(moved) == toy.digest(jax.tree.map(lambda x: x[np.array([0, 1])], params["encoder"]))
     assert toy.digest(begun["batch_stats"]) == toy.digest(
         jax.tree.map(lambda x: x[np.array([2, 0])], given["batch_stats"])
     )

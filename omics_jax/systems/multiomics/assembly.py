@@ -10,10 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from omics_jax.checks import check_choices, check_least, check_rates, value
+from omics_jax.data import mapped
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.delimited import read_conditions
 from omics_jax.data.omics_preprocessing import Rules, log2_plus_one, on_chromosome_y
 from omics_jax.errors import UserError
+from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.systems.multiomics import baselines, imputation, model, scoring
 from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import SLOT, Network
@@ -274,7 +276,7 @@ def tasks_in(levels: Mapping[str, tuple[str, ...]]) -> tuple[Task, ...]:
 def arrays(network: Network, dataset: Dataset) -> dict[str, np.ndarray]:
     """The rows as the device sees them: x_M, m_M (n, F), has (n, M), and of every task y_T, k_T (and e_T) (n,)."""
     parts = {name: dataset.modalities[name] for name in network.sizes}
-    out = {f"x_{name}": np.where(m.mask, m.values, 0) for name, m in parts.items()}
+    out = {f"x_{name}": mapped.observed(m.values, m.mask) for name, m in parts.items()}
     out |= {f"m_{name}": m.mask for name, m in parts.items()}
     out["has"] = np.stack([m.observed_rows for m in parts.values()], axis=1)
     for task in network.tasks:
@@ -326,7 +328,7 @@ def check(config) -> None:
         "imputation.hidden": 1, "imputation.members": 1, "imputation.epochs": 1, "imputation.batch_size": 1,
         "imputation.patience": 1, "imputation.transfer_epochs": 1, "imputation.transfer_batch_size": 1,
         "training.batch_size": 2, "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1,
-        "preprocess.top_k": 0,
+        "preprocess.top_k": 0, "interpret.permutations": MIN_POOLED, "interpret.steps": 1,
     }  # fmt: skip
     check_least(config, least)
     for key in ("model.branch", "model.shared"):

@@ -94,14 +94,11 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
 
 def interpret(config, dataset: Dataset) -> list[Arm]:
     """Which features every prediction stands on, beside networks that learned from permuted outcomes."""
-    interpretation.check(config)
     study = Study(config, dataset)
     imputers = study.imputers(config.missing == "impute")
-    null_imputers = [interpretation.imputers_of_the_null(arm) for arm in imputers]
     arm = study.network(interpretation.NETWORK, study.names, study.tasks, config.missing)
     arm = replace(arm, system=interpretation.explained(network_of(arm.config, arm.spec), arm.system))
-    start = null_imputers[0].name if null_imputers else None
-    return [*imputers, *null_imputers, arm, interpretation.permuted(arm, study.tasks, start)]
+    return [*imputers, arm, interpretation.permuted(arm, study.tasks)]
 
 
 EXPERIMENTS = {

@@ -18,9 +18,7 @@ import pandas as pd
 from jaxtyping import Float, Num
 
 from omics_jax.data.dataset import Dataset
-from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import (
-    MIN_POOLED,
     integrated_gradients,
     max_t_p,
     mean_attribution,
@@ -45,13 +43,6 @@ NULL = (
     "the training patients that have one, and among the validation patients likewise, so that nothing measured tells "
     "of any outcome. They are explained on the same test patients. "
 )
-
-
-def check(config) -> None:
-    """Refuses settings of `config.interpret` that cannot be."""
-    for key, least in {"permutations": MIN_POOLED, "steps": 1}.items():
-        if config.interpret[key] < least:
-            raise UserError(f"config.interpret.{key} is {config.interpret[key]}; give {least} or more")
 
 
 # --- attributions --------------------------------------------------------------------------------------------------
@@ -135,25 +126,27 @@ def magnitudes(used: Sequence[str], task: str, predictions: Predictions, test: D
 # --- the null ------------------------------------------------------------------------------------------------------
 
 
-def permuted(arm: Arm, tasks: Sequence[Task], start_from: str | None) -> Arm:
+def permuted(arm: Arm, tasks: Sequence[Task]) -> Arm:
     """The arm's first replicate as often as `config.interpret.permutations`, each with its own outcomes and seed.
 
-    What was fitted to the outcomes (scales, bins of time) stays: a permutation of the training patients leaves it.
+    What was fitted to the outcomes (scales, bins of time) stays: a permutation of the training patients leaves it. All
+    start from the first replicate's imputers, which no outcome has taught.
     """
     first, c = arm.replicates[0], arm.config
     table = arm.system.arrays(arm.dataset)
     parts = (first.rows[SLOT], first.validation[SLOT])
     replicates = [
         replace(
-            r,
+            first,
             seed=c.seed + 1000 * (c.repeats + b),
             constants={**first.constants, **permuted_outcomes(tasks, table, parts, (c.seed, b))},
+            labels={**first.labels, "group": f"permutation {b + 1}"},
         )
-        for b, r in enumerate(copies(arm))
+        for b in range(c.interpret.permutations)
     ]
-    system = replace(arm.system, baselines=_no_baselines)
-    labels = {"permuted": True}
-    return replace(arm, name=PERMUTED, system=system, replicates=replicates, start_from=start_from, labels=labels)
+    system = replace(arm.system, baselines=lambda train, test: {})
+    starts, labels = [0] * len(replicates) if arm.start_from else (), {"permuted": True}
+    return replace(arm, name=PERMUTED, system=system, replicates=replicates, starts=starts, labels=labels)
 
 
 def permuted_outcomes(
@@ -173,24 +166,6 @@ def permuted_outcomes(
         fields = [f"{field}_{task.name}" for field in model.outcome_fields(task)]
         out |= {field: table[field][source] for field in fields}
     return out
-
-
-def imputers_of_the_null(imputers: Arm) -> Arm:
-    """The first fold's imputers as often as there are permutations: an arm starts from replicates of its own number."""
-    system = replace(imputers.system, baselines=_no_baselines)
-    name = f"{imputers.name} of {PERMUTED}"
-    return replace(imputers, name=name, system=system, replicates=copies(imputers), labels={})
-
-
-def copies(arm: Arm) -> list:
-    """The arm's first replicate once for each permutation, as groups of their own."""
-    first = arm.replicates[0]
-    count = arm.config.interpret.permutations
-    return [replace(first, labels={**first.labels, "group": f"permutation {b + 1}"}) for b in range(count)]
-
-
-def _no_baselines(train: Dataset, test: Dataset) -> dict:
-    return {}
 
 
 # --- conclusions ---------------------------------------------------------------------------------------------------
