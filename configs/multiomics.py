@@ -97,8 +97,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
 
     config.training = ConfigDict()
-    config.training.stages = ("embedding", "heads", "all")
-    config.training.epochs = ConfigDict(dict(embedding=50, heads=50, all=100))
+    config.training.stages = ("embedding", "heads", "all")  # and calibration: a temperature per task at the end
+    config.training.epochs = ConfigDict(dict(embedding=50, heads=50, all=100, calibration=200))
     config.training.batch_size = 128
     config.training.patience = 15
     config.training.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4))

@@ -18,12 +18,12 @@ from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.systems.multiomics import baselines, imputation, model, scoring
 from omics_jax.systems.multiomics.networks import FUSIONS
-from omics_jax.systems.multiomics.patients import SLOT, Network
+from omics_jax.systems.multiomics.patients import Network
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import DataSpec, System
 
 KINDS = ("classification", "regression", "survival")
-STAGES = ("embedding", "heads", "all")
+STAGES = ("embedding", "heads", "all", "calibration")
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def build(config, spec: DataSpec) -> System:
     return System(
         arrays=partial(arrays, network),
         init=partial(model.init, network),
-        stages=model.training_stages(network, spec.rows[SLOT]),
+        stages=model.training_stages(network, spec.rows),
         predict=partial(model.predict, network),
         evaluate=partial(scoring.evaluate, network.tasks, partial(complete, network.used)),
         baselines=partial(baselines.baselines, network.tasks, rules, network.used),

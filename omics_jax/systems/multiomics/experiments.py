@@ -25,7 +25,7 @@ from omics_jax.systems.multiomics.assembly import (
     target_class,
     weights_of,
 )
-from omics_jax.systems.multiomics.patients import OTHERS, SLOT
+from omics_jax.systems.multiomics.patients import CALIBRATION, OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
 from omics_jax.training.stage import Replicate
@@ -70,7 +70,7 @@ def stages(config, dataset: Dataset) -> list[Arm]:
     out = study.imputers(config.missing == "impute")
     for left_out in ((), ("embedding",), ("heads",), ("embedding", "heads")):
         changed = config.copy_and_resolve_references()
-        changed.training.stages = tuple(s for s in ("embedding", "heads", "all") if s not in left_out)
+        changed.training.stages = tuple(s for s in config.training.stages if s not in left_out)
         changed.training.epochs["all"] = epochs["all"] + sum(epochs[s] for s in left_out)
         name = "all stages" if not left_out else "without " + " and ".join(left_out)
         arm = replace(study, config=changed).network(
@@ -237,6 +237,8 @@ class Study:
         dataset, replicates = self._fitted(splits, names, tasks, self.splits if edges else None)
         config = self._resolved(dataset, tasks, replicates)
         replicates = [replace(r, constants={**r.constants, **_grids(config, dataset, tasks, r)}) for r in replicates]
+        if "calibration" in config.training.stages:
+            replicates = [replace(r, rows={**r.rows, CALIBRATION: r.validation[SLOT]}) for r in replicates]
         spec = self._spec(dataset, replicates, used, edges, tasks)
         conclude = conclusions.BY_EXPERIMENT[config.experiment]
         start = IMPUTERS if edges else None

@@ -3,6 +3,7 @@
     embedding   the VAE alone: L_embed = (1/M) sum_j BCE(x_j, x'_j) + k_kl KL(q(z|x) | N(0, I))        (equation 1)
     heads       the heads alone, on the frozen mean of q(z|x): L_down = (1/K) sum_k w_k L_k             (equation 2)
     all         everything: lambda L_embed + L_down                                                     (equation 3)
+    calibration if asked for: a temperature per class or survival task, on the validation patients     (not the paper's)
 
 Source: the paper that couples deep imputation with multi-task learning on TCGA; missing modalities are imputed before
 (`imputation`) and the imputers frozen here. A row is a patient: of every modality M its values x_M (F,) and mask m_M
@@ -14,6 +15,7 @@ networks themselves in `networks`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import imputation
 from omics_jax.systems.multiomics.networks import Embedding, Rows
 from omics_jax.systems.multiomics.patients import (
+    CALIBRATION,
     SLOT,
     Network,
     Patients,
@@ -45,7 +48,7 @@ BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
 
 
 def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
-    """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}."""
+    """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}, where calibrated, {"calibration"}."""
     rows = batch[SLOT]
     of = Rows(rows["live"], rows["row"])
     has_all = jnp.ones((len(rows["row"]), len(network.used)), bool)
@@ -60,6 +63,8 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
     stats = jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), kind("batch_stats")
     )
+    if calibrated(network):
+        params["calibration"] = {task.name: jnp.zeros(()) for task in calibrated(network)}
     return {"params": {**imputers, **params}, "batch_stats": stats}
 
 
@@ -120,7 +125,14 @@ def embedding_objective(network: Network, terms: Terms) -> jax.Array:
 
 def head_outputs(network: Network, variables: Variables, mean: jax.Array, rows, key=None):
     """task -> (n, outputs) on the mean of q(z|x), and the new statistics; `key` means training."""
-    return _apply(network.heads, "heads", variables, key, mean, _rows(rows))
+    outputs, stats = _apply(network.heads, "heads", variables, key, mean, _rows(rows))
+    return tempered(variables, outputs), stats
+
+
+def tempered(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """The outputs over their task's temperature, 1 until calibrated: the same order of classes, other probabilities."""
+    logs = variables["params"].get("calibration", {})
+    return {name: y / jnp.exp(logs[name]) if name in logs else y for name, y in outputs.items()}
 
 
 def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax.Array], rows) -> dict[str, Term]:
@@ -172,10 +184,20 @@ def task_losses(network: Network, terms: Terms) -> jax.Array:
 # --- stages --------------------------------------------------------------------------------------------------------
 
 
-def training_stages(network: Network, rows: int) -> tuple[Stage, ...]:
-    """Those of embedding, heads and all that `config.training.stages` names, in that order."""
+def training_stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
+    """Those of embedding, heads, all and calibration that `config.training.stages` names, in that order.
+
+    rows: slot -> the most rows of it that a replicate has.
+    """
     makers = {"embedding": _embedding_stage, "heads": _heads_stage, "all": _joint_stage}
-    return tuple(makers[name](network, rows) for name in makers if name in network.config.training.stages)
+    found = [makers[name](network, rows[SLOT]) for name in makers if name in network.config.training.stages]
+    return (*found, *([_calibration_stage(network, rows[CALIBRATION])] if calibrated(network) else []))
+
+
+def calibrated(network: Network) -> tuple[Task, ...]:
+    """The tasks that predict probabilities, where `config.training.stages` asks for calibration."""
+    wanted = "calibration" in network.config.training.stages
+    return tuple(task for task in network.tasks if wanted and task.kind != "regression")
 
 
 def _embedding_stage(network: Network, rows: int) -> Stage:
@@ -233,6 +255,37 @@ def _joint_stage(network: Network, rows: int) -> Stage:
     objective = lambda terms: whole(terms) + jnp.sum(task_losses(network, terms))
     trainable = ("embedding/.*", "heads/.*")
     return _stage(network, "all", rows, trainable, loss, objective, monitor, balance=_balance(network, whole))
+
+
+def _calibration_stage(network: Network, rows: int) -> Stage:
+    """The temperatures of least loss on the validation patients (Guo et al. 2017); all the rest is frozen.
+
+    A network that stopped early by the sum of its tasks is too sure of some. Two steps: the heads' outputs of every
+    patient once, then a convex problem of one number per task.
+    """
+    only = replace(network, tasks=calibrated(network))
+
+    def features(variables, rows):
+        (mean, _), _ = encode(network, variables, patients(network, variables, rows), rows)
+        outputs, _ = _apply(network.heads, "heads", variables, None, mean, _rows(rows))
+        return {f"output_{task.name}": outputs[task.name] for task in only.tasks}
+
+    def loss(variables, batch, key):
+        rows = batch[CALIBRATION]
+        outputs = tempered(variables, {task.name: rows[f"output_{task.name}"] for task in only.tasks})
+        return task_terms(only, variables["constants"], outputs, rows), variables["batch_stats"]
+
+    epochs = network.config.training.epochs.calibration
+    return Stage(
+        name="calibration",
+        loss=loss,
+        objective=lambda terms: sum(term.mean for term in terms.values()),
+        optimizer=optimizer(dict(name="adam", learning_rate=0.2), epochs),
+        epochs=epochs,
+        batch_size={CALIBRATION: rows},
+        trainable=("calibration/.*",),
+        features=features,
+    )
 
 
 def _stage(network, name, rows, trainable, loss, objective, monitor, features=None, balance=None) -> Stage:
