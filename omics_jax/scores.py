@@ -55,10 +55,15 @@ def score_arms(
 
 
 def rows_of(replicate: Replicate, part: str) -> np.ndarray:
-    """The rows of a replicate's "test", "validation" or "train" part, ascending."""
+    """The rows of a replicate's "test", "validation" or "train" part, ascending.
+
+    A validation row that a stage is calibrated on is no training row: nothing it is compared with has learned from it.
+    """
     if part == "test":
         return replicate.test
-    return np.unique(np.concatenate(list((replicate.rows if part == "train" else replicate.validation).values())))
+    of = {"train": replicate.rows, "validation": replicate.validation}
+    rows, held_out = (np.concatenate([np.array([], int), *of[name].values()]) for name in ("train", "validation"))
+    return np.setdiff1d(rows, held_out) if part == "train" else np.unique(held_out)
 
 
 def _check_finite(predicted: Mapping[str, np.ndarray], model: str, arm: Arm, replicate) -> None:

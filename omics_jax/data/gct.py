@@ -23,11 +23,14 @@ _SYMBOL = "pr_gene_symbol"
 _UNKNOWN = MISSING | {"-666", "-666.0"}
 
 
-def feature_names(row_ids: Names, symbols: Names | None) -> Names:
-    """The gene symbols where every row has one and no two are equal, the row ids otherwise."""
-    if symbols is None or any(s.casefold() in _UNKNOWN for s in symbols) or len(set(symbols)) < len(symbols):
+def feature_names(row_ids: Names, symbols: Names | None, repeated: str = "error") -> Names:
+    """The gene symbols where every row has one and, unless those of the same name are averaged, no two are equal.
+
+    The row ids otherwise.
+    """
+    if symbols is None or any(s.casefold() in _UNKNOWN for s in symbols):
         return row_ids
-    return symbols
+    return symbols if repeated == "mean" or len(set(symbols)) == len(symbols) else row_ids
 
 
 def annotation(cells: Names) -> np.ndarray:
@@ -68,7 +71,7 @@ def read_gct(path: Path, how: Reading) -> Matrix:
     return checked_matrix(
         path,
         header[1 + n_row_meta :],
-        feature_names(row_ids, symbols),
+        feature_names(row_ids, symbols, how.repeated),
         values.T,
         _column_annotations(table, n_row_meta, n_col_meta, n_samples),
         repeated=how.repeated,
@@ -157,9 +160,10 @@ def read_gctx(path: Path, how: Reading) -> Matrix:
                 f"{len(row_ids)} row ids; it must hold numbers, a row per column id; write the file again"
             )
         symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
-        features = np.asarray(feature_names(row_ids.tolist(), symbols), dtype=str)
+        features = np.asarray(feature_names(row_ids.tolist(), symbols, how.repeated), dtype=str)
         rows = positions(path, "sample", ids, how.samples)
-        columns = positions(path, "gene", features, how.genes)
+        # Of genes that are averaged the caller takes the wanted ones.
+        columns = positions(path, "gene", features, how.genes if how.repeated == "error" else None)
         values = slab(data, rows, columns)
         table = _gctx_table(path, col_meta, rows, len(ids))
     return checked_matrix(
@@ -168,6 +172,7 @@ def read_gctx(path: Path, how: Reading) -> Matrix:
         features[columns],
         values,
         table,
+        repeated=how.repeated,
         sample_place=lambda i: f"column id {rows[i] + 1}",
         gene_place=lambda j: f"row id {columns[j] + 1}",
     )

@@ -6,7 +6,9 @@ Everything else (who reads which rows, and when) is numpy's, so nothing else nee
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import tempfile
 
 import numpy as np
@@ -19,7 +21,7 @@ _AT_ONCE = 64 << 20  # bytes that a copy holds besides
 
 
 def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """`np.empty`, in a file in the folder for temporary files ($TMPDIR) where it has `MAPPED_BYTES` or more.
+    """`np.empty`; from `MAPPED_BYTES` on in a file in the folder for temporary files ($TMPDIR, best on a disk).
 
     Raises:
       UserError: that folder has no room for it.
@@ -29,14 +31,26 @@ def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="omics_jax-") as file:
         try:
-            # Reserved now: a mapped page that finds the disk full would end the process without a word.
-            os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(file, size)
         except OSError as error:
             raise UserError(
                 f"{tempfile.gettempdir()} has no room for {size / 2**30:.1f} GiB of data that memory shall not hold "
                 f"({error.strerror}); set the environment variable TMPDIR to a folder on a larger disk"
             ) from None
         return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _reserve(file, size: int) -> None:
+    """Room for all of the file now: a mapped page that finds the disk full would end the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            return os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+    if shutil.disk_usage(tempfile.gettempdir()).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file.truncate(size)
 
 
 def masked(

@@ -28,7 +28,7 @@ from omics_jax.data.dataset import Dataset
 from omics_jax.data.delimited import as_text, read_conditions
 from omics_jax.data.files import existing_file, nearest, stem
 from omics_jax.data.gct import gctx_ids
-from omics_jax.data.matrices import checked_matrix, read_matrix
+from omics_jax.data.matrices import REPEATED, checked_matrix, read_matrix
 from omics_jax.data.platforms import (
     Block,
     averaged_note,
@@ -105,9 +105,11 @@ def _check_settings(settings):
         value = getattr(settings, name)
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise UserError(f"{name}={value!r} must be a tuple of names; write ({value!r},)")
-    for name, known in (("control_profile", pairing.PROFILES), ("dose", ("all", "highest"))):
-        if getattr(settings, name) not in known:
-            raise UserError(f"{name}={getattr(settings, name)!r} is unknown; set it to one of {', '.join(known)}")
+    choices = (("control_profile", pairing.PROFILES), ("dose", ("all", "highest")), ("repeated", REPEATED))
+    for name, known in choices:
+        given = getattr(settings, name, "error") if name == "repeated" else getattr(settings, name)
+        if given not in known:
+            raise UserError(f"{name}={given!r} is unknown; set it to one of {', '.join(known)}")
 
 
 def _holds_pairs(path: Path) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,11 +161,11 @@ def _compile(training: Training, options: Options, index: int, strategy: str, re
     per_epoch = int(rows["steps"].max())
     widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
     fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
-    batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
     if stage.features:
         made = jax.eval_shape(stage.features, variables, _shapes_of_rows(fields, 1))
         fields |= {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in made.items()}
-        batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
+    fields = _read_by(stage, fields)
+    batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
     validation = _validation_rows(stage, training.replicates) if stage.monitor is not None else {}
     looked_at = {slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()}
     length = min(stage.epochs * per_epoch, LONGEST_BLOCK)
@@ -231,7 +232,7 @@ def start_stage(plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real:
         own = over_all_rows(compiled.features, min(FEATURE_ROWS, n), variables, plan.table, n)
     state = compiled.begin(variables).replace(stopped=jnp.asarray(np.arange(len(chunk)) >= real))
     pick = lambda tree: jax.tree.map(lambda x: x[index], tree)
-    table, mine, placed = _place(plan, own, pick(compiled.validation))
+    table, mine, placed = _place(plan, compiled.stage, own, pick(compiled.validation))
     validation = {"table": table, "own": mine, "rows": placed}
     return state, Inputs(_seeds(training, chunk), pick(compiled.rows), own, validation)
 
@@ -251,7 +252,7 @@ def run_block(plan: Plan, compiled: CompiledStage, state: TrainState, inputs: In
         per_epoch=shape.per_epoch,
         widths=compiled.widths,
     )
-    table, own, placed = _place(plan, inputs.own, rows)
+    table, own, placed = _place(plan, compiled.stage, inputs.own, rows)
     state, log = compiled.block(
         state, inputs.seeds, table, own, placed, inputs.validation, np.int32(at), np.int32(count)
     )
@@ -353,7 +354,12 @@ def _validation_rows(stage: Stage, replicates: Sequence[Replicate]):
     return slots
 
 
-def _place(plan: Plan, own, rows):
+def _read_by(stage: Stage, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row that the stage reads."""
+    return {name: v for name, v in fields.items() if any(re.fullmatch(pattern, name) for pattern in stage.reads)}
+
+
+def _place(plan: Plan, stage: Stage, own, rows):
     """Where a block finds its rows: in the resident tables, or in a host gather of just these rows."""
     if plan.resident:
         return plan.table, own, {slot: {**r, "at": r["row"]} for slot, r in rows.items()}
@@ -361,7 +367,7 @@ def _place(plan: Plan, own, rows):
     if not rows:
         return {}, {}, {}
     flat = np.concatenate([r["row"].reshape(len(r["row"]), -1) for r in rows.values()], axis=1)
-    mine = {name: values[flat] for name, values in plan.table.items()}
+    mine = {name: values[flat] for name, values in _read_by(stage, plan.table).items()}
     replicate = np.arange(len(flat))[:, None]
     mine |= {name: values[replicate, flat] for name, values in own.items()}
     placed, offset = {}, 0

@@ -80,6 +80,8 @@ class Stage:
       monitor_every: epochs between two looks at the monitor.
       features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the network makes
         of every row, computed once at the start of the stage and found in the batch under these names.
+      reads: regexes, each matching whole names of the fields of a row that `loss` and `monitor` read. Of a table that
+        stays on the host only these are gathered.
       balance: task balancing instead of the gradient of `objective`.
       rate: constants -> scalar that multiplies every update of the replicate: a learning rate that is its
         hyper-parameter (the optimizer then has learning rate 1).
@@ -101,6 +103,7 @@ class Stage:
     patience: int | None = None
     monitor_every: int = 1
     features: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None = None
+    reads: tuple[str, ...] = (".*",)
     balance: Balance | None = None
     rate: Callable[[Mapping[str, jax.Array]], jax.Array] | None = None
     plateau: Plateau | None = None

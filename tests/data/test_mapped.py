@@ -85,6 +85,20 @@ def test_a_full_disk_is_one_sentence(monkeypatch, small, tmp_path):
         mapped.empty((2**20, 300), np.float32)
 
 
+@pytest.mark.parametrize("free", [0, 2**30])
+def test_where_no_room_can_be_reserved_it_is_asked_for(monkeypatch, small, tmp_path, free):
+    monkeypatch.delattr(mapped.os, "posix_fallocate")
+    monkeypatch.setattr(mapped.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(mapped.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    if not free:
+        with pytest.raises(UserError, match="has no room"):
+            mapped.empty((3, 2), np.float32)
+        return
+    found = mapped.empty((3, 2), np.float32)
+    found[:] = 1
+    assert isinstance(found, np.memmap) and found.sum() == 6
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_an_npz_is_read_where_it_lies_unless_it_is_compressed(small, monkeypatch, tmp_path, save, order):

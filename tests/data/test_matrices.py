@@ -179,6 +179,13 @@ def test_averaging_is_that_of_pandas(names, seed):
 def test_gct13_falls_back_on_row_ids(tmp_path, repeated):
     (tmp_path / "m.gct").write_text(gct13().replace("MYC\tx y", repeated.replace("note", "x y")))
     assert read_matrix(tmp_path / "m.gct").features.tolist() == ["p0", "p1", "p2", "p3"]
+    averaged = read_matrix(tmp_path / "m.gct", repeated="mean")
+    if repeated.startswith("EGFR"):
+        assert averaged.features.tolist() == ["TP53", "EGFR", "GAPDH"] and averaged.averaged == ("EGFR",)
+        expected = np.nanmean(VALUES[:, [1, 2]], axis=1)
+        np.testing.assert_allclose(averaged.values[:, 1], expected)
+    else:
+        assert averaged.features.tolist() == ["p0", "p1", "p2", "p3"]
 
 
 def test_gct_padded_with_tabs(tmp_path):

@@ -322,6 +322,11 @@ def check(config) -> None:
         "training.stages": STAGES,
     }
     check_choices(config, choices)
+    if "calibration" in config.training.stages and not {"heads", "all"} & set(config.training.stages):
+        raise UserError(
+            f"config.training.stages is {tuple(config.training.stages)}: calibration needs heads that were trained; "
+            "name the stage heads or all before it"
+        )
     weights_of(config)
     least = {
         "model.latent": 1, "model.k_kl": 0, "model.k_embed": 0, "model.branch": 1, "model.shared": 1,

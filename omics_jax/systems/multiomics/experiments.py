@@ -70,7 +70,8 @@ def stages(config, dataset: Dataset) -> list[Arm]:
     out = study.imputers(config.missing == "impute")
     for left_out in ((), ("embedding",), ("heads",), ("embedding", "heads")):
         changed = config.copy_and_resolve_references()
-        changed.training.stages = tuple(s for s in config.training.stages if s not in left_out)
+        kept = [s for s in ("embedding", "heads", "all") if s not in left_out]
+        changed.training.stages = (*kept, *(s for s in config.training.stages if s == "calibration"))
         changed.training.epochs["all"] = epochs["all"] + sum(epochs[s] for s in left_out)
         name = "all stages" if not left_out else "without " + " and ".join(left_out)
         arm = replace(study, config=changed).network(

@@ -41,6 +41,7 @@ from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
 
+OUTCOMES = ("y_.*", "e_.*", "k_.*")  # what `task_terms` reads of a row
 BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
 
 
@@ -231,7 +232,9 @@ def _heads_stage(network: Network, rows: int) -> Stage:
         return {"z": encode(network, variables, patients(network, variables, rows), rows)[0][0]}
 
     objective = lambda terms: jnp.sum(task_losses(network, terms))
-    return _stage(network, "heads", rows, ("heads/.*",), loss, objective, monitor, features)
+    return replace(
+        _stage(network, "heads", rows, ("heads/.*",), loss, objective, monitor, features), reads=("z", *OUTCOMES)
+    )
 
 
 def _joint_stage(network: Network, rows: int) -> Stage:
@@ -260,8 +263,13 @@ def _joint_stage(network: Network, rows: int) -> Stage:
 def _calibration_stage(network: Network, rows: int) -> Stage:
     """The temperatures of least loss on the validation patients (Guo et al. 2017); all the rest is frozen.
 
-    A network that stopped early by the sum of its tasks is too sure of some. Two steps: the heads' outputs of every
-    patient once, then a convex problem of one number per task.
+    A network that stopped early by the sum of its tasks is too sure of some. The heads' outputs of every patient are
+    computed once; what is left is a problem of one number T per task,
+
+        L(T) + (log T)^2 / (2 s^2 n),   s = 1/2, n validation patients:
+
+    without the prior, patients who are all classified rightly would ask for a T of 0, and a head that knows nothing for
+    an infinite one.
     """
     only = replace(network, tasks=calibrated(network))
 
@@ -271,9 +279,13 @@ def _calibration_stage(network: Network, rows: int) -> Stage:
         return {f"output_{task.name}": outputs[task.name] for task in only.tasks}
 
     def loss(variables, batch, key):
-        rows = batch[CALIBRATION]
-        outputs = tempered(variables, {task.name: rows[f"output_{task.name}"] for task in only.tasks})
-        return task_terms(only, variables["constants"], outputs, rows), variables["batch_stats"]
+        found = batch[CALIBRATION]
+        outputs = tempered(variables, {task.name: found[f"output_{task.name}"] for task in only.tasks})
+        terms = task_terms(only, variables["constants"], outputs, found)
+        for task in only.tasks:
+            log, live = variables["params"]["calibration"][task.name], jnp.sum(found["live"], dtype=jnp.float32)
+            terms[f"prior_{task.name}"] = Term(live * 2 * log**2 / rows, live)
+        return terms, variables["batch_stats"]
 
     epochs = network.config.training.epochs.calibration
     return Stage(
@@ -285,6 +297,7 @@ def _calibration_stage(network: Network, rows: int) -> Stage:
         batch_size={CALIBRATION: rows},
         trainable=("calibration/.*",),
         features=features,
+        reads=("output_.*", *OUTCOMES),
     )
 
 

@@ -43,7 +43,13 @@ def read_new(config, spec: DataSpec) -> Dataset:
     # The genes are known here, so "auto" need not guess: rows that bear their names are genes.
     told = config.data.orientation
     read = partial(read_matrix, config.data.path, repeated=config.data.repeated)
-    matrix = read("samples" if told == "auto" else told)
+    try:
+        matrix = read("samples" if told == "auto" else told)
+    except UserError:
+        # Genes that are to be averaged would be samples that stand twice.
+        if told != "auto" or config.data.repeated == "error":
+            raise
+        matrix = read("genes")
     if told == "auto" and set(matrix.ids) & set(genes):
         matrix = read("genes")
     control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).on(genes)
