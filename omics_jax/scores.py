@@ -96,9 +96,10 @@ def _sizes(arm: Arm) -> dict[str, tuple[int, int]]:
 
 
 def main_arm(arms: Sequence[Arm]) -> Arm:
-    """The arm that the summary speaks of: the first that no other starts from, or the first."""
+    """The arm that the summary speaks of: the one that says so, the first that no other starts from, or the first."""
     sources = {arm.start_from for arm in arms}
-    return next((arm for arm in arms if arm.name not in sources), arms[0])
+    named = [arm for arm in arms if arm.main]
+    return next(iter([*named, *(arm for arm in arms if arm.name not in sources)]), arms[0])
 
 
 def metrics_json(

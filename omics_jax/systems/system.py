@@ -150,6 +150,7 @@ class Arm:
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
     tuning: how constants of all its replicates are chosen before it is trained.
     sections: the parts of `config` that what it learns depends on; () for all of them.
+    main: the summary speaks of it; where no arm says so, of the first that no other starts from.
     """
 
     name: str
@@ -163,3 +164,4 @@ class Arm:
     labels: Mapping[str, Any] = field(default_factory=dict)
     tuning: Tuning | None = None
     sections: tuple[str, ...] = ()
+    main: bool = False

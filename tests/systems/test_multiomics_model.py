@@ -12,6 +12,7 @@ from command import ROOT, config_of
 from omics_jax.data.omics_preprocessing import on_union
 from omics_jax.nn import mtlr
 from omics_jax.run import system_module
+from omics_jax.scores import main_arm
 from omics_jax.systems.multiomics import assembly, imputation, imputer, model
 from omics_jax.systems.multiomics.networks import Embedding, Rows
 from omics_jax.systems.multiomics.patients import SLOT, imputed_values, patients, prepared, read_patients, scaled
@@ -363,3 +364,10 @@ def test_arms_share_folds_and_test_patients():
         for name, value in arms["imputers"].replicates[r_c.labels["fold"]].constants.items():
             assert np.array_equal(value, r_c.constants[name]), name
     assert [t.name for t in assembly.network_of(c.config, c.spec).tasks] == ["OS"]
+
+
+@pytest.mark.parametrize(("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "A, rna, type")])
+def test_the_summary_speaks_of_the_last_network_for_all_tasks(letters, main):
+    words = ("--config.arms.sets=rna, rna+mirna", f"--config.arms.letters={letters}")
+    config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)
+    assert main_arm(MODULE.EXPERIMENTS["arms"](config, MODULE.read(config))).name == main

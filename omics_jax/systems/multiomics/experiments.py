@@ -60,7 +60,9 @@ def arms(config, dataset: Dataset) -> list[Arm]:
                 missing = "impute" if imputed and study.edges else "complete"
                 labels = {"letter": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
                 out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=joint))
-    return out
+    # The last network for all tasks, which is what A to D lead up to, and has simple models beside it.
+    main = [arm.name for arm in out if arm.labels.get("letter") in ("B", "D")][-1:]
+    return [replace(arm, main=arm.name in main) for arm in out]
 
 
 def stages(config, dataset: Dataset) -> list[Arm]:
