@@ -96,6 +96,15 @@ def test_rows_gathered_on_the_host_are_the_rows_on_the_device(outcome, variant):
     assert toy.digest(found) == toy.digest(outcome(variant, seeds=(5,)))
 
 
+def test_only_what_a_stage_reads_is_gathered(outcome):
+    ready = toy.plan("features", seeds=(5,), resident_bytes=0)
+    rows = {"rows": {"row": np.array([[[3, 1]]], np.int32)}}
+    _, first, _ = plan._place(ready, ready.stages[0].stage, {}, rows)
+    _, second, _ = plan._place(ready, ready.stages[1].stage, {}, rows)
+    assert first.keys() == toy.TABLE.keys() and second.keys() == {"kind", "kind_known", "size", "size_known"}
+    assert second["size"].tolist() == [toy.TABLE["size"][[3, 1]].tolist()]
+
+
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_host_gather_with_several_replicates(outcome, strategy):
     found = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)

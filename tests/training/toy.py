@@ -179,6 +179,7 @@ def heads(variant, epochs=3, batch=32, **more):
         trainable=("heads/.*",),
         monitor=lambda v, b: heads_objective(two_tasks(v, b, None)[0]),
         features=pooled if variant == "features" else None,
+        reads=("pooled", "(kind|size)(_known)?") if variant == "features" else (".*",),
         balance=pcgrad(heads_tasks) if variant == "pcgrad" else None,
         **more,
     )
