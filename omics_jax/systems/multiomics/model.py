@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ import optax
 from omics_jax.nn import mtlr
 from omics_jax.nn.initial import draw, lecun
 from omics_jax.nn.noise import row_normal
-from omics_jax.systems.multiomics import imputation
+from omics_jax.systems.multiomics import calibration, imputation
 from omics_jax.systems.multiomics.networks import Embedding, Rows
 from omics_jax.systems.multiomics.patients import (
     CALIBRATION,
@@ -64,8 +65,7 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
     stats = jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), kind("batch_stats")
     )
-    if calibrated(network):
-        params["calibration"] = {task.name: jnp.zeros(()) for task in calibrated(network)}
+    params |= calibration.init(network)
     return {"params": {**imputers, **params}, "batch_stats": stats}
 
 
@@ -127,13 +127,7 @@ def embedding_objective(network: Network, terms: Terms) -> jax.Array:
 def head_outputs(network: Network, variables: Variables, mean: jax.Array, rows, key=None):
     """task -> (n, outputs) on the mean of q(z|x), and the new statistics; `key` means training."""
     outputs, stats = _apply(network.heads, "heads", variables, key, mean, _rows(rows))
-    return tempered(variables, outputs), stats
-
-
-def tempered(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """The outputs over their task's temperature, 1 until calibrated: the same order of classes, other probabilities."""
-    logs = variables["params"].get("calibration", {})
-    return {name: y / jnp.exp(logs[name]) if name in logs else y for name, y in outputs.items()}
+    return calibration.tempered(variables, outputs), stats
 
 
 def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax.Array], rows) -> dict[str, Term]:
@@ -192,13 +186,15 @@ def training_stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, .
     """
     makers = {"embedding": _embedding_stage, "heads": _heads_stage, "all": _joint_stage}
     found = [makers[name](network, rows[SLOT]) for name in makers if name in network.config.training.stages]
-    return (*found, *([_calibration_stage(network, rows[CALIBRATION])] if calibrated(network) else []))
+    if not calibration.calibrated(network):
+        return tuple(found)
+    return (*found, calibration.stage(network, rows[CALIBRATION], partial(_untempered, network), task_terms, OUTCOMES))
 
 
-def calibrated(network: Network) -> tuple[Task, ...]:
-    """The tasks that predict probabilities, where `config.training.stages` asks for calibration."""
-    wanted = "calibration" in network.config.training.stages
-    return tuple(task for task in network.tasks if wanted and task.kind != "regression")
+def _untempered(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+    """task -> (n, outputs) of the heads themselves."""
+    (mean, _), _ = encode(network, variables, patients(network, variables, rows), rows)
+    return _apply(network.heads, "heads", variables, None, mean, _rows(rows))[0]
 
 
 def _embedding_stage(network: Network, rows: int) -> Stage:
@@ -258,47 +254,6 @@ def _joint_stage(network: Network, rows: int) -> Stage:
     objective = lambda terms: whole(terms) + jnp.sum(task_losses(network, terms))
     trainable = ("embedding/.*", "heads/.*")
     return _stage(network, "all", rows, trainable, loss, objective, monitor, balance=_balance(network, whole))
-
-
-def _calibration_stage(network: Network, rows: int) -> Stage:
-    """The temperatures of least loss on the validation patients (Guo et al. 2017); all the rest is frozen.
-
-    A network that stopped early by the sum of its tasks is too sure of some. The heads' outputs of every patient are
-    computed once; what is left is a problem of one number T per task,
-
-        L(T) + (log T)^2 / (2 s^2 n),   s = 1/2, n validation patients:
-
-    without the prior, patients who are all classified rightly would ask for a T of 0, and a head that knows nothing for
-    an infinite one.
-    """
-    only = replace(network, tasks=calibrated(network))
-
-    def features(variables, rows):
-        (mean, _), _ = encode(network, variables, patients(network, variables, rows), rows)
-        outputs, _ = _apply(network.heads, "heads", variables, None, mean, _rows(rows))
-        return {f"output_{task.name}": outputs[task.name] for task in only.tasks}
-
-    def loss(variables, batch, key):
-        found = batch[CALIBRATION]
-        outputs = tempered(variables, {task.name: found[f"output_{task.name}"] for task in only.tasks})
-        terms = task_terms(only, variables["constants"], outputs, found)
-        for task in only.tasks:
-            log, live = variables["params"]["calibration"][task.name], jnp.sum(found["live"], dtype=jnp.float32)
-            terms[f"prior_{task.name}"] = Term(live * 2 * log**2 / rows, live)
-        return terms, variables["batch_stats"]
-
-    epochs = network.config.training.epochs.calibration
-    return Stage(
-        name="calibration",
-        loss=loss,
-        objective=lambda terms: sum(term.mean for term in terms.values()),
-        optimizer=optimizer(dict(name="adam", learning_rate=0.2), epochs),
-        epochs=epochs,
-        batch_size={CALIBRATION: rows},
-        trainable=("calibration/.*",),
-        features=features,
-        reads=("output_.*", *OUTCOMES),
-    )
 
 
 def _stage(network, name, rows, trainable, loss, objective, monitor, features=None, balance=None) -> Stage:
