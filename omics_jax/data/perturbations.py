@@ -173,8 +173,7 @@ def _matched_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[B
         conditions = own_conditions(str(path), matrix, columns)
     match = _explicit_pairs if settings.pairs else _agreeing_pairs
     pairs, described, left, notes = match(settings, ids, conditions)
-    averaged = [] if matrix is None else averaged_note(path.name, matrix)
-    notes = [f"{path.name} holds {len(ids)} profiles.", *averaged, *notes]
+    notes = [f"{path.name} holds {len(ids)} profiles.", *notes]
     if left and settings.unpaired_controls:
         notes.append(f"{few(len(left), 'control', [ids[c] for c in left])} in no pair and used as singletons.")
     elif left:
@@ -182,7 +181,11 @@ def _matched_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[B
         left = []
     used = sorted({t for t, _ in pairs} | {c for _, found in pairs for c in found} | set(left))
     wanted = [ids[r] for r in used]
-    matrix = read_matrix(path, samples=wanted) if matrix is None else matrix.take(np.array(used), slice(None))
+    if matrix is None:
+        matrix = read_matrix(path, samples=wanted, repeated=repeated)
+    else:
+        matrix = matrix.take(np.array(used), slice(None))
+    notes += averaged_note(path.name, matrix)
     row = {r: k for k, r in enumerate(used)}
     pairs = [(row[t], tuple(row[c] for c in found)) for t, found in pairs]
     by_pair = len({t for t, _ in pairs}) < len(pairs) or (settings.control_profile == "each" and not settings.pairs)
