@@ -4,7 +4,8 @@
     python experiments/main.py --config=configs/ehr.py:smoke                the same in seconds
     python experiments/main.py --config=configs/ehr.py:imputation           held-out values, and simple methods'
     python experiments/main.py --config=configs/ehr.py:table2,paper --config.data.path=set-a.tar.xz \
-        --config.data.outcomes=Outcomes-a.txt                               the paper's table II (table3: unfrozen)
+        --config.data.outcomes=Outcomes-a.txt                               the paper's table II (table3: unfrozen;
+                                                                            tables: both)
     python experiments/main.py --config=configs/ehr.py:external,paper ...   trained on one set, tested on another
 
 Expected of the first, in some minutes: an AUROC of about .80 for our classifier, above logistic regression and boosting
@@ -13,7 +14,7 @@ on summaries (.78 and .72), and a mae_10 of the imputer below that of every simp
 
 from ml_collections import ConfigDict
 
-EXPERIMENTS = ("mortality", "imputation", "table2", "table3", "forgetting", "external")
+EXPERIMENTS = ("mortality", "imputation", "table2", "table3", "forgetting", "external", "tables")
 SIZES = ("smoke", "paper", "official", "best")
 
 
@@ -129,13 +130,13 @@ def get_config(choice: str = "") -> ConfigDict:
     config.run.devices = 0  # 0: all there are
     config.run.spread = "replicates"  # data | replicates: what several devices (on a CPU, cores) share out
     config.run.strategy = "auto"  # map | vmap
-    config.run.chunk = 0  # replicates in one program; 0 chooses
+    config.run.chunk = 0  # replicates trained together; 0 chooses
     config.run.block_seconds = 1.0
     config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     config.run.checkpoint_seconds = 60.0
     config.run.resident_mb = 4096
     config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
-    config.run.reuse = ""  # a finished run of the same config and data, whose arms of the same name are taken over
+    config.run.reuse = ""  # runs of the same data (A, B), whose arms of the same name and config are taken over
 
     if "paper" in words or "official" in words:
         config.data.keep_empty = False
@@ -168,5 +169,6 @@ def get_config(choice: str = "") -> ConfigDict:
         config.model.imputer = "csai" if config.experiment in ("imputation", "table2") else "brits"
         config.tune.trials = 3
         config.tables.networks = ("gru",) if config.experiment == "table2" else ("mlp2",)
+        config.tables.strategies = ("cyclic",) if config.experiment == "tables" else config.tables.strategies
         config.run.devices = 1
     return config

@@ -114,13 +114,13 @@ def get_config(choice: str = "") -> ConfigDict:
     config.run.devices = 0  # 0: all there are
     config.run.spread = "replicates"  # data | replicates: what several devices (on a CPU, cores) share out
     config.run.strategy = "auto"  # map | vmap
-    config.run.chunk = 0  # replicates in one program; 0 chooses
+    config.run.chunk = 0  # replicates trained together; 0 chooses
     config.run.block_seconds = 1.0
     config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     config.run.checkpoint_seconds = 60.0
     config.run.resident_mb = 4096
     config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
-    config.run.reuse = ""  # a finished run of the same config and data, whose arms of the same name are taken over
+    config.run.reuse = ""  # runs of the same data (A, B), whose arms of the same name and config are taken over
 
     if "paper" in words:
         config.preprocess.top_k = 5000

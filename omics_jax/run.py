@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-import shutil
 import time
 import warnings
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from omics_jax.checks import check_choices, check_least
 from omics_jax.data.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.progress import duration, progress
+from omics_jax.reuse import take_over
 from omics_jax.run_directory import (
     check_config,
     check_data,
@@ -125,41 +125,9 @@ def begin(system: ModuleType, config: Any, folder: Path, to_tune: bool = False):
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
     write_json(folder / "training.json", {arm.name: _record(arm) for arm in arms})
-    if config.run.reuse:
-        take_over(Path(config.run.reuse), arms, folder)
+    for other in filter(None, (name.strip() for name in config.run.reuse.split(","))):
+        say(f"taken over from {other}: {', '.join(take_over(Path(other), arms, folder))}")
     return arms, options
-
-
-def take_over(other: Path, arms, folder: Path) -> None:
-    """Copies what another run's arms of the same name, config and data have trained, so that it is not trained again.
-
-    Raises:
-      UserError: no run there, other data, or no arm in common.
-    """
-    if not (other / "training.json").exists():
-        raise UserError(f"config.run.reuse is {str(other)!r}, where no run is; name the directory of one")
-    if read_json(other / "data.json")["fingerprint"] != read_json(folder / "data.json")["fingerprint"]:
-        raise UserError(f"config.run.reuse: the data of {other} are not those of this run; train without it")
-    here, there = read_json(folder / "training.json"), read_json(other / "training.json")
-    same = [arm.name for arm in arms if arm.name in there and _learned_from(arm, there) == _learned_from(arm, here)]
-    if not same:
-        raise UserError(f"config.run.reuse: {other} has no arm of the same name and config; its arms: {list(there)}")
-    for name in same:
-        target = folder / "checkpoints" / slug(name)
-        if not target.exists():
-            shutil.copytree(other / "checkpoints" / slug(name), target)
-        tuned = other / "tuning" / f"{slug(name)}.json"
-        if tuned.exists():
-            (folder / "tuning").mkdir(exist_ok=True)
-            shutil.copy(tuned, folder / "tuning" / tuned.name)
-    say(f"taken over from {other}: {', '.join(same)}")
-
-
-def _learned_from(arm, record: dict[str, Any]) -> dict[str, Any]:
-    """What of an arm's record its variables depend on; not which experiment it was for, nor how it was run."""
-    config = record[arm.name]["config"]
-    sections = arm.sections or tuple(config)
-    return {**record[arm.name], "config": {k: config.get(k) for k in sections if k not in ("experiment", "run")}}
 
 
 def _record(arm) -> dict[str, Any]:
@@ -214,7 +182,7 @@ def _train_arm(arm, start, options, folder: Path, stop):
     from omics_jax.durable import save_arrays
     from omics_jax.scores import rows_of
     from omics_jax.training.history import History
-    from omics_jax.training.loop import Surroundings, fit
+    from omics_jax.training.loop import Surroundings, fit, is_finished
     from omics_jax.training.plan import Training, estimate_seconds, make_plan
     from omics_jax.training.rows import compile_rows, over_rows
 
@@ -222,15 +190,17 @@ def _train_arm(arm, start, options, folder: Path, stop):
     table = system.arrays(dataset)
     training = Training(system.stages, system.init, table, dataset.ids, arm.replicates, start, arm.starts)
     plan = make_plan(training, options)
-    compile_s, train_s = estimate_seconds(plan)
-    say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
+    compile_s, checkpoints = 0.0, folder / "checkpoints" / slug(arm.name)
+    if not is_finished(plan, checkpoints):
+        compile_s, train_s = estimate_seconds(plan)
+        say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
     parts = ("test", *system.also)
     width = min(system.predict_batch, max(len(rows_of(r, part)) for r in arm.replicates for part in parts))
     predictor = compile_rows(system.predict, width)
     history = History(folder / "history.jsonl", {"arm": arm.name})
     kept = []
     with progress(arm.name) as tell:
-        around = Surroundings(folder / "checkpoints" / slug(arm.name), history, tell, stop)
+        around = Surroundings(checkpoints, history, tell, stop)
         for chunk, by_stage in fit(plan, around):
             variables = by_stage[system.stages[-1].name]
             kept.append(variables)

@@ -169,6 +169,7 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
     import omics_jax.training.loop as loop
 
     monkeypatch.setattr(loop, "_train", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr("omics_jax.training.plan.estimate_seconds", lambda *_: pytest.fail("it compiles"))
     monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
     outcome = command(SMOKE, f"--workdir={tmp_path}", f"--config.run.reuse={finished}")
     assert outcome.status == 0, outcome.err
@@ -180,6 +181,8 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
             assert found.files == expected.files
             for field in found.files:
                 np.testing.assert_array_equal(found[field], expected[field])
+    lines = lambda folder: sorted((folder / "history.jsonl").read_text().splitlines())
+    assert lines(tmp_path) == lines(finished)
 
 
 def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ ALLOWED = {
     "scores": {*GROUND, "training", "systems"},
     "tuning": {"training", "systems", "run_directory"},
     "predict": {*GROUND, "training", "systems", "run_directory"},
+    "reuse": {"training", "run_directory"},
     "run": {
         *GROUND,
         "checks",
@@ -42,6 +43,7 @@ ALLOWED = {
         "scores",
         "tuning",
         "predict",
+        "reuse",
         "progress",
     },
     "__init__": set(),

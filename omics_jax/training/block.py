@@ -57,21 +57,23 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
     """The jitted block.
 
     Returns:
-      block(state, seed, table, own, rows, validation, start, count) -> (state, log); all but `table`, `start` and
-      `count` have a leading replicate axis c.
+      block(state, seed, table, own, rows, validation, origin, start, count) -> (state, log): `count` steps from time
+      `start`; all but `table` and the times have a leading replicate axis c.
         table: field -> (N, ...), resident rows shared by all replicates.
         own: field -> (c, N, ...), rows of one replicate's own (computed features, host-gathered rows).
-        rows: slot -> {"row", "at", "live"} (c, length, width): row ids, their places in the tables, padding mask.
+        rows: slot -> {"row", "at", "live"} (c, length, width): row ids, their places in the tables, padding mask; of
+          the times from `origin` on.
         validation: {"table", "own", "rows": slot -> {"row", "at", "live"} (c, m)}.
-        log: name -> (c, log_length), entry e for the e-th epoch that ended in the block.
+        log: name -> (c, log_length), entry e for the e-th epoch that ends from `origin` on; blank where it does not end
+          within these steps.
     """
 
-    def one(state, seed, table, own, rows, validation, start, count):
+    def one(state, seed, table, own, rows, validation, origin, start, count):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), NOISE), shape.stage)
         first, last, end = start // shape.per_epoch, (start + count - 1) // shape.per_epoch, start + count
 
         def step(time, state):
-            here = jax.tree.map(lambda x: x[time - start], rows)
+            here = jax.tree.map(lambda x: x[time - origin], rows)
             return train_step(stage, state, _gather(table, own, here), jax.random.fold_in(key, state.step))
 
         def epoch(e, carry):
@@ -80,7 +82,7 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
             closes = (e + 1) * shape.per_epoch
             low, high = jnp.maximum(start, e * shape.per_epoch), jnp.minimum(end, closes)
             state, log = jax.lax.fori_loop(low, high, step, carry[0]), carry[1]
-            close = lambda s, entries: _close_epoch(stage, shape, s, entries, e, first, validation)
+            close = lambda s, entries: _close_epoch(stage, shape, s, entries, e, origin // shape.per_epoch, validation)
             return jax.lax.cond(high == closes, close, lambda s, entries: (s, entries), state, log)
 
         from_start = (start == 0) & shape.inherits
@@ -90,12 +92,12 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
 
 
 def _over_replicates(one: Callable, stage: Stage, shape: BlockShape) -> Callable:
-    def block(state, seed, table, own, rows, validation, start, count):
+    def block(state, seed, table, own, rows, validation, *times):
         shared = validation["table"]
         mapped = (state, seed, own, rows, {k: v for k, v in validation.items() if k != "table"})
 
         def single(state, seed, own, rows, validation):
-            return one(state, seed, table, own, rows, {**validation, "table": shared}, start, count)
+            return one(state, seed, table, own, rows, {**validation, "table": shared}, *times)
 
         def unless_done(arguments):
             skip = lambda state, *_: (state, _empty_log(stage, shape, state))
@@ -103,7 +105,7 @@ def _over_replicates(one: Callable, stage: Stage, shape: BlockShape) -> Callable
 
         if shape.strategy == "vmap":
             return jax.vmap(single)(*mapped)
-        if len(seed) == 1:  # its core may wait for others that still train
+        if len(seed) == 1:  # others may still train
             lift = lambda tree: jax.tree.map(lambda x: x[None], tree)
             return lift(unless_done(jax.tree.map(lambda x: x[0], mapped)))
         return jax.lax.map(unless_done, mapped)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from omics_jax.errors import UserError
 from omics_jax.nn.collective import device_axis
 
 AXIS = "device"
+MOST_PIECES = 4  # in which a replicate's part of a block goes through the cores' queue
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,15 @@ def _over_rows(block: Callable, n: int) -> Callable:
     mapped = jax.pmap(
         on_axis,
         axis_name=AXIS,
-        in_axes=(None, None, None, None, 0, None, None, None),
+        in_axes=(None, None, None, None, 0, None, None, None, None),
         out_axes=None,
         donate_argnums=0,
     )
 
-    def run(state, seed, table, own, rows, validation, start, count):
+    def run(state, seed, table, own, rows, validation, *times):
         # A first state elsewhere than the states that blocks return would be compiled for by itself.
         state, rows = everywhere(state), _split_last(rows, n)
-        return mapped(state, seed, table_on(table), own_on(own), rows, validation_on(validation), start, count)
+        return mapped(state, seed, table_on(table), own_on(own), rows, validation_on(validation), *times)
 
     return run
 
@@ -121,7 +123,7 @@ def _over_replicates(block: Callable, n: int) -> Callable:
         shape = (sum(len(x) for x in parts), *parts[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, _sharding(n, AXIS), list(parts))
 
-    def run(state, seed, table, own, rows, validation, start, count):
+    def run(state, seed, table, own, rows, validation, *times):
         shared = table_on(table)
         # With resident rows both tables are one and the same; gathered on the host, the validation rows have none.
         looked_at = {**checked_on(validation), "table": shared if validation["table"] is table else {}}
@@ -130,47 +132,59 @@ def _over_replicates(block: Callable, n: int) -> Callable:
         shares = [[_shard(tree, device) for tree in inputs] for device in devices]
         # From threads, because a CPU's programs run in the thread that calls them.
         with ThreadPoolExecutor(n) as pool:
-            parts = list(pool.map(lambda share: each(*share, start, count), shares))
+            parts = list(pool.map(lambda share: each(*share, *times), shares))
         return jax.tree.map(join, *parts)
 
     return run
 
 
 def _over_cores(block: Callable, n: int) -> Callable:
-    """One program, called from up to n threads: a CPU runs a program in the thread that calls it."""
-    each, compiled, parts = jax.jit(block, donate_argnums=0), False, 1
-    cut = lambda tree: _cut(tree, parts)
-    own_of, checked_of = (
-        _once(cut),
-        _once(lambda validation: cut({k: v for k, v in validation.items() if k != "table"})),
-    )
+    """One program of one replicate, called from n threads: a CPU runs a program in the thread that calls it.
 
-    def run(state, seed, table, own, rows, validation, start, count):
-        nonlocal compiled, parts
-        parts = max(k for k in range(1, n + 1) if len(seed) % k == 0)  # the same at every call: chunks are of one size
-        if parts == 1:
-            return each(state, seed, table, own, rows, validation, start, count)
-        shares = list(zip(cut(state), cut(seed), own_of(own), cut(rows), checked_of(validation), strict=True))
+    The replicates queue for the cores, so that none waits for those that have stopped. Where they are more than the
+    cores, their steps come in pieces, so that 2 cores are busy with 5 replicates until the block's end.
+    """
+    each, compiled = jax.jit(block, donate_argnums=0), False
+    own_of, checked_of = _once(_one_by_one), _once(_one_by_one)
 
-        def call(share):
-            state, seed, own, rows, checked = share
+    def run(state, seed, table, own, rows, validation, origin, start, count):
+        nonlocal compiled
+        c = len(seed)
+        if c == 1:
+            return each(state, seed, table, own, rows, validation, origin, start, count)
+        shares = [_one_by_one(tree, c) for tree in (state, seed, rows)]
+        shares = list(zip(*shares, own_of(own, c), checked_of(validation, c), strict=True))
+
+        def train(share, low, high, before):
+            state, seed, rows, own, checked = share
+            state, log = before.result() if before else (state, None)
             looked_at = {**checked, "table": validation["table"]}
-            return jax.tree.map(np.asarray, each(state, seed, table, own, rows, looked_at, start, count))
+            new = each(state, seed, table, own, rows, looked_at, origin, low, high - low)
+            state, entries = jax.block_until_ready(new)
+            # Entries of epochs that end in another piece are blank.
+            return state, jax.tree.map(np.fmax, log, entries) if before else entries
 
-        # The first by itself, or every thread would compile the program.
-        done = [] if compiled else [call(shares[0])]
+        pieces = min(n, MOST_PIECES, int(count)) if c > n else 1
+        ends = [start + np.int32(int(count) * i // pieces) for i in range(pieces + 1)]
+        done: list[Future | None] = [None] * c
+        # In the first block one after another, or every thread would compile the program.
+        with ThreadPoolExecutor(min(n, c) if compiled else 1) as pool:
+            for low, high in pairwise(ends):
+                done = [pool.submit(train, share, low, high, old) for share, old in zip(shares, done, strict=True)]
         compiled = True
-        with ThreadPoolExecutor(parts) as pool:
-            done += pool.map(call, shares[len(done) :])
-        return jax.tree.map(lambda *x: np.concatenate(x), *done)
+        return jax.tree.map(lambda *x: np.concatenate(x), *[one.result() for one in done])
 
     return run
 
 
-def _cut(tree: Any, n: int) -> list[Any]:
-    """The leading axis of a tree in n equal parts, each in memory of its own, because states are donated."""
-    part = lambda x, i: jax.device_put(np.asarray(x)[i * (len(x) // n) :][: len(x) // n], may_alias=False)
-    return [jax.tree.map(lambda x, i=i: part(x, i), tree) for i in range(n)]
+def _one_by_one(tree: Any, c: int) -> list[Any]:
+    """The entries of a tree's leading axis, each in memory of its own, because states are donated.
+
+    A part called "table" is no replicate's own and is left out.
+    """
+    mine = {k: v for k, v in tree.items() if k != "table"} if isinstance(tree, dict) else tree
+    part = lambda x, i: jax.device_put(np.asarray(x)[i : i + 1], may_alias=False)
+    return [jax.tree.map(lambda x, i=i: part(x, i), mine) for i in range(c)]
 
 
 def _sharding(n: int, *axes: str) -> jax.sharding.NamedSharding:
@@ -204,13 +218,13 @@ def _onto(sharding: jax.sharding.NamedSharding) -> Callable[[Any], Any]:
     return place
 
 
-def _once(place: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _once(place: Callable[..., Any]) -> Callable[..., Any]:
     """`place`, which gives again what it made as long as it is given the same object."""
     last = [None, None]
 
-    def placed(tree):
+    def placed(tree, *others):
         if last[0] is not tree:
-            last[:] = [tree, place(tree)]
+            last[:] = [tree, place(tree, *others)]
         return last[1]
 
     return placed

@@ -23,10 +23,11 @@ from omics_jax.durable import DamagedFile, load_arrays, save_arrays, user_can_me
 from omics_jax.errors import Stopped, TrainingDiverged, UserError
 from omics_jax.training import nonfinite
 from omics_jax.training.checkpoints import Checkpoints
+from omics_jax.training.chunks import filled
 from omics_jax.training.freezing import leaf_path
 from omics_jax.training.history import History
 from omics_jax.training.order import NOISE
-from omics_jax.training.plan import CompiledStage, Options, Plan, filled, first_variables, run_block, start_stage
+from omics_jax.training.plan import CompiledStage, Options, Plan, first_variables, run_block, start_stage
 from omics_jax.training.stage import Stage, Variables
 from omics_jax.training.state import TrainState, outcome
 
@@ -70,14 +71,17 @@ def fit(plan: Plan, around: Surroundings) -> Iterator[tuple[list[int], dict[str,
     total = sum(compiled.steps for compiled in plan.stages) * len(plan.chunks)
     done = 0
     for chunk in plan.chunks:
-        variables = first_variables(plan, filled(chunk, plan.size))
+        variables: Variables = {}
         by_stage = {}
         for compiled in plan.stages:
             tell = lambda steps, what, before=done: around.progress(before + steps, total, what)
-            handed_on = _load(plan, compiled, around, chunk, variables)
-            if handed_on is not None:
+            handed_on = _load(plan, compiled, around, chunk)
+            if handed_on:
                 _replay(_pruner(plan, compiled, around), around.history, compiled.stage, chunk, compiled.stage.epochs)
-            variables = handed_on or _train(plan, compiled, around, chunk, variables, tell)
+            else:
+                variables = variables or first_variables(plan, filled(chunk, plan.size))
+                handed_on = _train(plan, compiled, around, chunk, variables, tell)
+            variables = handed_on
             by_stage[compiled.stage.name] = variables
             tell(compiled.steps, compiled.stage.name)
             done += compiled.steps
@@ -89,9 +93,15 @@ def stage_file(folder: Path, stage: str, replicate: int) -> Path:
     return folder / f"{replicate:04d}-{stage}.npz"
 
 
-def _load(plan: Plan, compiled: CompiledStage, around, chunk, like: Variables) -> Variables | None:
+def is_finished(plan: Plan, folder: Path) -> bool:
+    """Whether every replicate has handed on what its last stage is to find."""
+    last = plan.stages[-1].stage.name
+    return all(stage_file(folder, last, r).exists() for r in range(len(plan.training.replicates)))
+
+
+def _load(plan: Plan, compiled: CompiledStage, around, chunk) -> Variables | None:
     """What a finished stage handed on (c, ...); None where a replicate has not finished or its file is damaged."""
-    found = [_load_one(stage_file(around.folder, compiled.stage.name, r), like) for r in chunk]
+    found = [_load_one(stage_file(around.folder, compiled.stage.name, r), plan.shapes) for r in chunk]
     if any(variables is None for variables in found):
         return None
     return jax.tree.map(lambda *parts: np.stack(parts), *filled(found, plan.size))
@@ -106,7 +116,7 @@ def _load_one(file: Path, like: Variables) -> Variables | None:
         log.warning("%s It is set aside and the stage is trained again.", error)
         file.replace(file.with_suffix(".damaged"))
         return None
-    wanted = {leaf_path(path): leaf.shape[1:] for path, leaf in jax.tree_util.tree_leaves_with_path(dict(like))}
+    wanted = {leaf_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(dict(like))}
     stored = {path: array.shape for path, array in arrays.items()}
     differing = [path for path in wanted.keys() | stored.keys() if wanted.get(path) != stored.get(path)]
     if differing:

@@ -17,6 +17,7 @@ import numpy as np
 
 from omics_jax.errors import UserError
 from omics_jax.training.block import BlockShape, make_block
+from omics_jax.training.chunks import chunk_size, filled
 from omics_jax.training.devices import Devices, width
 from omics_jax.training.freezing import leaf_path, trainable_labels
 from omics_jax.training.order import block_rows, padded_rows
@@ -29,9 +30,6 @@ GATHERED_BYTES = 256 << 20  # of rows that are gathered on the host for one bloc
 FEATURE_ROWS = 256
 # What a line of the history is made of besides the monitored values.
 TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_norm", "rate", "trained")
-# At once, the more replicates the better, within what an accelerator holds. In turn, nothing is gained by sharing a
-# program, which would be longer to compile; on cores, what a laptop holds.
-CHUNK_BYTES = {"vmap": 4 << 30, "cores": 1 << 30}
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,7 @@ class Options:
     """How to run, never what is computed (but for float rounding between strategies and device counts).
 
     strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
-    chunk: replicates in one program; 0 chooses: what devices or cores take one each of, and more of them where they
-      train at once and fit `CHUNK_BYTES`.
+    chunk: replicates that train together; 0 chooses, see `chunks.chunk_size`.
     block_seconds: about how long a block may take. block_steps: the steps of a block instead, as far as its program
       goes; 0 leaves it to the seconds.
     checkpoint_seconds: at least so long between two saves of a running stage.
@@ -96,7 +93,10 @@ class CompiledStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training made ready: one program per stage, shared by chunks of `size` replicates."""
+    """A training made ready: one program per stage, shared by chunks of `size` replicates.
+
+    shapes: of one replicate's variables.
+    """
 
     training: Training
     options: Options
@@ -104,6 +104,7 @@ class Plan:
     size: int
     table: Mapping[str, Any]
     init: Callable
+    shapes: Variables
 
     @property
     def resident(self) -> bool:
@@ -150,8 +151,10 @@ def make_plan(training: Training, options: Options) -> Plan:
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
     stages = [_compile(training, options, i, strategy, fits, shapes) for i in range(len(training.stages))]
     init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
-    size = _chunk_size(options, strategy, shapes, len(training.replicates))
-    return Plan(training, options, stages, size, table, init)
+    own = len(training.ids) * max(_bytes(_features(stage, training, shapes)) for stage in training.stages)
+    held = {"state": 4 * _bytes(shapes), "own": own}  # parameters, their best copy and two moments
+    size = chunk_size(len(training.replicates), options.chunk, options.devices, strategy, **held)
+    return Plan(training, options, stages, size, table, init, shapes)
 
 
 def _compile(training: Training, options: Options, index: int, strategy: str, resident, variables) -> CompiledStage:
@@ -160,11 +163,7 @@ def _compile(training: Training, options: Options, index: int, strategy: str, re
     rows = padded_rows(training.replicates, stage.batch_size)
     per_epoch = int(rows["steps"].max())
     widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
-    fields = {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
-    if stage.features:
-        made = jax.eval_shape(stage.features, variables, _shapes_of_rows(fields, 1))
-        fields |= {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in made.items()}
-    fields = _read_by(stage, fields)
+    fields = _read_by(stage, {**_fields(training), **_features(stage, training, variables)})
     batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
     validation = _validation_rows(stage, training.replicates) if stage.monitor is not None else {}
     looked_at = {slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()}
@@ -254,7 +253,7 @@ def run_block(plan: Plan, compiled: CompiledStage, state: TrainState, inputs: In
     )
     table, own, placed = _place(plan, compiled.stage, inputs.own, rows)
     state, log = compiled.block(
-        state, inputs.seeds, table, own, placed, inputs.validation, np.int32(at), np.int32(count)
+        state, inputs.seeds, table, own, placed, inputs.validation, np.int32(at), np.int32(at), np.int32(count)
     )
     return state, jax.tree.map(np.asarray, log), rows
 
@@ -278,22 +277,6 @@ def estimate_seconds(plan: Plan) -> tuple[float, float]:
         run_block(plan, compiled, state, inputs, 0, few)
         train_s += (time.monotonic() - began) / few * compiled.steps * len(plan.chunks)
     return compile_s, train_s
-
-
-def filled(chunk: Sequence[Any], size: int) -> list[Any]:
-    """The chunk, made up to `size` with idle copies of its last replicate, so that one program fits all chunks."""
-    return [*chunk, *[chunk[-1]] * (size - len(chunk))]
-
-
-def _chunk_size(options: Options, strategy: str, variables, count: int) -> int:
-    """How many replicates share a program: as asked, or as many as fit `CHUNK_BYTES`."""
-    # Parameters, their best copy and two moments.
-    state_bytes = 4 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(variables))
-    fit = lambda kind: max(1, min(CHUNK_BYTES[kind] // max(state_bytes, 1), count))
-    devices, chosen = options.devices, fit("vmap") if strategy == "vmap" else 1
-    size = min(options.chunk or chosen, count)
-    shares = {"data": 1, "replicates": devices.count, "cores": min(devices.count, fit("cores"))}[devices.spread]
-    return -(-size // shares) * shares
 
 
 def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:
@@ -377,6 +360,23 @@ def _place(plan: Plan, stage: Stage, own, rows):
         placed[slot] = {**r, "at": np.broadcast_to(at, shape)}
         offset += at.size
     return {}, mine, placed
+
+
+def _fields(training: Training) -> dict[str, jax.ShapeDtypeStruct]:
+    """Fields of a row of the table."""
+    return {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
+
+
+def _features(stage: Stage, training: Training, variables) -> dict[str, jax.ShapeDtypeStruct]:
+    """Fields of a row that the stage computes by itself."""
+    if stage.features is None:
+        return {}
+    made = jax.eval_shape(stage.features, variables, _shapes_of_rows(_fields(training), 1))
+    return {k: jax.ShapeDtypeStruct(v.shape[1:], v.dtype) for k, v in made.items()}
+
+
+def _bytes(tree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _shapes_of_rows(fields, size: int):

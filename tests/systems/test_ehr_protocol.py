@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from omics_jax.data.dataset import Modality
 from omics_jax.durable import save_arrays
 from omics_jax.errors import UserError
+from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
 from omics_jax.run_directory import prediction_file
 from omics_jax.scores import main_arm, score_arms
 from omics_jax.systems.ehr import assembly, conclusions, experiments, published, scoring
@@ -304,7 +305,9 @@ def test_simple_imputers_see_neither_held_out_cells_nor_later_levels(dataset, co
 # Conclusions
 
 
-def test_the_papers_numbers_stand_beside_ours():
+@pytest.fixture
+def both_tables():
+    """Results of one network by three strategies, frozen and unfrozen."""
     rng, rows, labels = np.random.default_rng(0), [], {}
     for regime in ("frozen", "unfrozen"):
         for strategy in ("optuna", "cyclic", "plateau"):
@@ -316,8 +319,12 @@ def test_the_papers_numbers_stand_beside_ours():
                     rows.append(
                         {**place, "metric": metric, "value": rng.uniform(0.7, 0.8), "n_train": 60, "n_test": 20}
                     )
-    scores = pd.DataFrame(rows)
-    table = conclusions._paper_table(Results(scores, {}, {}, labels)).frame.set_index(["regime", "strategy"])
+    return Results(pd.DataFrame(rows), {}, {}, labels)
+
+
+def test_the_papers_numbers_stand_beside_ours(both_tables):
+    scores = both_tables.scores
+    table = conclusions._paper_table(both_tables).frame.set_index(["regime", "strategy"])
     value = lambda arm, metric: scores.query("arm == @arm and metric == @metric")["value"]
     for strategy in ("optuna", "cyclic", "plateau"):
         row = table.loc[("frozen", strategy)]
@@ -334,6 +341,29 @@ def test_the_papers_numbers_stand_beside_ours():
     for network, (validation, test) in published.FROZEN_AVERAGE.items():
         of = np.mean([v for (name, _), v in published.FROZEN.items() if name == network], axis=0)
         np.testing.assert_allclose(of, (validation, test), atol=1.1e-3)
+
+
+def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
+    scores, strategies = both_tables.scores, ("optuna", "cyclic", "plateau")
+    by_fold = lambda regime, s: (
+        scores.query("metric == 'auroc' and arm == @name", local_dict={"name": f"mlp2, {regime}, {s}"})
+        .set_index("fold")["value"]
+        .to_numpy()
+    )
+    tests, tables = conclusions._unfrozen_against_frozen(both_tables)
+    found = tables["freezing"].frame.set_index(["network", "strategy"])
+    difference = {s: by_fold("unfrozen", s) - by_fold("frozen", s) for s in strategies}
+    for s in strategies:
+        test = corrected_resampled_t(difference[s], 1 / 3)
+        row = found.loc[("mlp2", s)]
+        assert (row["difference"], row["low"], row["high"]) == pytest.approx((test.difference, *test.ci95))
+    overall = corrected_resampled_t(np.mean([*difference.values()], axis=0), 1 / 3)
+    assert found.loc[("all", "average"), "difference"] == pytest.approx(overall.difference)
+    assert tests[0]["p"] == pytest.approx(overall.p) and len(tests) == 4
+    np.testing.assert_allclose(found["p (Holm)"], holm(np.array([test["p"] for test in tests])))
+    one = [arm for arm, labels in both_tables.labels.items() if labels["regime"] == "frozen"]
+    alone = replace(both_tables, labels={arm: both_tables.labels[arm] for arm in one})
+    assert conclusions._unfrozen_against_frozen(alone) == ([], {})
 
 
 # Files that hold cells out themselves

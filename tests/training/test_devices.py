@@ -16,7 +16,7 @@ import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
-from omics_jax.training import plan
+from omics_jax.training.chunks import chunk_size
 from omics_jax.training.devices import SUMS_OF_XLA_ITSELF, Devices, choose_devices, fix_order_of_sums, width
 
 COUNTS = (2, 8)
@@ -129,7 +129,6 @@ import jax
 import numpy as np
 import toy
 devices = Devices(2, "cores")
-print(jax.device_count())
 
 both = threading.Barrier(2)
 def meet(x):
@@ -139,19 +138,22 @@ def block(state, *others):
     return jax.lax.cond(state[0] > 0, lambda: jax.pure_callback(meet, state, state), lambda: state + 1), {}
 empty = {"table": {}, "own": {}, "rows": {}}
 run = over_devices(block, devices)
-state = np.zeros(2, np.float32)
-for _ in range(2):  # the first block is run by one core after another
-    state, _ = run(state, np.zeros(2), {}, {}, {}, empty, 0, 1)
-print(len(state))
+times = np.int32(0), np.int32(0), np.int32(1)
+state = np.full(4, -1, np.float32)
+run(state, np.zeros(4), {}, {}, {}, empty, *times)  # the first block is run by one core after another
+for meeting in ([0, 1], [1, 3]):
+    state[:] = 0
+    state[meeting] = 1
+    run(state, np.zeros(4), {}, {}, {}, empty, *times)
 
 ready = toy.plan("frozen", seeds=(5, 6, 7), devices=devices.count, spread=devices.spread)
-print(ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]))))
+print(jax.device_count(), ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]))))
 """
 
 
 @pytest.mark.optimised
 def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
-    """And side by side they are: the shares of a block wait for each other. A third has an idle companion."""
+    """And side by side they are, whichever two still train: they wait for each other. Three bring steps in pieces."""
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
@@ -161,7 +163,9 @@ def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_devi
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     expected = toy.digest(toy.train(toy.plan("frozen", seeds=(5, 6, 7)), tmp_path / "one"))
-    assert found.stdout.split() == ["1", "2", "2", expected]
+    assert found.stdout.split() == ["1", "3", expected]
+    lines = lambda name: sorted((tmp_path / name / "history.jsonl").read_text().splitlines())
+    assert lines("one") == lines("two")
 
 
 @pytest.mark.parametrize(
@@ -182,15 +186,30 @@ def test_how_many_trainings_go_side_by_side_on_a_cpu(spread, count, flags, expec
     assert found.stdout.strip() == expected
 
 
-def test_no_more_cores_than_trainings_and_memory_allow(monkeypatch, tmp_path):
-    ready = toy.plan("frozen", seeds=(5, 6, 7), devices=8, spread="cores")
-    assert ready.size == 3
-    alone = toy.train(toy.plan("frozen", seeds=(5, 6, 7)), tmp_path / "one")
-    assert toy.digest(toy.train(ready, tmp_path / "three")) == toy.digest(alone)
-    assert toy.plan("frozen", seeds=(5, 6, 7), devices=2, spread="cores").size == 2
-    assert toy.plan("frozen", seeds=(5, 6, 7), devices=2, spread="cores", chunk=3).size == 4
-    monkeypatch.setitem(plan.CHUNK_BYTES, "cores", 1)
-    assert plan.make_plan(ready.training, ready.options).size == 1
+@pytest.mark.parametrize(
+    ("count", "asked", "devices", "strategy", "state", "expected"),
+    [
+        (5, 0, Devices(2, "cores"), "map", 1 << 20, 5),
+        (20, 0, Devices(2, "cores"), "map", 1 << 20, 7),  # in three chunks of about one size
+        (20, 20, Devices(2, "cores"), "map", 1 << 20, 20),
+        (20, 0, Devices(2, "cores"), "map", 20 << 20, 3),  # handing over more states takes time
+        (20, 0, Devices(2, "cores"), "map", 1 << 40, 1),  # memory
+        (5, 0, Devices(8, "cores"), "map", 1 << 20, 5),
+        (5, 0, Devices(1, "cores"), "map", 1 << 20, 1),
+        (5, 0, Devices(1), "map", 1 << 20, 1),
+        (5, 0, Devices(2, "replicates"), "map", 1 << 20, 2),
+        (5, 3, Devices(2, "replicates"), "map", 1 << 20, 4),
+        (5, 0, Devices(1), "vmap", 1 << 20, 5),
+        (5, 0, Devices(1), "vmap", 2 << 30, 2),
+    ],
+)
+def test_how_many_replicates_train_together(count, asked, devices, strategy, state, expected):
+    assert chunk_size(count, asked, devices, strategy, state=state, own=0) == expected
+
+
+def test_what_stages_compute_of_all_rows_counts_among_a_chunks_memory():
+    queue = lambda own: chunk_size(8, 0, Devices(2, "cores"), "map", state=1 << 20, own=own)
+    assert (queue(100 << 20), queue(400 << 20), queue(1 << 40)) == (8, 2, 2)
 
 
 SUMS = """

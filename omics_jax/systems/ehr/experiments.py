@@ -238,4 +238,5 @@ EXPERIMENTS = {
     "imputation": imputation,
     "forgetting": forgetting,
     "external": external,
+    "tables": tables,
 }

@@ -1,0 +1,56 @@
+"""Arms of a finished run that another run need not train again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omics_jax.errors import UserError
+from omics_jax.run_directory import read_json, slug, tuning_file
+from omics_jax.training.history import History
+
+
+def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
+    """Copies what another run's arms of the same name, config and data have trained, and their history.
+
+    Returns:
+      Names of the arms that both runs have.
+
+    Raises:
+      UserError: no run there, other data, or no arm in common.
+    """
+    if not (other / "training.json").exists():
+        raise UserError(f"config.run.reuse is {str(other)!r}, where no run is; name the directory of one")
+    if read_json(other / "data.json")["fingerprint"] != read_json(folder / "data.json")["fingerprint"]:
+        raise UserError(f"config.run.reuse: the data of {other} are not those of this run; train without it")
+    here, there = read_json(folder / "training.json"), read_json(other / "training.json")
+    same = [arm for arm in arms if arm.name in there and _learned_from(arm, there) == _learned_from(arm, here)]
+    if not same:
+        raise UserError(f"config.run.reuse: {other} has no arm of the same name and config; its arms: {list(there)}")
+    for arm in same:
+        if not (folder / "checkpoints" / slug(arm.name)).exists():
+            _copy(other, arm, folder)
+    return [arm.name for arm in same]
+
+
+def _copy(other: Path, arm: Any, folder: Path) -> None:
+    """The checkpoints last and all at once: where they are, the rest is."""
+    if tuning_file(other, arm).exists():
+        tuning_file(folder, arm).parent.mkdir(exist_ok=True)
+        shutil.copy(tuning_file(other, arm), tuning_file(folder, arm))
+    History(folder / "history.jsonl", {"arm": arm.name}).adopt(other / "history.jsonl")
+    target = folder / "checkpoints" / slug(arm.name)
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(other / "checkpoints" / slug(arm.name), part)
+    os.replace(part, target)
+
+
+def _learned_from(arm: Any, record: dict[str, Any]) -> dict[str, Any]:
+    """What of an arm's record its variables depend on; not which experiment it was for, nor how it was run."""
+    config = record[arm.name]["config"]
+    sections = arm.sections or tuple(config)
+    return {**record[arm.name], "config": {k: config.get(k) for k in sections if k not in ("experiment", "run")}}
