@@ -103,6 +103,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.patience = 15
     config.training.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4))
 
+    config.left_out = ("embedding", "heads", "embedding+heads")  # the experiment stages: without which of them
     config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))  # sets: "rna, rna+mirna"
 
     # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average patient to a patient.
@@ -153,6 +154,7 @@ def get_config(choice: str = "") -> ConfigDict:
             config.heads[kind].update(dict(widths=(8,), dropout=0.5 if kind == "survival" else 0.0))
         config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))
         config.interpret.update(dict(permutations=3, steps=8))
+        config.left_out = ("embedding",) if config.experiment == "stages" else config.left_out
         config.arms.sets = "rna+mirna" if config.experiment == "arms" else ""
         config.arms.letters = ("B", "D") if config.experiment == "arms" else ("A", "B", "C", "D")
         config.run.devices = 1

@@ -28,14 +28,15 @@ def together(name: str, experiment: str, *values: str):
     return pytest.param(*values, marks=[*marks, pytest.mark.optimised] if experiment == FIRST[name] else marks)
 
 
-def of_experiments(most: int | None = None):
-    """The parameters (name, experiment) of every system's first `most` experiments, or of all."""
-    all_of = lambda name: list(system_module(name).EXPERIMENTS)[:most]
-    return [together(name, experiment, name, experiment) for name in SYSTEMS for experiment in all_of(name)]
+def of_experiments(names_of):
+    """The parameters (name, experiment) of the experiments that `names_of` gives of every system."""
+    return [together(name, experiment, name, experiment) for name in SYSTEMS for experiment in names_of(name)]
 
 
-EXPERIMENTS = of_experiments()
-FIRST_TWO = of_experiments(2)  # of what trains anew or scores again
+EXPERIMENTS = of_experiments(lambda name: system_module(name).EXPERIMENTS)
+# What trains anew or scores again: the first of every system, and for stopping in a tuning one that tunes.
+FIRSTS = of_experiments(lambda name: [FIRST[name]])
+TUNED = together("ehr", "table2", "ehr", "table2")
 OF_SYSTEMS = [together(name, FIRST[name], name) for name in SYSTEMS]
 # An experiment of every system that, where there are three, no other test trains anew.
 OTHERS = [together(name, e, name, e) for name in SYSTEMS for e in list(system_module(name).EXPERIMENTS)[:3][-1:]]
@@ -185,7 +186,7 @@ def test_a_finished_run_says_so_and_trains_nothing(finished, name, experiment):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"} == before
 
 
-@pytest.mark.parametrize(("name", "experiment"), FIRST_TWO)
+@pytest.mark.parametrize(("name", "experiment"), FIRSTS)
 def test_evaluate_reproduces_the_metrics(finished, tmp_path, name, experiment):
     import shutil
 
@@ -243,7 +244,7 @@ def stop_after(monkeypatch):
     return ask
 
 
-@pytest.mark.parametrize(("name", "experiment"), FIRST_TWO)
+@pytest.mark.parametrize(("name", "experiment"), [*FIRSTS, TUNED])
 def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(finished, tmp_path, stop_after, name, experiment):
     words = (smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1")
     first = experiment == FIRST[name]

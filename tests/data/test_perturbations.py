@@ -248,6 +248,23 @@ def test_gctx_reads_only_profiles_in_use(study, monkeypatch):
     np.testing.assert_array_equal(data.modalities["control"].values, whole.modalities["control"].values)
 
 
+def test_gctx_with_conditions_of_its_own_averages_repeated_genes(study):
+    path = study.folder / "main.gctx"
+    with h5py.File(path, "w") as file:
+        file["0/DATA/0/matrix"] = FRAME.to_numpy()
+        file["0/META/COL/id"] = CONDITIONS["id"].to_numpy(dtype="S")
+        file["0/META/ROW/id"] = np.array(["r1", "r2", "r3", "r4"], dtype="S")
+        file["0/META/ROW/pr_gene_symbol"] = np.array(["TP53", "EGFR", "TP53", "GAPDH"], dtype="S")
+    found, whole = study(path=str(path), repeated="mean"), study()
+    assert any("TP53" in note and "main.gctx" in note for note in found.notes)
+    treated = lambda data: pd.DataFrame(
+        data.modalities["treated"].values, data.ids, data.modalities["treated"].features
+    )
+    expected = treated(whole)
+    expected["TP53"] = expected[["TP53", "MYC"]].mean(axis=1)
+    pd.testing.assert_frame_equal(treated(found), expected[["TP53", "EGFR", "GAPDH"]], check_names=False)
+
+
 def test_stored_pairs(tmp_path):
     rng = np.random.default_rng(0)
     x1, x2 = rng.normal(size=(2, 4, 3)).astype("f4")

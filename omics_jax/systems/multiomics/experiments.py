@@ -66,11 +66,17 @@ def arms(config, dataset: Dataset) -> list[Arm]:
 
 
 def stages(config, dataset: Dataset) -> list[Arm]:
-    """What each stage is worth: all three, and without the first, the second or both, over as many epochs in all."""
+    """What each stage is worth: all three, and without those of `config.left_out`, over as many epochs in all."""
     study = Study(config, dataset)
     epochs = config.training.epochs
+    unknown = set(config.left_out) - {"embedding", "heads", "embedding+heads"}
+    if unknown:
+        raise UserError(
+            f"config.left_out names {min(unknown)!r}; the stages that can be left out are embedding, heads and "
+            "embedding+heads"
+        )
     out = study.imputers(config.missing == "impute")
-    for left_out in ((), ("embedding",), ("heads",), ("embedding", "heads")):
+    for left_out in ((), *(tuple(names.split("+")) for names in config.left_out)):
         changed = config.copy_and_resolve_references()
         kept = [s for s in ("embedding", "heads", "all") if s not in left_out]
         changed.training.stages = (*kept, *(s for s in config.training.stages if s == "calibration"))
