@@ -97,7 +97,10 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier.bins = 8  # into which "summary" cuts every plain summary, by quantiles
     config.classifier.plain_dropout = 0.7  # of the cut summaries
     config.classifier.positive_weight = 1.0
-    config.published = ConfigDict(dict(members=1, series="imputed", dropout=0.2))  # of the paper's networks
+    config.classifier.calibrated = True  # by two numbers that are fitted to the validation patients
+    config.published = ConfigDict(  # of the paper's networks
+        dict(members=1, series="imputed", dropout=0.2, calibrated=False)
+    )
 
     config.finetune = ConfigDict()
     config.finetune.regime = "gradual"  # frozen | unfrozen | gradual (frozen, then all)
@@ -145,7 +148,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.pretrain.weights.csai.update(dict(history=0.0, feature=0.0, consistency=0.04, hidden=0.0))
         config.pretrain.update(dict(epochs=300, patience=10))
         config.pretrain.optimizer = dict(name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5)
-        config.classifier.update(dict(network="mlp2", dropout=0.2))
+        config.classifier.update(dict(network="mlp2", dropout=0.2, calibrated=False))
         config.finetune.update(dict(regime="unfrozen", epochs=200, patience=25))
         config.finetune.optimizer = dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0)
         config.model.channels = 512 if "official" in words else 64

@@ -211,7 +211,7 @@ def test_padding_rows_change_neither_loss_nor_gradient(brits, kind):
 
 
 def test_cross_entropy_counts_known_outcomes_alone_and_weighs_deaths():
-    w = world("--config.classifier.positive_weight=3.0")
+    w = world("--config.classifier.positive_weight=3.0", "--config.classifier.calibrated=False")
     labelled = jnp.arange(PATIENTS) % 4 != 1
     rows = w.rows | {"labelled": labelled, "label": jnp.where(labelled, w.rows["label"], jnp.nan)}
     found = w.classify[False](w.variables, patients(rows), KEY)[0]["bce"]
@@ -238,15 +238,15 @@ def test_the_classifier_is_stopped_on_auroc_of_known_outcomes(brits):
 # Stages
 
 
-def test_regimes_are_stages():
-    for regime, expected in {
-        "frozen": [("classify", ("classifier/.*",), True)],
-        "unfrozen": [("finetune", (".*",), False)],
-        "gradual": [("classify", ("classifier/.*",), True), ("finetune", (".*",), False)],
-    }.items():
-        config = config_of(*WORDS, f"--config.finetune.regime={regime}")
-        stages = model.classification(model.Network(config, 6, 3, 8, ("10",)), 10)
-        assert [(s.name, s.trainable, s.features is not None) for s in stages] == expected
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_regimes_are_stages(calibrated):
+    frozen = ("classify", ("classifier/.*",), True)
+    unfrozen = ("finetune", ("imputer/.*", "classifier/.*"), False)
+    last = [("calibration", ("calibration/.*",), True)] if calibrated else []
+    for regime, expected in {"frozen": [frozen], "unfrozen": [unfrozen], "gradual": [frozen, unfrozen]}.items():
+        config = config_of(*WORDS, f"--config.finetune.regime={regime}", f"--config.classifier.calibrated={calibrated}")
+        stages = model.classification(model.Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4})
+        assert [(s.name, s.trainable, s.features is not None) for s in stages] == expected + last
 
 
 def test_features_of_the_frozen_stage_are_what_the_imputer_encodes(brits):

@@ -6,6 +6,8 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
+import scipy.special
 from command import ROOT, config_of
 from fitted_arms import fitted
 from sklearn.metrics import roc_auc_score
@@ -15,8 +17,8 @@ from omics_jax.durable import save_arrays
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
 from omics_jax.run_directory import prediction_file
-from omics_jax.scores import main_arm, score_arms
-from omics_jax.systems.ehr import assembly, conclusions, experiments, published, scoring
+from omics_jax.scores import main_arm, rows_of, score_arms
+from omics_jax.systems.ehr import assembly, conclusions, experiments, model, published, scoring
 from omics_jax.systems.system import Results
 
 WORDS = ["--config.simulator.patients=48", "--config.simulator.steps=6", "--config.simulator.features=3"]
@@ -100,7 +102,7 @@ def test_constants_come_from_training_rows_alone(config, dataset, arms):
 
 def test_the_encoding_of_summaries_comes_from_training_rows_alone(config, dataset, arms):
     ours, train = arms[1].replicates[0], arms[1].replicates[0].rows["patients"]
-    one = arms[0].replicates[:1]
+    one = [replace(ours, constants=arms[0].replicates[0].constants)]
     fitted = lambda data: experiments._with_summaries(arms[1].config, data, one)[0].constants
     jax.tree.map(np.testing.assert_array_equal, fitted(dataset), dict(ours.constants))
     others = np.setdiff1d(np.arange(len(dataset)), train)
@@ -145,9 +147,9 @@ def test_a_frozen_imputer_keeps_its_bits_and_an_unfrozen_one_moves(whole):
     after = {(arm, stage): v["params"]["imputer"] for arm, stages in whole.items() for stage, v in stages.items()}
     assert same(after["mlp2, gradual", "classify"], before)
     assert not same(after["mlp2, unfrozen", "finetune"], before)
-    assert {arm: list(stages) for arm, stages in whole.items()} == {
+    assert {arm: sorted(stages) for arm, stages in whole.items()} == {
         "brits": ["pretrain"],
-        "mlp2, gradual": ["classify", "finetune"],
+        "mlp2, gradual": ["calibration", "classify", "finetune"],
         "mlp2, unfrozen": ["finetune"],
     }
     head = lambda stage: whole["mlp2, gradual"][stage]["params"]["classifier"]
@@ -300,6 +302,61 @@ def test_simple_imputers_see_neither_held_out_cells_nor_later_levels(dataset, co
         assert set(found) == {"mean", "locf", "linear", "knn"}
         for imputer in found:
             np.testing.assert_array_equal(found[imputer][f"imputed_{name}"], expected[imputer][f"imputed_{name}"])
+
+
+# Calibration
+
+
+@pytest.fixture(scope="module")
+def calibrations(tmp_path_factory):
+    """(arm, variables by stage, predictions of its validation patients), calibrated and not."""
+    words = [f"--config={ROOT}/configs/ehr.py:smoke", "--config.simulator.patients=240", "--config.finetune.epochs=10"]
+    words += ["--config.finetune.regime=frozen", "--config.beside=()", "--config.finetune.optimizer.learning_rate=0.03"]
+    found = {}
+    for calibrated in (True, False):
+        config = config_of(*words, f"--config.classifier.calibrated={calibrated}")
+        arm = replace(experiments.mortality(config, assembly.read(config))[1], start_from=None)
+        folder = tmp_path_factory.mktemp("calibrated" if calibrated else "plain")
+        found[calibrated] = arm, *fitted(arm, folder, part=lambda r: r.validation[model.SLOT])
+    return found
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
+    """The slope and the shift of the logits are those that scipy finds, with their prior."""
+    (arm, stages, found), (_, _, raw) = calibrations[True], calibrations[False]
+    rows = arm.replicates[i].validation[model.SLOT]
+    label, known = assembly.outcome(arm.dataset)
+    n, y, there = max(len(r.validation[model.SLOT]) for r in arm.replicates), label[rows], known[rows]
+    logit = scipy.special.logit(raw[i]["probability"].astype(float))
+
+    def whole(numbers):
+        moved = logit[there] / np.exp(numbers[0]) + numbers[1]
+        return np.mean(np.logaddexp(0, moved) - y[there] * moved) + 2 * np.sum(numbers**2) / n
+
+    best = scipy.optimize.minimize(whole, np.zeros(2)).x
+    numbers = {name: float(x[i]) for name, x in stages["calibration"]["params"]["calibration"].items()}
+    assert np.abs(best).min() > 0.01
+    np.testing.assert_allclose([numbers["log_temperature"], numbers["shift"]], best, atol=5e-3)
+    expected = scipy.special.expit(logit / np.exp(numbers["log_temperature"]) + numbers["shift"])
+    np.testing.assert_allclose(found[i]["probability"], expected, rtol=1e-4)
+
+
+def test_calibration_moves_nothing_else_and_learns_from_no_training_row(calibrations):
+    arm, stages, _ = calibrations[True]
+    for name in ("imputer", "classifier"):
+        before, after = (stages[stage]["params"][name] for stage in ("classify", "calibration"))
+        jax.tree.map(np.testing.assert_array_equal, after, before)
+    assert not any(x.any() for x in stages["classify"]["params"]["calibration"].values())
+    for r in arm.replicates:
+        assert np.array_equal(r.rows["calibration"], r.validation[model.SLOT])
+        assert np.array_equal(rows_of(r, "train"), np.sort(r.rows[model.SLOT]))
+    assert "calibration" not in calibrations[False][1]
+
+
+def test_the_papers_networks_are_not_calibrated(arms):
+    calibrated = {arm.name: arm.system.stages[-1].name == "calibration" for arm in arms}
+    assert calibrated == {"brits": False, "summary, gradual": True, "mlp2, frozen": False, "mlp2, unfrozen": False}
 
 
 # Conclusions

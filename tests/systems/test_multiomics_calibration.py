@@ -12,8 +12,9 @@ from scipy.special import log_softmax, logsumexp
 from omics_jax.errors import UserError
 from omics_jax.scores import rows_of
 from omics_jax.systems.multiomics import assembly, experiments
-from omics_jax.systems.multiomics.patients import CALIBRATION, SLOT
+from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.systems.multiomics.tasks import known, outcome
+from omics_jax.training.calibration import SLOT as CALIBRATION
 
 WORDS = [
     f"--config={ROOT}/configs/multiomics.py:smoke",
@@ -78,7 +79,7 @@ def test_patients_who_are_all_right_do_not_ask_for_certainty(with_it, n):
         params = {"calibration": {"type": jnp.float32(log), "OS": jnp.float32(0)}}
         variables = {"params": params, "batch_stats": {}, "constants": arm.replicates[0].constants}
         terms, _ = loss(variables, {CALIBRATION: rows}, jax.random.key(0))
-        return float(terms["task_type"].mean + terms["prior_type"].mean * size / n)
+        return float(terms["task_type"].mean + terms["prior"].mean * size / n)
 
     logs = np.linspace(-4, 1, 51)
     assert -1.5 < logs[np.argmin([objective(log) for log in logs])] < 0

@@ -43,7 +43,10 @@ def arms(dataset, *words):
         (("--config.imputation.transfer=type=C",), "imputation.transfer names the type 'C'; the data hold A, B"),
         (("--config.imputation.transfer=type=A,age=B",), "name one class, as in type=LIHC"),
         (("--config.experiment=arms", "--config.arms.letters=('E',)"), "give one or more of A, B, C, D"),
-        (("--config.experiment=stages", "--config.left_out=('all',)"), "config.left_out names 'all'"),
+        (
+            ("--config.experiment=stages", "--config.left_out=('all',)"),
+            "config.left_out is ('all',); give",
+        ),
         (("--config.experiment=arms", "--config.arms.sets=rna+dna"), "config.arms.sets names 'dna'"),
         (("--config.folds=30",), "use fewer folds"),
         (("--config.preprocess.log2=('dna',)",), "config.preprocess.log2 names dna, and the data hold methylation"),

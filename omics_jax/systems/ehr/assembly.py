@@ -138,9 +138,9 @@ def build(config, spec: DataSpec) -> System:
     """
     check(config)
     network = network_of(config, spec)
-    rows, outcome, levels = spec.rows[model.SLOT], bool(config.classifier.network), network.levels
+    outcome, levels = bool(config.classifier.network), network.levels
     held = partial(held_levels, tuple(config.held_out), config.seed)
-    stages = model.classification(network, rows) if outcome else (model.pretraining(network, rows),)
+    stages = model.classification(network, spec.rows) if outcome else model.pretraining(network, spec.rows)
     names = spec.features["series"]
     series_fields = dict.fromkeys(("imputed", "disagreement", *(("sd",) if config.predict.draws else ())), names)
     return System(

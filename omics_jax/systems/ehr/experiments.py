@@ -14,6 +14,7 @@ from omics_jax.errors import UserError
 from omics_jax.systems.ehr import conclusions, model, scoring
 from omics_jax.systems.ehr.assembly import SET, build, network_of, outcome, statics
 from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
+from omics_jax.training.calibration import SLOT as CALIBRATION
 from omics_jax.training.stage import Replicate
 
 # The parts of a config that a pretrained imputer depends on.
@@ -121,6 +122,8 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
                 replace(r, constants={**r.constants, "learning_rate": np.float32(np.sqrt(low * high))})
                 for r in replicates
             ]
+    if config.classifier.calibrated:
+        replicates = [replace(r, rows={**r.rows, CALIBRATION: r.validation[model.SLOT]}) for r in replicates]
     if config.classifier.network == "summary":
         replicates = _with_summaries(config, dataset, replicates)
     spec = spec_of(dataset, replicates)
@@ -206,9 +209,9 @@ def _with_summaries(config, dataset: Dataset, replicates) -> list[Replicate]:
 
 
 def spec_of(dataset: Dataset, replicates) -> DataSpec:
-    """Names of variables, steps and descriptors, and the most training rows."""
+    """Names of variables, steps and descriptors, and the most rows that a replicate has of each kind."""
     features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
-    return DataSpec(features, {model.SLOT: max(len(r.rows[model.SLOT]) for r in replicates)})
+    return DataSpec(features, {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows})
 
 
 def _check_outcome(config, dataset: Dataset) -> None:

@@ -3,6 +3,7 @@
     pretrain    imputation loss alone, on series from which some observed cells are hidden in every step
     classify    classification loss alone, on all that was observed; the imputer frozen (its features are then
                 computed once) or trained along, or first the one and then the other
+    calibrate   two numbers, on the validation patients (not the papers')
 
 The networks are in `imputers.py` and `classifiers.py`. A row is a stay: x (T, D) in the input's units, its mask m,
 hours (T,), static descriptors, the level at which each cell is held out for scoring (0: never), and the outcome.
@@ -25,6 +26,8 @@ from omics_jax.nn.noise import row_keys
 from omics_jax.systems.ehr import classifiers, imputers
 from omics_jax.systems.ehr.classifiers import Inputs
 from omics_jax.systems.ehr.imputers import Imputation, Series
+from omics_jax.training.calibration import SLOT as CALIBRATION
+from omics_jax.training.calibration import calibration_stage
 from omics_jax.training.monitors import auroc, binary_cross_entropy
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -92,13 +95,15 @@ def run_imputer(network: Network, variables: Variables, series: Series, key=None
 
 
 def init(network: Network, with_classifier: bool, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
-    """{"imputer"} and, for a classifier's arm, {"classifier"}."""
+    """{"imputer"} and, for a classifier's arm, {"classifier"}, where it is calibrated {"calibration"}."""
     c = network.config
     shape = network.variables, network.statics
     params = {"imputer": imputers.init_imputer(jax.random.fold_in(key, 0), c.model, network.steps, *shape)}
     if with_classifier:
         key = jax.random.fold_in(key, 1)
         params["classifier"] = classifiers.init_members(key, c.classifier, c.model.hidden, *shape)
+        if c.classifier.calibrated:
+            params["calibration"] = {"log_temperature": jnp.zeros(()), "shift": jnp.zeros(())}
     return {"params": params, "batch_stats": {}}
 
 
@@ -199,8 +204,19 @@ def fit_summaries(network: Network, constants, rows) -> dict[str, np.ndarray]:
 
 def classify(network: Network, variables: Variables, inputs: Inputs) -> jax.Array:
     """(n,) logit of the outcome, of the mean of the members' probabilities."""
+    return calibrated(variables, uncalibrated(network, variables, inputs))
+
+
+def uncalibrated(network: Network, variables: Variables, inputs: Inputs) -> jax.Array:
+    """(n,) the same, of the members as they were trained."""
     config = network.config.classifier
     return classifiers.pooled_logit(classifiers.classify_members(variables["params"]["classifier"], config, inputs))
+
+
+def calibrated(variables: Variables, logit: jax.Array) -> jax.Array:
+    """(n,) logit / T + a (Platt 1999), where the network is calibrated."""
+    found = variables["params"].get("calibration")
+    return logit if found is None else logit / jnp.exp(found["log_temperature"]) + found["shift"]
 
 
 def classification_loss(
@@ -237,14 +253,14 @@ def classification_monitor(
 # --- stages --------------------------------------------------------------------------------------------------------
 
 
-def pretraining(network: Network, rows: int) -> Stage:
-    """The imputer alone, stopped on the error of held-out cells of the validation rows."""
+def pretraining(network: Network, rows: Mapping[str, int]) -> tuple[Stage]:
+    """The imputer alone, stopped on the error of held-out cells of the validation rows. rows: see `classification`."""
     c = network.config.pretrain
-    return Stage(
+    stage = Stage(
         name="pretrain",
         loss=lambda variables, batch, key: imputation_loss(network, variables, batch, key),
         objective=lambda terms: imputation_objective(network, terms),
-        optimizer=optimizer(c.optimizer.to_dict(), c.epochs * -(-rows // c.batch_size)),
+        optimizer=optimizer(c.optimizer.to_dict(), c.epochs * -(-rows[SLOT] // c.batch_size)),
         epochs=c.epochs,
         batch_size={SLOT: c.batch_size},
         trainable=("imputer/.*",),
@@ -252,13 +268,20 @@ def pretraining(network: Network, rows: int) -> Stage:
         patience=c.patience,
         monitor_every=c.monitor_every,
     )
+    return (stage,)
 
 
-def classification(network: Network, rows: int) -> tuple[Stage, ...]:
-    """The stages of a regime: "frozen" and "unfrozen" have one, "gradual" is the one and then the other."""
+def classification(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
+    """The stages of a regime: "frozen" and "unfrozen" have one, "gradual" is the one and then the other.
+
+    rows: slot -> the most rows of it that a replicate has.
+    """
     regime = network.config.finetune.regime
     wanted = {"frozen": (True,), "unfrozen": (False,), "gradual": (True, False)}[regime]
-    return tuple(_classification_stage(network, rows, frozen) for frozen in wanted)
+    stages = [_classification_stage(network, rows[SLOT], frozen) for frozen in wanted]
+    if network.config.classifier.calibrated:
+        stages.append(_calibration_stage(network, rows[CALIBRATION]))
+    return tuple(stages)
 
 
 def _classification_stage(network: Network, rows: int, frozen: bool) -> Stage:
@@ -274,13 +297,27 @@ def _classification_stage(network: Network, rows: int, frozen: bool) -> Stage:
         optimizer=optimizer(spec, c.epochs * -(-rows // c.batch_size)),
         epochs=c.epochs,
         batch_size={SLOT: c.batch_size},
-        trainable=("classifier/.*",) if frozen else (".*",),
+        trainable=("classifier/.*",) if frozen else ("imputer/.*", "classifier/.*"),
         monitor=lambda variables, batch: classification_monitor(network, frozen, variables, batch),
         patience=c.patience,
         features=(lambda variables, rows: encode(network, variables, rows)) if frozen else None,
         plateau=plateau_of(spec["learning_rate"]),
         rate=(lambda constants: constants["learning_rate"]) if by_replicate else None,
     )
+
+
+def _calibration_stage(network: Network, rows: int) -> Stage:
+    def features(variables, rows):
+        inputs = classifier_inputs(network, variables, rows, encode(network, variables, rows))
+        return {"logit": uncalibrated(network, variables, inputs)}
+
+    def terms(variables, rows):
+        counted = rows["labelled"] & rows["live"]
+        label = jnp.where(counted, rows["label"], 0)
+        loss = optax.sigmoid_binary_cross_entropy(calibrated(variables, rows["logit"]), label)
+        return {"bce": Term(jnp.sum(jnp.where(counted, loss, 0)), counted.sum(dtype=jnp.float32))}
+
+    return calibration_stage(rows, features, terms, ("logit", "label", "labelled"))
 
 
 # --- predictions ---------------------------------------------------------------------------------------------------

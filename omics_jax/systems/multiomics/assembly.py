@@ -320,6 +320,7 @@ def check(config) -> None:
         "survival.grid": ("quantile", "equal"),
         "missing": ("impute", "mask", "complete"),
         "training.stages": STAGES,
+        "left_out": ("embedding", "heads", "embedding+heads"),
     }
     check_choices(config, choices)
     if "calibration" in config.training.stages and not {"heads", "all"} & set(config.training.stages):

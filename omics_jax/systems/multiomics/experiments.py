@@ -25,9 +25,10 @@ from omics_jax.systems.multiomics.assembly import (
     target_class,
     weights_of,
 )
-from omics_jax.systems.multiomics.patients import CALIBRATION, OTHERS, SLOT
+from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
+from omics_jax.training.calibration import SLOT as CALIBRATION
 from omics_jax.training.stage import Replicate
 
 IMPUTERS = "imputers"
@@ -69,12 +70,6 @@ def stages(config, dataset: Dataset) -> list[Arm]:
     """What each stage is worth: all three, and without those of `config.left_out`, over as many epochs in all."""
     study = Study(config, dataset)
     epochs = config.training.epochs
-    unknown = set(config.left_out) - {"embedding", "heads", "embedding+heads"}
-    if unknown:
-        raise UserError(
-            f"config.left_out names {min(unknown)!r}; the stages that can be left out are embedding, heads and "
-            "embedding+heads"
-        )
     out = study.imputers(config.missing == "impute")
     for left_out in ((), *(tuple(names.split("+")) for names in config.left_out)):
         changed = config.copy_and_resolve_references()

@@ -28,7 +28,6 @@ from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import calibration, imputation
 from omics_jax.systems.multiomics.networks import Embedding, Rows
 from omics_jax.systems.multiomics.patients import (
-    CALIBRATION,
     SLOT,
     Network,
     Patients,
@@ -39,6 +38,7 @@ from omics_jax.systems.multiomics.patients import (
 )
 from omics_jax.systems.multiomics.tasks import Task
 from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
+from omics_jax.training.calibration import SLOT as CALIBRATION
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
 

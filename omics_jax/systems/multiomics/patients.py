@@ -20,7 +20,6 @@ from omics_jax.training.stage import Variables
 
 SLOT = "patients"
 OTHERS = "others"  # patients of other classes, on which an imputer may be trained first
-CALIBRATION = "calibration"  # validation patients, to whom temperatures are fitted
 
 
 @dataclass(frozen=True)
