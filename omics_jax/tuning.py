@@ -39,7 +39,7 @@ def tune(
     stop: Callable[[], int | None] = lambda: None,
     tell: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """The constants of the trial whose watched value became least among those that were not pruned.
+    """The constants of the trial whose watched value became least among those that were neither pruned nor diverged.
 
     A trial's value is its least watched value over the epochs. What was found is written to `file` (JSON) at the end,
     and read from there by a later call. Until then the folder beside it, of the same name, holds the trials'
@@ -51,12 +51,12 @@ def tune(
       stop, tell: as in `Surroundings`.
 
     Returns:
-      (constant -> () float32, frame with the columns trial, one per constant, state ("complete" or "pruned"), value,
+      (constant -> () float32, frame with the columns trial, one per constant, state ("complete", "pruned" or "diverged"), value,
       epochs (trained until its end), best (the chosen one)).
 
     Raises:
       UserError: no Optuna, a watched value that is not monitored or never finite, or a file of another tuning.
-      Stopped, TrainingDiverged: as `fit`.
+      Stopped: as `fit`.
     """
     tuning, settings = arm.tuning, asdict(arm.tuning)
     if file.exists():
@@ -74,7 +74,7 @@ def tune(
         folder.mkdir(parents=True, exist_ok=True)
 
     def prune(replicate: int, epoch: int, values: Mapping[str, float]) -> bool:
-        if not math.isnan(values[tuning.watch]):  # in an epoch that is not monitored
+        if not math.isnan(values.get(tuning.watch, math.nan)):  # in an epoch that is not monitored
             asked[replicate].report(values[tuning.watch], epoch)
             pruned.update({replicate} if asked[replicate].should_prune() else ())
         return replicate in pruned
@@ -146,9 +146,13 @@ def _table(arm: Arm, asked: Sequence[Mapping[str, float]], pruned: set[int], his
     """The trials as `tune` returns them, from what they logged."""
     stage, watch = arm.system.stages[-1], arm.tuning.watch
     watched: dict[int, list[float]] = {n: [] for n in range(len(asked))}
+    diverged = set()
     for n, _, values in history.values(stage.name, list(watched), stage.epochs):
-        watched[n].append(values[watch])
-    state = ["pruned" if n in pruned else "complete" for n in watched]
+        if "diverged" in values:
+            diverged.add(n)
+        else:
+            watched[n].append(values[watch])
+    state = ["pruned" if n in pruned else "diverged" if n in diverged else "complete" for n in watched]
     least = [pd.Series(values, dtype=float).min() for values in watched.values()]  # NaN where none is a number
     epochs = [len(values) for values in watched.values()]
     trials = pd.DataFrame({"trial": list(watched), **_columns(asked), "state": state, "value": least, "epochs": epochs})

@@ -2,6 +2,7 @@
 
 import sys
 from binascii import crc32
+from contextlib import suppress
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -181,6 +182,23 @@ def test_a_watched_value_that_nobody_monitors(tmp_path):
 def test_a_watched_value_that_is_never_finite(tmp_path):
     with pytest.raises(UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"):
         tune(arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json")
+
+
+@pytest.mark.parametrize("block_steps", [0, 4])
+def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
+    """Rates above 2 climb: by (1 - rate)^epoch, beyond the largest number."""
+    tuning = replace(TUNING, space={"rate": Range(1e-3, 1e15)}, trials=16)
+    file, stop = tmp_path / "t.json", (lambda: 15) if block_steps else (lambda: None)
+    for _ in range(EPOCHS):  # where it is stopped at every block
+        with suppress(Stopped):
+            chosen, trials = tune(arm(tuning), None, options(block_steps), file, stop=stop)
+            break
+    assert set(trials["state"]) == {"complete", "pruned", "diverged"}
+    diverged = trials[trials["state"] == "diverged"]
+    assert (diverged["rate"] > 2).all() and (diverged["epochs"] < EPOCHS).all() and not diverged["best"].any()
+    assert chosen["rate"] < 2
+    again = tune(arm(tuning), None, options(), tmp_path / "other.json")[1]
+    pd.testing.assert_frame_equal(trials, again)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ class Surroundings:
     prune: (replicate, epoch, that epoch's values in the history) -> whether to stop that replicate. Asked in the last
       stage, at the end of a block, for every epoch trained in it: epoch by epoch and, within one, replicate by
       replicate. A replicate that was stopped is asked no more and the history ends for it there; the variables that it
-      hands on may be those of a few epochs later, because it trained to the block's end. A resumed training first
+      hands on may be those of a few epochs later, because it trained to the block's end. One whose step is not finite
+      ends there, too, and the history says so in a line with "diverged", which is shown to `prune` after an
+      interruption alone; the others go on. A resumed training first
       replays the history through `prune`, so that what it remembers, and with it the outcome of the others, depends
       neither on interruptions nor on where blocks end.
     """
@@ -168,7 +170,7 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
             state, entries, rows = run_block(plan, compiled, state, inputs, at, count)
             pace.took(time.monotonic() - began, count)
             around.train_s += time.monotonic() - began
-            if (np.asarray(state.bad_step)[:real] >= 0).any():
+            if prune is None and (np.asarray(state.bad_step)[:real] >= 0).any():
                 raise TrainingDiverged(_diagnosis(plan, compiled, chunk, state, inputs, rows, at))
             stopped = _record(prune, around.history, _lines(compiled, entries, names, chunk, at, count), stopped)
             state = _stop(state, chunk, stopped)
@@ -180,6 +182,7 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
                 saved = time.monotonic()
             if signum is not None:
                 raise Stopped(signum)
+        _record_diverged(around.history, stage, names, chunk, state, inputs, stopped)
     _warn_of_blind_monitors(stage, names, state)
     handed_on = outcome(stage, state)
     for i, replicate in enumerate(chunk):
@@ -255,6 +258,17 @@ def _record(
             if prune is not None and prune(place["replicate"], place["epoch"], values):
                 stopped.add(place["replicate"])
     return stopped
+
+
+def _record_diverged(
+    history: History, stage: Stage, names, chunk, state: TrainState, inputs, stopped: set[int]
+) -> None:
+    """A line for every replicate that ended in a step that was not finite before it was stopped."""
+    for i, bad in enumerate(np.asarray(state.bad_step)[: len(chunk)]):
+        if bad >= 0 and chunk[i] not in stopped:
+            epoch = int(bad) // int(inputs.order["steps"][i])
+            place = {"stage": stage.name, "replicate": chunk[i], "label": names[i], "epoch": epoch}
+            history.write({**place, "diverged": True})
 
 
 def _replay(prune: Callable | None, history: History, stage: Stage, chunk: Sequence[int], epochs: int) -> set[int]:
