@@ -51,8 +51,8 @@ def tune(
       stop, tell: as in `Surroundings`.
 
     Returns:
-      (constant -> () float32, frame with the columns trial, one per constant, state ("complete", "pruned" or "diverged"), value,
-      epochs (trained until its end), best (the chosen one)).
+      (constant -> () float32, frame with the columns trial, one per constant, state ("complete", "pruned" or
+      "diverged"), value, epochs (trained until its end), best (the chosen one)).
 
     Raises:
       UserError: no Optuna, a watched value that is not monitored or never finite, or a file of another tuning.

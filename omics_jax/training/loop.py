@@ -260,9 +260,7 @@ def _record(
     return stopped
 
 
-def _record_diverged(
-    history: History, stage: Stage, names, chunk, state: TrainState, inputs, stopped: set[int]
-) -> None:
+def _record_diverged(history: History, stage: Stage, names, chunk, state: TrainState, inputs, stopped) -> None:
     """A line for every replicate that ended in a step that was not finite before it was stopped."""
     for i, bad in enumerate(np.asarray(state.bad_step)[: len(chunk)]):
         if bad >= 0 and chunk[i] not in stopped:
