@@ -5,7 +5,7 @@ A prediction is the mean over the replicates (folds) of a group, with their s.d.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ def predict(system: ModuleType, config: Any, folder: Path) -> str:
     from omics_jax.training.rows import compile_rows, over_rows
 
     name, arm = _trained_arm(folder, config.run.arm)
+    _check_version(config.to_dict(), arm["config"], folder)
     tuples = lambda part: {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
     spec = DataSpec(**{field: tuples(part) for field, part in arm["spec"].items()})
     # What a prediction holds besides (a system's section "predict") is for this command to say.
@@ -76,6 +77,18 @@ def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
     if name not in record:
         raise UserError(f"the run in {folder} has no arm {name!r}; set config.run.arm to one of {', '.join(record)}")
     return name, record[name]
+
+
+def _check_version(ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path, place: str = "config") -> None:
+    """Refuses a run whose config lacks what this version's has."""
+    for key, value in ours.items():
+        if key not in theirs:
+            raise UserError(
+                f"the run in {folder} is of an older version, which knew no {place}.{key}; predict with the version "
+                "that its environment.json names, or train it again"
+            )
+        if isinstance(value, Mapping) and isinstance(theirs[key], Mapping) and key not in ("run", "predict"):
+            _check_version(value, theirs[key], folder, f"{place}.{key}")
 
 
 def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:

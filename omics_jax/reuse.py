@@ -1,4 +1,4 @@
-"""Arms of a finished run that another run need not train again."""
+"""Arms of another run that this one need not train again, or need only finish."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from omics_jax.training.history import History
 
 
 def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
-    """Copies what another run's arms of the same name, config and data have trained, and their history.
+    """Copies what another run's arms of the same name, config and data have trained, with their history.
+
+    What is here already stays.
 
     Returns:
-      Names of the arms that both runs have.
+      Names of the arms of which something was copied.
 
     Raises:
       UserError: no run there, other data, or no arm in common.
@@ -30,23 +32,25 @@ def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
     same = [arm for arm in arms if arm.name in there and _learned_from(arm, there) == _learned_from(arm, here)]
     if not same:
         raise UserError(f"config.run.reuse: {other} has no arm of the same name and config; its arms: {list(there)}")
-    for arm in same:
-        if not (folder / "checkpoints" / slug(arm.name)).exists():
-            _copy(other, arm, folder)
-    return [arm.name for arm in same]
+    return [arm.name for arm in same if _copy(other, arm, folder)]
 
 
-def _copy(other: Path, arm: Any, folder: Path) -> None:
-    """The checkpoints last and all at once: where they are, the rest is."""
-    if tuning_file(other, arm).exists():
-        tuning_file(folder, arm).parent.mkdir(exist_ok=True)
-        shutil.copy(tuning_file(other, arm), tuning_file(folder, arm))
+def _copy(other: Path, arm: Any, folder: Path) -> bool:
+    """Whether there was anything: a tuning, or checkpoints, which come last and all at once."""
+    tuned, chosen = tuning_file(other, arm), tuning_file(folder, arm)
+    copies = tuned.exists() and not chosen.exists()
+    if copies:
+        chosen.parent.mkdir(exist_ok=True)
+        shutil.copy(tuned, chosen)
+    trained, target = (run / "checkpoints" / slug(arm.name) for run in (other, folder))
+    if not trained.exists() or target.exists():
+        return copies
     History(folder / "history.jsonl", {"arm": arm.name}).adopt(other / "history.jsonl")
-    target = folder / "checkpoints" / slug(arm.name)
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(other / "checkpoints" / slug(arm.name), part)
+    shutil.copytree(trained, part)
     os.replace(part, target)
+    return True
 
 
 def _learned_from(arm: Any, record: dict[str, Any]) -> dict[str, Any]:

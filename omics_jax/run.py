@@ -126,7 +126,7 @@ def begin(system: ModuleType, config: Any, folder: Path, to_tune: bool = False):
         write_json(folder / "config.json", config.to_dict())
     write_json(folder / "training.json", {arm.name: _record(arm) for arm in arms})
     for other in filter(None, (name.strip() for name in config.run.reuse.split(","))):
-        say(f"taken over from {other}: {', '.join(take_over(Path(other), arms, folder))}")
+        say(f"taken over from {other}: {', '.join(take_over(Path(other), arms, folder)) or 'nothing new'}")
     return arms, options
 
 

@@ -56,7 +56,7 @@ def tune(
 
     Raises:
       UserError: no Optuna, a watched value that is not monitored or never finite, or a file of another tuning.
-      Stopped: as `fit`.
+      Stopped: as `fit`. TrainingDiverged: in a stage before the last, where nothing is tuned.
     """
     tuning, settings = arm.tuning, asdict(arm.tuning)
     if file.exists():

@@ -158,6 +158,13 @@ def test_new_stays_that_cannot_be_predicted(finished, arrays, tmp_path):
     np.savez(tmp_path / "short.npz", X=values()[:, :5], features=np.array(VARIABLES))
     assert_one_sentence(predict(finished, tmp_path / "short.npz"), "5 steps", "had 8", "data.hours")
     assert_one_sentence(predict(finished, arrays, "--config.run.arm=lstm"), "no arm 'lstm'", *map(str, ARMS))
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    record = read_json(old / "training.json")
+    for arm in record.values():
+        del arm["config"]["classifier"]["calibrated"]
+    write_json(old / "training.json", record)
+    assert_one_sentence(predict(old, arrays), "older version", "config.classifier.calibrated", "train it again")
     assert_one_sentence(predict(tmp_path / "nothing", arrays), "no finished training")
     assert_one_sentence(predict(finished, tmp_path / "gone.npz"), "gone.npz")
 
@@ -205,12 +212,14 @@ def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
     words = (f"--config={ROOT}/configs/ehr.py:table3,smoke",)
     assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
     name = "mlp2, unfrozen, optuna"
-    for kind in ("checkpoints", "tuning"):
-        (tmp_path / "a" / kind).mkdir()
-    for arm in read_json(tmp_path / "a" / "training.json"):
-        (tmp_path / "a" / "checkpoints" / slug(arm)).mkdir()
+    (tmp_path / "a" / "tuning").mkdir()
     (tmp_path / "a" / "tuning" / f"{slug(name)}.json").write_text("{}")
-    assert command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}").status == 0
+    outcome = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}")
+    assert outcome.status == 0, outcome.err
+    assert f"taken over from {tmp_path / 'a'}: {name}\n" in outcome.out  # no more of it had been begun
+    assert f"taken over from {finished}: brits" in outcome.out
+    again = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={finished}")
+    assert f"taken over from {finished}: nothing new" in again.out
     assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{slug(name)}.json"]
 
 

@@ -39,10 +39,10 @@ def init(key, batch, constants):
     return {"params": {"top": {"level": jnp.float32(0)}}, "batch_stats": {}}
 
 
-def arm(tuning=TUNING, broken=0.0):
+def arm(tuning=TUNING, broken=0.0, batch=N):
     rate = lambda constants: constants["rate"]
     settings = {"monitor": monitor, "rate": rate}
-    stage = Stage("fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": N}, **settings)
+    stage = Stage("fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": batch}, **settings)
     nothing = lambda *_: {}
     system = System(lambda d: {"x": d.modalities["x"].values}, init, (stage,), nothing, nothing, nothing)
     names = np.array([f"row-{i}" for i in range(N)])
@@ -184,20 +184,20 @@ def test_a_watched_value_that_is_never_finite(tmp_path):
         tune(arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json")
 
 
-@pytest.mark.parametrize("block_steps", [0, 4])
+@pytest.mark.parametrize("block_steps", [0, 5])
 def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
-    """Rates above 2 climb: by (1 - rate)^epoch, beyond the largest number."""
-    tuning = replace(TUNING, space={"rate": Range(1e-3, 1e15)}, trials=16)
+    """Rates above 2 climb: by (1 - rate)^step, beyond the largest number, some in the middle of an epoch."""
+    tuning = replace(TUNING, space={"rate": Range(1e-3, 1e4)}, trials=24)
     file, stop = tmp_path / "t.json", (lambda: 15) if block_steps else (lambda: None)
-    for _ in range(EPOCHS):  # where it is stopped at every block
+    for _ in range(4 * EPOCHS):  # where it is stopped at every block
         with suppress(Stopped):
-            chosen, trials = tune(arm(tuning), None, options(block_steps), file, stop=stop)
+            chosen, trials = tune(arm(tuning, batch=3), None, options(block_steps), file, stop=stop)
             break
     assert set(trials["state"]) == {"complete", "pruned", "diverged"}
     diverged = trials[trials["state"] == "diverged"]
     assert (diverged["rate"] > 2).all() and (diverged["epochs"] < EPOCHS).all() and not diverged["best"].any()
     assert chosen["rate"] < 2
-    again = tune(arm(tuning), None, options(), tmp_path / "other.json")[1]
+    again = tune(arm(tuning, batch=3), None, options(block_steps=1), tmp_path / "other.json")[1]
     pd.testing.assert_frame_equal(trials, again)
 
 

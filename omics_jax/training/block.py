@@ -134,7 +134,8 @@ def _close_epoch(stage, shape, state: TrainState, log, epoch, first, validation)
     entry = {
         "objective": sums.objective / steps,
         "update_norm": sums.update_norm / steps,
-        "trained": sums.steps > 0,
+        # Not where a step was not finite: whether the block goes on to this epoch's end depends on where it ends.
+        "trained": (sums.steps > 0) & (state.bad_step < 0),
         **({"rate": state.rate} if stage.adapts else {}),
         **{f"term/{k}": jnp.sum(Term(s, sums.weights[k]).mean) for k, s in sums.sums.items()},
     }

@@ -1,9 +1,9 @@
 """A last stage for networks that are too sure of themselves: a few numbers, fitted to the validation rows.
 
-They lie in the module "calibration" and are 0 where they change nothing, such as the logarithm of a temperature T by
-which logits are divided (Guo et al. 2017, ICML). What is minimised is
+They lie in the module "calibration", by name of what they calibrate, and are 0 where they change nothing, such as the
+logarithm of a temperature T by which logits are divided (Guo et al. 2017, ICML). What is minimised is
 
-    L + sum_i a_i^2 / (2 s^2 n),   s = 1/2, n validation rows;
+    sum over names k of  L_k + sum_i a_ki^2 / (2 s^2 n_k),   s = 1/2, n_k validation rows with a known outcome;
 
 without the prior, rows that are all classified rightly would ask for a T of 0, and a network that knows nothing for an
 infinite one. The rows are validation rows, so nothing that learns from training rows has seen them.
@@ -38,15 +38,16 @@ def calibration_stage(
 
     Args:
       rows: validation rows of a replicate, at most. features: what the network says of a row before it is calibrated,
-        computed once. terms: the losses of what is calibrated. reads: regexes of the fields that `terms` reads.
+        computed once. terms: name -> the loss of what is calibrated, its weight the rows that are known. reads: regexes
+        of the fields that `terms` reads.
     """
 
     def loss(variables, batch, key) -> tuple[Terms, dict]:
-        found = batch[SLOT]
-        squares = sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][MODULE]))
-        live = jnp.sum(found["live"], dtype=jnp.float32)
-        prior = Term(live * squares / (2 * PRIOR_SD**2 * rows), live)
-        return {**terms(variables, found), "prior": prior}, variables["batch_stats"]
+        found = terms(variables, batch[SLOT])
+        share = jnp.sum(batch[SLOT]["live"], dtype=jnp.float32) / rows  # of several devices each has its own
+        squares = {k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][MODULE][k])) for k in found}
+        priors = {f"prior_{k}": Term(share * squares[k] / (2 * PRIOR_SD**2), found[k].weight) for k in found}
+        return {**found, **priors}, variables["batch_stats"]
 
     return Stage(
         name="calibration",

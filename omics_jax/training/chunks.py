@@ -20,14 +20,16 @@ def chunk_size(count: int, asked: int, devices: Devices, strategy: str, *, state
     devices or cores takes one, and on cores more of them wait in a queue, so that none is idle when a replicate stops.
 
     Args:
-      asked: the size to use; 0 chooses the largest that fits `CHUNK_BYTES`, then evens the chunks out.
+      asked: the size to use; 0 chooses the largest that fits `CHUNK_BYTES` (but one per device, and one per core as far
+        as states go), then evens the chunks out.
       state: bytes of a replicate's state. own: bytes of what its stages compute of all rows.
     """
     most = 1
     if strategy == "vmap":
         most = CHUNK_BYTES["vmap"] // state
     elif devices.spread == "cores" and devices.count > 1:
-        queue = min(CHUNK_BYTES["queue"] // state, CHUNK_BYTES["cores"] // (state + own), IN_QUEUE * devices.count)
+        fits = CHUNK_BYTES["cores"] // (state + 2 * own)  # rows in one piece and by replicate
+        queue = min(CHUNK_BYTES["queue"] // state, fits, IN_QUEUE * devices.count)
         most = max(queue, min(devices.count, CHUNK_BYTES["cores"] // state))
     most = max(1, min(most, count))
     size = min(asked, count) or -(-count // -(-count // most))

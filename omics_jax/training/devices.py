@@ -145,7 +145,7 @@ def _over_cores(block: Callable, n: int) -> Callable:
     cores, their steps come in pieces, so that 2 cores are busy with 5 replicates until the block's end.
     """
     each, compiled = jax.jit(block, donate_argnums=0), False
-    own_of, checked_of = _once(_one_by_one), _once(_one_by_one)
+    own_of, looked_own_of, looked_rows_of = (_once(_one_by_one) for _ in range(3))
 
     def run(state, seed, table, own, rows, validation, origin, start, count):
         nonlocal compiled
@@ -153,12 +153,15 @@ def _over_cores(block: Callable, n: int) -> Callable:
         if c == 1:
             return each(state, seed, table, own, rows, validation, origin, start, count)
         shares = [_one_by_one(tree, c) for tree in (state, seed, rows)]
-        shares = list(zip(*shares, own_of(own, c), checked_of(validation, c), strict=True))
+        shares += [own_of(own, c), looked_rows_of(validation["rows"], c)]
+        # With resident rows both tables are one and the same.
+        shares += [shares[3] if validation["own"] is own else looked_own_of(validation["own"], c)]
+        shares = list(zip(*shares, strict=True))
 
         def train(share, low, high, before):
-            state, seed, rows, own, checked = share
+            state, seed, rows, own, looked_rows, looked_own = share
             state, log = before.result() if before else (state, None)
-            looked_at = {**checked, "table": validation["table"]}
+            looked_at = {"table": validation["table"], "own": looked_own, "rows": looked_rows}
             new = each(state, seed, table, own, rows, looked_at, origin, low, high - low)
             state, entries = jax.block_until_ready(new)
             # Entries of epochs that end in another piece are blank.
@@ -178,13 +181,9 @@ def _over_cores(block: Callable, n: int) -> Callable:
 
 
 def _one_by_one(tree: Any, c: int) -> list[Any]:
-    """The entries of a tree's leading axis, each in memory of its own, because states are donated.
-
-    A part called "table" is no replicate's own and is left out.
-    """
-    mine = {k: v for k, v in tree.items() if k != "table"} if isinstance(tree, dict) else tree
+    """The entries of a tree's leading axis, each in memory of its own, because states are donated."""
     part = lambda x, i: jax.device_put(np.asarray(x)[i : i + 1], may_alias=False)
-    return [jax.tree.map(lambda x, i=i: part(x, i), mine) for i in range(c)]
+    return [jax.tree.map(lambda x, i=i: part(x, i), tree) for i in range(c)]
 
 
 def _sharding(n: int, *axes: str) -> jax.sharding.NamedSharding:

@@ -36,7 +36,8 @@ TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_nor
 class Options:
     """How to run, never what is computed (but for float rounding between strategies and device counts).
 
-    strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators).
+    strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators). Replicates
+      that are spread over several cores train one by one.
     chunk: replicates that train together; 0 chooses, see `chunks.chunk_size`.
     block_seconds: about how long a block may take. block_steps: the steps of a block instead, as far as its program
       goes; 0 leaves it to the seconds.
@@ -141,6 +142,8 @@ def make_plan(training: Training, options: Options) -> Plan:
         strategy = "map" if jax.default_backend() == "cpu" else "vmap"
     if strategy not in ("map", "vmap"):
         raise UserError(f"run.strategy is {strategy!r}; choose one of auto, map, vmap")
+    if options.devices.spread == "cores" and options.devices.count > 1:
+        strategy = "map"
     fits = sum(v.nbytes for v in training.table.values()) <= options.resident_bytes
     table = {k: jnp.asarray(v) if fits else v for k, v in training.table.items()}
     batch, constants = _init_inputs(training, [0])
@@ -151,7 +154,7 @@ def make_plan(training: Training, options: Options) -> Plan:
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
     stages = [_compile(training, options, i, strategy, fits, shapes) for i in range(len(training.stages))]
     init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
-    own = len(training.ids) * max(_bytes(_features(stage, training, shapes)) for stage in training.stages)
+    own = len(training.ids) * sum(_bytes(_features(stage, training, shapes)) for stage in training.stages)
     held = {"state": 4 * _bytes(shapes), "own": own}  # parameters, their best copy and two moments
     size = chunk_size(len(training.replicates), options.chunk, options.devices, strategy, **held)
     return Plan(training, options, stages, size, table, init, shapes)

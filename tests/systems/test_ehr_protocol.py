@@ -327,15 +327,16 @@ def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
     (arm, stages, found), (_, _, raw) = calibrations[True], calibrations[False]
     rows = arm.replicates[i].validation[model.SLOT]
     label, known = assembly.outcome(arm.dataset)
-    n, y, there = max(len(r.validation[model.SLOT]) for r in arm.replicates), label[rows], known[rows]
+    y, there = label[rows], known[rows]
+    share = len(rows) / max(len(r.validation[model.SLOT]) for r in arm.replicates)
     logit = scipy.special.logit(raw[i]["probability"].astype(float))
 
     def whole(numbers):
         moved = logit[there] / np.exp(numbers[0]) + numbers[1]
-        return np.mean(np.logaddexp(0, moved) - y[there] * moved) + 2 * np.sum(numbers**2) / n
+        return np.mean(np.logaddexp(0, moved) - y[there] * moved) + 2 * share * np.sum(numbers**2) / there.sum()
 
     best = scipy.optimize.minimize(whole, np.zeros(2)).x
-    numbers = {name: float(x[i]) for name, x in stages["calibration"]["params"]["calibration"].items()}
+    numbers = {name: float(x[i]) for name, x in stages["calibration"]["params"]["calibration"]["outcome"].items()}
     assert np.abs(best).min() > 0.01
     np.testing.assert_allclose([numbers["log_temperature"], numbers["shift"]], best, atol=5e-3)
     expected = scipy.special.expit(logit / np.exp(numbers["log_temperature"]) + numbers["shift"])
@@ -347,7 +348,7 @@ def test_calibration_moves_nothing_else_and_learns_from_no_training_row(calibrat
     for name in ("imputer", "classifier"):
         before, after = (stages[stage]["params"][name] for stage in ("classify", "calibration"))
         jax.tree.map(np.testing.assert_array_equal, after, before)
-    assert not any(x.any() for x in stages["classify"]["params"]["calibration"].values())
+    assert not any(x.any() for x in jax.tree.leaves(stages["classify"]["params"]["calibration"]))
     for r in arm.replicates:
         assert np.array_equal(r.rows["calibration"], r.validation[model.SLOT])
         assert np.array_equal(rows_of(r, "train"), np.sort(r.rows[model.SLOT]))

@@ -47,10 +47,10 @@ def tempered(log_p, temperature):
     return log_softmax(log_p / temperature, axis=1)
 
 
-def assert_best(arm, log_temperature, loss) -> None:
-    """No other temperature has noticeably less loss and prior, and 1 has more."""
-    rows = max(len(r.validation[SLOT]) for r in arm.replicates)
-    whole = lambda log: loss(np.exp(log)) + 2 * log**2 / rows
+def assert_best(arm, there, log_temperature, loss) -> None:
+    """No other temperature has noticeably less loss and prior, and 1 has more. there: (n,) who has the outcome."""
+    share = len(there) / max(len(r.validation[SLOT]) for r in arm.replicates)
+    whole = lambda log: loss(np.exp(log)) + 2 * share * log**2 / there.sum()
     best = minimize_scalar(whole, bounds=(-4, 4), method="bounded")
     assert abs(best.x) > 0.05 and abs(log_temperature - best.x) < 1e-2
 
@@ -79,7 +79,7 @@ def test_patients_who_are_all_right_do_not_ask_for_certainty(with_it, n):
         params = {"calibration": {"type": jnp.float32(log), "OS": jnp.float32(0)}}
         variables = {"params": params, "batch_stats": {}, "constants": arm.replicates[0].constants}
         terms, _ = loss(variables, {CALIBRATION: rows}, jax.random.key(0))
-        return float(terms["task_type"].mean + terms["prior"].mean * size / n)
+        return float(terms["type"].mean + terms["prior_type"].mean * size / n)
 
     logs = np.linspace(-4, 1, 51)
     assert -1.5 < logs[np.argmin([objective(log) for log in logs])] < 0
@@ -113,7 +113,7 @@ def test_probabilities_of_classes(without, with_it, i):
     there = known(arm.dataset, task)[rows]
     right = outcome(arm.dataset, task)[rows][there].astype(int)
     log = float(with_it[1]["calibration"]["params"]["calibration"]["type"][i])
-    assert_best(arm, log, lambda t: -tempered(log_p[there], t)[np.arange(len(right)), right].mean())
+    assert_best(arm, there, log, lambda t: -tempered(log_p[there], t)[np.arange(len(right)), right].mean())
     np.testing.assert_allclose(found["type_probability"], np.exp(tempered(log_p, np.exp(log))), atol=1e-5)
 
 
@@ -133,7 +133,7 @@ def test_survival_curves(without, with_it, i):
         return -np.mean([logsumexp(part) for part in possible])
 
     log = float(with_it[1]["calibration"]["params"]["calibration"]["OS"][i])
-    assert_best(arm, log, loss)
+    assert_best(arm, there, log, loss)
     p = np.exp(tempered(log_p, np.exp(log)))
     np.testing.assert_allclose(found["OS_survival"], np.cumsum(p[:, ::-1], axis=1)[:, ::-1], atol=1e-5)
     np.testing.assert_allclose(found["age_value"], raw["age_value"], rtol=1e-6)

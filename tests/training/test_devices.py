@@ -16,8 +16,10 @@ import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
+from omics_jax.training import plan
 from omics_jax.training.chunks import chunk_size
 from omics_jax.training.devices import SUMS_OF_XLA_ITSELF, Devices, choose_devices, fix_order_of_sums, width
+from omics_jax.training.plan import first_variables, start_stage
 
 COUNTS = (2, 8)
 
@@ -146,9 +148,12 @@ for meeting in ([0, 1], [1, 3]):
     state[meeting] = 1
     run(state, np.zeros(4), {}, {}, {}, empty, *times)
 
-ready = toy.plan("frozen", seeds=(5, 6, 7), devices=devices.count, spread=devices.spread)
-print(jax.device_count(), ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]))))
+print(jax.device_count())
+for i, case in enumerate({cases!r}):
+    ready = toy.plan(seeds=(5, 6, 7), devices=devices.count, spread=devices.spread, **case)
+    print(ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]) / str(i))))
 """
+CORE_CASES = ({"variant": "frozen"}, {"variant": "features"}, {"variant": "features", "resident_bytes": 0})
 
 
 @pytest.mark.optimised
@@ -159,13 +164,16 @@ def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_devi
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | cache | {"JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-c", CORES, str(Path(toy.__file__).parent), str(tmp_path / "two")]
+    code = CORES.replace("{cases!r}", repr(CORE_CASES))
+    command = [sys.executable, "-c", code, str(Path(toy.__file__).parent), str(tmp_path / "two")]
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    expected = toy.digest(toy.train(toy.plan("frozen", seeds=(5, 6, 7)), tmp_path / "one"))
-    assert found.stdout.split() == ["1", "3", expected]
-    lines = lambda name: sorted((tmp_path / name / "history.jsonl").read_text().splitlines())
-    assert lines("one") == lines("two")
+    device, *told = found.stdout.split()
+    lines = lambda name, i: sorted((tmp_path / name / str(i) / "history.jsonl").read_text().splitlines())
+    for i, case in enumerate(CORE_CASES):
+        expected = toy.digest(toy.train(toy.plan(seeds=(5, 6, 7), **case), tmp_path / "one" / str(i)))
+        assert (device, *told[2 * i : 2 * i + 2]) == ("1", "3", expected)
+        assert lines("one", i) == lines("two", i)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +217,18 @@ def test_how_many_replicates_train_together(count, asked, devices, strategy, sta
 
 def test_what_stages_compute_of_all_rows_counts_among_a_chunks_memory():
     queue = lambda own: chunk_size(8, 0, Devices(2, "cores"), "map", state=1 << 20, own=own)
-    assert (queue(100 << 20), queue(400 << 20), queue(1 << 40)) == (8, 2, 2)
+    assert (queue(60 << 20), queue(160 << 20), queue(1 << 40)) == (8, 3, 2)
+
+
+def test_a_plan_is_cut_by_what_its_replicates_hold(monkeypatch):
+    found = {}
+    monkeypatch.setattr(plan, "chunk_size", lambda *of, **held: found.update(of=of, **held) or 1)
+    ready = toy.plan("features", seeds=(5, 6, 7), devices=2, spread="cores", strategy="vmap")
+    count, asked, devices, strategy = found["of"]
+    assert (count, asked, devices, strategy) == (3, 0, Devices(2, "cores"), "map")  # cores train one by one
+    state, inputs = start_stage(ready, ready.stages[1], [0], 1, first_variables(ready, [0]))
+    assert found["state"] == 4 * sum(x.nbytes for x in jax.tree.leaves(state.variables))
+    assert found["own"] == sum(x.nbytes for x in inputs.own.values()) > 0
 
 
 SUMS = """

@@ -108,12 +108,12 @@ def _between_arms(results: Results, arms: list[str]) -> list[dict]:
 
 
 def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Table]]:
-    """AUROC of every network and strategy, unfrozen minus frozen, and of their means; nothing where one is absent."""
+    """AUROC of every network and strategy, unfrozen minus frozen, and of their means where they are several."""
     arm_of = {(v["network"], v["strategy"], v["regime"]): k for k, v in results.labels.items() if "strategy" in v}
     both = [(n, s) for n, s, regime in arm_of if regime == "unfrozen" and (n, s, "frozen") in arm_of]
     if not both:
         return [], {}
-    pairs = {("all", "average"): ("mean of all unfrozen", "mean of all frozen")}
+    pairs = {("all", "average"): ("mean of all unfrozen", "mean of all frozen")} if len(both) > 1 else {}
     pairs |= {cell: (arm_of[*cell, "unfrozen"], arm_of[*cell, "frozen"]) for cell in both}
     mean = lambda regime: _mean_of_arms(results, [arm_of[*cell, regime] for cell in both], f"mean of all {regime}")
     scores = pd.concat([results.scores, mean("unfrozen"), mean("frozen")])
@@ -133,8 +133,8 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
         for ((network, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
     ]
     caption = (
-        "AUROC of test patients with the imputer trained along and with the imputer frozen, fold by fold; the first "
-        "line is of each fold's mean over networks and strategies. Interval and p are of the corrected resampled "
+        'AUROC of test patients with the imputer trained along and with the imputer frozen, fold by fold; "all" is '
+        "each fold's mean over networks and strategies. Interval and p are of the corrected resampled "
         "t-test (Nadeau-Bengio), p adjusted after Holm over the lines of this table."
     )
     return tests, {"freezing": Table("table", pd.DataFrame(rows), "Unfrozen against frozen", caption)}
@@ -295,7 +295,8 @@ def _paper_table(results: Results) -> Table:
                 rows.append(_paper_row(results, arms, network, regime, "average", printed[network]))
     caption = (
         "AUROC on validation and test patients, mean over folds (s.d. in brackets of the test values), beside what "
-        "the paper prints. Table III is a picture in the paper; only the averages that its text names are known. The "
+        "the paper prints; averages are over the strategies that were run, the paper's over three. "
+        "Table III is a picture in the paper; only the averages that its text names are known. The "
         "validation value is the one training stopped on, so it is too good; the paper's is, too."
     )
     return Table("table", pd.DataFrame(rows), "Tables II and III beside the paper's", caption)

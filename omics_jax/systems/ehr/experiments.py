@@ -19,6 +19,8 @@ from omics_jax.training.stage import Replicate
 
 # The parts of a config that a pretrained imputer depends on.
 PRETRAINING = ("system", "seed", "folds", "repeats", "held_out", "data", "simulator", "model", "pretrain")
+# Those that a classifier depends on, too.
+CLASSIFYING = ("classifier", "finetune", "tune")
 
 
 def mortality(config, dataset: Dataset) -> list[Arm]:
@@ -115,6 +117,8 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
         with config.ignore_type():  # a number becomes a schedule
             config.finetune.optimizer.learning_rate = config.strategies[change["strategy"]]
         if change["strategy"] == "optuna":
+            if config.classifier.calibrated:
+                raise UserError("a tuned network cannot be calibrated; set published.calibrated to False")
             low, high = config.tune.learning_rate
             tuning = Tuning({"learning_rate": Range(low, high)}, config.seed, config.tune.trials)
             # Every replicate has the constant from the start; tuning replaces it.
@@ -129,8 +133,8 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     spec = spec_of(dataset, replicates)
     system = _judged(build(config, spec), config, baselines)
     labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
-    start = config.model.imputer
-    return Arm(name, system, config, spec, dataset, replicates, start_from=start, labels=labels, tuning=tuning)
+    origin = {"start_from": config.model.imputer, "sections": (*PRETRAINING, *CLASSIFYING)}
+    return Arm(name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin)
 
 
 def _judged(system: System, config, baselines: bool) -> System:

@@ -3,7 +3,7 @@
     pretrain    imputation loss alone, on series from which some observed cells are hidden in every step
     classify    classification loss alone, on all that was observed; the imputer frozen (its features are then
                 computed once) or trained along, or first the one and then the other
-    calibrate   two numbers, on the validation patients (not the papers')
+    calibration two numbers, on the validation patients (not the papers')
 
 The networks are in `imputers.py` and `classifiers.py`. A row is a stay: x (T, D) in the input's units, its mask m,
 hours (T,), static descriptors, the level at which each cell is held out for scoring (0: never), and the outcome.
@@ -103,7 +103,7 @@ def init(network: Network, with_classifier: bool, key: jax.Array, batch: Batch, 
         key = jax.random.fold_in(key, 1)
         params["classifier"] = classifiers.init_members(key, c.classifier, c.model.hidden, *shape)
         if c.classifier.calibrated:
-            params["calibration"] = {"log_temperature": jnp.zeros(()), "shift": jnp.zeros(())}
+            params["calibration"] = {"outcome": {"log_temperature": jnp.zeros(()), "shift": jnp.zeros(())}}
     return {"params": params, "batch_stats": {}}
 
 
@@ -215,8 +215,10 @@ def uncalibrated(network: Network, variables: Variables, inputs: Inputs) -> jax.
 
 def calibrated(variables: Variables, logit: jax.Array) -> jax.Array:
     """(n,) logit / T + a (Platt 1999), where the network is calibrated."""
-    found = variables["params"].get("calibration")
-    return logit if found is None else logit / jnp.exp(found["log_temperature"]) + found["shift"]
+    if "calibration" not in variables["params"]:
+        return logit
+    found = variables["params"]["calibration"]["outcome"]
+    return logit / jnp.exp(found["log_temperature"]) + found["shift"]
 
 
 def classification_loss(
@@ -274,6 +276,8 @@ def pretraining(network: Network, rows: Mapping[str, int]) -> tuple[Stage]:
 def classification(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
     """The stages of a regime: "frozen" and "unfrozen" have one, "gradual" is the one and then the other.
 
+    A last one calibrates, where the config asks for it.
+
     rows: slot -> the most rows of it that a replicate has.
     """
     regime = network.config.finetune.regime
@@ -315,7 +319,7 @@ def _calibration_stage(network: Network, rows: int) -> Stage:
         counted = rows["labelled"] & rows["live"]
         label = jnp.where(counted, rows["label"], 0)
         loss = optax.sigmoid_binary_cross_entropy(calibrated(variables, rows["logit"]), label)
-        return {"bce": Term(jnp.sum(jnp.where(counted, loss, 0)), counted.sum(dtype=jnp.float32))}
+        return {"outcome": Term(jnp.sum(jnp.where(counted, loss, 0)), counted.sum(dtype=jnp.float32))}
 
     return calibration_stage(rows, features, terms, ("logit", "label", "labelled"))
 

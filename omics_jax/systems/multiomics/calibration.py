@@ -58,7 +58,8 @@ def stage(
 
     def terms(variables, rows):
         y = tempered(variables, {task.name: rows[f"output_{task.name}"] for task in only.tasks})
-        return terms_of(only, variables["constants"], y, rows)
+        found = terms_of(only, variables["constants"], y, rows)
+        return {task.name: found[f"task_{task.name}"] for task in only.tasks}
 
     epochs = network.config.training.epochs.calibration
     return calibration_stage(rows, features, terms, ("output_.*", *outcomes), epochs)
