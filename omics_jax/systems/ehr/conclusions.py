@@ -188,7 +188,7 @@ def _curves(results: Results, arms: list[str]) -> dict[str, Table]:
         precision = f"{name}, AUPRC {classification.auprc(p, y):.3f}"
         pr.append(frame(classification.precision_recall_curve(p, y)).assign(series=precision, chance=y.mean()))
         calibration.append(frame(classification.calibration_curve(p, y)).assign(series=name))
-    pooled_note = "Every patient once, predicted by the model of the fold that tested it; folds pooled."
+    pooled_note = "Every patient once, with the mean probability of the folds that tested it; folds pooled."
     return {
         "roc": Table("roc", pd.concat(roc), "ROC curves", pooled_note, "false positive rate", "true positive rate"),
         "pr": Table("pr", pd.concat(pr), "Precision and recall", pooled_note, "recall", "precision"),
