@@ -11,20 +11,25 @@ infinite one. The rows are validation rows, so nothing that learns from training
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from omics_jax.training.schedules import optimizer
-from omics_jax.training.stage import Stage, Term, Terms, Variables
+from omics_jax.training.stage import Replicate, Stage, Term, Terms, Variables
 
-MODULE = "calibration"
-SLOT = "calibration"  # of the validation rows, see `Replicate.rows`
+CALIBRATION = "calibration"  # the module, and the slot of the validation rows, see `Replicate.rows`
 PRIOR_SD = 0.5
 EPOCHS = 200
 
 Rows = Mapping[str, jax.Array]
+
+
+def with_calibration_rows(replicates: Sequence[Replicate], slot: str) -> list[Replicate]:
+    """The replicates, whose validation rows of `slot` are also the rows they are calibrated on."""
+    return [replace(r, rows={**r.rows, CALIBRATION: r.validation[slot]}) for r in replicates]
 
 
 def calibration_stage(
@@ -43,9 +48,9 @@ def calibration_stage(
     """
 
     def loss(variables, batch, key) -> tuple[Terms, dict]:
-        found = terms(variables, batch[SLOT])
-        share = jnp.sum(batch[SLOT]["live"], dtype=jnp.float32) / rows  # of several devices each has its own
-        squares = {k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][MODULE][k])) for k in found}
+        found = terms(variables, batch[CALIBRATION])
+        share = jnp.sum(batch[CALIBRATION]["live"], dtype=jnp.float32) / rows  # of several devices each has its own
+        squares = {k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][CALIBRATION][k])) for k in found}
         priors = {f"prior_{k}": Term(share * squares[k] / (2 * PRIOR_SD**2), found[k].weight) for k in found}
         return {**found, **priors}, variables["batch_stats"]
 
@@ -55,8 +60,8 @@ def calibration_stage(
         objective=lambda terms: sum(term.mean for term in terms.values()),
         optimizer=optimizer(dict(name="adam", learning_rate=0.2), epochs),
         epochs=epochs,
-        batch_size={SLOT: rows},
-        trainable=(f"{MODULE}/.*",),
+        batch_size={CALIBRATION: rows},
+        trainable=(f"{CALIBRATION}/.*",),
         features=features,
         reads=reads,
     )

@@ -152,11 +152,11 @@ def _over_cores(block: Callable, n: int) -> Callable:
         c = len(seed)
         if c == 1:
             return each(state, seed, table, own, rows, validation, origin, start, count)
-        shares = [_one_by_one(tree, c) for tree in (state, seed, rows)]
-        shares += [own_of(own, c), looked_rows_of(validation["rows"], c)]
+        owns = own_of(own, c)
         # With resident rows both tables are one and the same.
-        shares += [shares[3] if validation["own"] is own else looked_own_of(validation["own"], c)]
-        shares = list(zip(*shares, strict=True))
+        looked_owns = owns if validation["own"] is own else looked_own_of(validation["own"], c)
+        changing = (_one_by_one(tree, c) for tree in (state, seed, rows))
+        shares = list(zip(*changing, owns, looked_rows_of(validation["rows"], c), looked_owns, strict=True))
 
         def train(share, low, high, before):
             state, seed, rows, own, looked_rows, looked_own = share

@@ -14,7 +14,7 @@ from omics_jax.scores import rows_of
 from omics_jax.systems.multiomics import assembly, experiments
 from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.systems.multiomics.tasks import known, outcome
-from omics_jax.training.calibration import SLOT as CALIBRATION
+from omics_jax.training.calibration import CALIBRATION
 
 WORDS = [
     f"--config={ROOT}/configs/multiomics.py:smoke",

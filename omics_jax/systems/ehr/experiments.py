@@ -14,7 +14,7 @@ from omics_jax.errors import UserError
 from omics_jax.systems.ehr import conclusions, model, scoring
 from omics_jax.systems.ehr.assembly import SET, build, network_of, outcome, statics
 from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
-from omics_jax.training.calibration import SLOT as CALIBRATION
+from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
 
 # The parts of a config that a pretrained imputer depends on.
@@ -127,7 +127,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
                 for r in replicates
             ]
     if config.classifier.calibrated:
-        replicates = [replace(r, rows={**r.rows, CALIBRATION: r.validation[model.SLOT]}) for r in replicates]
+        replicates = with_calibration_rows(replicates, model.SLOT)
     if config.classifier.network == "summary":
         replicates = _with_summaries(config, dataset, replicates)
     spec = spec_of(dataset, replicates)

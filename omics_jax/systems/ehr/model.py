@@ -26,8 +26,7 @@ from omics_jax.nn.noise import row_keys
 from omics_jax.systems.ehr import classifiers, imputers
 from omics_jax.systems.ehr.classifiers import Inputs
 from omics_jax.systems.ehr.imputers import Imputation, Series
-from omics_jax.training.calibration import SLOT as CALIBRATION
-from omics_jax.training.calibration import calibration_stage
+from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.monitors import auroc, binary_cross_entropy
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -103,7 +102,7 @@ def init(network: Network, with_classifier: bool, key: jax.Array, batch: Batch, 
         key = jax.random.fold_in(key, 1)
         params["classifier"] = classifiers.init_members(key, c.classifier, c.model.hidden, *shape)
         if c.classifier.calibrated:
-            params["calibration"] = {"outcome": {"log_temperature": jnp.zeros(()), "shift": jnp.zeros(())}}
+            params[CALIBRATION] = {"outcome": {"log_temperature": jnp.zeros(()), "shift": jnp.zeros(())}}
     return {"params": params, "batch_stats": {}}
 
 
@@ -215,9 +214,9 @@ def uncalibrated(network: Network, variables: Variables, inputs: Inputs) -> jax.
 
 def calibrated(variables: Variables, logit: jax.Array) -> jax.Array:
     """(n,) logit / T + a (Platt 1999), where the network is calibrated."""
-    if "calibration" not in variables["params"]:
+    if CALIBRATION not in variables["params"]:
         return logit
-    found = variables["params"]["calibration"]["outcome"]
+    found = variables["params"][CALIBRATION]["outcome"]
     return logit / jnp.exp(found["log_temperature"]) + found["shift"]
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from omics_jax.systems.multiomics.patients import Network
 from omics_jax.systems.multiomics.tasks import Task
-from omics_jax.training.calibration import MODULE, calibration_stage
+from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.stage import Stage, Term, Variables
 
 
@@ -28,12 +28,12 @@ def calibrated(network: Network) -> tuple[Task, ...]:
 def init(network: Network) -> dict[str, dict[str, jax.Array]]:
     """{"calibration": task -> log T = 0}; {} where nothing is calibrated."""
     logs = {task.name: jnp.zeros(()) for task in calibrated(network)}
-    return {MODULE: logs} if logs else {}
+    return {CALIBRATION: logs} if logs else {}
 
 
 def tempered(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """task -> (n, K) outputs over their task's temperature, which is 1 until calibrated."""
-    logs = variables["params"].get(MODULE, {})
+    logs = variables["params"].get(CALIBRATION, {})
     return {name: y / jnp.exp(logs[name]) if name in logs else y for name, y in outputs.items()}
 
 

@@ -28,7 +28,7 @@ from omics_jax.systems.multiomics.assembly import (
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import Arm, DataSpec, System
-from omics_jax.training.calibration import SLOT as CALIBRATION
+from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
 
 IMPUTERS = "imputers"
@@ -242,7 +242,7 @@ class Study:
         config = self._resolved(dataset, tasks, replicates)
         replicates = [replace(r, constants={**r.constants, **_grids(config, dataset, tasks, r)}) for r in replicates]
         if "calibration" in config.training.stages:
-            replicates = [replace(r, rows={**r.rows, CALIBRATION: r.validation[SLOT]}) for r in replicates]
+            replicates = with_calibration_rows(replicates, SLOT)
         spec = self._spec(dataset, replicates, used, edges, tasks)
         conclude = conclusions.BY_EXPERIMENT[config.experiment]
         start = IMPUTERS if edges else None

@@ -38,7 +38,7 @@ from omics_jax.systems.multiomics.patients import (
 )
 from omics_jax.systems.multiomics.tasks import Task
 from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
-from omics_jax.training.calibration import SLOT as CALIBRATION
+from omics_jax.training.calibration import CALIBRATION
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
 
