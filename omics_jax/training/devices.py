@@ -7,6 +7,7 @@ the cores of a CPU, which needs no communication at all.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,6 +80,19 @@ def width(batch_size: int, devices: Devices) -> int:
     return -(-batch_size // shares) * shares
 
 
+def programs_in_turn(devices: Devices, live: int) -> float:
+    """How many programs of a block a device runs one after another, for `live` replicates that have not stopped."""
+    return max(1.0, live * _pieces(live, devices.count) / devices.count) if devices.spread == "cores" else 1.0
+
+
+def _pieces(live: int, n: int) -> int:
+    """In how many pieces replicates that queue for n cores train a block, so that all cores end it together.
+
+    As few as that takes: a program that begins anew also takes all its memory anew.
+    """
+    return 1 if live <= n else min(n // math.gcd(live, n), MOST_PIECES)
+
+
 def over_devices(block: Callable, devices: Devices) -> Callable:
     """`block` compiled for the devices, with the same signature (see `block.make_block`)."""
     if devices.count == 1:
@@ -141,8 +155,8 @@ def _over_replicates(block: Callable, n: int) -> Callable:
 def _over_cores(block: Callable, n: int) -> Callable:
     """One program of one replicate, called from n threads: a CPU runs a program in the thread that calls it.
 
-    The replicates queue for the cores, so that none waits for those that have stopped. Where they are more than the
-    cores, their steps come in pieces, so that 2 cores are busy with 5 replicates until the block's end.
+    The replicates queue for the cores, so that none waits for those that have stopped. Where cores do not share them
+    evenly, their steps come in pieces, so that 2 cores are busy with 5 replicates until the block's end.
     """
     each, compiled = jax.jit(block, donate_argnums=0), False
     own_of, looked_own_of, looked_rows_of = (_once(_one_by_one) for _ in range(3))
@@ -167,7 +181,7 @@ def _over_cores(block: Callable, n: int) -> Callable:
             # Entries of epochs that end in another piece are blank.
             return state, jax.tree.map(np.fmax, log, entries) if before else entries
 
-        pieces = min(n, MOST_PIECES, int(count)) if c > n else 1
+        pieces = min(_pieces(int(np.sum(~np.asarray(state.done))), n), int(count))
         ends = [start + np.int32(int(count) * i // pieces) for i in range(pieces + 1)]
         done: list[Future | None] = [None] * c
         # In the first block one after another, or every thread would compile the program.

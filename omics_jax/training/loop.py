@@ -24,6 +24,7 @@ from omics_jax.errors import Stopped, TrainingDiverged, UserError
 from omics_jax.training import nonfinite
 from omics_jax.training.checkpoints import Checkpoints
 from omics_jax.training.chunks import filled
+from omics_jax.training.devices import programs_in_turn
 from omics_jax.training.freezing import leaf_path
 from omics_jax.training.history import History
 from omics_jax.training.order import NOISE
@@ -166,10 +167,12 @@ def _train(plan: Plan, compiled: CompiledStage, around, chunk, variables, tell) 
         state = _stop(state, chunk, stopped)
         pace, saved = Pace(plan.options, compiled.shape.length), time.monotonic()
         while at < compiled.steps and not np.asarray(state.done).all():
+            in_turn = programs_in_turn(plan.options.devices, int(np.sum(~np.asarray(state.done))))
             count, began = pace.steps(compiled.steps - at), time.monotonic()
             state, entries, rows = run_block(plan, compiled, state, inputs, at, count)
-            pace.took(time.monotonic() - began, count)
-            around.train_s += time.monotonic() - began
+            seconds = time.monotonic() - began
+            pace.took(seconds / in_turn, count)
+            around.train_s += seconds
             if prune is None and (np.asarray(state.bad_step)[:real] >= 0).any():
                 raise TrainingDiverged(_diagnosis(plan, compiled, chunk, state, inputs, rows, at))
             stopped = _record(prune, around.history, _lines(compiled, entries, names, chunk, at, count), stopped)
@@ -213,7 +216,7 @@ def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainStat
 
 
 class Pace:
-    """How many steps the next block gets, so that it takes about `block_seconds` (or `block_steps`, where set)."""
+    """How many steps the next block gets, so that its programs take `block_seconds` each (or `block_steps`)."""
 
     def __init__(self, options: Options, longest: int):
         self.seconds, self.longest = options.block_seconds, longest
@@ -225,7 +228,7 @@ class Pace:
         return min(max(self.next, 1), self.longest, left)
 
     def took(self, seconds: float, count: int) -> None:
-        """The last block of `count` steps took so long."""
+        """A program of the last block, which had `count` steps, took so long."""
         if not self.fixed:
             self.next = int(min(self.seconds / max(seconds / count, 1e-6), 8 * count))
 

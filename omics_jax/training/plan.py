@@ -39,8 +39,9 @@ class Options:
     strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators). Replicates
       that are spread over several cores train one by one.
     chunk: replicates that train together; 0 chooses, see `chunks.chunk_size`.
-    block_seconds: about how long a block may take. block_steps: the steps of a block instead, as far as its program
-      goes; 0 leaves it to the seconds.
+    block_seconds: about how long a program of a block may take; where replicates queue for cores, a block is several
+      programs in turn. block_steps: the steps of a block instead, as far as its program goes; 0 leaves it to the
+      seconds.
     checkpoint_seconds: at least so long between two saves of a running stage.
     resident_bytes: a larger table stays on the host, and each block's rows are gathered for it.
     """

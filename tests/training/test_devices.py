@@ -18,8 +18,16 @@ import toy
 from omics_jax.errors import Stopped, UserError
 from omics_jax.training import plan
 from omics_jax.training.chunks import chunk_size
-from omics_jax.training.devices import SUMS_OF_XLA_ITSELF, Devices, choose_devices, fix_order_of_sums, width
-from omics_jax.training.plan import first_variables, start_stage
+from omics_jax.training.devices import (
+    SUMS_OF_XLA_ITSELF,
+    Devices,
+    choose_devices,
+    fix_order_of_sums,
+    programs_in_turn,
+    width,
+)
+from omics_jax.training.loop import Pace
+from omics_jax.training.plan import Options, first_variables, start_stage
 
 COUNTS = (2, 8)
 
@@ -124,6 +132,7 @@ CORES = """
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 sys.path.insert(0, sys.argv[1])
 from omics_jax.training.devices import Devices, fix_order_of_sums, over_devices
 fix_order_of_sums()
@@ -136,17 +145,21 @@ both = threading.Barrier(2)
 def meet(x):
     both.wait(timeout=30)
     return x
+class State(NamedTuple):
+    wait: np.ndarray
+    done: np.ndarray
 def block(state, *others):
-    return jax.lax.cond(state[0] > 0, lambda: jax.pure_callback(meet, state, state), lambda: state + 1), {}
+    wait = state.wait
+    return state._replace(wait=jax.lax.cond(wait[0], lambda: jax.pure_callback(meet, wait, wait), lambda: ~wait)), {}
 empty = {"table": {}, "own": {}, "rows": {}}
 run = over_devices(block, devices)
 times = np.int32(0), np.int32(0), np.int32(1)
-state = np.full(4, -1, np.float32)
-run(state, np.zeros(4), {}, {}, {}, empty, *times)  # the first block is run by one core after another
+wait = np.zeros(4, bool)
+run(State(wait, wait), np.zeros(4), {}, {}, {}, empty, *times)  # the first block is run by one core after another
 for meeting in ([0, 1], [1, 3]):
-    state[:] = 0
-    state[meeting] = 1
-    run(state, np.zeros(4), {}, {}, {}, empty, *times)
+    wait[:] = False
+    wait[meeting] = True
+    run(State(wait, ~wait), np.zeros(4), {}, {}, {}, empty, *times)
 
 print(jax.device_count())
 for i, case in enumerate({cases!r}):
@@ -174,6 +187,28 @@ def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_devi
         expected = toy.digest(toy.train(toy.plan(seeds=(5, 6, 7), **case), tmp_path / "one" / str(i)))
         assert (device, *told[2 * i : 2 * i + 2]) == ("1", "3", expected)
         assert lines("one", i) == lines("two", i)
+
+
+@pytest.mark.parametrize(
+    ("devices", "live", "expected"),
+    [
+        (Devices(2, "cores"), 5, 5),  # in halves, so that both cores end together
+        (Devices(2, "cores"), 20, 10),  # whole: a program that begins anew takes its memory anew
+        (Devices(2, "cores"), 1, 1),
+        (Devices(2, "cores"), 0, 1),
+        (Devices(8, "cores"), 12, 3),
+        (Devices(8, "cores"), 9, 4.5),  # at most four pieces, and not all end together
+        (Devices(2, "replicates"), 20, 1),
+    ],
+)
+def test_how_many_programs_a_core_runs_in_a_block(devices, live, expected):
+    assert programs_in_turn(devices, live) == expected
+
+
+def test_a_block_is_as_long_as_its_programs_may_be():
+    pace = Pace(Options(block_seconds=1.0), longest=128)
+    pace.took(0.5, 4)
+    assert pace.steps(1000) == 8 and pace.steps(5) == 5
 
 
 @pytest.mark.parametrize(
