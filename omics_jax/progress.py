@@ -48,15 +48,17 @@ def _bar(what: str):
 
 
 def _lines(what: str):
-    start = last = time.monotonic()
+    first, last = None, time.monotonic()
 
     def tell(done: int, total: int, doing: str) -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
-        if now - last < LINE_EVERY or not done:
+        # Not from the beginning, which compiled, or took over what an interrupted run had done.
+        began, before = first = first or (now, done)
+        if now - last < LINE_EVERY or done == before:
             return
         last = now
-        left = (now - start) * (total - done) / done
+        left = (now - began) * (total - done) / (done - before)
         print(f"{what}: {done / total:.0%}, about {duration(left)} left ({doing})", file=sys.stderr, flush=True)
 
     yield tell
