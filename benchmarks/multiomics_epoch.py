@@ -158,7 +158,7 @@ def training_of(config: Any, dataset):
     constants |= {"age_mean": age.mean(), "age_sd": age.std()}
     constants["OS_edges"] = time_grid(times, events, config.survival.bins, config.survival.grid)
     features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
-    levels = levels_of(tuple(features), {}, tasks_of(dataset))
+    levels = levels_of(tuple(features), {}, tasks_of(dataset), {"OS": config.survival.bins})
     system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
     stages = [dataclasses.replace(stage, monitor=None, patience=None) for stage in system.stages]
     replicate = Replicate({SLOT: rows}, {}, rows[:0], seed=0, constants=constants)

@@ -43,13 +43,14 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.outcomes = ""
     config.data.outcome_id = "RecordID"
     config.data.label = "In-hospital_death"
-    config.data.columns = ConfigDict(dict(id="id", time="time", variable="variable", value="value"))
+    config.data.columns = ConfigDict(dict(id="id", time="time", variable="variable", value="value", group=""))
     config.data.time_unit = "hours"  # hours | minutes | days
     config.data.hours = 48.0
     config.data.bin_hours = 1.0
     config.data.variables = ()  # () for all, or the challenge's 35
     config.data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
     config.data.keep_empty = True  # patients without any observation are imputed from the population
+    config.data.split = "folds"  # folds | file: the parts train, val and test of an HDF5 or npz file as one split
     config.data.external = ConfigDict(dict(path="", outcomes=""))
 
     config.simulator = ConfigDict(
@@ -90,7 +91,7 @@ def get_config(choice: str = "") -> ConfigDict:
 
     config.classifier = ConfigDict()
     config.classifier.network = "summary"  # mlp2 | mlp5 | lstm | gru (the paper's) | summary (ours)
-    config.classifier.series = "imputed"  # imputed | raw: what lstm and gru read
+    config.classifier.series = "imputed"  # imputed | raw: what lstm and gru read, where `network` is one of them
     config.classifier.members = 4  # classifiers side by side, whose probabilities are averaged
     config.classifier.dropout = 0.3
     config.classifier.units = 32  # of the GRU of "summary"
@@ -98,7 +99,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier.plain_dropout = 0.7  # of the cut summaries
     config.classifier.positive_weight = 1.0
     config.classifier.calibrated = True  # by two numbers that are fitted to the validation patients
-    config.published = ConfigDict(  # of the paper's networks
+    config.published = ConfigDict(  # the same of the paper's networks, in tables, forgetting and beside ours
         dict(members=1, series="imputed", dropout=0.2, calibrated=False)
     )
 
@@ -148,7 +149,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.pretrain.weights.csai.update(dict(history=0.0, feature=0.0, consistency=0.04, hidden=0.0))
         config.pretrain.update(dict(epochs=300, patience=10))
         config.pretrain.optimizer = dict(name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5)
-        config.classifier.update(dict(network="mlp2", dropout=0.2, calibrated=False))
+        config.classifier.update(dict(network="mlp2", **config.published))
         config.finetune.update(dict(regime="unfrozen", epochs=200, patience=25))
         config.finetune.optimizer = dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0)
         config.model.channels = 512 if "official" in words else 64

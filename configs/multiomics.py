@@ -93,7 +93,10 @@ def get_config(choice: str = "") -> ConfigDict:
         )
     )
     config.weights = ""  # "type=2, OS=0.5": w_k of equation 2, 1 where nothing is said
-    config.survival = ConfigDict(dict(bins=0, grid="quantile", convention="containing", hazard="proper"))
+    config.survival = ConfigDict(
+        dict(bins=0, grid="quantile", convention="containing", hazard="proper",
+             times=())  # at which calibration is drawn, in the unit of the file; () for the quartiles of the events
+    )  # fmt: skip
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
 
     config.training = ConfigDict()

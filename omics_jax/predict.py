@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def predict(system: ModuleType, config: Any, folder: Path) -> str:
     """Predicts new rows (`config.data.path`) with every trained replicate of an arm of the run in the directory.
 
-    The arm is `config.run.arm`, or the one that the run's summary speaks of. Writes `predictions-NAME/`, NAME being the
-    file's: for each group of replicates (drug) GROUP.FIELD.csv, the mean over its replicates (of a series, a line per
-    row and step), and their s.d. as FIELD_between_replicates; and for each replicate GROUP-N.npz with every field.
+    The arm is `config.run.arm`, or the one that the run's summary speaks of. Writes `predictions-ARM-FILE/`: for each
+    group of replicates (drug) GROUP.FIELD.csv, the mean over its replicates (of a series, a line per row and step), and
+    their s.d. as FIELD_between_replicates; and for each replicate GROUP-N.npz with every field.
 
     Returns:
       what was written, in words.
@@ -44,16 +44,16 @@ def predict(system: ModuleType, config: Any, folder: Path) -> str:
     spec = DataSpec(**{field: tuples(part) for field, part in arm["spec"].items()})
     # What a prediction holds besides (a system's section "predict") is for this command to say.
     trained = ConfigDict({**arm["config"], **({"predict": config.predict.to_dict()} if "predict" in config else {})})
-    new, model = system.read_new(config, spec), system.build(trained, spec)
+    new, model = system.read_new(_with_preprocessing(config, arm["config"]), spec), system.build(trained, spec)
     rows, table = np.arange(len(new)), model.arrays(new)
     width = min(model.predict_batch, len(rows))
-    predictor = compile_rows(model.predict, width)
-    out = folder / f"predictions-{slug(Path(config.data.path).stem)}"
+    predictor = compile_rows(model.predict_new or model.predict, width)
+    out = folder / f"predictions-{slug(name)}-{slug(_source(config.data))}"
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[dict[str, np.ndarray]]] = {}
     for r, variables in load_variables(folder / "checkpoints" / slug(name), model.stages[-1].name):
         group = str(arm["labels"][r].get("group", "all"))
-        found = over_rows(predictor, width, variables, table, [rows])[0]
+        found = model.finish_new(over_rows(predictor, width, variables, table, [rows])[0], new)
         np.savez(out / f"{slug(group)}-{r}.npz", id=new.ids.astype(str), **found)
         by_group.setdefault(group, []).append({field: found[field] for field in model.columns})
     for group, found in by_group.items():
@@ -66,6 +66,22 @@ def predict(system: ModuleType, config: Any, folder: Path) -> str:
                 frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv", index=False)
     notes = "".join(f"note: {note}\n" for note in new.notes)
     return f"{notes}{len(rows)} rows predicted by {name!r} for {', '.join(by_group)}: {out}"
+
+
+def _with_preprocessing(config: Any, trained: Mapping[str, Any]) -> Any:
+    """The config, whose section "preprocess" says again what was done to the rows of the training."""
+    if "preprocess" not in config:
+        return config
+    config = config.copy_and_resolve_references()
+    with config.ignore_type():
+        config.preprocess.update(trained["preprocess"])
+    return config
+
+
+def _source(data: Any) -> str:
+    """The name of the (first) file of new rows, without its suffix."""
+    path = data.path or data.get("modalities", "").split(",")[0].partition("=")[2]
+    return Path(path.strip()).stem
 
 
 def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:

@@ -242,7 +242,7 @@ def finish(arms, config: Any, folder: Path, timing: dict[str, float]) -> None:
         warnings.simplefilter("always", UserWarning)
         results = score_arms(arms, partial(prediction_file, folder), tell)
     for message in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
-        log.info("while scoring: %s", message)
+        say(f"note, while scoring: {message}")
     findings = main_arm(arms).system.conclude(results)
     save_tables(folder / "tables", findings.tables, results)
     save_predictions(folder, arms)

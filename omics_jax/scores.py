@@ -108,7 +108,7 @@ def metrics_json(
     """The contract of `metrics.json`: summaries of the main arm at the top, all arms and replicates below."""
     main = main_arm(arms)
     in_order = [main, *(arm for arm in arms if arm is not main)]
-    by_arm = {arm.name: summaries(results.scores[results.scores["arm"] == arm.name]) for arm in in_order}
+    by_arm = {arm.name: summaries(results.scores, arm.name, findings) for arm in in_order}
     first = by_arm[main.name]
     return {
         "system": config.system,
@@ -123,13 +123,18 @@ def metrics_json(
     }
 
 
-def summaries(scores: pd.DataFrame) -> dict[str, Any]:
+def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -> dict[str, Any]:
     """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm, groups averaged within each split."""
     out: dict[str, dict[str, Any]] = {}
-    for (model, metric), part in scores.groupby(["model", "metric"], sort=False):
+    for (model, metric), part in scores[scores["arm"] == arm].groupby(["model", "metric"], sort=False):
         splits = part.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
         ratio = float((splits["n_test"] / splits["n_train"]).mean())
-        out.setdefault(str(model), {})[str(metric)] = summarize(splits["value"].to_numpy(np.float64), ratio)
+        found = summarize(splits["value"].to_numpy(np.float64), ratio)
+        if findings.intervals is not None:
+            given = findings.intervals.get((arm, model, metric))
+            method = findings.method if given else "none, all trainings are tested on the same rows"
+            found |= {"ci95": list(given or (np.nan, np.nan)), "ci_method": method}
+        out.setdefault(str(model), {})[str(metric)] = found
     return {"summary": out.pop(MODEL), "baselines": out}
 
 

@@ -58,8 +58,12 @@ def predict(folder, file, *words):
     return command(SMOKE, f"--workdir={folder}", "--mode=predict", f"--config.data.path={file}", *words)
 
 
-def table(folder, field, name="fresh"):
-    return pd.read_csv(folder / f"predictions-{name}" / f"all.{field}.csv")
+def predictions(folder, name="fresh", arm="summary, gradual"):
+    return folder / f"predictions-{slug(arm)}-{name}"
+
+
+def table(folder, field, *of):
+    return pd.read_csv(predictions(folder, *of) / f"all.{field}.csv")
 
 
 def assert_one_sentence(outcome, *named):
@@ -75,7 +79,7 @@ def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
     assert "4 of 4 variables found" in outcome.out and "5 rows predicted by 'summary, gradual'" in outcome.out
     found, spread = table(finished, "probability"), table(finished, "probability_between_replicates")
     assert list(found.columns) == ["id", "probability"] and found["id"].tolist() == list(ids())
-    each = [np.load(finished / "predictions-fresh" / f"all-{r}.npz")["probability"] for r in range(3)]
+    each = [np.load(predictions(finished) / f"all-{r}.npz")["probability"] for r in range(3)]
     np.testing.assert_allclose(found["probability"], np.mean(each, axis=0), rtol=1e-5)
     np.testing.assert_allclose(spread["probability"], np.std(each, axis=0), rtol=1e-3, atol=1e-7)
     assert found["probability"].between(0, 1, inclusive="neither").all()
@@ -85,7 +89,7 @@ def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
 def test_other_arms_are_named_in_the_command(finished, arrays, arm):
     outcome = predict(finished, arrays, f"--config.run.arm={arm}")
     assert outcome.status == 0 and f"rows predicted by {arm!r}" in outcome.out
-    assert len(table(finished, "probability")) == 5
+    assert len(table(finished, "probability", "fresh", arm)) == 5
 
 
 def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
@@ -94,15 +98,17 @@ def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
     X = values().reshape(-1, 4)
     seen = ~np.isnan(X)
     for field in ("imputed", "disagreement"):
-        found = table(finished, field)
+        found = table(finished, field, "fresh", "brits")
         assert list(found.columns) == ["id", "step", *VARIABLES]
         assert found["id"].tolist() == np.repeat(ids(), STEPS).tolist()
         assert found["step"].tolist() == list(range(STEPS)) * 5
         assert np.isfinite(found[list(VARIABLES)]).all(axis=None)
-    cells = lambda field: table(finished, field)[list(VARIABLES)].to_numpy(np.float32)
+    cells = lambda field: table(finished, field, "fresh", "brits")[list(VARIABLES)].to_numpy(np.float32)
     np.testing.assert_array_equal(cells("imputed")[seen], X[seen])
     assert (cells("imputed_between_replicates")[seen] == 0).all() and (cells("disagreement")[seen] == 0).all()
     assert (cells("imputed_between_replicates")[~seen] > 0).mean() > 0.9
+    with np.load(predictions(finished, "fresh", "brits") / "all-0.npz") as stored:  # nothing hidden, nothing to score
+        assert not [name for name in stored.files if name.startswith(("imputed_", "disagreement_"))]
 
 
 def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, tmp_path):
@@ -119,7 +125,7 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
     arm = "summary, gradual"
     for patient, r, p in zip(*(stored[f"{arm}/{k}"] for k in ("id", "replicate", "probability")), strict=True):
         if patient in dataset.ids[rows]:
-            found = np.load(finished / "predictions-again" / f"all-{r}.npz")
+            found = np.load(predictions(finished, "again") / f"all-{r}.npz")
             assert found["probability"][list(found["id"]).index(patient)] == pytest.approx(p, rel=1e-5)
 
 
@@ -144,7 +150,7 @@ def test_a_variable_that_a_file_lacks_is_imputed(finished, tmp_path):
     np.savez(tmp_path / "less.npz", X=values()[..., [2, 0]], ids=ids(), features=np.array(["GCS", "HR"]))
     outcome = predict(finished, tmp_path / "less.npz", "--config.run.arm=brits")
     assert outcome.status == 0 and "2 of 4 variables found" in outcome.out
-    found = table(finished, "imputed", "less")
+    found = table(finished, "imputed", "less", "brits")
     seen = ~np.isnan(values()[..., 0].ravel())
     np.testing.assert_array_equal(found["HR"].to_numpy(np.float32)[seen], values()[..., 0].ravel()[seen])
     assert np.isfinite(found["SysABP"]).all() and found["SysABP"].between(50, 250).all()

@@ -75,7 +75,7 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
     outcome = predict(finished, tmp_path / "fresh.csv")
     assert outcome.status == 0, outcome.err
     assert f"{len(controls)} rows predicted by 'pertvae' for active-1, inert-1" in outcome.out
-    out = finished / "predictions-fresh"
+    out = finished / "predictions-pertvae-fresh"
     for drug in ("active-1", "inert-1"):
         expected = by_hand(finished, controls, drug)
         read = lambda field, drug=drug: pd.read_csv(out / f"{slug(drug)}.{field}.csv", index_col="id")
@@ -92,7 +92,7 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
     for name in ("fresh", "turned", "annotated"):
         outcome = predict(finished, tmp_path / f"{name}.csv")
         assert outcome.status == 0, outcome.err
-    read = lambda name: pd.read_csv(finished / f"predictions-{name}" / "active-1.x2_mean.csv", index_col="id")
+    read = lambda name: pd.read_csv(finished / f"predictions-pertvae-{name}" / "active-1.x2_mean.csv", index_col="id")
     for name in ("turned", "annotated"):
         found = read(name).loc[list(controls.index)]
         pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)

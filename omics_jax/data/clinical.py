@@ -33,7 +33,7 @@ EVENT_CODES = (
     ("no", "yes"),
 )
 _TCGA_UNKNOWN = re.compile(r"\[[A-Za-z ]+\]")
-_MOST_EVENTS, _MANY_EVENTS = 0.95, 0.9
+_MOST_EVENTS, _HALF = 0.95, 0.5
 
 Target = tuple[np.ndarray, np.ndarray]
 
@@ -230,7 +230,7 @@ def survival_target(
         if zero_times == "error" or wrong.sum() == known.sum():
             raise UserError(
                 f"{patients.source}: {some} zero or below in column {time_column!r} ({setting}; the first at "
-                f"{patients.places[np.flatnonzero(wrong)[0]]}); correct or empty them, or set zero_times='mask'"
+                f"{patients.places[np.flatnonzero(wrong)[0]]}); correct or empty them, or set data.zero_times=mask"
             )
         notes.append(f"{name}: {some} zero or below and masked.")
         known &= ~wrong
@@ -243,17 +243,25 @@ def survival_target(
 
 
 def flipped_warning(name: str, column: str, times: np.ndarray, events: np.ndarray) -> list[str]:
-    """A sentence, or none, on whether 0 and 1 of the events seem to be exchanged, or all patients to be censored."""
+    """A sentence, or none, on whether 0 and 1 of the events seem to be exchanged, or all patients to be censored.
+
+    In a cohort that is followed for years those who die usually do so before the others are last seen.
+    """
     share = events.mean()
     if not events.any():
         return [f"Warning: {name} has no event at all; nothing can be learned of it, check {column}."]
-    late = share > _MANY_EVENTS and share < 1 and np.median(times[events == 1]) > np.median(times[events == 0])
+    at_event, censored = (np.median(times[events == k]) if (events == k).any() else np.nan for k in (1, 0))
+    late = share > _HALF and at_event > censored
     if share <= _MOST_EVENTS and not late:
         return []
-    why = ", and later than the others are censored" if late else ", more than a cohort usually has"
+    why = (
+        f", at a median time of {at_event:g}, and the others are last seen at {censored:g}, earlier"
+        if late
+        else ", more than a cohort usually has"
+    )
     return [
-        f"Warning: {share:.1%} of the patients have an event of {name}{why}; if {column} marks the censored, "
-        "exchange its two values."
+        f"Warning: {share:.1%} of the patients have an event of {name}{why}. Does {column} mark the events, or the "
+        "censored? If the censored, exchange its two values."
     ]
 
 
@@ -261,8 +269,13 @@ def _followed(name, times, events, time_column: str, event_column: str, coding: 
     return (
         f"{name} ({time_column}, {event_column}): known of {len(times):,} patients, {int(events.sum()):,} events "
         f"({events.mean():.1%}), the others censored; {event_column} is read as {coding[0]} = censored, "
-        f"{coding[1]} = event; median follow-up {np.median(times):g}, at most {times.max():g}, in the file's unit."
+        f"{coding[1]} = event; median time {_median(times[events == 1])} to an event, {_median(times[events == 0])} to "
+        f"the last sight of the others, {np.median(times):g} of all, at most {times.max():g}, in the file's unit."
     )
+
+
+def _median(times: np.ndarray) -> str:
+    return f"{np.median(times):g}" if len(times) else "unknown"
 
 
 def _events(patients: PatientTable, column: str, setting: str) -> tuple[np.ndarray, tuple[str, str]]:

@@ -9,8 +9,9 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,15 +22,15 @@ from omics_jax.data.matrices import Matrix, Reading, checked_matrix
 from omics_jax.errors import UserError
 
 
-def npz_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz, by name."""
+def npz_arrays(path: Path, wanted: Callable[[str], Any] = lambda name: True) -> dict[str, np.ndarray]:
+    """The arrays of an .npz whose names are wanted, by name; the others are not looked at."""
     if not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not an .npz archive, or is truncated; write it again with numpy.savez")
     name = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {}
-            for name in archive.files:
+            for name in filter(wanted, archive.files):
                 member = archive.zip.getinfo(f"{name}.npy")
                 large = member.file_size >= mapped.MAPPED_BYTES and member.compress_type == zipfile.ZIP_STORED
                 arrays[name] = _mapped_member(path, member) if large else archive[name]

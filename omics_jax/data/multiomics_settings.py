@@ -19,7 +19,7 @@ def layout(settings) -> str:
     files = filled(settings.modalities, "modalities")
     if not settings.path:
         if not files:
-            raise UserError("modalities and path are empty: nothing to read; set modalities.<name> to a file")
+            raise UserError("modalities and path are empty: nothing to read; name files, data.modalities='rna=rna.csv'")
         return "files"
     if files:
         raise UserError(f"path={settings.path!r} and modalities.{min(files)} both name data; leave one of them empty")
@@ -28,8 +28,8 @@ def layout(settings) -> str:
     if existing_file(settings.path).suffix.lower() == ".h5mu":
         return "h5mu"
     raise UserError(
-        f"{settings.path} is neither an .h5mu nor a folder in OmiEmbed's layout; leave path empty and set "
-        "modalities.<name> to this file"
+        f"{settings.path} is neither an .h5mu nor a folder in OmiEmbed's layout; leave data.path empty and "
+        f"write data.modalities='NAME={settings.path}'"
     )
 
 
@@ -65,12 +65,13 @@ def wanted_targets(settings) -> Wanted:
     for name, columns in filled(settings.survival_times, "survival_times").items():
         if isinstance(columns, str) or len(columns) != 2 or any(not isinstance(c, str) for c in columns):
             raise UserError(
-                f"survival_times.{name}={columns!r} is not understood; set it to two columns, (time, event)"
+                f"survival_times.{name}={columns!r} is not understood; write the columns of times and of events, "
+                f"data.survival_times={name}=TIME:EVENT"
             )
         if all(columns):
             survival[name] = tuple(columns)
         elif any(columns):
-            raise UserError(f"survival_times.{name}={tuple(columns)!r} names one column; name both, or neither")
+            raise UserError(f"survival_times.{name}={tuple(columns)!r} names one column; write {name}=TIME:EVENT")
     return Wanted(filled(settings.classes, "classes"), filled(settings.numbers, "numbers"), survival)
 
 

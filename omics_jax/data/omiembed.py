@@ -39,9 +39,11 @@ def modality_paths(folder: Path) -> dict[str, Path]:
 def read_targets(folder: Path, wanted: Wanted, barcode: str) -> tuple[TargetColumns, list[str]]:
     """Where the folder's targets stand, and notes.
 
-    The names of the targets are the settings', the columns the layout's; a file that is not there is a target less.
+    The names of the targets are the settings', or label, value and survival where these name none; the columns are the
+    layout's. A file that is not there is a target less.
     """
     found, notes = TargetColumns([], {}, {}, {}), []
+    unnamed = not any(wanted)
     for setting, names, stem, count, kind in (
         ("classes", wanted.classes, "labels", 1, found.classes),
         ("numbers", wanted.numbers, "values", 1, found.numbers),
@@ -50,6 +52,10 @@ def read_targets(folder: Path, wanted: Wanted, barcode: str) -> tuple[TargetColu
         path = next(
             (p for end in ("tsv", "csv", "tsv.gz", "csv.gz") if (p := folder / f"{stem}.{end}").is_file()), None
         )
+        if unnamed:
+            names = [stem.removesuffix("s")]
+        if path is None and unnamed:
+            continue
         if path is None:
             notes += [f"{folder.name} has no {stem}.tsv, so there is no target {name}." for name in names]
             continue

@@ -182,7 +182,7 @@ def _gaps(dataset: Dataset) -> list[str]:
     if seen.any():
         missing = 1 - series.mask[seen].mean()
         notes.append(
-            f"{int(seen.sum()):,} patients have observations of {len(found)} variables in {series.mask.shape[1]} "
+            f"{int(seen.sum()):,} patients have observations of {int(found.sum())} variables in {series.mask.shape[1]} "
             f"steps, {missing:.1%} of the cells missing."
         )
     if not seen.all():

@@ -49,10 +49,14 @@ def read_arrays(path: Path, settings) -> Dataset:
     }
     if "static" in arrays:
         modalities["static"] = _static(path, arrays, n, tuple(settings.statics))
+    notes = []
     if "X_ori" in arrays:
         original = _original(path, values, arrays["X_ori"])
-        held = np.where(np.isnan(values), original, np.nan)
-        modalities["truth"] = _modality(held[..., columns], features[columns])
+        truth = _modality(np.where(np.isnan(values), original, np.nan)[..., columns], features[columns])
+        if truth.mask.any():
+            modalities["truth"] = truth
+        else:
+            notes.append("X_ori holds no value that X lacks, so nothing is held out by it; it is not used.")
     ids = _labels(path, arrays, "ids", n)
     split = extra.get("split", np.full(n, ""))
     if ids is None:
@@ -60,14 +64,22 @@ def read_arrays(path: Path, settings) -> Dataset:
         ids = np.array([f"{part or stem(path)}:{k}" for part, k in zip(split, row_in, strict=True)])
     check_names(path, "patient", ids, lambda i: f"row {i + 1}")
     groups = _labels(path, arrays, "groups", n)
-    targets, notes = _targets(path, arrays, n)
+    targets, said = _targets(path, arrays, n)
+    hours = modalities["hours"].values
+    if hours.max() >= settings.hours:
+        notes.append(
+            f"Its steps go on to hour {hours.max():g} and are all used: data.hours ({settings.hours:g}) is the window "
+            "of records and long tables; cut arrays yourself."
+        )
+    if extra:
+        notes.append("Its parts train, val and test are dealt to folds anew; data.split=file keeps them.")
     return Dataset(
         ids=ids,
         groups=ids if groups is None else groups,
         modalities=modalities,
         table=pd.DataFrame({"set": np.full(n, stem(path)), **extra}, index=ids),
         targets=targets,
-        notes=(*_described(path, arrays, unread, settings.bin_hours), *notes),
+        notes=(*_described(path, arrays, unread, settings.bin_hours), *notes, *said),
     )
 
 
@@ -82,9 +94,10 @@ def _stored(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
                 f"{path} cannot be read as an array ({str(error)[:80]}); save plain numbers with numpy.save"
             ) from None
     if suffix == ".npz":
-        arrays = npz_arrays(path)
-        understood = {name: array for name, array in arrays.items() if _NAME.fullmatch(name)}
-        return understood, sorted(set(arrays) - set(understood))
+        others = []
+        # Called for every name, so that it also tells those that are left.
+        understood = npz_arrays(path, lambda name: _NAME.fullmatch(name) or others.append(name))
+        return understood, sorted(others)
     return _stored_in_hdf5(path)
 
 

@@ -144,7 +144,7 @@ def bootstrap_interval(
     Rows are patients; with `groups`, whole groups are drawn, in sorted order. Classes are not held fixed, so draws can
     lack one: undefined draws are left out, and with more than 5 % of them (too few events) it is (nan, nan).
     """
-    return _percentiles([statistic(score[rows], label[rows]) for rows in _draws(len(label), groups, n, seed)])
+    return percentiles([statistic(score[rows], label[rows]) for rows in draws_of_rows(len(label), groups, n, seed)])
 
 
 def paired_bootstrap(
@@ -167,8 +167,8 @@ def paired_bootstrap(
     def difference(rows):
         return statistic(score_a[rows], label[rows]) - statistic(score_b[rows], label[rows])
 
-    drawn = np.array([difference(rows) for rows in _draws(len(label), groups, n, seed)])
-    low, high = _percentiles(drawn)
+    drawn = np.array([difference(rows) for rows in draws_of_rows(len(label), groups, n, seed)])
+    low, high = percentiles(drawn)
     smaller_tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
     p = min(1.0, 2 * (1 + smaller_tail) / (1 + np.isfinite(drawn).sum())) if np.isfinite(low) else np.nan
     return (float(difference(np.arange(len(label)))), low, high, float(p))
@@ -248,7 +248,7 @@ def _logistic_fit(x, y, tolerance=1e-10):
     raise RuntimeError("the recalibration did not converge in 100 Newton steps")
 
 
-def _draws(count, groups, n, seed) -> Iterator[np.ndarray]:
+def draws_of_rows(count, groups, n, seed) -> Iterator[np.ndarray]:
     """n arrays of row indices: `count` rows, or as many whole groups as there are, with replacement."""
     random = np.random.default_rng(seed)
     if groups is None:
@@ -262,7 +262,7 @@ def _draws(count, groups, n, seed) -> Iterator[np.ndarray]:
         yield np.concatenate([members[code] for code in random.integers(len(names), size=len(names))])
 
 
-def _percentiles(drawn):
+def percentiles(drawn):
     drawn = np.asarray(drawn, dtype=np.float64)
     defined = drawn[~np.isnan(drawn)]
     if not len(defined) or len(defined) < (1 - UNDEFINED_DRAWS) * len(drawn):

@@ -34,6 +34,7 @@ KINDS: Mapping[str, Columns] = {
     "map": Columns(("x", "y"), ("series", "value", "quantity", "panel")),
     "overlap": Columns(("combination", "patients")),
     "table": Columns(),
+    "file": Columns(),
 }
 TEXT_COLUMNS = frozenset({"label", "series", "panel", "variable", "role", "row", "column", "combination", "quantity"})
 ROLES = ("observed", "held out", "imputed")
@@ -87,6 +88,7 @@ class Table:
       overlap: combination (names of modalities joined by " + "), patients (who have these and no others). Bars of
         patients over dots that tell which modalities are meant, with each modality's total.
       table: no figure, the frame is printed.
+      file: neither; the report says in which file it is.
     x_label, y_label: axis titles with units. caption: what to see, in words a biologist or a clinician would use.
 
     Raises ValueError for an unknown kind or role, and for a frame without a column of its kind (a frame without

@@ -69,6 +69,9 @@ def mtlr_loss(
     return jnp.sum(weight * nll), jnp.sum(weight)
 
 
+CONVENTIONS, HAZARDS = ("containing", "omiembed"), ("proper", "omiembed")
+
+
 def hazards(y: Float[Array, "*n K"], hazard: str = "proper") -> Float[Array, "*n K"]:
     """The hazard of every bin within the grid.
 

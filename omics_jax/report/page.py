@@ -186,6 +186,8 @@ def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
         "image": None,
         "note": "",
     }
+    if kind == "file":
+        return section
     if kind == "table":
         return section | {"frame": printed_frame(frame)}
     points = frame[[c for c in numeric_columns(kind) if c in KINDS[kind].needed and c not in ("low", "high")]]

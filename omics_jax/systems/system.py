@@ -58,10 +58,16 @@ class Results:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment concludes over all its replicates: comparisons (see metrics.json) and tables."""
+    """What an experiment concludes over all its replicates: comparisons (see metrics.json) and tables.
+
+    intervals: (arm, model, metric) -> 95 % interval of the mean, found by `method`, where splits share their test rows,
+      so that the corrected t-test does not hold; metrics without one then have none. None: by the corrected t-test.
+    """
 
     comparisons: Sequence[Mapping[str, Any]] = ()
     tables: Mapping[str, Table] = field(default_factory=dict)
+    intervals: Mapping[tuple[str, str, str], tuple[float, float]] | None = None
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class System:
       stages: trained in order; each hands its variables to the next.
       predict: (variables, batch of one slot) -> field -> (width, ...). Deterministic; a row's prediction depends on
         that row alone and never changes what was observed.
+      predict_new: the same of new rows, where `predict` also gives what only scoring reads; None for `predict` itself.
+      finish_new: (predictions of new rows, these) -> predictions in the user's units, where the network has others.
       evaluate: (predictions, test, train) -> Evaluation; host side.
       baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
       conclude: what the experiment says over all replicates; the first arm's is called.
@@ -96,6 +104,8 @@ class System:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
+    predict_new: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]] | None = None
+    finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
     also: tuple[str, ...] = ()
     probes: Callable[[Predictions, Dataset, Predictions, Dataset], Mapping[str, Predictions]] | None = None
 

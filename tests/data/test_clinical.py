@@ -170,7 +170,7 @@ def test_events_of_other_values(status):
 def test_times_of_zero_or_below():
     table = patients(time=["5", "0", "-3", "9", "0"], status=["1", "0", "1", "0", ""])
     message = error_of(survival_target, table, "OS", "time", "status", "error")
-    for fragment in ("2 times (b, c) are zero or below", "column 'time'", "line 3", "zero_times='mask'"):
+    for fragment in ("2 times (b, c) are zero or below", "column 'time'", "line 3", "data.zero_times=mask"):
         assert fragment in message
     targets, notes = survival_target(table, "OS", "time", "status", "mask")
     assert targets["OS.time"][1].tolist() == [True, False, False, True, False]
@@ -184,7 +184,7 @@ def test_times_of_zero_or_below():
         (10, 5, 50, 50, ""),
         (5, 10, 50, 50, ""),  # late events alone say nothing
         (10, 5, 7, 93, ""),  # many events alone neither
-        (5, 10, 7, 93, "93.0% of the patients have an event of OS, and later"),
+        (5, 10, 40, 60, "60.0% of the patients have an event of OS, at a median time of 10, and the others are last"),
         (10, 5, 4, 96, "96.0% of the patients have an event of OS, more than"),
         (10, 5, 0, 9, "100.0% of the patients have an event of OS, more than"),
         (10, 5, 9, 0, "OS has no event at all"),

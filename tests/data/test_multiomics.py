@@ -313,6 +313,8 @@ def test_omiembed_layout(tmp_path):
     assert any("has no labels.tsv, so there is no target type" in note for note in without.notes)
     named = read_multiomics(settings(path=str(folder), clinical=clinical(tmp_path), **TARGETS))
     assert_targets(named)
+    unnamed = read_multiomics(settings(path=str(folder)))
+    assert set(unnamed.targets) == {"value", "survival.time", "survival.event"}
     followed = read_multiomics(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
     assert set(followed.targets) == {"OS.time", "OS.event"}
     for name in ("values.tsv", "survival.tsv"):
@@ -345,14 +347,17 @@ def test_target_columns_are_never_features(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fragments"),
     [
-        (dict(modalities={}), ["modalities and path are empty", "set modalities.<name>"]),
+        (dict(modalities={}), ["modalities and path are empty", "data.modalities='rna=rna.csv'"]),
         (dict(modalities="rna.csv"), ["modalities='rna.csv' is no mapping"]),
         (dict(path="x.h5mu"), ["path='x.h5mu' and modalities.mirna both name data", "leave one"]),
         (dict(orientation="patients"), ["orientation='patients' is unknown", "auto, samples, genes"]),
         (dict(zero_times="drop"), ["zero_times='drop' is unknown", "error, mask"]),
         (dict(barcode="TCGA"), ["barcode='TCGA' is unknown", "'tcga'"]),
-        (dict(survival_times={"OS": "days"}), ["survival_times.OS='days'", "two columns, (time, event)"]),
-        (dict(survival_times={"OS": ("days", "")}), ["survival_times.OS=('days', '') names one column", "name both"]),
+        (dict(survival_times={"OS": "days"}), ["survival_times.OS='days'", "data.survival_times=OS=TIME:EVENT"]),
+        (
+            dict(survival_times={"OS": ("days", "")}),
+            ["survival_times.OS=('days', '') names one column", "OS=TIME:EVENT"],
+        ),
         (
             dict(classes={"type": "cancr"}),
             ["clinical.csv has no column 'cancr' (classes.type)", "did you mean 'cancer'?"],

@@ -115,6 +115,25 @@ def test_blocks_of_train_val_and_test_become_rows_with_their_split(tmp_path, mar
     assert any("n_classes" in note for note in dataset.notes)
 
 
+def test_x_ori_that_holds_nothing_out_is_left_aside(tmp_path):
+    """As a truth without a cell it would score nothing, and stop every training at once."""
+    for hidden, held in ((X, True), (X_ORI, False)):
+        dataset = read_series(stored(tmp_path, f"{held}.npz", {"X": hidden, "X_ori": X_ORI}))
+        assert ("truth" in dataset.modalities) == held
+        assert any("nothing is held out by it" in note for note in dataset.notes) != held
+
+
+def test_arrays_of_other_names_may_be_anything(tmp_path):
+    dataset = read_series(stored(tmp_path, "ward.npz", {"X": X, "scaler": np.array([{"mean": 1}], dtype=object)}))
+    assert any("scaler" in note for note in dataset.notes)
+
+
+def test_a_window_that_does_not_cut_arrays_is_said(tmp_path):
+    given = stored(tmp_path, "ward.npz", FULL)
+    said = lambda hours: [n for n in read_series(settings(given.path, hours=hours)).notes if "data.hours" in n]
+    assert not said(9.0) and "hour 8.5" in said(4.0)[0]
+
+
 def test_labels_may_be_unknown(tmp_path):
     unknown = np.where(np.arange(5) == 2, np.nan, Y)
     values, mask = read_series(stored(tmp_path, "ward.npz", {"X": X, "y": unknown})).targets["label"]

@@ -43,8 +43,8 @@ def texts(svg):
     return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-def test_every_kind_but_the_printed_one_has_a_drawing():
-    assert set(figures.DRAWINGS) == set(figures.SHAPES) == set(KINDS) - {"table"}
+def test_every_kind_but_those_of_text_has_a_drawing():
+    assert set(figures.DRAWINGS) == set(figures.SHAPES) == set(KINDS) - {"table", "file"}
 
 
 @pytest.mark.parametrize("series", [(), ("a", "b"), tuple("abcdefghijklmn")], ids=len)

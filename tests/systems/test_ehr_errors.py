@@ -47,6 +47,11 @@ MISTAKES = [
     ("table2", ["--config.strategies.plateau.name=plateux"], ["learning_rate.name", "'plateux'", "plateau"]),
     ("table2", ["--config.tune.learning_rate=(0.1, 0.01)"], ["0.1 to 0.01", "low < high"]),
     ("table2", ["--config.tune.trials=0"], ["trials", "1 or more"]),
+    ("table2", ["--config.tune.learning_rate=(0.1,)"], ["tune.learning_rate", "two numbers"]),
+    ("", ["--config.published.series=filled"], ["published.series", "'filled'", "imputed, raw"]),
+    ("", ["--config.beside=('thawed',)"], ["beside", "'thawed'", "frozen, unfrozen"]),
+    ("", ["--config.pretrain.weights.brits.history=-1.0"], ["pretrain.weights.brits.history", "0 or more"]),
+    ("", ["--config.data.split=half"], ["data.split", "'half'", "folds, file"]),
 ]
 
 

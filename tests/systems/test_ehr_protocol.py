@@ -221,6 +221,18 @@ def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
     assert len(dataset) < 96 and sum("left out (data.keep_empty=False)" in note for note in dataset.notes) == 2
 
 
+def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
+    with pytest.raises(UserError, match="with the very values of data.path; a model cannot be tested"):
+        assembly.joined(dataset, dataset)
+    series = dataset.modalities["series"]
+    moved = replace(series, values=np.where(series.mask, series.values + 1, 0))
+    both = assembly.joined(
+        dataset, replace(dataset, modalities={"series": moved, "hours": dataset.modalities["hours"]})
+    )
+    assert any("in both files, of other values" in note for note in both.notes)
+    assert any("Static descriptors are in one of the files only" in note for note in both.notes)
+
+
 def test_external_patients_on_the_internal_variables(dataset):
     series = dataset.modalities["series"]
     other = Modality(series.values[..., [2, 0]], series.mask[..., [2, 0]], np.array([series.features[2], "other"]))
@@ -437,6 +449,36 @@ def given(dataset, tmp_path_factory):
     file = tmp_path_factory.mktemp("given") / "known.npz"
     np.savez(file, X=X, X_ori=original, y=dataset.targets["death"][0])
     return file, X, original
+
+
+def test_parts_of_a_file_are_kept_where_asked(dataset, tmp_path):
+    series, label = dataset.modalities["series"], dataset.targets["death"][0]
+    X = np.where(series.mask, series.values, np.nan)
+    parts = {"train": slice(0, 30), "val": slice(30, 39), "test": slice(39, 48)}
+    np.savez(
+        tmp_path / "parts.npz",
+        **{f"{p}_X": X[rows] for p, rows in parts.items()},
+        **{f"{p}_y": label[rows] for p, rows in parts.items()},
+    )
+    config = settings(f"--config.data.path={tmp_path / 'parts.npz'}", "--config.data.split=file")
+    data = assembly.read(config)
+    arms = experiments.mortality(config, data)
+    assert {len(arm.replicates) for arm in arms} == {1}
+    (r,) = arms[0].replicates
+    found = r.rows[model.SLOT], r.validation[model.SLOT], r.test
+    for rows, part in zip(found, parts, strict=True):
+        assert set(data.table["split"].iloc[rows]) == {part} and len(rows) == len(X[parts[part]])
+    with pytest.raises(UserError, match="the data have no part train, val, test"):
+        experiments.mortality(config, dataset)
+
+
+def test_a_fold_without_a_held_out_value_is_named(given, tmp_path):
+    _, X, original = given
+    original = np.where(np.arange(len(X))[:, None, None] == 0, original, X)  # of the first patient alone
+    np.savez(tmp_path / "few.npz", X=X, X_ori=original)
+    config = settings(f"--config.data.path={tmp_path / 'few.npz'}", choice="imputation,smoke")
+    with pytest.raises(UserError, match="no value of its .* rows is held out"):
+        experiments.imputation(config, assembly.read(config))
 
 
 def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_path):

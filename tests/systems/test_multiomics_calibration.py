@@ -11,7 +11,7 @@ from scipy.special import log_softmax, logsumexp
 
 from omics_jax.errors import UserError
 from omics_jax.scores import rows_of
-from omics_jax.systems.multiomics import assembly, experiments
+from omics_jax.systems.multiomics import assembly, experiments, reading
 from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.systems.multiomics.tasks import known, outcome
 from omics_jax.training.calibration import CALIBRATION
@@ -29,7 +29,7 @@ STAGES = "--config.training.stages=('embedding','heads','all','calibration')"
 def trained(folder, *words):
     """The arm, its variables by stage, and what is predicted of each replicate's validation patients."""
     config = config_of(*WORDS, *words)
-    (arm,) = experiments.multitask(config, assembly.read(config))
+    (arm,) = experiments.multitask(config, reading.read(config))
     return arm, *fitted(arm, folder, part=lambda r: r.validation[SLOT])
 
 
@@ -92,15 +92,15 @@ def test_patients_of_the_calibration_count_as_validation(with_it):
         assert np.array_equal(rows_of(r, "validation"), np.sort(r.validation[SLOT]))
 
 
-def test_calibration_needs_trained_heads():
+def test_some_stage_trains_the_heads():
     config = config_of(*WORDS, "--config.training.stages=('embedding','calibration')")
-    with pytest.raises(UserError, match="calibration needs heads that were trained"):
-        experiments.multitask(config, assembly.read(config))
+    with pytest.raises(UserError, match="which trains no head; name the stage heads or all"):
+        experiments.multitask(config, reading.read(config))
 
 
 def test_the_worth_of_a_stage_is_measured_on_calibrated_networks():
     config = config_of(*WORDS, STAGES, "--config.experiment=stages")
-    found = {arm.name: [s.name for s in arm.system.stages] for arm in experiments.stages(config, assembly.read(config))}
+    found = {arm.name: [s.name for s in arm.system.stages] for arm in experiments.stages(config, reading.read(config))}
     assert found["all stages"] == ["embedding", "heads", "all", "calibration"]
     assert found["without embedding and heads"] == ["all", "calibration"]
 

@@ -48,7 +48,16 @@ def arms(dataset, *words):
             "config.left_out is ('all',); give",
         ),
         (("--config.experiment=arms", "--config.arms.sets=rna+dna"), "config.arms.sets names 'dna'"),
-        (("--config.folds=30",), "use fewer folds"),
+        (("--config.folds=50",), "has 32 of the patients, fewer than the 50 folds"),
+        (("--config.missing=mask", "--config.model.fusion=early"), "there are no branches; set fusion to intermediate"),
+        (("--config.training.stages=('embedding',)",), "which trains no head"),
+        (("--config.preprocess.share=rna=half",), "config.preprocess.share of rna is 'half'; give a number"),
+        (("--config.preprocess.share=dna=0.5",), "config.preprocess.share names 'dna', and the data hold"),
+        (("--config.preprocess.zeros=dna=keep",), "config.preprocess.zeros names 'dna'"),
+        (("--config.heads.survival.widths=(0,)",), "config.heads.survival.widths is (0,); give 1 or more"),
+        (("--config.survival.convention=foo",), "config.survival.convention is 'foo'; choose one of containing"),
+        (("--config.survival.hazard=foo",), "config.survival.hazard is 'foo'; choose one of proper"),
+        (("--config.survival.bins=40",), "OS, all fold 0 repeat 0: a quantile grid of 40 bins needs"),
         (("--config.preprocess.log2=('dna',)",), "config.preprocess.log2 names dna, and the data hold methylation"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
@@ -64,7 +73,7 @@ def test_a_class_with_fewer_members_than_folds_is_named(dataset):
     spoiled = replace(
         dataset, targets={**dataset.targets, "type": (rare, mask)}, classes={"type": (*dataset.classes["type"], "rare")}
     )
-    with pytest.raises(UserError, match="training rows hold nobody of the type 'rare'; leave classes with so few"):
+    with pytest.raises(UserError, match="the type 'rare' has 1 of the patients, fewer than the 3 folds; leave classes"):
         arms(spoiled)
 
 

@@ -123,7 +123,7 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms, netwo
     table, row = arm.system.arrays(arm.dataset), dealt.rows[SLOT][::-1]
     keys = [key for key in dealt.constants if key not in constants]
     assert sorted(keys) == ["e_OS", "y_OS", "y_age", "y_type"]
-    size = {"type": 2, "age": 1, "OS": network.config.survival.bins}
+    size = {"type": 2, "age": 1, "OS": network.bins["OS"]}
     rng = np.random.default_rng(0)
     outputs = {name: jnp.float32(rng.standard_normal((len(row), k))) for name, k in size.items()}
     terms = lambda c, r: jax.tree.map(np.asarray, model.task_terms(network, c, outputs, r))

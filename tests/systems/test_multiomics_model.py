@@ -160,8 +160,9 @@ def test_equation_1_by_hand(early):
     assert float(model.embedding_objective(network, terms)) == pytest.approx(expected, rel=1e-5)
     summed = replace(network, config=early.arm.config.copy_and_resolve_references())
     summed.config.model.reduction = "sum"
-    sizes = [network.sizes[name] for name in network.used]
-    expected = np.mean(np.array(bce) * sizes) + c.k_kl * kl.sum(axis=1).mean()
+    alive = [int(early.constants[f"{name}_alive"].sum()) for name in network.used]
+    terms, *_ = model.embedding_terms(summed, variables, found, rows)
+    expected = np.mean(np.array(bce) * alive) + c.k_kl * kl.sum(axis=1).mean()
     assert float(model.embedding_objective(summed, terms)) == pytest.approx(expected, rel=1e-5)
     assert np.array_equal(mean, mu.astype(np.float32))
 
@@ -197,7 +198,7 @@ def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
 
 def test_equation_2_by_hand(made):
     network, rows, constants = made.network, made.rows, made.constants
-    bins = network.config.survival.bins
+    bins = network.bins["OS"]
     outputs = {
         t.name: jnp.float32(numbers(i, len(rows["row"]), len(t.classes) or {"regression": 1, "survival": bins}[t.kind]))
         for i, t in enumerate(network.tasks)
@@ -352,6 +353,43 @@ def test_folds_that_chose_other_features_share_their_union():
     assert a["fill"].tolist() == [1, 0, 2] and b["high"].tolist() == [0, 3, 4]
 
 
+def test_every_survival_task_has_bins_of_its_own():
+    config = config_of(f"--config={ROOT}/configs/multiomics.py:smoke", "--config.missing=complete")
+    dataset = MODULE.read(config)
+    (times, known), (events, _) = (dataset.targets[f"OS.{what}"] for what in ("time", "event"))
+    rare = known & (np.cumsum(events * known) <= 6)
+    targets = {**dataset.targets, "PFI.time": (times, rare), "PFI.event": (events, rare)}
+    (arm,) = MODULE.EXPERIMENTS["multitask"](config, replace(dataset, targets=targets))
+    bins = assembly.network_of(arm.config, arm.spec).bins
+    assert bins["OS"] > bins["PFI"] >= 1
+    for r in arm.replicates:
+        assert {name: len(r.constants[f"{name}_edges"]) - 1 for name in bins} == bins
+
+
+def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
+    config = config_of(f"--config={ROOT}/configs/multiomics.py:smoke")
+    dataset = MODULE.read(config)
+    # One patient lacks one modality, so that in all folds but its own all are complete.
+    whole = dataset.take(assembly.complete(tuple(dataset.modalities), dataset))
+    mirna = whole.modalities["mirna"]
+    lacks = replace(mirna, mask=mirna.mask & (np.arange(len(whole)) != 0)[:, None])
+    lacks = replace(lacks, values=np.where(lacks.mask, lacks.values, 0))
+    for modality, expected in ((lacks, True), (mirna, False)):
+        given = replace(whole, modalities={**whole.modalities, "mirna": modality})
+        arm = MODULE.EXPERIMENTS["multitask"](config, given)[-1]
+        for r in arm.replicates:
+            truth = np.zeros((len(r.test), 2))
+            truth[:, 0] = 1
+            found = arm.system.evaluate({"type_probability": truth}, given.take(r.test), given.take(r.rows[SLOT]))
+            assert ("type_accuracy_complete" in found.metrics) == expected
+
+
+def test_the_papers_edges_are_for_the_modalities_that_are_there():
+    config = config_of(f"--config={ROOT}/configs/multiomics.py:paper")
+    assert assembly.edges_of(config, ("mirna",)) == {}
+    assert assembly.edges_of(config, ("rna", "mirna")) == {"mirna": ("rna",)}
+
+
 def test_arms_share_folds_and_test_patients():
     words = ("--config.arms.sets=rna+methylation+mirna", "--config.arms.letters=('B','C')")
     config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)
@@ -366,7 +404,7 @@ def test_arms_share_folds_and_test_patients():
     assert [t.name for t in assembly.network_of(c.config, c.spec).tasks] == ["OS"]
 
 
-@pytest.mark.parametrize(("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "A, rna, type")])
+@pytest.mark.parametrize(("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "C, rna+mirna, OS")])
 def test_the_summary_speaks_of_the_last_network_for_all_tasks(letters, main):
     words = ("--config.arms.sets=rna, rna+mirna", f"--config.arms.letters={letters}")
     config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)

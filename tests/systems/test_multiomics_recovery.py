@@ -7,7 +7,7 @@ from fitted_arms import fitted
 
 from omics_jax.data.simulate_omics import simulate_omics
 from omics_jax.evaluation.concordance import concordance
-from omics_jax.systems.multiomics import assembly, experiments
+from omics_jax.systems.multiomics import assembly, experiments, reading
 from omics_jax.systems.multiomics.tasks import known, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
@@ -44,7 +44,7 @@ WORDS = [
 def trained(folder, *words):
     """The imputers' arm and its predictions, the network's, and what was simulated with its truth."""
     config = config_of(*WORDS, *words)
-    dataset = assembly.read(config)
+    dataset = reading.read(config)
     imputers, network = experiments.multitask(config, dataset)
     by_stage, imputed = fitted(imputers, folder / "imputers")
     last = by_stage[imputers.system.stages[-1].name]

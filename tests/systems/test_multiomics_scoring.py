@@ -87,8 +87,8 @@ def small_forests():
         yield
 
 
-def score(predictions, test, train=None, tasks=(TYPE, AGE, OS), complete=everyone):
-    return scoring.evaluate(tasks, complete, predictions, test, test if train is None else train)
+def score(predictions, test, train=None, tasks=(TYPE, AGE, OS), complete=None):
+    return scoring.evaluate(tasks, complete, {}, predictions, test, test if train is None else train)
 
 
 def assert_same(found, expected):
@@ -278,7 +278,7 @@ def test_complete_rows_are_scored_once_more_alone(cohort):
     assert 0 < whole.sum() < len(test)
     found = score(predictions, test, train, complete=all_measured).metrics
     alone = {name: values[whole] for name, values in predictions.items()}
-    expected = score(alone, test.take(whole), train, complete=all_measured).metrics
+    expected = score(alone, test.take(whole), train).metrics
     assert found.keys() == expected.keys() | {f"{name}_complete" for name in expected}
     assert_same({name: found[f"{name}_complete"] for name in expected}, expected)
     assert_same({name: found[name] for name in expected}, score(predictions, test, train).metrics)

@@ -12,6 +12,7 @@ import pandas as pd
 from omics_jax.checks import check_choices, check_least, check_rates
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.hiding import held_out
+from omics_jax.data.platforms import few
 from omics_jax.errors import UserError
 from omics_jax.systems.ehr import classifiers, model, scoring
 from omics_jax.systems.system import DataSpec, System
@@ -59,10 +60,10 @@ def _simulate(settings) -> Dataset:
 
 
 def joined(internal: Dataset, external: Dataset) -> Dataset:
-    """Both one below the other, on the internal variables; external ids and groups are told apart where they repeat.
+    """One below the other, on the internal variables; external ids and groups are told apart where they repeat.
 
     Raises:
-      UserError: they share no variable or differ in their outcome or number of steps.
+      UserError: they share no variable, differ in their outcome or number of steps, or are partly the same patients.
     """
     ours, theirs = internal.modalities["series"], external.modalities["series"]
     if not set(map(str, ours.features)) & set(map(str, theirs.features)):
@@ -75,7 +76,16 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
             f"data.path has {ours.values.shape[1]} steps and the outcomes {sorted(internal.targets)}, "
             f"data.external.path {theirs.values.shape[1]} and {sorted(external.targets)}; give both the same"
         )
-    repeated = bool(set(internal.ids) & set(external.ids))
+    repeated = sorted(set(map(str, internal.ids)) & set(map(str, external.ids)))
+    notes = [f"external: {note}" for note in external.notes]
+    if repeated:
+        _check_others(internal, external, repeated)
+        notes.append(
+            f"{few(len(repeated), 'id', repeated)} in both files, of other values: taken for other patients, and "
+            "called external in the second."
+        )
+    if set(internal.modalities) != set(external.modalities):
+        notes.append("Static descriptors are in one of the files only, and left out.")
     mark = (lambda names: np.array([f"external {name}" for name in names])) if repeated else (lambda names: names)
     ids = np.concatenate([internal.ids, mark(external.ids)])
     both = {}
@@ -94,8 +104,27 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
         both,
         pd.DataFrame({SET: where}, index=ids),
         {name: stacked(name) for name in internal.targets},
-        (*internal.notes, *(f"external: {note}" for note in external.notes)),
+        (*internal.notes, *notes),
     )
+
+
+def _check_others(internal: Dataset, external: Dataset, repeated: Sequence[str]) -> None:
+    """Refuses patients of the training data among those that a model is to be tested on."""
+    row_of = lambda dataset: {str(name): row for row, name in enumerate(dataset.ids)}
+    ours, theirs = (row_of(dataset) for dataset in (internal, external))
+    a = internal.modalities["series"]
+    b = external.modalities["series"].on(a.features)
+    same = [
+        name
+        for name in repeated
+        if a.mask[ours[name]].any()
+        and all(np.array_equal(x[ours[name]], y[theirs[name]]) for x, y in ((a.mask, b.mask), (a.values, b.values)))
+    ]
+    if same:
+        raise UserError(
+            f"data.external.path holds {few(len(same), 'patient', same)} with the very values of data.path; a model "
+            "cannot be tested on whom it was trained on: take them out of one of the files"
+        )
 
 
 def read_new(config, spec: DataSpec) -> Dataset:
@@ -148,6 +177,7 @@ def build(config, spec: DataSpec) -> System:
         init=partial(model.init, network, outcome),
         stages=stages,
         predict=partial(model.predict_outcome if outcome else model.predict_imputation, network),
+        predict_new=None if outcome else partial(model.predict_imputation, replace(network, levels=())),
         evaluate=partial(scoring.evaluate, held, levels),
         baselines=scoring.outcome_baselines if outcome else partial(scoring.imputation_baselines, held, levels),
         columns={"probability": ("probability",)} if outcome else series_fields,
@@ -215,6 +245,9 @@ def check(config) -> None:
         "imputers": ("brits", "csai"),
         "tables.networks": classifiers.NETWORKS,
         "tables.strategies": tuple(config.strategies),
+        "data.split": ("folds", "file"),
+        "published.series": ("imputed", "raw"),
+        **({"beside": ("frozen", "unfrozen", "gradual")} if config.beside else {}),
     }
     check_choices(config, choices)
     _check_held_out(tuple(config.held_out))
@@ -223,9 +256,11 @@ def check(config) -> None:
         "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
         "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
         "classifier.members": 1, "classifier.bins": 1, "classifier.units": 1, "classifier.positive_weight": 0,
+        "published.members": 1, "tune.trials": 1,
+        **{f"pretrain.weights.{name}.{term}": 0 for name, terms in config.pretrain.weights.items() for term in terms},
     }  # fmt: skip
     check_least(config, least)
-    check_rates(config, ("model.dropout", "classifier.dropout", "classifier.plain_dropout"))
+    check_rates(config, ("model.dropout", "classifier.dropout", "classifier.plain_dropout", "published.dropout"))
     if config.model.channels % config.model.heads or config.model.channels % 2:
         raise UserError(
             f"config.model.channels is {config.model.channels}; give an even multiple of "

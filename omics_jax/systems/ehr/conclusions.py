@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation import classification, comparisons
+from omics_jax.evaluation import classification, comparisons, one_test_set
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.ehr import published
+from omics_jax.systems.ehr import external, published
 from omics_jax.systems.system import Findings, Results
 
 BOOSTING = "gradient boosting"
@@ -19,9 +21,23 @@ STATISTICS = {"auroc": classification.auroc, "auprc": classification.auprc, "bri
 
 def conclude_outcome(results: Results) -> Findings:
     """Every classifier against boosting and logistic regression, and against each other; curves of the pooled folds."""
+    arms, compare = _classifier_arms(results), partial(comparisons.compare, results.scores)
+    tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
+    return Findings(tests, _outcome_tables(results, arms))
+
+
+def conclude_external(results: Results) -> Findings:
+    """The same where all trainings are tested on the same patients, which then are resampled, too."""
     arms = _classifier_arms(results)
-    tests = _against_baselines(results, arms[:1]) + _between_arms(results, arms)
-    return Findings(tests, {**_curves(results, arms), **_pooled(results, arms), **_imputed(results)})
+    models = [(arm, "model") for arm in arms] + _baselines(results)
+    drawn = external.resampled_scores(results.tables["probability"], models, STATISTICS, DRAWS)
+    compare = partial(external.compare, drawn, results.scores)
+    tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
+    return Findings(tests, _outcome_tables(results, arms), external.intervals(drawn), one_test_set.METHOD)
+
+
+def _outcome_tables(results: Results, arms: list[str]) -> dict[str, Table]:
+    return {**_curves(results, arms), **_pooled(results, arms), **_imputed(results)}
 
 
 def conclude_imputation(results: Results) -> Findings:
@@ -41,8 +57,8 @@ def conclude_tables(results: Results) -> Findings:
     arms = _classifier_arms(results)
     freezing, freezing_table = _unfrozen_against_frozen(results)
     tables = {"paper": _paper_table(results), **freezing_table, "classical": _classical_table(results)}
-    tests = freezing + _against_baselines(results, arms)
-    return Findings(tests, {**tables, **_curves(results, arms), **_pooled(results, arms)})
+    tests = freezing + _against_baselines(results, arms, partial(comparisons.compare, results.scores))
+    return Findings(tests, {**tables, **_outcome_tables(results, arms)})
 
 
 def conclude_forgetting(results: Results) -> Findings:
@@ -73,7 +89,8 @@ def conclude_forgetting(results: Results) -> Findings:
         "corrected resampled t-test (Nadeau-Bengio), p adjusted after Holm."
     )
     table = Table("table", pd.DataFrame(rows), "What fine-tuning forgets", caption)
-    return Findings(tests + _against_baselines(results, arms[:1]), {"forgetting": table, **_imputed(results)})
+    tests += _against_baselines(results, arms[:1], partial(comparisons.compare, results.scores))
+    return Findings(tests, {"forgetting": table, **_imputed(results)})
 
 
 # --- tests ---------------------------------------------------------------------------------------------------------
@@ -90,21 +107,20 @@ def _baselines(results: Results) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(rows["arm"], rows["model"], strict=True)))
 
 
-def _against_baselines(results: Results, arms: list[str]) -> list[dict]:
+def _against_baselines(results: Results, arms: list[str], compare: Callable) -> list[dict]:
     tests = []
     for arm in arms:
         for rival in _baselines(results):
             if rival[0] in arms or len(arms) > 1:
                 for metric in ("auroc", "auprc"):
-                    tests += comparisons.compare(results.scores, (arm, "model"), rival, metric)
+                    tests += compare((arm, "model"), rival, metric)
     return _adjusted(tests)
 
 
-def _between_arms(results: Results, arms: list[str]) -> list[dict]:
+def _between_arms(arms: list[str], compare: Callable) -> list[dict]:
     first, *others = arms
     pairs = [(first, other) for other in others] + list(zip(others[1:], others, strict=False))
-    tests = [c for a, b in pairs for c in comparisons.compare(results.scores, (a, "model"), (b, "model"), "auroc")]
-    return _adjusted(tests)
+    return _adjusted([c for a, b in pairs for c in compare((a, "model"), (b, "model"), "auroc")])
 
 
 def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Table]]:
@@ -166,7 +182,8 @@ def _pooled_predictions(results: Results, arm: str, model: str) -> pd.DataFrame:
     """One probability per patient: that of the fold (or the mean of the folds) that tested it."""
     frame = results.tables["probability"]
     chosen = frame[(frame["arm"] == arm) & (frame["model"] == model)]
-    return chosen.groupby("id").agg(probability=("probability", "mean"), label=("label", "first")).sort_index()
+    first = {name: (name, "first") for name in ("label", "person")}
+    return chosen.groupby("id").agg(probability=("probability", "mean"), **first).sort_index()
 
 
 def _drawn(results: Results, arms: list[str]) -> list[tuple[str, str, str]]:
@@ -211,10 +228,10 @@ def _pooled(results: Results, arms: list[str]) -> dict[str, Table]:
     rows = []
     for arm, model in everyone:
         pooled = _pooled_predictions(results, arm, model)
-        p, y = pooled["probability"].to_numpy(), pooled["label"].to_numpy()
+        p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
         row = {"model": arm if model == "model" else model, "patients": len(y)}
         for name, statistic in STATISTICS.items():
-            low, high = classification.bootstrap_interval(statistic, p, y, n=DRAWS)
+            low, high = classification.bootstrap_interval(statistic, p, y, person, n=DRAWS)
             row |= {
                 name.upper() if name != "brier" else "Brier": statistic(p, y),
                 f"{name} low": low,
@@ -222,12 +239,13 @@ def _pooled(results: Results, arms: list[str]) -> dict[str, Table]:
             }
         if against is not None and (arm, model) != reference:
             difference, low, high, chance = classification.paired_bootstrap(
-                classification.auroc, p, against["probability"].to_numpy(), y, n=DRAWS
+                classification.auroc, p, against["probability"].to_numpy(), y, person, n=DRAWS
             )
             row |= {"AUROC - boosting": difference, "low": low, "high": high, "p": chance}
         rows.append(row)
     caption = (
-        "Scores over all tested patients pooled, with 95 % intervals from a bootstrap over patients (1,000 draws), "
+        "Scores over all tested patients pooled, with 95 % intervals from a bootstrap over patients (1,000 draws; all "
+        "stays of a person together), "
         "and the paired difference in AUROC from gradient boosting on plain summaries, trained on the same rows. This "
         "interval knows the sampling of test patients and not that of training sets; the corrected tests above do."
     )
@@ -266,6 +284,11 @@ def _imputed(results: Results) -> dict[str, Table]:
             f"Mean absolute error on {held} (s.d. of the training rows), per variable and method.",
             x_label="mean absolute error (s.d.)",
         ),
+        "errors_by_variable_and_share": Table(
+            "file", _all_errors(frame), "Error by variable and share held out",
+            "Mean absolute, root mean square and mean relative error on the scale of the training rows and in the "
+            "variable's own units (_units), over the held-out cells (n) of the test patients of all folds.",
+        ),
     }  # fmt: skip
     if "series" in results.tables:
         series = results.tables["series"]
@@ -277,6 +300,25 @@ def _imputed(results: Results) -> dict[str, Table]:
             x_label="hours since admission",
         )  # fmt: skip
     return out
+
+
+def _all_errors(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every kind of error by arm, model, level and variable, cells of all folds pooled."""
+    by = ["arm", "model", "level", "variable"]
+    kinds = [f"{kind}{unit}" for unit in ("", "_units") for kind in ("mae", "rmse", "mre")]
+    # What is added up: absolute errors, squared errors, and (error / its relative error) the size of the truth.
+    sums = frame[[*by, "n"]].copy()
+    for unit in ("", "_units"):
+        mae, rmse, mre = (frame[f"{kind}{unit}"] for kind in ("mae", "rmse", "mre"))
+        sums[f"mae{unit}"], sums[f"rmse{unit}"] = mae * frame["n"], rmse**2 * frame["n"]
+        sums[f"mre{unit}"] = np.where(mre > 0, mae * frame["n"] / mre.where(mre > 0, 1), 0)
+    total = sums.groupby(by, sort=False)[["n", *kinds]].sum().reset_index()
+    for unit in ("", "_units"):
+        error, size = total[f"mae{unit}"], total[f"mre{unit}"]
+        total[f"mre{unit}"] = error / size.where(size > 0)
+        total[f"mae{unit}"] = error / total["n"].where(total["n"] > 0)
+        total[f"rmse{unit}"] = np.sqrt(total[f"rmse{unit}"] / total["n"].where(total["n"] > 0))
+    return total
 
 
 def _paper_table(results: Results) -> Table:
@@ -340,7 +382,7 @@ def _classical_table(results: Results) -> Table:
 
 BY_EXPERIMENT = {
     "mortality": conclude_outcome,
-    "external": conclude_outcome,
+    "external": conclude_external,
     "imputation": conclude_imputation,
     "table2": conclude_tables,
     "table3": conclude_tables,

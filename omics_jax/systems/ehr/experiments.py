@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from omics_jax.data.preprocessing import fit_standardizer
 from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
 from omics_jax.systems.ehr import conclusions, model, scoring
-from omics_jax.systems.ehr.assembly import SET, build, network_of, outcome, statics
+from omics_jax.systems.ehr.assembly import SET, build, check, held_levels, network_of, outcome, statics
 from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
@@ -32,9 +34,17 @@ def mortality(config, dataset: Dataset) -> list[Arm]:
     ]
     for regime in config.beside:
         name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
-        if name not in [arm.name for arm in arms]:
-            arms.append(_classifier(config, dataset, replicates, name, change))
+        if name == arms[1].name:
+            if _is_published(config.classifier, config.published):
+                continue
+            name += " (published)"
+        arms.append(_classifier(config, dataset, replicates, name, change))
     return arms
+
+
+def _is_published(classifier, published) -> bool:
+    """Whether a classifier of our config is the paper's."""
+    return all(classifier[key] == value for key, value in published.items())
 
 
 def imputation(config, dataset: Dataset) -> list[Arm]:
@@ -50,6 +60,7 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
 
 def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm]:
     """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical models."""
+    _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
     replicates = _replicates(config, dataset, labels=True)
     arms = [_imputer(config, dataset, replicates, probes=True)]
     for regime in regimes:
@@ -119,7 +130,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
         if change["strategy"] == "optuna":
             if config.classifier.calibrated:
                 raise UserError("a tuned network cannot be calibrated; set published.calibrated to False")
-            low, high = config.tune.learning_rate
+            low, high = _pair(config.tune.learning_rate, "tune.learning_rate")
             tuning = Tuning({"learning_rate": Range(low, high)}, config.seed, config.tune.trials)
             # Every replicate has the constant from the start; tuning replaces it.
             replicates = [
@@ -137,6 +148,19 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     return Arm(name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin)
 
 
+def _pair(values, name: str) -> tuple[float, float]:
+    if len(values) != 2:
+        raise UserError(f"config.{name} is {tuple(values)}; give two numbers, the least and the most")
+    return tuple(values)
+
+
+def _check_packages(extras: Mapping[str, str]) -> None:
+    """Refuses an experiment at its start whose last steps would lack a package. extras: package -> what installs it."""
+    for package, extra in extras.items():
+        if find_spec(package) is None:
+            raise UserError(f"this experiment needs {package}; install it with pip install 'omics_jax[{extra}]'")
+
+
 def _judged(system: System, config, baselines: bool) -> System:
     """The system with the experiment's conclusions, and without baselines where another arm of it has them already."""
     conclude = conclusions.BY_EXPERIMENT[config.experiment]
@@ -151,10 +175,13 @@ def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
     """A replicate per fold and repeat, folds dealt by group and stratified by the outcome."""
     if labels:
         _check_outcome(config, dataset)
+    check(config)
+    held = held_levels(tuple(config.held_out), config.seed, dataset) == 1
     out = []
     for split in _splits(config, dataset):
         if labels:
             _check_classes(dataset, split)
+        _check_held(held, split)
         out.append(
             Replicate(
                 rows={model.SLOT: split.train},
@@ -170,6 +197,8 @@ def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
 
 def _splits(config, dataset: Dataset) -> list[Split]:
     """Folds of all patients; with external patients these are every fold's test rows and the rest trains."""
+    if config.data.split == "file":
+        return [_split_of_file(dataset)]
     groups, strata = dataset.groups.astype(str), _strata(dataset)
     deal = dict(folds=config.folds, repeats=config.repeats, seed=config.seed, strata=strata)
     if config.experiment != "external":
@@ -177,6 +206,20 @@ def _splits(config, dataset: Dataset) -> list[Split]:
     outside = (dataset.table[SET] == "external").to_numpy()
     folds = repeated_group_folds(groups, rows=np.flatnonzero(~outside), **deal)
     return [replace(s, train=np.union1d(s.train, s.test), test=np.flatnonzero(outside)) for s in folds]
+
+
+def _split_of_file(dataset: Dataset) -> Split:
+    """The parts train, val and test that the file itself has."""
+    given = dataset.table.get("split")
+    of = lambda part: np.flatnonzero(given == part) if given is not None else np.array([], int)
+    parts = {part: of(part) for part in ("train", "val", "test")}
+    lacking = [part for part, rows in parts.items() if not len(rows)]
+    if lacking:
+        raise UserError(
+            f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X in each of the groups "
+            "train, val and test, or set data.split=folds"
+        )
+    return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)
 
 
 def _strata(dataset: Dataset) -> np.ndarray | None:
@@ -224,6 +267,17 @@ def _check_outcome(config, dataset: Dataset) -> None:
             f"the experiment {config.experiment} predicts an outcome and the data hold none; name the outcomes' file "
             "with data.outcomes, or choose the experiment imputation"
         )
+
+
+def _check_held(held: np.ndarray, split: Split) -> None:
+    """Refuses a fold in which nothing tells how well values are imputed. held: (n, T, D) cells of the first level."""
+    for part in ("validation", "test"):
+        if not held[getattr(split, part)].any():
+            raise UserError(
+                f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is held out, so that an "
+                "imputation of them cannot be judged; use fewer folds, a larger first share in held_out, or leave "
+                "X_ori out of the file"
+            )
 
 
 def _check_classes(dataset: Dataset, split: Split) -> None:

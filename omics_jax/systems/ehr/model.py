@@ -142,7 +142,9 @@ def imputation_loss(network: Network, variables: Variables, batch: Batch, key: j
 def imputation_objective(network: Network, terms: Terms) -> jax.Array:
     """sum over terms of its weight times sum_t (sum / count)_t, over both directions; consistency once.
 
-    BRITS weighs history, feature and combined .3 each and consistency .1; CSAI uses combined alone of the three.
+    By `config.pretrain.weights`. Published for BRITS are .3 for history, feature and combined and .1 for consistency,
+    for CSAI combined and consistency alone (`configs/ehr.py:paper`); our default for CSAI adds the hidden cells to
+    BRITS'.
     """
     weights = network.config.pretrain.weights[network.config.model.imputer]
     per_step = lambda term: jnp.sum(term.sum / (term.weight + EPSILON))
@@ -370,11 +372,15 @@ def disagreement(constants, shown, estimates) -> jax.Array:
 
 
 def masking_sd(network: Network, variables: Variables, rows, draws: int) -> jax.Array:
-    """(n, T, D) s.d. of the estimates over passes that hide observed cells, by fixed draws; on the training scale."""
+    """(n, T, D) s.d. of the estimates over passes that hide observed cells, on the training scale.
+
+    The draws are fixed and the same for all rows, so that it depends neither on the rows beside one nor on their order.
+    """
     constants = variables["constants"]
+    alike = {**rows, "row": jnp.zeros_like(rows["row"])}
 
     def one(key):
-        shown = rows["m"] & ~hidden_cells(constants, rows, key)
+        shown = rows["m"] & ~hidden_cells(constants, alike, key)
         return run_imputer(network, variables, observed_series(network, constants, rows, shown)).estimates.mean(axis=0)
 
     return jnp.std(jax.lax.map(one, jax.random.split(jax.random.key(1), draws)), axis=0)

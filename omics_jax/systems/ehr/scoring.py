@@ -65,7 +65,8 @@ def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, f
         "calibration_error": classification.expected_calibration_error(p, y),
         "hard_label_auroc": classification.hard_label_auroc(p, y),
     }
-    frame = pd.DataFrame({"id": test.ids[mask].astype(str), "probability": p, "label": y})
+    ids, groups = (names[mask].astype(str) for names in (test.ids, test.groups))
+    frame = pd.DataFrame({"id": ids, "person": groups, "probability": p, "label": y})
     return metrics, Table("table", frame, "Predicted probabilities", "")
 
 

@@ -1,24 +1,24 @@
-"""The multi-omics system as a value: tables or the simulator in, the model's functions bound to a config out."""
+"""The multi-omics system as a value: the model's functions bound to a config and a shape of data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 
 from omics_jax.checks import check_choices, check_least, check_rates, value
 from omics_jax.data import mapped
-from omics_jax.data.dataset import Dataset, Modality
-from omics_jax.data.delimited import read_conditions
-from omics_jax.data.omics_preprocessing import Rules, log2_plus_one, on_chromosome_y
+from omics_jax.data.dataset import Dataset
+from omics_jax.data.omics_preprocessing import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
+from omics_jax.nn import mtlr
 from omics_jax.systems.multiomics import baselines, imputation, model, scoring
 from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import Network
+from omics_jax.systems.multiomics.reading import DEFAULT_NAMES, in_user_units, named
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
 from omics_jax.systems.system import DataSpec, System
 
@@ -26,83 +26,7 @@ KINDS = ("classification", "regression", "survival")
 STAGES = ("embedding", "heads", "all", "calibration")
 
 
-# --- data ----------------------------------------------------------------------------------------------------------
-
-
-def read(config, tell=lambda done, total, what: None) -> Dataset:
-    """Modalities from the files `config.data` names, or from the simulator where it names none.
-
-    What `config.preprocess` does to all rows alike is done here: log2(x + 1), sites of chromosome Y out.
-    """
-    dataset = _read(config.data, tell) if config.data.path or config.data.modalities else _simulate(config.simulator)
-    modalities, notes = dict(dataset.modalities), []
-    for name in _of_these(config.preprocess.log2, modalities, "preprocess.log2"):
-        modalities[name] = log2_plus_one(modalities[name], name, dataset.ids)
-        notes.append(f"{name}: log2(x + 1) of every value (preprocess.log2).")
-    chromosomes = _chromosomes(config.preprocess.chromosomes)
-    for name in _of_these(config.preprocess.without_y, modalities, "preprocess.without_y"):
-        on_y, note = on_chromosome_y(modalities[name].features, name, chromosomes)
-        modalities[name] = modalities[name].on([f for f in modalities[name].features if str(f) not in on_y])
-        notes.append(note)
-    return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
-
-
-def _read(settings, tell) -> Dataset:
-    from omics_jax.data.multiomics import read_multiomics
-
-    times = {k: tuple(v.split(":")) for k, v in named(settings.survival_times, "data.survival_times").items()}
-    given = SimpleNamespace(
-        **{
-            k: settings[k]
-            for k in ("path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated")
-        },
-        **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers", "only")},
-        survival_times=times,
-    )
-    return read_multiomics(given, tell)
-
-
-def _simulate(settings) -> Dataset:
-    from omics_jax.data.simulate_omics import simulate_omics
-
-    return simulate_omics(**settings.to_dict())[0]
-
-
-def _chromosomes(path: str) -> dict[str, str]:
-    """feature -> chromosome, from a table of two columns."""
-    if not path:
-        return {}
-    frame = read_conditions(path)
-    if frame.shape[1] < 2:
-        raise UserError(f"{path} has one column; preprocess.chromosomes wants two, the feature and its chromosome")
-    return dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
-
-
-def named(text: str, setting: str) -> dict[str, str]:
-    """ "rna=a.csv, mirna=b.csv" as a mapping; "" is empty.
-
-    Raises:
-      UserError: a part without a name or value, or a name given twice.
-    """
-    out: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise UserError(f"{setting} has {part!r}; write name=value, several separated by commas")
-        if name in out:
-            raise UserError(f"{setting} names {name!r} twice; give it once")
-        out[name] = value
-    return out
-
-
-def _of_these(names, there, setting: str) -> list[str]:
-    """The names that are there; what is named for other data (as a default) is left out, but one of them must fit."""
-    if names and not set(names) & set(there) and set(names) - set(DEFAULT_NAMES):
-        raise UserError(f"config.{setting} names {', '.join(names)}, and the data hold {', '.join(there)}")
-    return [name for name in names if name in there]
-
-
-DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
+# --- settings ------------------------------------------------------------------------------------------------------
 
 
 def rules_of(config, name: str) -> Rules:
@@ -111,10 +35,17 @@ def rules_of(config, name: str) -> Rules:
     return Rules(
         zeros=named(c.zeros, "preprocess.zeros").get(name, "keep"),
         most_missing=c.most_missing,
-        share=float(named(c.share, "preprocess.share").get(name, 1)),
+        share=_number(named(c.share, "preprocess.share").get(name, "1"), f"preprocess.share of {name}"),
         seed=config.seed,
         top_k=c.top_k or None,
     )
+
+
+def _number(text: str, setting: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"config.{setting} is {text!r}; give a number") from None
 
 
 def edges_of(config, names) -> dict[str, tuple[str, ...]]:
@@ -127,6 +58,9 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
     if not text:
         return {name: tuple(s for s in names if s != name) for name in names} if len(names) > 1 else {}
     edges = {t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()}
+    # The paper's edges are for its modalities; data without one of these do without its edges.
+    absent = {name for name in DEFAULT_NAMES if name not in names}
+    edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
     for target, sources in edges.items():
         for name in (target, *sources):
             if name not in names:
@@ -184,35 +118,6 @@ def _arrows(text: str) -> dict[str, str]:
     return named(text.replace("<", "="), "imputation.edges (target<source+source, ...)")
 
 
-def read_new(config, spec: DataSpec) -> Dataset:
-    """New patients from the files `config.data` names, on the features a run was trained with.
-
-    Raises:
-      UserError: no files, or none of the features of a modality that the run cannot do without.
-    """
-    if not (config.data.path or config.data.modalities):
-        raise UserError("--mode=predict needs the new patients; name their files with --config.data.modalities")
-    config = config.copy_and_resolve_references()
-    config.data.update(dict(clinical="", survival="", classes="", numbers="", survival_times="", only=""))
-    dataset = read(config)
-    modalities, notes = {}, []
-    for name, features in spec.features.items():
-        if name not in dataset.modalities:
-            empty = np.zeros((len(dataset), len(features)), np.float32)
-            modalities[name] = Modality(empty, empty.astype(bool), np.asarray(features))
-            notes.append(f"{name}: no file, missing in every patient")
-            continue
-        modalities[name] = dataset.modalities[name].on(features)
-        shared = int(np.isin(features, dataset.modalities[name].features.astype(str)).sum())
-        if not shared:
-            raise UserError(
-                f"{name} has none of the {len(features):,} features of the training; name them alike, "
-                f"e.g. {features[0]!r}"
-            )
-        notes.append(f"{name}: {shared:,} of {len(features):,} features found")
-    return replace(dataset, modalities=modalities, targets={}, classes={}, notes=(*dataset.notes, *notes))
-
-
 # --- the system ----------------------------------------------------------------------------------------------------
 
 
@@ -233,18 +138,19 @@ def build(config, spec: DataSpec) -> System:
             init=partial(imputation.init, network),
             stages=imputation.stages(network, spec.rows),
             predict=partial(imputation.predict, network),
-            evaluate=partial(scoring.evaluate, (), partial(complete, network.used)),
+            evaluate=partial(scoring.evaluate, (), None, {}),
             baselines=partial(baselines.imputation_baselines, rules, network.edges),
             columns=columns,
             better=scoring.better((), tuple(network.edges)),
             predict_batch=batch,
+            finish_new=partial(in_user_units, tuple(config.preprocess.log2)),
         )
     return System(
         arrays=partial(arrays, network),
         init=partial(model.init, network),
         stages=model.training_stages(network, spec.rows),
         predict=partial(model.predict, network),
-        evaluate=partial(scoring.evaluate, network.tasks, partial(complete, network.used)),
+        evaluate=partial(scoring.evaluate, network.tasks, None, {}),
         baselines=partial(baselines.baselines, network.tasks, rules, network.used),
         columns=columns,
         better=scoring.better(network.tasks, ()),
@@ -257,13 +163,18 @@ def network_of(config, spec: DataSpec) -> Network:
     sizes = {name: len(features) for name, features in spec.features.items()}
     used = tuple(spec.levels["used"])
     edges = {t: tuple(s.split("+")) for t, s in (e.split("<") for e in spec.levels["edges"])}
-    return Network(config, sizes, used, edges, tasks_in(spec.levels), weights_of(config))
+    tasks = tasks_in(spec.levels)
+    bins = {t.name: int(spec.levels[f"bins of {t.name}"][0]) for t in tasks if t.kind == "survival"}
+    return Network(config, sizes, used, edges, tasks, weights_of(config), bins)
 
 
-def levels_of(used, edges: Mapping[str, tuple[str, ...]], tasks: tuple[Task, ...]) -> dict[str, tuple[str, ...]]:
-    """What `network_of` and `tasks_in` read back: kept with a run as text."""
+def levels_of(
+    used, edges: Mapping[str, tuple[str, ...]], tasks: tuple[Task, ...], bins: Mapping[str, int]
+) -> dict[str, tuple[str, ...]]:
+    """What `network_of` and `tasks_in` read back: kept with a run as text. bins: of every survival task."""
     levels = {"used": tuple(used), "edges": tuple(f"{t}<{'+'.join(s)}" for t, s in edges.items())}
     levels["tasks"] = tuple(f"{t.kind} {t.name}" for t in tasks)
+    levels |= {f"bins of {name}": (str(count),) for name, count in bins.items()}
     return {**levels, **{f"classes of {t.name}": t.classes for t in tasks if t.classes}}
 
 
@@ -318,15 +229,22 @@ def check(config) -> None:
         "model.regression_loss": ("mae", "mse"),
         "balancing.name": model.BALANCES,
         "survival.grid": ("quantile", "equal"),
+        "survival.convention": mtlr.CONVENTIONS,
+        "survival.hazard": mtlr.HAZARDS,
         "missing": ("impute", "mask", "complete"),
         "training.stages": STAGES,
         "left_out": ("embedding", "heads", "embedding+heads"),
     }
     check_choices(config, choices)
-    if "calibration" in config.training.stages and not {"heads", "all"} & set(config.training.stages):
+    if not {"heads", "all"} & set(config.training.stages):
         raise UserError(
-            f"config.training.stages is {tuple(config.training.stages)}: calibration needs heads that were trained; "
-            "name the stage heads or all before it"
+            f"config.training.stages is {tuple(config.training.stages)}, which trains no head; name the stage heads or "
+            "all, too"
+        )
+    if config.missing == "mask" and config.model.fusion == "early":
+        raise UserError(
+            "config.missing is mask, which leaves the branch of a missing modality out, and with model.fusion=early "
+            "there are no branches; set fusion to intermediate, or missing to impute or complete"
         )
     weights_of(config)
     least = {
@@ -334,7 +252,8 @@ def check(config) -> None:
         "imputation.hidden": 1, "imputation.members": 1, "imputation.epochs": 1, "imputation.batch_size": 1,
         "imputation.patience": 1, "imputation.transfer_epochs": 1, "imputation.transfer_batch_size": 1,
         "training.batch_size": 2, "training.patience": 1, "survival.bins": 0, "predict.batch_size": 1,
-        "preprocess.top_k": 0, "interpret.permutations": MIN_POOLED, "interpret.steps": 1,
+        "preprocess.top_k": 0, "interpret.permutations": MIN_POOLED, "interpret.steps": 1, "survival.times": 0,
+        **{f"heads.{kind}.widths": 1 for kind in KINDS},
     }  # fmt: skip
     check_least(config, least)
     for key in ("model.branch", "model.shared"):

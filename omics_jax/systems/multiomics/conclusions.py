@@ -48,7 +48,10 @@ def conclude_arms(results: Results) -> Findings:
     joint = [arm for arm in labels if _simple(results, arm)]
     against = [t for arm in joint for t in _against_simple(results, arm, adjust=False)]
     tables = {"arms": _arms_table(results, labels), "paper": published.table(), **_imputation(results)}
-    return Findings(_adjusted(tests) + _adjusted(against), {**tables, **pictures.of_tasks(results, joint[-1])})
+    # Of the last network, or of the last networks for one task each.
+    last = [arm for arm in joint if {**labels[arm], "tasks": ""} == {**labels[joint[-1]], "tasks": ""}]
+    drawn = {name: table for arm in last for name, table in pictures.of_tasks(results, arm).items()}
+    return Findings(_adjusted(tests) + _adjusted(against), {**tables, **drawn})
 
 
 def conclude_stages(results: Results) -> Findings:
@@ -58,7 +61,8 @@ def conclude_stages(results: Results) -> Findings:
     tests = [t for m in metrics for other in others for t in _paired(results, first, other, m)]
     frame = pd.DataFrame([{"trained": arm, **_means(results, arm)} for arm in (first, *others)])
     caption = "Mean and s.d. over the test folds; training without a stage has as many epochs in all."
-    return Findings(_adjusted(tests), {"stages": Table("table", frame, "What each stage is worth", caption)})
+    tables = {"stages": Table("table", frame, "What each stage is worth", caption), **_imputation(results)}
+    return Findings(_adjusted(tests), {**tables, **pictures.of_tasks(results, first)})
 
 
 def conclude_interpret(results: Results) -> Findings:

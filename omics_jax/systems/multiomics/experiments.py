@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,24 @@ from omics_jax.data.dataset import Dataset
 from omics_jax.data.omics_preprocessing import fit_folds, on_union
 from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
-from omics_jax.nn import mtlr
-from omics_jax.systems.multiomics import conclusions, interpretation
+from omics_jax.systems.multiomics import conclusions, interpretation, scoring
 from omics_jax.systems.multiomics.assembly import (
     build,
+    complete,
     edges_of,
     levels_of,
     network_of,
     rules_of,
     target_class,
     weights_of,
+)
+from omics_jax.systems.multiomics.labels import (
+    check_labels,
+    check_members,
+    event_quartiles,
+    scales,
+    survival_bins,
+    survival_grid,
 )
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
@@ -34,7 +41,8 @@ from omics_jax.training.stage import Replicate
 IMPUTERS = "imputers"
 # The parts of a config that the imputers depend on.
 IMPUTING = ("system", "seed", "folds", "repeats", "data", "simulator", "preprocess", "imputation")
-RESERVED = ("latent", "overlap", "id", "x", "y")  # tables and columns beside those named after outcomes
+# Tables and columns beside those named after outcomes.
+RESERVED = ("latent", "overlap", "imputed_share", "id", "x", "y", "model", "arm", "group", "fold")
 # Arm of the paper -> (one network for all tasks, missing modalities imputed).
 LETTERS = {"A": (False, False), "B": (True, False), "C": (False, True), "D": (True, True)}
 
@@ -53,6 +61,8 @@ def arms(config, dataset: Dataset) -> list[Arm]:
     if unknown or not config.arms.letters:
         raise UserError(f"config.arms.letters is {tuple(config.arms.letters)}; give one or more of A, B, C, D")
     out = study.imputers(any(LETTERS[letter][1] for letter in config.arms.letters))
+    # Simple models stand beside the networks for all tasks, or, where none is asked for, beside those for one.
+    all_joint = any(LETTERS[letter][0] for letter in config.arms.letters)
     for used in _modality_sets(config.arms.sets, study.names):
         for letter in config.arms.letters:
             joint, imputed = LETTERS[letter]
@@ -60,9 +70,10 @@ def arms(config, dataset: Dataset) -> list[Arm]:
                 words = [letter, "+".join(used), *([] if joint else [tasks[0].name])]
                 missing = "impute" if imputed and study.edges else "complete"
                 labels = {"letter": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
-                out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=joint))
+                simple = joint or not all_joint
+                out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=simple))
     # The last network for all tasks, which is what A to D lead up to, and has simple models beside it.
-    main = [arm.name for arm in out if arm.labels.get("letter") in ("B", "D")][-1:]
+    main = [arm.name for arm in out if arm.labels.get("letter") in (("B", "D") if all_joint else ("A", "C"))][-1:]
     return [replace(arm, main=arm.name in main) for arm in out]
 
 
@@ -148,6 +159,8 @@ class Study:
             raise UserError(
                 f"config.weights names {strangers[0]!r}, which is no outcome of the data; they have {there}"
             )
+        for task in found:
+            check_members(self.dataset, task, self.config.folds)
         if not found and self.config.experiment != "imputation":
             raise UserError(
                 "the data hold nothing to predict; name columns with data.classes, data.numbers or data.survival_times"
@@ -239,14 +252,21 @@ class Study:
         names = self.names if edges else used
         splits = [_on(split, self._rows(used, missing, edges)) for split in self.splits]
         dataset, replicates = self._fitted(splits, names, tasks, self.splits if edges else None)
-        config = self._resolved(dataset, tasks, replicates)
-        replicates = [replace(r, constants={**r.constants, **_grids(config, dataset, tasks, r)}) for r in replicates]
+        config, survival = self.config, [task for task in tasks if task.kind == "survival"]
+        bins = {t.name: config.survival.bins or survival_bins(dataset, t, replicates) for t in survival}
+        grids = lambda r: {f"{t.name}_edges": survival_grid(config, dataset, t, r, bins[t.name]) for t in survival}
+        replicates = [replace(r, constants={**r.constants, **grids(r)}) for r in replicates]
         if "calibration" in config.training.stages:
             replicates = with_calibration_rows(replicates, SLOT)
-        spec = self._spec(dataset, replicates, used, edges, tasks)
+        spec = self._spec(dataset, replicates, used, edges, tasks, bins)
         conclude = conclusions.BY_EXPERIMENT[config.experiment]
         start = IMPUTERS if edges else None
-        system = _judged(build(config, spec), conclude, baselines)
+        # Of one set of times and one set of metrics in every fold.
+        whole = partial(complete, used)
+        apart = not whole(dataset)[np.concatenate([split.test for split in splits])].all()
+        times = {t.name: tuple(config.survival.times) or event_quartiles(dataset, t) for t in survival}
+        evaluate = partial(scoring.evaluate, tasks, whole if apart else None, times)
+        system = _judged(replace(build(config, spec), evaluate=evaluate), conclude, baselines)
         return Arm(name, system, config, spec, dataset, replicates, start_from=start, labels=labels or {})
 
     def _rows(self, used, missing: str, edges) -> np.ndarray:
@@ -275,32 +295,23 @@ class Study:
         dataset = replace(self.dataset, modalities=modalities)
         replicates = []
         for split, own in zip(splits, constants, strict=True):
-            _check_labels(dataset, tasks, split)
+            check_labels(dataset, tasks, split)
             replicates.append(
                 Replicate(
                     rows={SLOT: split.train},
                     validation={SLOT: split.validation},
                     test=split.test,
                     seed=self.config.seed + 1000 * split.repeat + split.fold,
-                    constants={**own, **_scales(dataset, tasks, split.train)},
+                    constants={**own, **scales(dataset, tasks, split.train)},
                     labels={"group": "all", "fold": split.fold, "repeat": split.repeat},
                 )
             )
         return dataset, replicates
 
-    def _resolved(self, dataset, tasks, replicates):
-        """The config with a number of survival bins: as many as the root of the fewest events of a fold, if 0."""
-        config = self.config.copy_and_resolve_references()
-        survival = [task for task in tasks if task.kind == "survival"]
-        if survival and not config.survival.bins:
-            events = [_labelled(dataset, t, r.rows[SLOT])[1].sum() for t in survival for r in replicates]
-            config.survival.bins = max(2, math.isqrt(int(min(events))))
-        return config
-
-    def _spec(self, dataset, replicates, used, edges, tasks) -> DataSpec:
+    def _spec(self, dataset, replicates, used, edges, tasks, bins=None) -> DataSpec:
         features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
         rows = {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
-        return DataSpec(features, rows, levels_of(used, edges, tasks))
+        return DataSpec(features, rows, levels_of(used, edges, tasks, bins or {}))
 
 
 def _judged(system: System, conclude, baselines: bool) -> System:
@@ -331,65 +342,3 @@ def _on(split: Split, chosen: np.ndarray) -> Split:
                 "modalities"
             )
     return replace(split, **kept)
-
-
-# --- what is fitted to the labels of a fold --------------------------------------------------------------------------
-
-
-def _labelled(dataset: Dataset, task: Task, rows: np.ndarray):
-    """The outcome of the given rows, of those with one; times and events of a survival task."""
-    chosen = rows[known(dataset, task)[rows]]
-    found = outcome(dataset, task)
-    return tuple(part[chosen] for part in found) if task.kind == "survival" else found[chosen]
-
-
-def _scales(dataset: Dataset, tasks, train: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean and s.d. of every number to predict."""
-    out = {}
-    for task in tasks:
-        if task.kind == "regression":
-            values = _labelled(dataset, task, train).astype(np.float64)
-            out[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
-            out[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
-    return out
-
-
-def _grids(config, dataset: Dataset, tasks, replicate: Replicate) -> dict[str, np.ndarray]:
-    """The edges of every survival task's bins."""
-    rows, c = replicate.rows[SLOT], config.survival
-    return {
-        f"{t.name}_edges": mtlr.time_grid(*_labelled(dataset, t, rows), c.bins, c.grid)
-        for t in tasks
-        if t.kind == "survival"
-    }
-
-
-def _check_labels(dataset: Dataset, tasks, split: Split) -> None:
-    """Refuses a fold in which a task cannot be learned or judged."""
-    for task in tasks:
-        for part in ("train", "validation", "test"):
-            rows = getattr(split, part)
-            found = _labelled(dataset, task, rows)
-            count = len(found[0] if task.kind == "survival" else found)
-            wanted, there = {
-                "classification": ("two classes", len(np.unique(found)) >= 2 if count else False),
-                "regression": ("two values", count >= 2),
-                "survival": ("an event", bool(found[1].any()) if task.kind == "survival" else False),
-            }[task.kind]
-            if not there:
-                raise UserError(
-                    f"fold {split.fold}, repeat {split.repeat}: of {len(rows):,} {part} rows {count:,} have a known "
-                    f"{task.name}, which are not enough ({wanted} at least); use fewer folds, or leave the task out"
-                )
-        if task.kind == "classification":
-            _check_classes(dataset, task, split)
-
-
-def _check_classes(dataset: Dataset, task: Task, split: Split) -> None:
-    codes = _labelled(dataset, task, split.train).astype(int)
-    missing = np.flatnonzero(np.bincount(codes, minlength=len(task.classes)) == 0)
-    if len(missing):
-        raise UserError(
-            f"fold {split.fold}, repeat {split.repeat}: its training rows hold nobody of the {task.name} "
-            f"{task.classes[missing[0]]!r}; leave classes with so few patients out, or use fewer folds"
-        )

@@ -85,7 +85,7 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
     """What the imputers make of patients, of every modality M with sources.
 
     Returns:
-      M (n, F): input units, observed cells bit-identical, the others the members' mean, or, in patients without a
+      M (n, F): the rows' units, observed cells bit-identical, the others the members' mean, or, in patients without a
       source (M_source (n,) False), the training mean. M_sd: s.d. of the members, 0 where a cell was observed. For
       scoring, on the training rows' 0-1 scale: M_estimate, whatever was measured, M_truth, what was, and M_scored,
       where there are both.

@@ -83,10 +83,10 @@ def embedding_terms(network: Network, variables: Variables, found: Patients, row
     """Terms of equation 1 by one draw of z per patient (its mean without `key`), q's mean, and the new statistics.
 
     Returns:
-      bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight the cells; kl: of the
-      live patients, summed over the latent dimensions.
+      bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight the cells, or with
+      the reduction "sum" the patients they would fill; kl: of the live patients, summed over the latent dimensions.
     """
-    live = rows["live"]
+    live, per_patient = rows["live"], network.config.model.reduction == "sum"
     (mean, log_variance), stats = encode(network, variables, found, rows, key)
     z = mean
     if key is not None:
@@ -106,7 +106,8 @@ def embedding_terms(network: Network, variables: Variables, found: Patients, row
     for name in network.used:
         counted = found.cells[name] & live[:, None]
         bce = optax.sigmoid_binary_cross_entropy(logits[name], found.x[name])
-        terms[f"bce_{name}"] = Term(jnp.sum(jnp.where(counted, bce, 0)), jnp.sum(counted, dtype=bce.dtype))
+        alive = jnp.sum(variables["constants"][f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
+        terms[f"bce_{name}"] = Term(jnp.sum(jnp.where(counted, bce, 0)), jnp.sum(counted, dtype=bce.dtype) / alive)
     kl = jnp.sum(jnp.exp(log_variance) + mean**2 - 1 - log_variance, axis=1) / 2
     terms["kl"] = Term(jnp.sum(jnp.where(live, kl, 0)), jnp.sum(live, dtype=kl.dtype))
     return terms, mean, stats
@@ -115,10 +116,8 @@ def embedding_terms(network: Network, variables: Variables, found: Patients, row
 def embedding_objective(network: Network, terms: Terms) -> jax.Array:
     """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per patient."""
     c = network.config.model
-    per_patient = c.reduction == "sum"
-    size = lambda name: network.sizes[name] if per_patient else 1
-    bce = sum(terms[f"bce_{name}"].mean * size(name) for name in network.used) / len(network.used)
-    return bce + c.k_kl * terms["kl"].mean / (1 if per_patient else c.latent)
+    bce = sum(terms[f"bce_{name}"].mean for name in network.used) / len(network.used)
+    return bce + c.k_kl * terms["kl"].mean / (1 if c.reduction == "sum" else c.latent)
 
 
 # --- the heads -----------------------------------------------------------------------------------------------------

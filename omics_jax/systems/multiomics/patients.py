@@ -28,7 +28,7 @@ class Network:
 
     config: of the run. sizes: modality -> F, all that the rows have. used: those that are embedded.
     edges: modality -> the sources from which it is imputed where it is missing. tasks: those that have a head.
-    weights: task -> w_k of equation 2, 1 where it has none.
+    weights: task -> w_k of equation 2, 1 where it has none. bins: survival task -> K of its grid.
     """
 
     config: Any
@@ -37,6 +37,7 @@ class Network:
     edges: Mapping[str, tuple[str, ...]]
     tasks: tuple[Task, ...]
     weights: Mapping[str, float] = field(default_factory=dict)
+    bins: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def embedding(self) -> Embedding:
@@ -47,7 +48,7 @@ class Network:
     @property
     def heads(self) -> Heads:
         outputs = {"classification": lambda t: len(t.classes), "regression": lambda t: 1}
-        outputs["survival"] = lambda t: self.config.survival.bins
+        outputs["survival"] = lambda t: self.bins[t.name]
         settings = {kind: h.to_dict() for kind, h in self.config.heads.items()}
         return Heads(
             {

@@ -14,7 +14,6 @@ from omics_jax.evaluation.tables import Table
 from omics_jax.systems.system import Results
 
 GROUPS = ("lowest third", "middle third", "highest third")
-QUARTILES = (1, 2, 3)
 
 
 def of_tasks(results: Results, arm: str) -> dict[str, Table]:
@@ -34,6 +33,8 @@ def of_tasks(results: Results, arm: str) -> dict[str, Table]:
             out["map"] = _map(own)
         elif name == "overlap":
             out["modalities"] = _overlap(own)
+        elif name == "imputed_share":
+            out["imputed_share"] = _imputed_share(own)
     return out
 
 
@@ -60,7 +61,7 @@ def _risk_groups(name: str, own: pd.DataFrame) -> Table:
 def _calibration(name: str, own: pd.DataFrame) -> Table:
     """Observed (Kaplan-Meier) against predicted survival at the training events' quartiles, folds pooled."""
     frames = []
-    for k in QUARTILES:
+    for k in range(1, 1 + sum(column.startswith("survival_") for column in own.columns)):
         time = own[f"time_{k}"].median()
         try:
             found = survival.calibration_at(
@@ -71,7 +72,7 @@ def _calibration(name: str, own: pd.DataFrame) -> Table:
         frames.append(pd.DataFrame(found).assign(series=f"at {time:,.0f}"))
     caption = (
         "Fifths of the test patients by predicted survival: predicted mean against Kaplan-Meier, with 95 % intervals, "
-        "at the quartiles of the training patients' event times."
+        "at config.survival.times or, where none is named, the quartiles of all patients' event times."
     )
     frame = pd.concat(frames, ignore_index=True).dropna(subset=["y"]) if frames else pd.DataFrame()
     return Table("calibration", frame, f"Calibration of {name}", caption, "predicted survival", "observed survival")
@@ -113,7 +114,19 @@ def _map(own: pd.DataFrame) -> Table:
     return Table("map", frame, "Embedding", caption, "first axis", "second axis")
 
 
+def _imputed_share(own: pd.DataFrame) -> Table:
+    shares = own.groupby("modalities", sort=False)["imputed"]
+    frame = shares.agg(["size", "mean", "min", "max"]).reset_index()
+    frame.columns = ["measured", "patients", "imputed, mean", "least", "most"]
+    caption = (
+        "Share of the values a prediction stands on that were not measured, over the tested patients by what was "
+        "measured of them; single missing cells count. Each patient's own is in predictions.npz (imputed_share)."
+    )
+    frame = frame.sort_values("patients", ascending=False, kind="stable", ignore_index=True)
+    return Table("table", frame, "Imputed values", caption)
+
+
 def _overlap(own: pd.DataFrame) -> Table:
     frame = own.groupby("combination", sort=False)["patients"].sum().reset_index()
-    caption = "How many patients have which modalities, over all folds."
+    caption = "How many of the tested patients have which modalities, over all folds."
     return Table("overlap", frame, "Who has what", caption, "", "patients")

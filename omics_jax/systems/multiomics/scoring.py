@@ -7,14 +7,14 @@ folds, which are the experiment's to conclude.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, Real
 
 from omics_jax.data.dataset import Dataset
-from omics_jax.data.summary import overlaps
+from omics_jax.data.summary import combinations, overlaps
 from omics_jax.errors import UserError
 from omics_jax.evaluation import classification, concordance, metrics, survival
 from omics_jax.evaluation.tables import Evaluation, Table
@@ -59,14 +59,21 @@ def better(tasks: Sequence[Task], targets: Iterable[str]) -> dict[str, str]:
 
 
 def evaluate(
-    tasks: Sequence[Task], complete: Complete, predictions: Predictions, test: Dataset, train: Dataset
+    tasks: Sequence[Task],
+    complete: Complete | None,
+    times: Mapping[str, Sequence[float]],
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
 ) -> Evaluation:
     """Scores of whatever was predicted of the test patients; those without the label are left out of its task.
 
     predictions: of a classification t, t_probability (n, C); of a regression, t_value (n,) in the input's units; of a
     survival task, t_risk (n,), t_survival (n, m) at t_times (n, m), every row the same and the first time 0, t_median
     (n,) and t_median_reached (n,), False where the curve stays above one half; of an imputed modality, see
-    `imputation_scores`. What lacks a field is not scored. complete: test rows -> (n,) bool, those with every modality.
+    `imputation_scores`. What lacks a field is not scored. complete: test rows -> (n,) bool, those with
+    every modality; None where all are. times: survival task -> the times at which its curves are kept; where it has
+    none, the quartiles of the training events.
 
     Returns the metrics, t_METRIC,
       accuracy, macro_f1 (mean over classes that occur among the labels or the predicted classes), auroc (of two
@@ -75,14 +82,13 @@ def evaluate(
       c_index (Harrell), c_index_uno, ibs (integrated Brier score between the 5th and 95th percentile of the test
         events), auc_t (cumulative/dynamic AUC at the quartiles of the test events, their mean weighted as in
         `cumulative_dynamic_auc`), d_calibration_p; censoring weights are those of the training rows.
-    A metric that the rows do not suffice for is nan. Unless all test rows are complete, t_METRIC_complete is the same
-    of the complete ones alone.
+    A metric that the rows do not suffice for is nan. t_METRIC_complete is the same of the complete rows alone.
 
     Tables: t, what was predicted beside what was observed, a row per labelled patient; "latent", two principal
-    components of predictions["embedding"] (n, L); "overlap", how many patients have which modalities.
+    components of predictions["embedding"] (n, L); "overlap", how many patients have which modalities; "imputed_share",
+    of every patient.
     """
-    whole = complete(test)
-    parts = {"": np.ones(len(test), bool)} | ({} if whole.all() else {"_complete": whole})
+    parts = {"": np.ones(len(test), bool)} | ({"_complete": complete(test)} if complete else {})
     found, tables = imputation_scores(predictions), {}
     for task in tasks:
         names = {field: f"{task.name}_{field}" for field in FIELDS[task.kind]}
@@ -97,8 +103,13 @@ def evaluate(
             values = metrics_of(fields, observed, fitted)
             found |= {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
             if not suffix:
-                columns = {"id": test.ids[rows].astype(str), **columns_of(task, fields, observed, fitted)}
+                kept = {"times": times[task.name]} if times.get(task.name) else {}
+                columns = {"id": test.ids[rows].astype(str), **columns_of(task, fields, observed, fitted, **kept)}
                 tables[task.name] = Table("table", pd.DataFrame(columns), f"Predictions of {task.name}", "")
+    if "imputed_share" in predictions:
+        shares = pd.DataFrame({"id": test.ids.astype(str), "modalities": combinations(test)})
+        shares["imputed"] = np.asarray(predictions["imputed_share"], np.float64)
+        tables["imputed_share"] = Table("table", shares, "Share of imputed values", "")
     if "embedding" in predictions:
         tables["overlap"] = Table("table", overlaps(test), "Modalities of the test patients", "")
         tables["latent"] = _latent(tasks, np.asarray(predictions["embedding"], np.float64), test)
@@ -218,9 +229,12 @@ def _d_calibration_p(test: Observed, curves: Real[np.ndarray, "n m"], grid) -> f
     return survival.d_calibration(survival.survival_at_own_time(curves, grid, times), events).p
 
 
-def _survival_columns(task: Task, fields: Fields, test: Observed, fitted: Observed) -> dict[str, np.ndarray]:
-    """Survival stands at the quartiles of the training events; nan where there is none."""
-    at = event_times_at(fitted, QUARTILES) if fitted[1].any() else np.full(len(QUARTILES), np.nan)
+def _survival_columns(
+    task: Task, fields: Fields, test: Observed, fitted: Observed, times: Sequence[float] = ()
+) -> dict[str, np.ndarray]:
+    """Survival stands at the times, or the quartiles of the training events; nan where there is none."""
+    quartiles = event_times_at(fitted, QUARTILES) if fitted[1].any() else np.full(len(QUARTILES), np.nan)
+    at = np.asarray(times, np.float64) if len(times) else quartiles
     rows = zip(fields["times"], fields["survival"], strict=True)
     curves = np.array([np.interp(at, grid, curve) for grid, curve in rows]).reshape(-1, len(at))
     return {
