@@ -37,6 +37,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--imputers", nargs="*", choices=("csai", "brits"), default=["csai"], help="ours to train")
     parser.add_argument("--epochs", type=int, default=0, help="of ours; 0 for the config's")
     parser.add_argument("--patients", type=int, default=0, help="only so many, the first ones; 0 for all")
+    parser.add_argument(
+        "--runs", nargs="*", default=[], help="finished runs of this size and data, to score"
+    )
     parser.add_argument("--pypots", default="", help="python of an environment with pypots")
     parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), default=list(PEERS), help="PyPOTS' to train")
     parser.add_argument("--peer-epochs", type=int, default=40)
@@ -155,6 +158,22 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
     }
 
 
+def of_run(folder: Path, ids, arm) -> Iterator[tuple[str, Any]]:
+    """Name and imputed test rows of every imputer of a run, on the training scale of `arm`, by what it predicted."""
+    import numpy as np
+
+    (replicate,) = arm.replicates
+    stored = np.load(folder / "predictions.npz")
+    for field in [name for name in stored.files if name.endswith("/imputed_10")]:
+        name = field.removesuffix("/imputed_10")
+        first = stored[f"{name}/replicate"] == 0
+        row_of = {patient: row for row, patient in zip(np.flatnonzero(first), stored[f"{name}/id"][first], strict=True)}
+        if set(row_of) != set(ids):
+            raise SystemExit(f"error: the first fold of {folder} is not of these patients; name their files and size")
+        imputed = stored[field][[row_of[patient] for patient in ids]]
+        yield f"{name} of {folder.name}", (imputed - replicate.constants["mean"]) / replicate.constants["sd"]
+
+
 def train_pypots(a: argparse.Namespace, folder: Path, network: str) -> tuple[Any, dict[str, Any]]:
     """The same of a network of PyPOTS, in a process of its environment's."""
     import numpy as np
@@ -218,6 +237,9 @@ def compare(a: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     for arm in arms:
         if arm.name in a.imputers:
             note(arm.name, *train_ours(arm))
+    for folder in a.runs:
+        for name, imputed in of_run(Path(folder), test.ids.astype(str).tolist(), first):
+            note(name, imputed, {})
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "series.npz", **parts)
         for network in a.peers if a.pypots else ():
