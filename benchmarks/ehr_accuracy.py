@@ -37,9 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--imputers", nargs="*", choices=("csai", "brits"), default=["csai"], help="ours to train")
     parser.add_argument("--epochs", type=int, default=0, help="of ours; 0 for the config's")
     parser.add_argument("--patients", type=int, default=0, help="only so many, the first ones; 0 for all")
-    parser.add_argument(
-        "--runs", nargs="*", default=[], help="finished runs of this size and data, to score"
-    )
+    parser.add_argument("--runs", nargs="*", default=[], help="finished runs of this size and data, to score")
     parser.add_argument("--pypots", default="", help="python of an environment with pypots")
     parser.add_argument("--peers", nargs="*", choices=tuple(PEERS), default=list(PEERS), help="PyPOTS' to train")
     parser.add_argument("--peer-epochs", type=int, default=40)

@@ -87,14 +87,14 @@ def widths(text: str) -> tuple[int, ...]:
 
 
 def shape_of_omiembed(stage: str, batch: int, epochs: int) -> Any:
-    """The config of one stage in the shape that is timed."""
+    """The config in the shape that is timed, with the epochs of one stage."""
     config = runpy.run_path(str(ROOT / "configs" / "multiomics.py"))["get_config"]("paper")
     config.missing = "complete"
     config.model.update(dict(fusion="intermediate", branch=(384, 256), shared=(256,), latent=LATENT))
     config.heads.classification.widths = config.heads.regression.widths = (128, 64)
     config.heads.survival.widths = (512, 256)
     config.survival.update(dict(bins=256, grid="equal"))
-    config.training.update(dict(stages=(stage,), batch_size=batch))
+    config.training.batch_size = batch
     config.training.epochs[stage] = epochs
     return config
 
@@ -134,8 +134,8 @@ def random_patients(patients: int, features: tuple[int, ...]):
     )
 
 
-def training_of(config: Any, dataset):
-    """One replicate that trains on all patients, without a monitor."""
+def training_of(config: Any, stage: str, dataset):
+    """One replicate that trains one stage on all patients, without a monitor."""
     import dataclasses
 
     import numpy as np
@@ -160,7 +160,7 @@ def training_of(config: Any, dataset):
     features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
     levels = levels_of(tuple(features), {}, tasks_of(dataset), {"OS": config.survival.bins})
     system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
-    stages = [dataclasses.replace(stage, monitor=None, patience=None) for stage in system.stages]
+    stages = [dataclasses.replace(s, monitor=None, patience=None) for s in system.stages if s.name == stage]
     replicate = Replicate({SLOT: rows}, {}, rows[:0], seed=0, constants=constants)
     return Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
 
@@ -313,7 +313,8 @@ def main() -> None:
     core = one_core(a.core)
     if a.worker:
         config = shape_of_omiembed(a.worker, a.batch, a.epochs + 1)
-        print(json.dumps(time_epochs(training_of(config, random_patients(a.patients[0], a.features)), a.resident)))
+        training = training_of(config, a.worker, random_patients(a.patients[0], a.features))
+        print(json.dumps(time_epochs(training, a.resident)))
         return
     for patients in a.patients:
         ours, theirs = in_turns(a, patients)
