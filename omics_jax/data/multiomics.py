@@ -257,6 +257,11 @@ def _described(dataset: Dataset, tables: Sequence[PatientTable]) -> list[str]:
             f"{name}: {int(seen.sum()):,} patients, {len(modality.features):,} features ({constant:,} constant, "
             f"{never:,} never observed), {missing:.1%} of their cells missing."
         )
+        if constant + never == len(modality.features):
+            notes.append(
+                f"Warning: no feature of {name} differs between patients, so that it says nothing of them; leave "
+                "it out, or mend its file."
+            )
     if len(names) > 1:
         counts = overlaps(dataset)
         shown = [f"{row['combination']} {row['patients']:,}" for row in counts.head(_SHOWN).to_dict("records")]

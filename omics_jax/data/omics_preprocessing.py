@@ -37,7 +37,6 @@ class Rules:
         (the paper's "genes without zero values for every patient were retained" can be read either way).
       most_missing: a feature goes if a larger share of the training rows lacks it (0.9 in the paper, methylation).
         Rows without any value of the modality do not count.
-      excluded: names of features that go (see `on_chromosome_y`); names that the modality lacks are ignored.
       share, seed: this share of all features, drawn at random, the same in every fold (0.5 in the paper, methylation).
       top_k: of those that pass, the k of largest variance (5,000 in the paper's arms C and D), or all where there are
         fewer; None takes all.
@@ -45,7 +44,6 @@ class Rules:
 
     zeros: str = "keep"
     most_missing: float = 1.0
-    excluded: frozenset[str] = frozenset()
     share: float = 1.0
     seed: int = 0
     top_k: int | None = None
@@ -147,7 +145,7 @@ def fit_folds(modality: Modality, folds: Sequence[np.ndarray], rules: Rules, nam
     """
     places = [f"{name}, fold {i} of {len(folds)}" for i in range(1, len(folds) + 1)]
     statistics = [training_statistics(modality, rows, place) for rows, place in zip(folds, places, strict=True)]
-    kept = [kept_features(s, modality.features, rules, place) for s, place in zip(statistics, places, strict=True)]
+    kept = [kept_features(s, rules, place) for s, place in zip(statistics, places, strict=True)]
     if rules.top_k is not None:
         variances = [column_variance(modality, rows, s) for rows, s in zip(folds, statistics, strict=True)]
         chosen = [
@@ -206,7 +204,7 @@ def column_variance(modality: Modality, rows: Int[np.ndarray, " r"], statistics:
     return squares / np.maximum(statistics.count, 1)
 
 
-def passing(statistics: Statistics, features: np.ndarray, rules: Rules) -> dict[str, Bool[np.ndarray, " f"]]:
+def passing(statistics: Statistics, rules: Rules) -> dict[str, Bool[np.ndarray, " f"]]:
     """Rule, in words -> which features pass it, for the rules that are on. `top_k` is none of them."""
     seen = statistics.count
     found = {"observed": seen > 0}
@@ -217,25 +215,23 @@ def passing(statistics: Statistics, features: np.ndarray, rules: Rules) -> dict[
     if rules.most_missing < 1:
         missing = (statistics.rows - seen) / statistics.rows
         found[f"missing in at most {100 * rules.most_missing:g} %"] = missing <= rules.most_missing
-    if rules.excluded:
-        found["not excluded by name"] = np.array([str(feature) not in rules.excluded for feature in features], bool)
     if rules.share < 1:
-        found[f"in the random {100 * rules.share:g} %"] = random_share(len(features), rules.share, rules.seed)
+        found[f"in the random {100 * rules.share:g} %"] = random_share(len(seen), rules.share, rules.seed)
     return found
 
 
-def kept_features(statistics: Statistics, features: np.ndarray, rules: Rules, name: str) -> Bool[np.ndarray, " f"]:
+def kept_features(statistics: Statistics, rules: Rules, name: str) -> Bool[np.ndarray, " f"]:
     """(f,) bool: the features that pass all rules but `top_k`.
 
     Raises:
       UserError: none does.
     """
-    by_rule = passing(statistics, features, rules)
+    by_rule = passing(statistics, rules)
     kept = np.logical_and.reduce(list(by_rule.values()))
     if not kept.any():
         counts = ", ".join(f"{rule} {mask.sum():,}" for rule, mask in by_rule.items())
         raise UserError(
-            f"{name}: of {len(features):,} features none passes all rules in the training rows ({counts}); "
+            f"{name}: of {len(kept):,} features none passes all rules in the training rows ({counts}); "
             "loosen a rule, or leave the modality out"
         )
     return kept

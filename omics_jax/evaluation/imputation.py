@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from omics_jax.evaluation import metrics
-
 Series = Float[np.ndarray, "n T D"]
 Cells = Bool[np.ndarray, "n T D"]
 
@@ -50,9 +48,3 @@ def errors_by_variable(imputed: Series, truth: Series, held: Cells, names: Seque
         }
         for d, name in enumerate(names)
     ]
-
-
-def held_out_coverage(mean: Series, sd: Series, truth: Series, held: Cells, level: float = 0.95) -> float:
-    """Share of held-out cells inside mean +- z sd of the given level: `metrics.interval_coverage` of series."""
-    rows = [part.reshape(-1, part.shape[-1]) for part in (mean, sd, truth, held)]
-    return metrics.interval_coverage(*rows[:3], level=level, mask=rows[3])

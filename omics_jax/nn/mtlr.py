@@ -120,14 +120,6 @@ def median_survival(y: Float[Array, "n K"], edges: Edges) -> Float[Array, " n"]:
     return jnp.where(reached, edges[right - 1] + share * (edges[right] - edges[right - 1]), jnp.inf)
 
 
-def smoothness(kernel: Float[Array, "inputs K"]) -> Float[Array, ""]:
-    """sum_j |w_j - w_{j+1}|^2 over the columns of the layer that makes y (Yu et al. 2011).
-
-    It holds neighbouring bins together where events are few. Its factor is the caller's, as is the penalty on |w|^2.
-    """
-    return jnp.sum(jnp.square(jnp.diff(kernel, axis=1)))
-
-
 def bins_of(times: Vector, edges: Edges, convention: str = "containing") -> Int[Array, " n"]:
     """The bin of every time, of an event or of censoring alike; can be compiled, for edges that are constants.
 

@@ -97,12 +97,6 @@ def test_a_site_goes_above_the_share_of_missing_values_and_not_at_it():
     assert fitted(m, np.arange(20), most_missing=0.9)["columns"].tolist() == [0, 1, 2, 3]
 
 
-def test_excluded_names_go_and_names_that_are_not_there_are_ignored():
-    kept = fitted(measured(), excluded=frozenset({"g2", "g9", "other"}))["columns"]
-    everything = columns_where(measured(), lambda c: True)
-    assert kept.tolist() == [j for j in everything if j not in (2, 9)] and {2, 9} <= set(everything)
-
-
 def test_the_random_share_is_exact_nested_seeded_and_the_same_in_every_fold():
     half, tenth = random_share(1001, 0.5, 3), random_share(1001, 0.1, 3)
     assert half.sum() == 500 and tenth.sum() == 100 and not (tenth & ~half).any()
@@ -219,7 +213,7 @@ def test_unobserved_cells_are_never_read(stored):
         assert one.tobytes() == other.tobytes() and np.isfinite(one).all()
 
 
-EVERY_RULE = {"zeros": "drop_all_zero", "most_missing": 0.9, "share": 0.8, "excluded": frozenset({"g1"})}
+EVERY_RULE = {"zeros": "drop_all_zero", "most_missing": 0.9, "share": 0.8}
 
 
 @pytest.mark.parametrize("rules", [EVERY_RULE, {**EVERY_RULE, "top_k": 6}, {"zeros": "drop_any_zero"}])
@@ -323,8 +317,6 @@ def test_an_annotation_goes_before_names_and_names_stand_in_for_it():
     assert note == (
         "methylation: 3 of 6 features lie on chromosome Y; that of 1 is not known and they stay in, such as cg4."
     )
-    m = dataclasses.replace(modality(np.ones((2, 6))), features=features)
-    assert fitted(m, np.arange(2), excluded=found)["columns"].tolist() == [2, 3, 5]
 
 
 IDS = np.array(["P1", "P2", "P3"])
@@ -353,8 +345,8 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
             "row 1, feature 'g1' is inf",
         ),
         (
-            lambda: fitted(ONES, np.arange(3), share=0.5, excluded=frozenset(ONES.features)),
-            r"of 4 features none passes all rules in the training rows \(observed 4, not excluded by name 0, in the "
+            lambda: fitted(modality(np.zeros((3, 4))), np.arange(3), share=0.5, zeros="drop_all_zero"),
+            r"of 4 features none passes all rules in the training rows \(observed 4, not zero in every row 0, in the "
             r"random 50 % 2\); loosen a rule",
         ),
         (
@@ -380,7 +372,5 @@ def test_where_fewer_pass_than_are_asked_for_all_of_them_are_kept():
 def test_the_parts_make_the_whole():
     m, rules = measured(), Rules(zeros="drop_all_zero", top_k=8)
     statistics = training_statistics(m, TRAIN, "rna")
-    columns = most_variable(
-        column_variance(m, TRAIN, statistics), kept_features(statistics, m.features, rules, "rna"), 8
-    )
+    columns = most_variable(column_variance(m, TRAIN, statistics), kept_features(statistics, rules, "rna"), 8)
     assert same_bits(constants_of(statistics, columns, np.ones(8, bool)), fitted(m, zeros="drop_all_zero", top_k=8))

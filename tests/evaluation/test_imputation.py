@@ -66,12 +66,3 @@ def test_errors_by_variable_are_those_of_each_variable_alone():
 def test_names_and_variables_must_pair():
     with pytest.raises(ValueError, match="2 names and 3 variables do not pair"):
         imputation.errors_by_variable(*series(), ["HR", "pH"])
-
-
-def test_coverage_counts_the_held_out_cells_inside():
-    """Errors of -3, -1, 0, 1 and 3 sd; the last one, inside, was not held out."""
-    mean, sd = np.zeros((1, 6, 1)), np.full((1, 6, 1), 2.0)
-    truth = 2 * np.array([-3.0, -1.0, 0.0, 1.0, 3.0, 0.0]).reshape(1, 6, 1)
-    held = np.arange(6).reshape(1, 6, 1) < 5
-    assert imputation.held_out_coverage(mean, sd, truth, held) == 3 / 5
-    assert imputation.held_out_coverage(mean, sd, truth, held, level=0.5) == 1 / 5

@@ -15,7 +15,6 @@ from omics_jax.nn.mtlr import (
     mtlr_loss,
     risk,
     scores,
-    smoothness,
     survival_at,
     survival_at_edges,
     time_grid,
@@ -233,11 +232,6 @@ def test_the_median_at_the_ends_of_the_grid():
 def test_outputs_of_0_are_a_uniform_distribution():
     np.testing.assert_allclose(described(np.zeros_like(Y))["survival"][0], 1 - np.arange(6) / 6, atol=1e-6)
     np.testing.assert_allclose(median_of(np.zeros((18, 5), np.float32), np.arange(6, dtype=np.float32)), 3, rtol=1e-6)
-
-
-def test_smoothness_by_hand():
-    kernel = jnp.array([[1.0, 3.0, 3.0], [0.0, -1.0, 2.0]])
-    assert smoothness(kernel) == 2**2 + 1 + 0 + 3**2
 
 
 @pytest.mark.parametrize(

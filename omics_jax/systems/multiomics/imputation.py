@@ -15,7 +15,16 @@ import jax
 import jax.numpy as jnp
 
 from omics_jax.systems.multiomics import imputer
-from omics_jax.systems.multiomics.patients import OTHERS, SLOT, Network, imputable, imputed_values, measured, scaled
+from omics_jax.systems.multiomics.patients import (
+    OTHERS,
+    SLOT,
+    Network,
+    imputable,
+    imputed_values,
+    measured,
+    scaled,
+    unscaled,
+)
 from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
@@ -92,12 +101,12 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
     """
     constants, has, out = variables["constants"], measured(network, rows), {}
     for name in network.edges:
-        low, span = constants[f"{name}_low"], constants[f"{name}_high"] - constants[f"{name}_low"]
+        span = constants[f"{name}_high"] - constants[f"{name}_low"]
         members = imputed_values(network, variables, rows, name)
         source, seen = imputable(network, has, name), rows[f"m_{name}"]
         alive = constants[f"{name}_alive"]
         mean = members.mean(axis=0)
-        usual = jnp.where(source[:, None] & alive, low + span * mean, constants[f"{name}_fill"])
+        usual = jnp.where(source[:, None] & alive, unscaled(constants, name, mean), constants[f"{name}_fill"])
         out[name] = jnp.where(seen, rows[f"x_{name}"], usual)
         out[f"{name}_sd"] = jnp.where(seen, 0, span * members.std(axis=0))
         out[f"{name}_source"] = source

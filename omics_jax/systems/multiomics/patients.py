@@ -81,6 +81,11 @@ def scaled(constants: Variables, rows, name: str) -> jax.Array:
     return omics_preprocessing.scale(_fitted(constants, name), rows[f"x_{name}"], rows[f"m_{name}"])
 
 
+def unscaled(constants: Variables, name: str, values: jax.Array) -> jax.Array:
+    """Values (n, F) of that scale in the rows' units."""
+    return omics_preprocessing.invert(_fitted(constants, name), values)
+
+
 def average(constants: Variables, name: str) -> jax.Array:
     """(F,) the training mean of every feature of a modality, on that scale."""
     fitted = _fitted(constants, name)
