@@ -378,7 +378,7 @@ def test_settings_that_are_refused(tmp_path, change, fragments):
 
 def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
     flat = write(tmp_path / "flat.csv", RNA.fillna(0) * 0 + 3.5)
-    dataset = read_multiomics(settings(modalities={**files(tmp_path), "flat": flat}, orientation="samples"))
+    dataset = read_multiomics(settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path)))
     warned = [note for note in dataset.notes if note.startswith("Warning: no feature of")]
     assert len(warned) == 1 and "flat differs between patients" in warned[0]
 
