@@ -355,4 +355,4 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
 def _imputed_share(network: Network, constants, rows) -> jax.Array:
     alive = jnp.concatenate([constants[f"{name}_alive"] for name in network.used])
     seen = jnp.concatenate([rows[f"m_{name}"] for name in network.used], axis=1)
-    return 1 - jnp.sum(seen & alive, axis=1) / jnp.maximum(jnp.sum(alive), 1)
+    return jnp.sum(~seen & alive, axis=1) / jnp.maximum(jnp.sum(alive), 1)  # exactly 0 where all was measured
