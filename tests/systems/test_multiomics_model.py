@@ -333,6 +333,7 @@ def test_predictions_are_probabilities_units_and_curves(made):
     )
     alive = sum(int(made.constants[f"{n}_alive"].sum()) for n in made.network.used)
     np.testing.assert_allclose(out["imputed_share"], 1 - seen.sum(axis=1) / alive, rtol=1e-5)
+    assert ((out["imputed_share"] == 0) == (seen.sum(axis=1) == alive)).all()
 
 
 # --- what is fitted to a fold ----------------------------------------------------------------------------------------
