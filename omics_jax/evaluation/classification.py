@@ -262,7 +262,8 @@ def draws_of_rows(count, groups, n, seed) -> Iterator[np.ndarray]:
         yield np.concatenate([members[code] for code in random.integers(len(names), size=len(names))])
 
 
-def percentiles(drawn):
+def percentiles(drawn) -> tuple[float, float]:
+    """The 2.5th and 97.5th percentile of bootstrap draws; (nan, nan) where more than 5 % of them are undefined."""
     drawn = np.asarray(drawn, dtype=np.float64)
     defined = drawn[~np.isnan(drawn)]
     if not len(defined) or len(defined) < (1 - UNDEFINED_DRAWS) * len(drawn):
