@@ -168,10 +168,8 @@ def paired_bootstrap(
         return statistic(score_a[rows], label[rows]) - statistic(score_b[rows], label[rows])
 
     drawn = np.array([difference(rows) for rows in draws_of_rows(len(label), groups, n, seed)])
-    low, high = percentiles(drawn)
-    smaller_tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    p = min(1.0, 2 * (1 + smaller_tail) / (1 + np.isfinite(drawn).sum())) if np.isfinite(low) else np.nan
-    return (float(difference(np.arange(len(label)))), low, high, float(p))
+    low, high, p = interval_and_p(drawn)
+    return (float(difference(np.arange(len(label)))), low, high, p)
 
 
 def _checked(score, label):
@@ -260,6 +258,14 @@ def draws_of_rows(count, groups, n, seed) -> Iterator[np.ndarray]:
     members = [np.flatnonzero(codes == code) for code in range(len(names))]
     for _ in range(n):
         yield np.concatenate([members[code] for code in random.integers(len(names), size=len(names))])
+
+
+def interval_and_p(drawn: np.ndarray) -> tuple[float, float, float]:
+    """(low, high, p) of bootstrap draws of a difference, as `paired_bootstrap` describes them."""
+    low, high = percentiles(drawn)
+    smaller_tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    p = min(1.0, 2 * (1 + smaller_tail) / (1 + np.isfinite(drawn).sum())) if np.isfinite(low) else np.nan
+    return (low, high, float(p))
 
 
 def percentiles(drawn) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from omics_jax.evaluation.classification import draws_of_rows, percentiles
+from omics_jax.evaluation.classification import draws_of_rows, interval_and_p, percentiles
 
 METHOD = "bootstrap of test patients and trainings"
 
@@ -50,11 +50,8 @@ def difference(
 
     p is two-sided, by inverting the percentile interval as in `classification.paired_bootstrap`.
     """
-    drawn = _means(a - b, seed)
-    low, high = percentiles(drawn)
-    smaller_tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    p = min(1.0, 2 * (1 + smaller_tail) / (1 + np.isfinite(drawn).sum())) if np.isfinite(low) else np.nan
-    return (low, high), float(p)
+    low, high, p = interval_and_p(_means(a - b, seed))
+    return (low, high), p
 
 
 def _means(values: np.ndarray, seed: int) -> np.ndarray:
