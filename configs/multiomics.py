@@ -107,7 +107,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4))
 
     config.left_out = ("embedding", "heads", "embedding+heads")  # the experiment stages: without which of them
-    config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))  # sets: "rna, rna+mirna"
+    config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))  # sets: "rna, rna+mirna"; "": as the paper
 
     # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average patient to a patient.
     config.interpret = ConfigDict(dict(permutations=20, steps=32))

@@ -132,8 +132,8 @@ def simulate_omics(
       seed: non-negative; the same arguments give the same bits.
 
     Returns:
-      The dataset (the modalities; targets "type", "age" in years, "OS.time" in whole days from 1 on, "OS.event";
-      annotation "sex") and its truth.
+      The dataset (the modalities in the order above; targets "type", "age" in years, "OS.time" in whole days from 1 on,
+      "OS.event"; annotation "sex") and its truth.
 
     Raises:
       UserError: no modality or an unknown one, a size below its minimum, a negative or non-finite level, a share
@@ -361,6 +361,7 @@ def _targets(kinds, age, days, event, known: Bool[np.ndarray, "n 3"]) -> dict[st
 def _assemble(modalities, targets, names: tuple[str, ...], man: Bool[np.ndarray, " n"]) -> Dataset:
     digits = max(4, len(str(len(man))))
     ids = np.array([f"P{number:0{digits}d}" for number in range(1, len(man) + 1)])
+    modalities = {kind: modalities[kind] for kind in SCALES if kind in modalities}  # a config sorts its keys
     lacking = ", ".join(f"{kind} {(~modality.observed_rows).sum():,}" for kind, modality in modalities.items())
     return Dataset(
         ids=ids,

@@ -405,6 +405,20 @@ def test_arms_share_folds_and_test_patients():
     assert [t.name for t in assembly.network_of(c.config, c.spec).tasks] == ["OS"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ["rna", "methylation", "mirna", "rna+methylation", "rna+methylation+mirna"]),  # those of the paper
+        ("mirna + rna, rna,rna+rna", ["mirna+rna", "rna"]),
+    ],
+)
+def test_modality_sets(text, expected):
+    config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", "--config.arms.letters=('B',)")
+    config.arms.sets = text
+    found = MODULE.EXPERIMENTS["arms"](config, MODULE.read(config))
+    assert [arm.name for arm in found] == [f"B, {name}" for name in expected]
+
+
 @pytest.mark.parametrize(("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "C, rna+mirna, OS")])
 def test_the_summary_speaks_of_the_last_network_for_all_tasks(letters, main):
     words = ("--config.arms.sets=rna, rna+mirna", f"--config.arms.letters={letters}")

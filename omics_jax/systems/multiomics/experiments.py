@@ -321,14 +321,17 @@ def _judged(system: System, conclude, baselines: bool) -> System:
 
 
 def _modality_sets(text: str, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then all together."""
+    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then the first two, the first three, up to all.
+
+    Of RNA, methylation and miRNA in this order "" is the five sets of the paper.
+    """
     if not text:
-        return [*((name,) for name in names), *([tuple(names)] if len(names) > 1 else [])]
-    sets = [tuple(name.strip() for name in part.split("+")) for part in text.split(",")]
+        return [*((name,) for name in names), *(tuple(names[:count]) for count in range(2, len(names) + 1))]
+    sets = [tuple(dict.fromkeys(name.strip() for name in part.split("+"))) for part in text.split(",")]
     for name in {name for one in sets for name in one}:
         if name not in names:
             raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")
-    return sets
+    return list(dict.fromkeys(sets))
 
 
 def _on(split: Split, chosen: np.ndarray) -> Split:
