@@ -6,7 +6,7 @@ import pytest
 
 from omics_jax.evaluation import classification, imputation
 from omics_jax.scores import summaries
-from omics_jax.systems.ehr import conclusions
+from omics_jax.systems.ehr import conclusions, pictures
 from omics_jax.systems.system import Results
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def test_errors_by_variable_are_those_of_all_folds_cells_together():
         units = units[["mae", "rmse", "mre"]].add_suffix("_units")
         frames.append(pd.concat([z, units], axis=1).assign(level="10", arm="csai", model="model", fold=fold))
         cells.append((imputed, truth, held))
-    found = conclusions._all_errors(pd.concat(frames)).set_index("variable")
+    found = pictures._all_errors(pd.concat(frames)).set_index("variable")
     whole = pd.DataFrame(
         imputation.errors_by_variable(*(np.concatenate(part) for part in zip(*cells, strict=True)), list("abcd"))
     ).set_index("variable")
@@ -46,7 +46,7 @@ def outside():
             frames.append(frame.assign(arm=arm, model=model, group="all", fold=fold).sample(frac=1, random_state=fold))
             place = {"arm": arm, "model": model, "group": "all", "fold": fold, "repeat": 0}
             place |= {"n_train": 160, "n_test": 200}
-            values = {name: f(p, label) for name, f in conclusions.STATISTICS.items()} | {"calibration_slope": 1.0}
+            values = {name: f(p, label) for name, f in pictures.STATISTICS.items()} | {"calibration_slope": 1.0}
             scores += [{**place, "metric": name, "value": value} for name, value in values.items()]
     return Results(pd.DataFrame(scores), {"probability": pd.concat(frames)}, {}, {"net": {}})
 
@@ -76,8 +76,28 @@ def test_tests_on_external_patients_pair_patients_and_trainings(outside):
 def test_stays_of_one_person_are_drawn_together(outside):
     frame = outside.tables["probability"]
     of_persons = frame.assign(person=frame["id"].str.slice(0, 3))  # 20 persons of 10 stays
-    grouped = conclusions._pooled_predictions(Results(outside.scores, {"probability": of_persons}, {}), "net", "model")
+    grouped = pictures.pooled_predictions(Results(outside.scores, {"probability": of_persons}, {}), "net", "model")
     p, y, person = (grouped[name].to_numpy() for name in ("probability", "label", "person"))
-    table = conclusions._pooled(Results(outside.scores, {"probability": of_persons}, {}), ["net"])["pooled"].frame
-    expected = classification.bootstrap_interval(classification.auroc, p, y, person, n=conclusions.DRAWS)
+    table = pictures.of_outcome(Results(outside.scores, {"probability": of_persons}, {}), ["net"], [])["pooled"].frame
+    expected = classification.bootstrap_interval(classification.auroc, p, y, person, n=pictures.DRAWS)
     assert tuple(table.iloc[0][["auroc low", "auroc high"]]) == pytest.approx(expected)
+
+
+def test_forgetting_is_the_fine_tuned_error_minus_that_before_fold_by_fold():
+    before, labels, scores = RNG.random(4), {"csai": {"imputer": True}}, []
+    place = {"model": "model", "group": "all", "repeat": 0, "n_train": 60, "n_test": 20}
+    for regime in ("frozen", "unfrozen"):
+        arm = f"mlp2, {regime}, cyclic"
+        labels[arm] = {"network": "mlp2", "regime": regime, "strategy": "cyclic"}
+        scores += [{**place, "arm": arm, "fold": f, "metric": "auroc", "value": 0.7 + f / 100} for f in range(4)]
+    after = before + 0.1 + RNG.random(4) / 100
+    for arm, values in (("csai", before), ("mlp2, unfrozen, cyclic", after)):
+        scores += [{**place, "arm": arm, "fold": f, "metric": "mae_10", "value": v} for f, v in enumerate(values)]
+    tests, tables = conclusions._after_against_before(Results(pd.DataFrame(scores), {}, {}, labels))
+    row = tables["forgetting"].frame.iloc[0]
+    assert len(tables["forgetting"].frame) == 1 and (row["regime"], row["strategy"]) == ("unfrozen", "cyclic")
+    assert row["error before"] == pytest.approx(before.mean()) and row["error after"] == pytest.approx(after.mean())
+    assert row["difference"] == pytest.approx((after - before).mean())
+    assert row["low"] < row["difference"] < row["high"] and tests[0]["metric"] == "mae_10"
+    frozen = [s for s in scores if s["arm"] != "mlp2, unfrozen, cyclic"]
+    assert conclusions._after_against_before(Results(pd.DataFrame(frozen), {}, {}, labels)) == ([], {})

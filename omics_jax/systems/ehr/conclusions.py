@@ -1,22 +1,16 @@
-"""What the EHR experiments conclude over all their replicates: tests between arms, the paper's tables, the curves."""
+"""What the EHR experiments conclude over all their replicates: tests between arms, and the paper's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation import classification, comparisons, one_test_set
+from omics_jax.evaluation import comparisons, one_test_set
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.ehr import external, published
+from omics_jax.systems.ehr import external, pictures, published
 from omics_jax.systems.system import Findings, Results
-
-BOOSTING = "gradient boosting"
-DRAWN, DRAWN_VARIABLES = 4, 8  # models in a picture of curves, variables in one of errors
-DRAWS = 1000
-STATISTICS = {"auroc": classification.auroc, "auprc": classification.auprc, "brier": classification.brier}
 
 
 def conclude_outcome(results: Results) -> Findings:
@@ -30,14 +24,14 @@ def conclude_external(results: Results) -> Findings:
     """The same where all trainings are tested on the same patients, which then are resampled, too."""
     arms = _classifier_arms(results)
     models = [(arm, "model") for arm in arms] + _baselines(results)
-    drawn = external.resampled_scores(results.tables["probability"], models, STATISTICS, DRAWS)
+    drawn = external.resampled_scores(results.tables["probability"], models, pictures.STATISTICS, pictures.DRAWS)
     compare = partial(external.compare, drawn, results.scores)
     tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
     return Findings(tests, _outcome_tables(results, arms), external.intervals(drawn), one_test_set.METHOD)
 
 
 def _outcome_tables(results: Results, arms: list[str]) -> dict[str, Table]:
-    return {**_curves(results, arms), **_pooled(results, arms), **_imputed(results)}
+    return {**pictures.of_outcome(results, arms, _baselines(results)), **pictures.of_imputation(results)}
 
 
 def conclude_imputation(results: Results) -> Findings:
@@ -49,48 +43,25 @@ def conclude_imputation(results: Results) -> Findings:
     rivals = [(first, m) for m in scores.loc[scores["arm"] == first, "model"].unique() if m != "model"]
     rivals += [(arm, "model") for arm in arms[1:]]
     tests = [c for m in metrics for r in rivals for c in comparisons.compare(scores, (first, "model"), r, m)]
-    return Findings(_adjusted(tests), _imputed(results))
+    return Findings(_adjusted(tests), pictures.of_imputation(results))
 
 
 def conclude_tables(results: Results) -> Findings:
-    """Tables II and III beside the paper's numbers, and what freezing costs."""
+    """Tables II and III beside the paper's numbers, what freezing costs, and what fine-tuning forgets."""
     arms = _classifier_arms(results)
     freezing, freezing_table = _unfrozen_against_frozen(results)
-    tables = {"paper": _paper_table(results), **freezing_table, "classical": _classical_table(results)}
-    tests = freezing + _against_baselines(results, arms, partial(comparisons.compare, results.scores))
+    forgetting, forgetting_table = _after_against_before(results)
+    shown = {**freezing_table, **forgetting_table, "classical": _classical_table(results)}
+    tables = {"paper": _paper_table(results), **shown}
+    tests = freezing + forgetting + _against_baselines(results, arms, partial(comparisons.compare, results.scores))
     return Findings(tests, {**tables, **_outcome_tables(results, arms)})
 
 
 def conclude_forgetting(results: Results) -> Findings:
     """The imputation error before and after fine-tuning, and the outcome's scores."""
-    scores, arms = results.scores, _classifier_arms(results)
-    metric = next(m for m in scores["metric"].unique() if m.startswith("mae_"))
-    imputer = next(arm for arm, labels in results.labels.items() if labels.get("imputer"))
-    tests = [c for arm in arms for c in comparisons.compare(scores, (arm, "model"), (imputer, "model"), metric)]
-    tests = _adjusted(tests)
-    before = _mean(scores, imputer, metric)
-    rows = [
-        {
-            "network": results.labels[arm]["network"],
-            "regime": results.labels[arm]["regime"],
-            "error before": before,
-            "error after": _mean(scores, arm, metric),
-            "difference": test["difference"],
-            "low": test["ci95"][0],
-            "high": test["ci95"][1],
-            "p (Holm)": test["p_adjusted"],
-            "AUROC": _mean(scores, arm, "auroc"),
-        }
-        for arm, test in zip(arms, tests, strict=True)
-    ]
-    caption = (
-        "Mean absolute error on held-out cells (z-scores) of the pretrained imputer and of the same imputer after it "
-        "was fine-tuned to classify. A positive difference is what was forgotten; the interval and p are of the "
-        "corrected resampled t-test (Nadeau-Bengio), p adjusted after Holm."
-    )
-    table = Table("table", pd.DataFrame(rows), "What fine-tuning forgets", caption)
-    tests += _against_baselines(results, arms[:1], partial(comparisons.compare, results.scores))
-    return Findings(tests, {"forgetting": table, **_imputed(results)})
+    tests, table = _after_against_before(results)
+    against = _against_baselines(results, _classifier_arms(results)[:1], partial(comparisons.compare, results.scores))
+    return Findings(tests + against, {**table, **pictures.of_imputation(results)})
 
 
 # --- tests ---------------------------------------------------------------------------------------------------------
@@ -156,6 +127,39 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
     return tests, {"freezing": Table("table", pd.DataFrame(rows), "Unfrozen against frozen", caption)}
 
 
+def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table]]:
+    """Imputation error of every classifier's imputer after fine-tuning, minus that of the imputer it started from."""
+    scores = results.scores
+    metric = next((m for m in scores["metric"].unique() if m.startswith("mae_")), None)
+    imputer = next(arm for arm, labels in results.labels.items() if labels.get("imputer"))
+    errors = scores[(scores["metric"] == metric) & (scores["model"] == "model")]
+    arms = [arm for arm in _classifier_arms(results) if (errors["arm"] == arm).any()]
+    if not arms:
+        return [], {}
+    tests = [c for arm in arms for c in comparisons.compare(scores, (arm, "model"), (imputer, "model"), metric)]
+    tests = _adjusted(tests)
+    before = _mean(scores, imputer, metric)
+    rows = [
+        {
+            **{key: value for key, value in results.labels[arm].items() if key in ("network", "regime", "strategy")},
+            "error before": before,
+            "error after": _mean(scores, arm, metric),
+            "difference": test["difference"],
+            "low": test["ci95"][0],
+            "high": test["ci95"][1],
+            "p (Holm)": test["p_adjusted"],
+            "AUROC": _mean(scores, arm, "auroc"),
+        }
+        for arm, test in zip(arms, tests, strict=True)
+    ]
+    caption = (
+        "Mean absolute error on held-out cells (z-scores) of the pretrained imputer and of the same imputer after it "
+        "was fine-tuned to classify. A positive difference is what was forgotten; the interval and p are of the "
+        "corrected resampled t-test (Nadeau-Bengio), p adjusted after Holm over the lines of this table."
+    )
+    return tests, {"forgetting": Table("table", pd.DataFrame(rows), "What fine-tuning forgets", caption)}
+
+
 def _mean_of_arms(results: Results, arms: Sequence[str], name: str) -> pd.DataFrame:
     """Scores of an arm `name` that has, in every split, the mean of the AUROC of these arms."""
     scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == "model")]
@@ -175,150 +179,7 @@ def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = "model") -> 
     return float(scores.loc[chosen, "value"].mean())
 
 
-# --- tables and figures --------------------------------------------------------------------------------------------
-
-
-def _pooled_predictions(results: Results, arm: str, model: str) -> pd.DataFrame:
-    """One probability per patient: that of the fold (or the mean of the folds) that tested it."""
-    frame = results.tables["probability"]
-    chosen = frame[(frame["arm"] == arm) & (frame["model"] == model)]
-    first = {name: (name, "first") for name in ("label", "person")}
-    return chosen.groupby("id").agg(probability=("probability", "mean"), **first).sort_index()
-
-
-def _drawn(results: Results, arms: list[str]) -> list[tuple[str, str, str]]:
-    """(arm, model, name) of the best arms and of the two baselines that matter."""
-    best = sorted(arms, key=lambda arm: -_mean(results.scores, arm, "auroc"))
-    simple = [(arm, model, model) for arm, model in _baselines(results) if model in (BOOSTING, "logistic regression")]
-    return [(arm, "model", arm) for arm in best[: DRAWN - len(simple[:2])]] + simple[:2]
-
-
-def _curves(results: Results, arms: list[str]) -> dict[str, Table]:
-    """ROC, precision-recall and calibration curves of pooled test patients."""
-    roc, pr, calibration = [], [], []
-    for arm, model, name in _drawn(results, arms):
-        pooled = _pooled_predictions(results, arm, model)
-        p, y = pooled["probability"].to_numpy(), pooled["label"].to_numpy()
-        frame = lambda curve: pd.DataFrame({k: v for k, v in curve.items() if k != "threshold"})
-        area = f"{name}, AUROC {classification.auroc(p, y):.3f}"
-        roc.append(frame(classification.roc_curve(p, y)).assign(series=area))
-        precision = f"{name}, AUPRC {classification.auprc(p, y):.3f}"
-        pr.append(frame(classification.precision_recall_curve(p, y)).assign(series=precision, chance=y.mean()))
-        calibration.append(frame(classification.calibration_curve(p, y)).assign(series=name))
-    pooled_note = "Every patient once, with the mean probability of the folds that tested it; folds pooled."
-    return {
-        "roc": Table("roc", pd.concat(roc), "ROC curves", pooled_note, "false positive rate", "true positive rate"),
-        "pr": Table("pr", pd.concat(pr), "Precision and recall", pooled_note, "recall", "precision"),
-        "calibration": Table(
-            "calibration",
-            pd.concat(calibration),
-            "Calibration",
-            f"{pooled_note} Tenths of the patients by predicted risk; bars are 95 % Wilson intervals.",
-            "predicted risk",
-            "observed rate",
-        ),
-    }
-
-
-def _pooled(results: Results, arms: list[str]) -> dict[str, Table]:
-    """Scores over pooled test patients with bootstrap intervals, and each model's difference from boosting."""
-    everyone = [(arm, "model") for arm in arms] + _baselines(results)
-    reference = next((pair for pair in everyone if pair[1] == BOOSTING), None)
-    against = _pooled_predictions(results, *reference) if reference else None
-    rows = []
-    for arm, model in everyone:
-        pooled = _pooled_predictions(results, arm, model)
-        p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
-        row = {"model": arm if model == "model" else model, "patients": len(y)}
-        for name, statistic in STATISTICS.items():
-            low, high = classification.bootstrap_interval(statistic, p, y, person, n=DRAWS)
-            row |= {
-                name.upper() if name != "brier" else "Brier": statistic(p, y),
-                f"{name} low": low,
-                f"{name} high": high,
-            }
-        if against is not None and (arm, model) != reference:
-            difference, low, high, chance = classification.paired_bootstrap(
-                classification.auroc, p, against["probability"].to_numpy(), y, person, n=DRAWS
-            )
-            row |= {"AUROC - boosting": difference, "low": low, "high": high, "p": chance}
-        rows.append(row)
-    caption = (
-        "Scores over all tested patients pooled, with 95 % intervals from a bootstrap over patients (1,000 draws; all "
-        "stays of a person together), "
-        "and the paired difference in AUROC from gradient boosting on plain summaries, trained on the same rows. This "
-        "interval knows the sampling of test patients and not that of training sets; the corrected tests above do."
-    )
-    return {"pooled": Table("table", pd.DataFrame(rows), "Pooled scores", caption)}
-
-
-def _imputed(results: Results) -> dict[str, Table]:
-    """Error by variable of models and simple methods, and the series of a few patients of the first fold."""
-    if "variables" not in results.tables:
-        return {}
-    frame = results.tables["variables"]
-    first_arm, level = frame["arm"].iloc[0], frame["level"].iloc[0]
-    shown = frame[frame["level"] == level]
-    weighted = shown.assign(mae=shown["mae"] * shown["n"], mae_units=shown["mae_units"] * shown["n"])
-    table = weighted.groupby(["arm", "model", "variable"], sort=False)[["n", "mae", "mae_units"]].sum(min_count=1)
-    table = table.assign(mae=table["mae"] / table["n"], mae_units=table["mae_units"] / table["n"]).reset_index()
-    table = table[(table["arm"] == first_arm) | (table["model"] == "model")]
-    name = lambda row: row["arm"] if row["model"] == "model" else row["model"]
-    table["method"] = table.apply(name, axis=1)
-    wide = table.pivot_table(index="variable", columns="method", values="mae", sort=False)
-    own = table[(table["arm"] == first_arm) & (table["model"] == "model")].set_index("variable")
-    wide.insert(0, "held-out cells", own["n"].astype(int))
-    wide[f"{first_arm}, input units"] = own["mae_units"]
-    wide = wide.sort_values("held-out cells", ascending=False).reset_index()
-    few = wide["variable"][:DRAWN_VARIABLES]
-    dots = table[table["model"].isin(["model", "linear", "locf"]) & table["variable"].isin(few)]
-    dots = pd.DataFrame({"label": dots["variable"], "value": dots["mae"], "series": dots["method"]})
-    held = f"the {level} % of observed values held out" if str(level).isdigit() else "the values that the file held out"
-    out = {
-        "errors_by_variable": Table(
-            "table", wide, "Error by variable",
-            f"Mean absolute error on {held}, in s.d. of the training rows; last column in the variable's own units.",
-        ),
-        "error_ranking": Table(
-            "ranking", dots, "Error of the most measured variables",
-            f"Mean absolute error on {held} (s.d. of the training rows), per variable and method.",
-            x_label="mean absolute error (s.d.)",
-        ),
-        "errors_by_variable_and_share": Table(
-            "file", _all_errors(frame), "Error by variable and share held out",
-            "Mean absolute, root mean square and mean relative error on the scale of the training rows and in the "
-            "variable's own units (_units), over the held-out cells (n) of the test patients of all folds.",
-        ),
-    }  # fmt: skip
-    if "series" in results.tables:
-        series = results.tables["series"]
-        series = series[(series["fold"] == series["fold"].min()) & (series["arm"] == series["arm"].iloc[0])]
-        out["series"] = Table(
-            "series", series[["panel", "variable", "x", "value", "low", "high", "role"]], "Imputed series",
-            "Four of the best observed test patients of the first fold. The line is what the model imputes, with the "
-            "disagreement of its two directions as a band; filled dots were seen by it, open dots were held out.",
-            x_label="hours since admission",
-        )  # fmt: skip
-    return out
-
-
-def _all_errors(frame: pd.DataFrame) -> pd.DataFrame:
-    """Every kind of error by arm, model, level and variable, cells of all folds pooled."""
-    by = ["arm", "model", "level", "variable"]
-    kinds = [f"{kind}{unit}" for unit in ("", "_units") for kind in ("mae", "rmse", "mre")]
-    # What is added up: absolute errors, squared errors, and (error / its relative error) the size of the truth.
-    sums = frame[[*by, "n"]].copy()
-    for unit in ("", "_units"):
-        mae, rmse, mre = (frame[f"{kind}{unit}"] for kind in ("mae", "rmse", "mre"))
-        sums[f"mae{unit}"], sums[f"rmse{unit}"] = mae * frame["n"], rmse**2 * frame["n"]
-        sums[f"mre{unit}"] = np.where(mre > 0, mae * frame["n"] / mre.where(mre > 0, 1), 0)
-    total = sums.groupby(by, sort=False)[["n", *kinds]].sum().reset_index()
-    for unit in ("", "_units"):
-        error, size = total[f"mae{unit}"], total[f"mre{unit}"]
-        total[f"mre{unit}"] = error / size.where(size > 0)
-        total[f"mae{unit}"] = error / total["n"].where(total["n"] > 0)
-        total[f"rmse{unit}"] = np.sqrt(total[f"rmse{unit}"] / total["n"].where(total["n"] > 0))
-    return total
+# --- tables --------------------------------------------------------------------------------------------
 
 
 def _paper_table(results: Results) -> Table:

@@ -63,7 +63,9 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
     _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
     replicates = _replicates(config, dataset, labels=True)
     arms = [_imputer(config, dataset, replicates, probes=True)]
+    plain, remembering = config, _remembering(config)
     for regime in regimes:
+        config = plain if regime == "frozen" else remembering
         for network in config.tables.networks:
             for strategy in config.tables.strategies:
                 change = {"network": network, "regime": regime, "strategy": strategy}
@@ -79,8 +81,7 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
 def forgetting(config, dataset: Dataset) -> list[Arm]:
     """What fine-tuning does to the imputations: held-out error before it and after it, by network and regime."""
     replicates = _replicates(config, dataset, labels=True)
-    config = config.copy_and_resolve_references()
-    config.predict.forgetting = True
+    config = _remembering(config)
     arms = [_imputer(config, dataset, replicates)]
     for network in config.tables.networks:
         for regime in ("unfrozen", "gradual"):
@@ -146,6 +147,13 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
     origin = {"start_from": config.model.imputer, "sections": (*PRETRAINING, *CLASSIFYING)}
     return Arm(name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin)
+
+
+def _remembering(config):
+    """The config of classifiers that also say how well their imputer still imputes."""
+    config = config.copy_and_resolve_references()
+    config.predict.forgetting = True
+    return config
 
 
 def _pair(values, name: str) -> tuple[float, float]:
