@@ -31,7 +31,7 @@ def arms(dataset, *words):
         (("--config.training.stages=('heads','end')",), "give one or more of embedding, heads, all"),
         (("--config.model.shared=()",), "config.model.shared is (); give one or more widths"),
         (("--config.heads.survival.dropout=1.0",), "config.heads.survival.dropout is 1.0"),
-        (("--config.imputation.edges=mirna<dna",), "config.imputation.edges names 'dna'; the data hold methylation"),
+        (("--config.imputation.edges=mirna<dna",), "config.imputation.edges names 'dna'; the data hold rna"),
         (("--config.imputation.edges=rna<rna",), "imputes 'rna' from itself"),
         (
             ("--config.imputation.edges=rna",),
@@ -58,7 +58,7 @@ def arms(dataset, *words):
         (("--config.survival.convention=foo",), "config.survival.convention is 'foo'; choose one of containing"),
         (("--config.survival.hazard=foo",), "config.survival.hazard is 'foo'; choose one of proper"),
         (("--config.survival.bins=40",), "OS, all fold 0 repeat 0: a quantile grid of 40 bins needs"),
-        (("--config.preprocess.log2=('dna',)",), "config.preprocess.log2 names dna, and the data hold methylation"),
+        (("--config.preprocess.log2=('dna',)",), "config.preprocess.log2 names dna, and the data hold rna"),
     ],
     ids=lambda value: value[-1] if isinstance(value, tuple) else "",
 )

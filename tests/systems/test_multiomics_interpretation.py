@@ -50,7 +50,7 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
     r = arm.replicates[0]
     rows = rows_of(arm, r.rows[SLOT])
     constants = {name: jnp.asarray(value) for name, value in r.constants.items()}
-    variables = {**arm.system.init(jax.random.key(0), {SLOT: rows}, constants), "constants": constants}
+    variables = {**arm.system.init(jax.random.key(1), {SLOT: rows}, constants), "constants": constants}
     out = jax.tree.map(np.asarray, jax.jit(arm.system.predict)(variables, rows))
     mean = {f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape) for m in network.used}
     measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in network.used))}
