@@ -172,6 +172,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.classifier.update(dict(members=2, units=4, bins=3))
         config.model.imputer = "csai" if config.experiment in ("imputation", "table2") else "brits"
         config.tune.trials = 3
+        config.beside = ("unfrozen",)
         config.tables.networks = ("gru",) if config.experiment == "table2" else ("mlp2",)
         config.tables.strategies = ("cyclic",) if config.experiment == "tables" else config.tables.strategies
         config.run.devices = 1

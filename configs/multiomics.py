@@ -157,6 +157,7 @@ def get_config(choice: str = "") -> ConfigDict:
             config.heads[kind].update(dict(widths=(8,), dropout=0.5 if kind == "survival" else 0.0))
         config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))
         config.interpret.update(dict(permutations=3, steps=8))
+        config.missing = "mask" if config.experiment in ("stages", "interpret") else config.missing
         config.left_out = ("embedding",) if config.experiment == "stages" else config.left_out
         config.arms.sets = "rna+mirna" if config.experiment == "arms" else ""
         config.arms.letters = ("B", "D") if config.experiment == "arms" else ("A", "B", "C", "D")

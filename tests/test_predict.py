@@ -15,7 +15,7 @@ from omics_jax.systems.ehr import assembly
 
 SMOKE = f"--config={ROOT}/configs/ehr.py:smoke"
 STEPS, VARIABLES = 8, ("HR", "SysABP", "GCS", "RespRate")
-ARMS = ["brits", "summary, gradual", "mlp2, frozen", "mlp2, unfrozen"]
+ARMS = ["brits", "summary, gradual", "mlp2, unfrozen"]
 
 
 @pytest.fixture(scope="module")

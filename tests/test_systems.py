@@ -287,10 +287,10 @@ def process(code: str, **variables: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
-    """A SIGTERM, a SIGINT and a last process that has one core, against one undisturbed run on all cores."""
+    """A SIGTERM or, every other system, a SIGINT, then a process that has one core, against one run on all cores."""
     experiment = FIRST[name]
     words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1"]
-    for signum, epoch in ((15, 0), (2, 1), (None, -1)):
+    for signum, epoch in ((2 if SYSTEMS.index(name) % 2 else 15, 1), (None, -1)):
         code = SIGNAL_ITSELF.format(folder=str(ROOT / "experiments"), signum=signum, epoch=epoch, words=words)
         ended = process(code if signum else ON_ONE_CORE + code)
         assert ended.returncode == (128 + signum if signum else 0), ended.stderr

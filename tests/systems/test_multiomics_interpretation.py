@@ -27,7 +27,9 @@ CONFIG = f"--config={ROOT}/configs/multiomics.py:interpret,smoke"
 
 @pytest.fixture(scope="module")
 def arms():
-    config = config_of(CONFIG, "--config.interpret.steps=64", "--config.interpret.permutations=4")
+    config = config_of(
+        CONFIG, "--config.interpret.steps=64", "--config.interpret.permutations=4", "--config.missing=impute"
+    )
     return {arm.name: arm for arm in MODULE.EXPERIMENTS["interpret"](config, MODULE.read(config))}
 
 
