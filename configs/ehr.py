@@ -14,6 +14,8 @@ on summaries (.78 and .72), and a mae_10 of the imputer below that of every simp
 
 from ml_collections import ConfigDict
 
+from omics_jax.configuration import begin, run_section
+
 EXPERIMENTS = ("mortality", "imputation", "table2", "table3", "forgetting", "external", "tables")
 SIZES = ("smoke", "paper", "official", "best")
 
@@ -24,14 +26,7 @@ def get_config(choice: str = "") -> ConfigDict:
     paper: the paper's protocol with CSAI of 64 channels; official: the same with the 512 of the released CSAI; best:
     ours, at the size for real data.
     """
-    words = [word for word in choice.split(",") if word]
-    unknown = [word for word in words if word not in EXPERIMENTS + SIZES]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is neither an experiment {EXPERIMENTS} nor a size {SIZES}")
-
-    config = ConfigDict()
-    config.system = "ehr"
-    config.experiment = next((word for word in words if word in EXPERIMENTS), "mortality")
+    config, words = begin("ehr", choice, EXPERIMENTS, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 1
@@ -130,17 +125,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.predict.forgetting = False  # whether a classifier's arm also imputes the held-out values
     config.predict.batch_size = 64
 
-    config.run = ConfigDict()
-    config.run.devices = 0  # 0: all there are
-    config.run.spread = "replicates"  # data | replicates: what several devices (on a CPU, cores) share out
-    config.run.strategy = "auto"  # map | vmap
-    config.run.chunk = 0  # replicates trained together; 0 chooses
-    config.run.block_seconds = 1.0
-    config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
-    config.run.checkpoint_seconds = 60.0
-    config.run.resident_mb = 4096
-    config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
-    config.run.reuse = ""  # runs of the same data (A, B), whose arms of the same name and config are taken over
+    config.run = run_section()
 
     if "paper" in words or "official" in words:
         config.data.keep_empty = False

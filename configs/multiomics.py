@@ -13,20 +13,15 @@
 
 from ml_collections import ConfigDict
 
+from omics_jax.configuration import begin, run_section
+
 EXPERIMENTS = ("multitask", "arms", "stages", "imputation", "interpret")
 SIZES = ("smoke", "paper")
 
 
 def get_config(choice: str = "") -> ConfigDict:
     """`choice` names an experiment and a size, in any order, separated by a comma; both are optional."""
-    words = [word for word in choice.split(",") if word]
-    unknown = [word for word in words if word not in EXPERIMENTS + SIZES]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is neither an experiment {EXPERIMENTS} nor a size {SIZES}")
-
-    config = ConfigDict()
-    config.system = "multiomics"
-    config.experiment = next((word for word in words if word in EXPERIMENTS), "multitask")
+    config, words = begin("multiomics", choice, EXPERIMENTS, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 1
@@ -114,17 +109,7 @@ def get_config(choice: str = "") -> ConfigDict:
 
     config.predict = ConfigDict(dict(batch_size=128))
 
-    config.run = ConfigDict()
-    config.run.devices = 0  # 0: all there are
-    config.run.spread = "replicates"  # data | replicates: what several devices (on a CPU, cores) share out
-    config.run.strategy = "auto"  # map | vmap
-    config.run.chunk = 0  # replicates trained together; 0 chooses
-    config.run.block_seconds = 1.0
-    config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
-    config.run.checkpoint_seconds = 60.0
-    config.run.resident_mb = 4096
-    config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
-    config.run.reuse = ""  # runs of the same data (A, B), whose arms of the same name and config are taken over
+    config.run = run_section()
 
     if "paper" in words:
         config.preprocess.top_k = 5000

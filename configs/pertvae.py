@@ -12,20 +12,15 @@ than its reconstruction for both active drugs (corrected p below .05) and not fo
 
 from ml_collections import ConfigDict
 
+from omics_jax.configuration import begin, run_section
+
 EXPERIMENTS = ("table1", "figure2")
 SIZES = ("smoke", "paper")
 
 
 def get_config(choice: str = "") -> ConfigDict:
     """`choice` names an experiment and a size, in any order, separated by a comma; both are optional."""
-    words = [word for word in choice.split(",") if word]
-    unknown = [word for word in words if word not in EXPERIMENTS + SIZES]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is neither an experiment {EXPERIMENTS} nor a size {SIZES}")
-
-    config = ConfigDict()
-    config.system = "pertvae"
-    config.experiment = next((word for word in words if word in EXPERIMENTS), "table1")
+    config, words = begin("pertvae", choice, EXPERIMENTS, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 2
@@ -90,17 +85,7 @@ def get_config(choice: str = "") -> ConfigDict:
 
     config.figure2 = ConfigDict(dict(latent_sizes=(2, 5, 10, 20, 50)))
 
-    config.run = ConfigDict()
-    config.run.devices = 0  # 0: all there are
-    config.run.spread = "data"  # data | replicates: what several devices share out
-    config.run.strategy = "auto"  # map | vmap
-    config.run.chunk = 0  # replicates trained together; 0 chooses
-    config.run.block_seconds = 1.0
-    config.run.block_steps = 0  # steps of a block instead of seconds; 0 for none
-    config.run.checkpoint_seconds = 60.0
-    config.run.resident_mb = 4096
-    config.run.arm = ""  # --mode=predict: the arm to predict with; empty for the one that the summary speaks of
-    config.run.reuse = ""  # runs of the same data (A, B), whose arms of the same name and config are taken over
+    config.run = run_section(spread="data")
 
     if "paper" in words:
         config.repeats = 10

@@ -21,6 +21,7 @@ ALLOWED = {
     "errors": set(),
     "durable": set(),
     "checks": set(),
+    "configuration": set(),
     "nn": set(),
     "data": set(),
     "evaluation": set(),
