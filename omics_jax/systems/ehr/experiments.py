@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import product
 
 import numpy as np
 
@@ -63,18 +64,10 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
     _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
     replicates = _replicates(config, dataset, labels=True)
     arms = [_imputer(config, dataset, replicates, probes=True)]
-    plain, remembering = config, _remembering(config)
-    for regime in regimes:
-        config = plain if regime == "frozen" else remembering
-        for network in config.tables.networks:
-            for strategy in config.tables.strategies:
-                change = {"network": network, "regime": regime, "strategy": strategy}
-                first = len(arms) == 1
-                arms.append(
-                    _classifier(
-                        config, dataset, replicates, f"{network}, {regime}, {strategy}", change, baselines=first
-                    )
-                )
+    own = {"frozen": config, "unfrozen": _remembering(config)}
+    for regime, network, strategy in product(regimes, config.tables.networks, config.tables.strategies):
+        change, name = {"network": network, "regime": regime, "strategy": strategy}, f"{network}, {regime}, {strategy}"
+        arms.append(_classifier(own[regime], dataset, replicates, name, change, baselines=len(arms) == 1))
     return arms
 
 
