@@ -13,10 +13,8 @@ import pandas as pd
 from omics_jax.durable import load_arrays, write_atomically
 from omics_jax.evaluation.comparisons import summarize
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.system import Arm, Findings, Results
+from omics_jax.systems.system import MODEL, Arm, Findings, Results
 from omics_jax.training.stage import Replicate
-
-MODEL = "model"
 
 
 def score_arms(

@@ -24,6 +24,7 @@ from omics_jax.evaluation.tables import Evaluation, Table
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
+MODEL = "model"  # what the column "model" of scores and tables calls an arm's own; else it names a baseline
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class DataSpec:
 class Results:
     """All replicates of all arms, scored.
 
-    scores: tidy, with the columns arm, model ("model" or a baseline's name), replicate, group, fold, repeat, seed,
+    scores: tidy, with the columns arm, model (`MODEL` or a baseline's name), replicate, group, fold, repeat, seed,
       metric, value, n_train, n_test.
     tables: name -> the frames of that name from the first repeat's evaluations, with arm, group, fold added.
     labels: arm -> what distinguishes it, such as {"latent": 20}.

@@ -10,7 +10,7 @@ import pandas as pd
 from omics_jax.evaluation import comparisons, one_test_set
 from omics_jax.evaluation.tables import Table
 from omics_jax.systems.ehr import external, pictures, published
-from omics_jax.systems.system import Findings, Results
+from omics_jax.systems.system import MODEL, Findings, Results
 
 
 def conclude_outcome(results: Results) -> Findings:
@@ -23,7 +23,7 @@ def conclude_outcome(results: Results) -> Findings:
 def conclude_external(results: Results) -> Findings:
     """The same where all trainings are tested on the same patients, which then are resampled, too."""
     arms = _classifier_arms(results)
-    models = [(arm, "model") for arm in arms] + _baselines(results)
+    models = [(arm, MODEL) for arm in arms] + _baselines(results)
     drawn = external.resampled_scores(results.tables["probability"], models, pictures.STATISTICS, pictures.DRAWS)
     compare = partial(external.compare, drawn, results.scores)
     tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
@@ -40,9 +40,9 @@ def conclude_imputation(results: Results) -> Findings:
     arms = list(dict.fromkeys(scores["arm"]))
     first = arms[0]
     metrics = [m for m in scores["metric"].unique() if m.startswith("mae_")]
-    rivals = [(first, m) for m in scores.loc[scores["arm"] == first, "model"].unique() if m != "model"]
-    rivals += [(arm, "model") for arm in arms[1:]]
-    tests = [c for m in metrics for r in rivals for c in comparisons.compare(scores, (first, "model"), r, m)]
+    rivals = [(first, m) for m in scores.loc[scores["arm"] == first, "model"].unique() if m != MODEL]
+    rivals += [(arm, MODEL) for arm in arms[1:]]
+    tests = [c for m in metrics for r in rivals for c in comparisons.compare(scores, (first, MODEL), r, m)]
     return Findings(_adjusted(tests), pictures.of_imputation(results))
 
 
@@ -68,13 +68,13 @@ def conclude_forgetting(results: Results) -> Findings:
 
 
 def _classifier_arms(results: Results) -> list[str]:
-    with_outcome = results.scores[(results.scores["metric"] == "auroc") & (results.scores["model"] == "model")]
+    with_outcome = results.scores[(results.scores["metric"] == "auroc") & (results.scores["model"] == MODEL)]
     return list(dict.fromkeys(with_outcome["arm"]))
 
 
 def _baselines(results: Results) -> list[tuple[str, str]]:
     """(arm, name) of the simple models of the outcome."""
-    rows = results.scores[(results.scores["metric"] == "auroc") & (results.scores["model"] != "model")]
+    rows = results.scores[(results.scores["metric"] == "auroc") & (results.scores["model"] != MODEL)]
     return list(dict.fromkeys(zip(rows["arm"], rows["model"], strict=True)))
 
 
@@ -84,14 +84,14 @@ def _against_baselines(results: Results, arms: list[str], compare: Callable) -> 
         for rival in _baselines(results):
             if rival[0] in arms or len(arms) > 1:
                 for metric in ("auroc", "auprc"):
-                    tests += compare((arm, "model"), rival, metric)
+                    tests += compare((arm, MODEL), rival, metric)
     return _adjusted(tests)
 
 
 def _between_arms(arms: list[str], compare: Callable) -> list[dict]:
     first, *others = arms
     pairs = [(first, other) for other in others] + list(zip(others[1:], others, strict=False))
-    return _adjusted([c for a, b in pairs for c in compare((a, "model"), (b, "model"), "auroc")])
+    return _adjusted([c for a, b in pairs for c in compare((a, MODEL), (b, MODEL), "auroc")])
 
 
 def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Table]]:
@@ -104,7 +104,7 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
     pairs |= {cell: (arm_of[*cell, "unfrozen"], arm_of[*cell, "frozen"]) for cell in both}
     mean = lambda regime: _mean_of_arms(results, [arm_of[*cell, regime] for cell in both], f"mean of all {regime}")
     scores = pd.concat([results.scores, mean("unfrozen"), mean("frozen")])
-    tests = [c for a, b in pairs.values() for c in comparisons.compare(scores, (a, "model"), (b, "model"), "auroc")]
+    tests = [c for a, b in pairs.values() for c in comparisons.compare(scores, (a, MODEL), (b, MODEL), "auroc")]
     tests = _adjusted(tests)
     rows = [
         {
@@ -132,11 +132,11 @@ def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table
     scores = results.scores
     metric = next((m for m in scores["metric"].unique() if m.startswith("mae_")), None)
     imputer = next(arm for arm, labels in results.labels.items() if labels.get("imputer"))
-    errors = scores[(scores["metric"] == metric) & (scores["model"] == "model")]
+    errors = scores[(scores["metric"] == metric) & (scores["model"] == MODEL)]
     arms = [arm for arm in _classifier_arms(results) if (errors["arm"] == arm).any()]
     if not arms:
         return [], {}
-    tests = [c for arm in arms for c in comparisons.compare(scores, (arm, "model"), (imputer, "model"), metric)]
+    tests = [c for arm in arms for c in comparisons.compare(scores, (arm, MODEL), (imputer, MODEL), metric)]
     tests = _adjusted(tests)
     before = _mean(scores, imputer, metric)
     rows = [
@@ -162,7 +162,7 @@ def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table
 
 def _mean_of_arms(results: Results, arms: Sequence[str], name: str) -> pd.DataFrame:
     """Scores of an arm `name` that has, in every split, the mean of the AUROC of these arms."""
-    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == "model")]
+    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == MODEL)]
     split = ["model", "group", "fold", "repeat", "metric", "n_train", "n_test"]
     return scores[scores["metric"] == "auroc"].groupby(split, as_index=False)["value"].mean().assign(arm=name)
 
@@ -174,7 +174,7 @@ def _adjusted(tests: list[dict]) -> list[dict]:
     return [{**c, "a": named(c["a"]), "b": named(c["b"])} for c in comparisons.with_adjusted_p(tests)]
 
 
-def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = "model") -> float:
+def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = MODEL) -> float:
     chosen = (scores["arm"] == arm) & (scores["metric"] == metric) & (scores["model"] == model)
     return float(scores.loc[chosen, "value"].mean())
 
@@ -206,7 +206,7 @@ def _paper_table(results: Results) -> Table:
 
 
 def _paper_row(results: Results, arms, network, regime, strategy, printed) -> dict:
-    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == "model")]
+    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == MODEL)]
     of = lambda metric: scores.loc[scores["metric"] == metric].groupby(["repeat", "fold"])["value"].mean()
     test = of("auroc")
     ratio = float((scores["n_test"] / scores["n_train"]).mean())

@@ -64,7 +64,7 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
     _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
     replicates = _replicates(config, dataset, labels=True)
     arms = [_imputer(config, dataset, replicates, probes=True)]
-    own = {"frozen": config, "unfrozen": _remembering(config)}
+    own = {"frozen": config, "unfrozen": _with_forgetting(config)}
     for regime, network, strategy in product(regimes, config.tables.networks, config.tables.strategies):
         change, name = {"network": network, "regime": regime, "strategy": strategy}, f"{network}, {regime}, {strategy}"
         arms.append(_classifier(own[regime], dataset, replicates, name, change, baselines=len(arms) == 1))
@@ -74,7 +74,7 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
 def forgetting(config, dataset: Dataset) -> list[Arm]:
     """What fine-tuning does to the imputations: held-out error before it and after it, by network and regime."""
     replicates = _replicates(config, dataset, labels=True)
-    config = _remembering(config)
+    config = _with_forgetting(config)
     arms = [_imputer(config, dataset, replicates)]
     for network in config.tables.networks:
         for regime in ("unfrozen", "gradual"):
@@ -142,7 +142,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     return Arm(name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin)
 
 
-def _remembering(config):
+def _with_forgetting(config):
     """The config of classifiers that also say how well their imputer still imputes."""
     config = config.copy_and_resolve_references()
     config.predict.forgetting = True

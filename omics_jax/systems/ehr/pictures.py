@@ -9,9 +9,9 @@ import pandas as pd
 
 from omics_jax.evaluation import classification
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.system import Results
+from omics_jax.systems.system import MODEL, Results
 
-MODEL, BOOSTING = "model", "gradient boosting"
+BOOSTING = "gradient boosting"
 DRAWN, DRAWN_VARIABLES = 4, 8  # models in a picture of curves, variables in one of errors
 DRAWS = 1000
 STATISTICS = {"auroc": classification.auroc, "auprc": classification.auprc, "brier": classification.brier}
@@ -90,9 +90,9 @@ def _pooled(results: Results, arms, simple) -> dict[str, Table]:
         rows.append(row)
     caption = (
         "Scores over all tested patients pooled, with 95 % intervals from a bootstrap over patients (1,000 draws; all "
-        "stays of a person together), "
-        "and the paired difference in AUROC from gradient boosting on plain summaries, trained on the same rows. This "
-        "interval knows the sampling of test patients and not that of training sets; the corrected tests above do."
+        "stays of a person together), and the paired difference in AUROC from gradient boosting on plain summaries, "
+        "trained on the same rows. This interval knows the sampling of test patients and not that of training sets; "
+        "the corrected tests above do."
     )
     return {"pooled": Table("table", pd.DataFrame(rows), "Pooled scores", caption)}
 

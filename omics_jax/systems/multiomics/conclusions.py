@@ -9,9 +9,8 @@ import pandas as pd
 from omics_jax.evaluation import comparisons
 from omics_jax.evaluation.tables import Table
 from omics_jax.systems.multiomics import interpretation, pictures, published
-from omics_jax.systems.system import Findings, Results
+from omics_jax.systems.system import MODEL, Findings, Results
 
-MODEL = "model"
 # The metrics that are tested, those of the paper's table II, and the shown, by what ends a metric's name; all of them
 # stand in metrics.json.
 TESTED = ("accuracy", "macro_f1", "auroc", "rmse", "r2", "c_index", "ibs")
