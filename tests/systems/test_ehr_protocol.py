@@ -30,7 +30,7 @@ def settings(*words, choice="smoke"):
 
 @pytest.fixture(scope="module")
 def config():
-    return settings("--config.folds=4", "--config.repeats=2")
+    return settings("--config.folds=4", "--config.repeats=2", "--config.beside=('frozen', 'unfrozen')")
 
 
 @pytest.fixture(scope="module")
