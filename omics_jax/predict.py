@@ -1,6 +1,7 @@
 """New rows through a finished run: a file in, tables of predictions out.
 
-A prediction is the mean over the replicates (folds) of a group, with their s.d. beside it.
+A prediction is the mean over the replicates (folds) of a group, with their s.d. beside it; of a cell that some cannot
+speak of (nan), having been trained on other features, over the others.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def predict(system: ModuleType, config: Any, folder: Path) -> str:
     width = min(model.predict_batch, len(rows))
     predictor = compile_rows(model.predict_new or model.predict, width)
     out = folder / f"predictions-{slug(name)}-{slug(_source(config.data))}"
+    replaced = _of_others(out, new.ids)
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[dict[str, np.ndarray]]] = {}
     for r, variables in load_variables(folder / "checkpoints" / slug(name), model.stages[-1].name):
@@ -59,13 +61,32 @@ def predict(system: ModuleType, config: Any, folder: Path) -> str:
     for group, found in by_group.items():
         for field, columns in model.columns.items():
             stacked = np.stack([f[field] for f in found])
-            # In double precision the mean of equal numbers is that number: what was observed comes out as it came in.
-            exact = dict(axis=0, dtype=np.float64)
-            for suffix, values in (("", stacked.mean(**exact)), ("_between_replicates", stacked.std(**exact))):
-                frame = as_frame(new.ids, values.astype(np.float32), columns)
+            for suffix, values in zip(("", "_between_replicates"), over_replicates(stacked), strict=True):
+                frame = as_frame(new.ids, values, columns)
                 frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv", index=False)
     notes = "".join(f"note: {note}\n" for note in new.notes)
-    return f"{notes}{len(rows)} rows predicted by {name!r} for {', '.join(by_group)}: {out}"
+    return f"{notes}{len(rows)} rows predicted by {name!r} for {', '.join(by_group)}: {out}{replaced}"
+
+
+def _of_others(out: Path, ids: np.ndarray) -> str:
+    """What is to be said where the directory holds predictions of other rows, which these replace."""
+    earlier = next(iter(sorted(out.glob("*.npz"))), None)
+    if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
+        return ""
+    return "\nnote: it held the predictions of other rows, from files of the same name, and they are replaced"
+
+
+def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and s.d. (n, ...) float32 over the replicates (r, n, ...) that are not nan; nan where all are.
+
+    In double precision the mean of equal numbers is that number: what was observed comes out as it came in.
+    """
+    said = ~np.isnan(stacked)
+    total = lambda values: np.where(said, values, 0).sum(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        mean = total(stacked) / said.sum(axis=0)
+        sd = np.sqrt(total((stacked - mean) ** 2) / said.sum(axis=0))
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def _with_preprocessing(config: Any, trained: Mapping[str, Any]) -> Any:

@@ -193,7 +193,8 @@ def _train_arm(arm, start, options, folder: Path, stop):
     compile_s, checkpoints = 0.0, folder / "checkpoints" / slug(arm.name)
     if not is_finished(plan, checkpoints):
         compile_s, train_s = estimate_seconds(plan)
-        say(f"{arm.name}: {len(arm.replicates)} replicates, at most {duration(train_s)} of training")
+        trained = f"{len(arm.replicates)} replicates of {_rows_used(arm)}"
+        say(f"{arm.name}: {trained}, at most {duration(train_s)} of training")
     parts = ("test", *system.also)
     width = min(system.predict_batch, max(len(rows_of(r, part)) for r in arm.replicates for part in parts))
     predictor = compile_rows(system.predict, width)
@@ -285,8 +286,15 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
         say(f"who has what:\n{overlap_text(overlaps(dataset).head(15))}")
     for arm in arms:
         stages = ", ".join(f"{s.name} (at most {s.epochs} epochs)" for s in arm.system.stages)
-        say(f"would train {arm.name}: {len(arm.replicates)} replicates of {stages}")
+        say(f"would train {arm.name} on {_rows_used(arm)}: {len(arm.replicates)} replicates of {stages}")
     return folder
+
+
+def _rows_used(arm) -> str:
+    """How many rows the arm is about: those that any replicate trains on, validates or tests."""
+    parts = [rows for r in arm.replicates for rows in (*r.rows.values(), *r.validation.values(), r.test)]
+    used, there = len(np.unique(np.concatenate(parts))), len(arm.dataset)
+    return f"all {there:,} rows" if used == there else f"{used:,} of {there:,} rows"
 
 
 def write_summary(folder: Path, dataset: Dataset) -> None:

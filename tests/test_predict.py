@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.predict import as_frame
+from omics_jax.predict import as_frame, over_replicates
 from omics_jax.run import save_predictions
 from omics_jax.run_directory import read_json, slug, write_json
 from omics_jax.systems.ehr import assembly
@@ -127,6 +127,23 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
         if patient in dataset.ids[rows]:
             found = np.load(predictions(finished, "again") / f"all-{r}.npz")
             assert found["probability"][list(found["id"]).index(patient)] == pytest.approx(p, rel=1e-5)
+
+
+def test_the_mean_is_over_the_replicates_that_say_something():
+    nan = np.nan
+    mean, sd = over_replicates(np.float32([[1.7, nan, nan, 0.1], [1.7, 2, nan, 0.1], [nan, 4, nan, 0.1]]))
+    np.testing.assert_array_equal(mean, np.float32([1.7, 3, nan, 0.1]))
+    np.testing.assert_array_equal(sd, np.float32([0, 1, nan, 0]))
+    assert over_replicates(np.array([[True], [False]]))[0] == 0.5
+
+
+def test_a_file_of_the_same_name_and_other_rows_is_said_to_replace_the_first(finished, tmp_path):
+    ask = lambda ids: np.savez(tmp_path / "twice.npz", X=values(), ids=ids, features=np.array(VARIABLES))
+    said = "it held the predictions of other rows"
+    for other, expected in ((False, False), (False, False), (True, True)):
+        ask([f"other-{i}" for i in range(5)] if other else ids())
+        outcome = predict(finished, tmp_path / "twice.npz")
+        assert outcome.status == 0 and (said in outcome.out) == expected
 
 
 def test_a_long_table_says_the_same_as_arrays(finished, arrays, tmp_path):

@@ -58,6 +58,7 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
         classes, numbers: target -> column. survival_times: target -> (time column, event column).
         zero_times (optional): "error", or "mask" for times of zero or below.
         repeated (optional): "error", or "mean" for features of the same name in a file, in the file's scale.
+        targets (optional): False leaves out what is known of the patients, which then need not be in order.
         only (optional): column of the tables -> cells joined by "+"; patients with other cells are left out.
       tell: called with (done, total, "modalities").
 
@@ -88,6 +89,8 @@ def read_multiomics(settings, tell: Tell = lambda done, total, what: None) -> Da
 
 def _sought(settings, wanted: Wanted) -> tuple[TargetColumns, list[str]]:
     """The targets in the tables that were named, and notes on these."""
+    if not getattr(settings, "targets", True):
+        return TargetColumns([], {}, {}, {}), []
     if reads_own_targets(settings):
         return omiembed.read_targets(Path(settings.path).expanduser(), wanted, settings.barcode)
     tables, notes = {"clinical": None, "survival": None}, []

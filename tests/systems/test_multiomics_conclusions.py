@@ -31,6 +31,16 @@ def test_arms_with_a_network_per_task_alone_have_their_tests_and_pictures():
     assert found.tables["arms"].frame["arm"].tolist() == ["A", "C"]
 
 
+def test_an_outcome_may_be_called_as_columns_of_tables_are():
+    axes = {"x": [0.0, 1], "y": [1.0, 0], "id": ["a", "b"]}
+    latent = pd.DataFrame({**axes, "risk": ["high", "low"], "observed": [1.0, 2]}).assign(
+        arm="all", model="model", group="all", fold=0
+    )
+    scores = pd.DataFrame(scored("all", "model", 1))
+    found = conclusions.conclude_multitask(Results(scores, {"latent": latent}, {}, {"all": {}})).tables["map"].frame
+    assert sorted(set(found["panel"])) == ["observed", "risk"]
+
+
 def test_shares_of_imputed_values_stand_by_what_was_measured():
     shares = pd.DataFrame({"modalities": ["rna", "rna", "rna + mirna"], "imputed": [0.5, 0.7, 0.0]})
     shares = shares.assign(arm="all", model="model", group="all", fold=0, id=list("abc"))

@@ -32,6 +32,7 @@ def arms(dataset, *words):
         (("--config.model.shared=()",), "config.model.shared is (); give one or more widths"),
         (("--config.heads.survival.dropout=1.0",), "config.heads.survival.dropout is 1.0"),
         (("--config.imputation.edges=mirna<dna",), "config.imputation.edges names 'dna'; the data hold rna"),
+        (("--config.imputation.edges=mirna<protein",), "edges is 'mirna<protein', and the data hold rna"),
         (("--config.imputation.edges=rna<rna",), "imputes 'rna' from itself"),
         (
             ("--config.imputation.edges=rna",),
@@ -105,7 +106,7 @@ def test_data_without_an_outcome_can_be_imputed_and_no_more(dataset):
         arms(bare)
     assert [arm.name for arm in arms(bare, "--config.experiment=imputation")] == ["imputers"]
     alone = replace(bare, modalities={"rna": dataset.modalities["rna"]})
-    with pytest.raises(UserError, match="needs two modalities or more, and the data hold one"):
+    with pytest.raises(UserError, match="needs two modalities or more; the data hold rna alone"):
         arms(alone, "--config.experiment=imputation")
 
 

@@ -136,6 +136,25 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated():
         assert np.array_equal(it.arm.system.predict(it.variables, other)[f"{name}_estimate"], out[f"{name}_estimate"])
 
 
+def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_say():
+    """Of features that the fold did not choose, and of spread where only the training mean stands."""
+    it = Made("--config.experiment=imputation", "--config.preprocess.top_k=6", arm=0)
+    lone = it.rows["has"].at[:3].set(False)  # without any source
+    rows = {**it.rows, "has": lone, **{f"m_{n}": it.rows[f"m_{n}"].at[:3].set(False) for n in it.network.sizes}}
+    found = jax.tree.map(np.asarray, it.arm.system.predict_new(it.variables, rows))
+    whole = jax.tree.map(np.asarray, it.arm.system.predict(it.variables, rows))
+    for name in it.network.edges:
+        seen, alive = np.asarray(rows[f"m_{name}"]), np.asarray(it.constants[f"{name}_alive"])
+        assert not alive.all() and (~seen & ~alive).any()
+        said = seen | alive
+        np.testing.assert_array_equal(np.isnan(found[name]), ~said)
+        np.testing.assert_array_equal(found[name][said], whole[name][said])
+        np.testing.assert_allclose(found[name][:3, alive], np.tile(it.constants[f"{name}_fill"][alive], (3, 1)))
+        assert np.isnan(found[f"{name}_sd"][:3]).all()
+        source = found[f"{name}_source"][:, None]
+        np.testing.assert_array_equal(np.isnan(found[f"{name}_sd"]), ~(seen | (alive & source)))
+
+
 # --- the embedding -------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +353,16 @@ def test_predictions_are_probabilities_units_and_curves(made):
     alive = sum(int(made.constants[f"{n}_alive"].sum()) for n in made.network.used)
     np.testing.assert_allclose(out["imputed_share"], 1 - seen.sum(axis=1) / alive, rtol=1e-5)
     assert ((out["imputed_share"] == 0) == (seen.sum(axis=1) == alive)).all()
+
+
+def test_what_no_branch_reads_is_not_counted_as_imputed(masked):
+    out = masked.arm.system.predict(masked.variables, masked.rows)
+    has = np.asarray(masked.rows["has"])
+    assert not has.all()
+    cells = {n: np.asarray(masked.rows[f"m_{n}"] & masked.constants[f"{n}_alive"]).sum(1) for n in masked.network.used}
+    alive = np.array([int(masked.constants[f"{n}_alive"].sum()) for n in masked.network.used])
+    expected = 1 - sum(cells.values()) / (has * alive).sum(axis=1)
+    np.testing.assert_allclose(out["imputed_share"], expected, atol=1e-6)
 
 
 # --- what is fitted to a fold ----------------------------------------------------------------------------------------

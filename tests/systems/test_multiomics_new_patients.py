@@ -55,6 +55,26 @@ def test_a_modality_without_a_file_is_missing_and_one_without_a_feature_refused(
         new(tmp_path, frame=COUNTS.rename(columns=str.upper))
 
 
+def test_what_chose_features_in_training_does_not_ask_for_a_modality_that_new_patients_lack(tmp_path):
+    path = tmp_path / "new.csv"
+    COUNTS.to_csv(path)
+    config = config_of(SMOKE, f"--config.data.modalities=rna={path}", "--config.data.orientation=samples")
+    config.preprocess.update(dict(zeros="cnv=keep", share="cnv=0.5", log2=("cnv",)))
+    dataset = MODULE.read_new(config, DataSpec({m: GENES for m in ("rna", "cnv")}, {}))
+    assert not dataset.modalities["cnv"].mask.any() and dataset.modalities["rna"].mask.sum() == 5
+
+
+def test_what_is_known_of_new_patients_is_not_read(tmp_path):
+    """Nor need it be in order: outcomes may be unknown, or not yet."""
+    COUNTS.T.to_csv(tmp_path / "A.tsv", sep="\t")
+    pd.DataFrame({"id": ["p", "q"], "label": ["", ""]}).to_csv(tmp_path / "labels.tsv", sep="\t", index=False)
+    pd.DataFrame({"id": ["p", "q"], "t": [0, 0], "e": [0, 1]}).to_csv(tmp_path / "survival.tsv", sep="\t", index=False)
+    config = config_of(SMOKE, f"--config.data.path={tmp_path}", "--config.data.only=stage=I")
+    dataset = MODULE.read_new(config, DataSpec({"rna": GENES}, {}))
+    assert dataset.ids.tolist() == ["p", "q"] and not dataset.targets
+    assert "All patients of the files are predicted: data.only is for training." in dataset.notes
+
+
 def test_new_rows_are_preprocessed_as_those_of_the_training_were():
     config = config_of(SMOKE)
     trained = {"preprocess": {**config.preprocess.to_dict(), "log2": ["rna", "mirna"]}}

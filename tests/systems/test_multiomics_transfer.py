@@ -7,6 +7,7 @@ import pytest
 from command import ROOT, command, config_of
 
 from omics_jax.run import system_module
+from omics_jax.scores import rows_of
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 
 MODULE = system_module("multiomics")
@@ -47,6 +48,23 @@ def test_the_class_that_all_share_is_no_task_and_preprocessing_saw_it_alone(prep
     mine = np.where(values.mask, values.values, np.nan)[r.rows[SLOT]][:, columns]
     alive = r.constants["rna_alive"]
     np.testing.assert_allclose(r.constants["rna_high"][alive], np.nanmax(mine, axis=0)[alive], rtol=1e-6)
+
+
+def test_simple_imputers_learn_from_the_class_and_are_scored_as_the_network_is(prepared):
+    """Not on the scale, or the features, of the other classes' patients."""
+    dataset, (imputers, _) = prepared
+    for r in imputers.replicates:
+        test = imputers.dataset.take(r.test)
+        simple = imputers.system.baselines(imputers.dataset.take(rows_of(r, "train")), test)
+        alone = imputers.system.baselines(imputers.dataset.take(r.rows[SLOT]), test)
+        alive, low, high = (r.constants[f"mirna_{key}"] for key in ("alive", "low", "high"))
+        m = test.modalities["mirna"]
+        scaled = (np.clip(m.values, low, high) - low) / np.where(high > low, high - low, 1)
+        scored = m.mask[:, alive] & test.modalities["rna"].observed_rows[:, None]
+        for name, found in simple.items():
+            np.testing.assert_array_equal(found["mirna_scored"], scored)
+            np.testing.assert_allclose(found["mirna_truth"][scored], scaled[:, alive][scored], rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(found["mirna_estimate"], alone[name]["mirna_estimate"])
 
 
 def test_the_experiment_compares_with_imputers_that_learned_alone(tmp_path):

@@ -60,7 +60,13 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
     edges = {t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()}
     # The paper's edges are for its modalities; data without one of these do without its edges.
     absent = {name for name in DEFAULT_NAMES if name not in names}
-    edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
+    named_here = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
+    if len(names) > 1 and not named_here:
+        raise UserError(
+            f"config.imputation.edges is {text!r}, and the data hold {', '.join(names)}; name edges between these, or "
+            "leave it empty for each from all others"
+        )
+    edges = named_here
     for target, sources in edges.items():
         for name in (target, *sources):
             if name not in names:
@@ -138,6 +144,7 @@ def build(config, spec: DataSpec) -> System:
             init=partial(imputation.init, network),
             stages=imputation.stages(network, spec.rows),
             predict=partial(imputation.predict, network),
+            predict_new=partial(imputation.predict_new, network),
             evaluate=partial(scoring.evaluate, (), None, {}),
             baselines=partial(baselines.imputation_baselines, rules, network.edges),
             columns=columns,

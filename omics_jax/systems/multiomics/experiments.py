@@ -103,7 +103,7 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
     study = Study(config, dataset)
     found = study.imputers(True)
     if not found:
-        raise UserError("the experiment imputation needs two modalities or more, and the data hold one")
+        raise UserError(f"the experiment imputation needs two modalities or more; the data hold {study.names[0]} alone")
     return [*found, *(study.imputers(True, alone=True) if len(study.others) else [])]
 
 
@@ -229,7 +229,10 @@ class Study:
         if len(self.others) and not alone:
             replicates = [replace(r, rows={**r.rows, OTHERS: self.others}) for r in replicates]
         spec = self._spec(dataset, replicates, self.names, self.edges, ())
-        system = _judged(build(config, spec), conclusions.conclude_imputation, not alone)
+        system = build(config, spec)
+        if OTHERS in spec.rows:  # simple methods learn, and are scored, on the scale of the network: that of SLOT
+            system = replace(system, baselines=partial(_of_these, self.dataset.ids[self._target[1]], system.baselines))
+        system = _judged(system, conclusions.conclude_imputation, not alone)
         name = f"{IMPUTERS} without transfer" if alone else IMPUTERS
         return [Arm(name, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
 
@@ -312,6 +315,11 @@ class Study:
         features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
         rows = {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
         return DataSpec(features, rows, levels_of(used, edges, tasks, bins or {}))
+
+
+def _of_these(ids: np.ndarray, baselines, train: Dataset, test: Dataset):
+    """The baselines, fitted to those training rows alone that have these ids."""
+    return baselines(train.take(np.isin(train.ids, ids)), test)
 
 
 def _judged(system: System, conclude, baselines: bool) -> System:

@@ -8,6 +8,7 @@ Source: as `imputer`, which holds the network; the first half of the story that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,7 +85,7 @@ def _stage(network: Network, name: str, slot: str, rows: int) -> Stage:
         optimizer=optimizer(c.optimizer.to_dict(), epochs * -(-rows // size)),
         epochs=epochs,
         batch_size={slot: size},
-        trainable=(f"imputer/{name}/.*",),
+        trainable=(f"imputer/{re.escape(name)}/.*",),
         monitor=lambda variables, batch: monitor(network, name, variables, batch),
         patience=c.patience,
     )
@@ -95,9 +96,9 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
 
     Returns:
       M (n, F): the rows' units, observed cells bit-identical, the others the members' mean, or, in patients without a
-      source (M_source (n,) False), the training mean. M_sd: s.d. of the members, 0 where a cell was observed. For
-      scoring, on the training rows' 0-1 scale: M_estimate, whatever was measured, M_truth, what was, and M_scored,
-      where there are both.
+      source (M_source (n,) False), the training mean; 0 where the training rows' features are others (see
+      `predict_new`). M_sd: s.d. of the members, 0 where a cell was observed. For scoring, on the training rows' 0-1
+      scale: M_estimate, whatever was measured, M_truth, what was, and M_scored, where there are both.
     """
     constants, has, out = variables["constants"], measured(network, rows), {}
     for name in network.edges:
@@ -113,4 +114,21 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
         out[f"{name}_estimate"] = mean
         out[f"{name}_truth"] = scaled(constants, rows, name)
         out[f"{name}_scored"] = seen & alive & source[:, None]
+    return out
+
+
+def predict_new(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+    """What `predict` imputes, with nan for what this replicate cannot say, so that others may say it.
+
+    Returns:
+      M (n, F): nan where a cell was not observed and the replicate's training rows chose other features. M_sd: nan
+      there, and where nothing but the training mean stands, in patients without a source. M_source (n,).
+    """
+    found, out = predict(network, variables, rows), {}
+    for name in network.edges:
+        seen, alive = rows[f"m_{name}"], variables["constants"][f"{name}_alive"]
+        estimated = alive & found[f"{name}_source"][:, None]
+        out[name] = jnp.where(seen | alive, found[name], jnp.nan)
+        out[f"{name}_sd"] = jnp.where(seen | estimated, found[f"{name}_sd"], jnp.nan)
+        out[f"{name}_source"] = found[f"{name}_source"]
     return out

@@ -329,12 +329,13 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
       TASK_probability (n, C); TASK_value (n,) in the input's units; of a survival task TASK_risk (n,), the summed
       cumulative hazard, TASK_survival (n, K + 1) at TASK_times (n, K + 1), and TASK_median (n,), the end of the grid
       where the curve stays above one half (TASK_median_reached False). embedding (n, latent): the mean of q(z|x).
-      imputed_share (n,): of the features that are embedded, those that were imputed or filled in.
+      imputed_share (n,): of the features that the embedding reads of a patient, those that were imputed or filled in.
+      A modality whose branch is left out is not read.
     """
     found, constants = patients(network, variables, rows), variables["constants"]
     (mean, _), _ = encode(network, variables, found, rows)
     outputs, _ = head_outputs(network, variables, mean, rows)
-    out = {"embedding": mean, "imputed_share": _imputed_share(network, constants, rows)}
+    out = {"embedding": mean, "imputed_share": _imputed_share(network, constants, rows, found.present)}
     for task in network.tasks:
         y = outputs[task.name]
         if task.kind == "classification":
@@ -352,7 +353,9 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
     return out
 
 
-def _imputed_share(network: Network, constants, rows) -> jax.Array:
-    alive = jnp.concatenate([constants[f"{name}_alive"] for name in network.used])
+def _imputed_share(network: Network, constants, rows, present: jax.Array) -> jax.Array:
+    read = lambda i, name: constants[f"{name}_alive"] & (present[:, i, None] | (network.embedding.fusion == "early"))
+    read = jnp.concatenate([read(i, name) for i, name in enumerate(network.used)], axis=1)
     seen = jnp.concatenate([rows[f"m_{name}"] for name in network.used], axis=1)
-    return jnp.sum(~seen & alive, axis=1) / jnp.maximum(jnp.sum(alive), 1)  # exactly 0 where all was measured
+    # Exactly 0 where all was measured.
+    return jnp.sum(~seen & read, axis=1) / jnp.maximum(jnp.sum(read, axis=1), 1)

@@ -23,18 +23,19 @@ def of_tasks(results: Results, arm: str) -> dict[str, Table]:
         own = frame[(frame["arm"] == arm) & (frame["model"] == "model")]
         if own.empty:
             continue
-        if "risk" in own:
-            out |= {f"{name}_groups": _risk_groups(name, own), f"{name}_calibration": _calibration(name, own)}
-        elif "predicted" in own:
-            out[f"{name}_confusion"] = _confusion(name, own)
-        elif "observed" in own:
-            out[f"{name}_scatter"] = _scatter(name, own)
-        elif name == "latent":
+        # Tables that no outcome is named after come first: an outcome's name may be a column of theirs.
+        if name == "latent":
             out["map"] = _map(own)
         elif name == "overlap":
             out["modalities"] = _overlap(own)
         elif name == "imputed_share":
             out["imputed_share"] = _imputed_share(own)
+        elif "risk" in own:
+            out |= {f"{name}_groups": _risk_groups(name, own), f"{name}_calibration": _calibration(name, own)}
+        elif "predicted" in own:
+            out[f"{name}_confusion"] = _confusion(name, own)
+        elif "observed" in own:
+            out[f"{name}_scatter"] = _scatter(name, own)
     return out
 
 
@@ -59,7 +60,7 @@ def _risk_groups(name: str, own: pd.DataFrame) -> Table:
 
 
 def _calibration(name: str, own: pd.DataFrame) -> Table:
-    """Observed (Kaplan-Meier) against predicted survival at the training events' quartiles, folds pooled."""
+    """Observed (Kaplan-Meier) against predicted survival at the times that the table has, folds pooled."""
     frames = []
     for k in range(1, 1 + sum(column.startswith("survival_") for column in own.columns)):
         time = own[f"time_{k}"].median()

@@ -26,8 +26,9 @@ def read(config, tell=lambda done, total, what: None) -> Dataset:
     return _logged(config, _unlogged(config, tell))
 
 
-def _unlogged(config, tell=lambda done, total, what: None) -> Dataset:
-    dataset = _read(config.data, tell) if config.data.path or config.data.modalities else _simulate(config.simulator)
+def _unlogged(config, tell=lambda done, total, what: None, targets: bool = True) -> Dataset:
+    from_files = config.data.path or config.data.modalities
+    dataset = _read(config.data, tell, targets) if from_files else _simulate(config.simulator)
     modalities, notes = dict(dataset.modalities), []
     _check_names(config, modalities)
     chromosomes = _chromosomes(config.preprocess.chromosomes)
@@ -50,7 +51,7 @@ def _transformed(config, dataset: Dataset) -> list[str]:
     return _of_these(config.preprocess.log2, dataset.modalities, "preprocess.log2")
 
 
-def _read(settings, tell) -> Dataset:
+def _read(settings, tell, targets: bool) -> Dataset:
     from omics_jax.data.multiomics import read_multiomics
 
     times = {k: tuple(v.split(":")) for k, v in named(settings.survival_times, "data.survival_times").items()}
@@ -61,6 +62,7 @@ def _read(settings, tell) -> Dataset:
         },
         **{k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers", "only")},
         survival_times=times,
+        targets=targets,
     )
     return read_multiomics(given, tell)
 
@@ -129,9 +131,12 @@ def read_new(config, spec: DataSpec) -> Dataset:
     if not (config.data.path or config.data.modalities):
         raise UserError("--mode=predict needs the new patients; name their files with --config.data.modalities")
     config = config.copy_and_resolve_references()
+    notes = ["All patients of the files are predicted: data.only is for training."] if config.data.only else []
     config.data.update(dict(clinical="", survival="", classes="", numbers="", survival_times="", only=""))
-    config.preprocess.update(dict(without_y=(), chromosomes=""))  # features of the training are found by their names
-    given = replace(_unlogged(config), targets={}, classes={})
+    # Features of the training are found by their names, and what chose them then is not asked again.
+    config.preprocess.update(dict(without_y=(), chromosomes="", zeros="", share=""))
+    given = _unlogged(config, targets=False)
+    config.preprocess.log2 = tuple(name for name in config.preprocess.log2 if name in given.modalities)
     strangers = [name for name in given.modalities if name not in spec.features]
     if strangers:
         raise UserError(
@@ -139,7 +144,7 @@ def read_new(config, spec: DataSpec) -> Dataset:
             "files alike"
         )
     dataset = _logged(config, given)
-    modalities, notes = {}, []
+    modalities = {}
     for name, features in spec.features.items():
         if name not in dataset.modalities:
             empty = np.zeros((len(dataset), len(features)), np.float32)
