@@ -81,7 +81,7 @@ def standardized_parts(arm) -> dict[str, Any]:
     """
     import numpy as np
 
-    from omics_jax.systems.ehr import model
+    from omics_jax.systems.ehr.stays import SLOT
 
     (replicate,), arrays = arm.replicates, arm.system.arrays(arm.dataset)
     known, first = arrays["m"] | (arrays["held"] > 0), arrays["held"] == 1
@@ -89,9 +89,9 @@ def standardized_parts(arm) -> dict[str, Any]:
     z = np.where(known, z, np.nan).astype(np.float32)
     clipped = np.clip(z, -arm.config.model.clip, arm.config.model.clip)
     shown = np.where(first | ~arrays["m"], np.nan, clipped)
-    validation, test = replicate.validation[model.SLOT], replicate.test
+    validation, test = replicate.validation[SLOT], replicate.test
     return {
-        "train": np.where(arrays["m"], clipped, np.nan)[replicate.rows[model.SLOT]],
+        "train": np.where(arrays["m"], clipped, np.nan)[replicate.rows[SLOT]],
         "validation": shown[validation],
         "validation_full": clipped[validation],
         "test": shown[test],

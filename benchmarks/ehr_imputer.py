@@ -95,14 +95,15 @@ def plan_of(config: Any, dataset):
 
     import numpy as np
 
-    from omics_jax.systems.ehr import build, model
+    from omics_jax.systems.ehr import build
     from omics_jax.systems.ehr.experiments import constants_of, spec_of
+    from omics_jax.systems.ehr.stays import SLOT
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
 
     rows = np.arange(len(dataset))
     constants = constants_of(config, dataset, rows)
-    replicate = Replicate({model.SLOT: rows}, {}, rows[:0], seed=0, constants=constants)
+    replicate = Replicate({SLOT: rows}, {}, rows[:0], seed=0, constants=constants)
     system = build(config, spec_of(dataset, [replicate]))
     stages = [dataclasses.replace(stage, monitor=None, patience=None) for stage in system.stages]
     training = Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
@@ -159,14 +160,15 @@ def time_imputing(config: Any, dataset, variables) -> dict:
 
     from omics_jax.systems.ehr import build, model
     from omics_jax.systems.ehr.experiments import spec_of
+    from omics_jax.systems.ehr.stays import SLOT, Network
     from omics_jax.training.rows import compile_rows, over_rows
     from omics_jax.training.stage import Replicate
 
     few = dataset.take(np.arange(min(IMPUTED_ROWS, len(dataset))))
     rows = np.arange(len(few))
-    system = build(config, spec_of(few, [Replicate({model.SLOT: rows}, {}, rows, seed=0)]))
+    system = build(config, spec_of(few, [Replicate({SLOT: rows}, {}, rows, seed=0)]))
     steps, features = few.modalities["series"].values.shape[1:]
-    network = model.Network(config, steps, features, 0, ())
+    network = Network(config, steps, features, 0, ())
     width = min(config.predict.batch_size, len(few))
     run = compile_rows(partial(model.predict_imputation, network), width)
     for _ in range(2):  # the first compiles

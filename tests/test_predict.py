@@ -76,7 +76,9 @@ def assert_one_sentence(outcome, *named):
 def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
     outcome = predict(finished, arrays)
     assert outcome.status == 0, outcome.err
-    assert "4 of 4 variables found" in outcome.out and "5 rows predicted by 'summary, gradual'" in outcome.out
+    assert "4 of 4 variables found" in outcome.out and "0 of 8 descriptors found" in outcome.out
+    assert "Patients without any observation are kept, and imputed from the population" in outcome.out
+    assert "5 rows predicted by 'summary, gradual'" in outcome.out
     found, spread = table(finished, "probability"), table(finished, "probability_between_replicates")
     assert list(found.columns) == ["id", "probability"] and found["id"].tolist() == list(ids())
     each = [np.load(predictions(finished) / f"all-{r}.npz")["probability"] for r in range(3)]
@@ -178,6 +180,7 @@ def test_new_stays_that_cannot_be_predicted(finished, arrays, tmp_path):
     assert_one_sentence(outcome, "--config.data.path")
     np.savez(tmp_path / "strange.npz", X=values(), features=np.array(["a", "b", "c", "d"]))
     assert_one_sentence(predict(finished, tmp_path / "strange.npz"), "none of the 4 variables", "'HR'")
+    assert_one_sentence(predict(finished, arrays, "--config.data.bin_hours=0.5"), "0, 0.5, 1 ... 3.5", "0, 1, 2 ... 7")
     np.savez(tmp_path / "short.npz", X=values()[:, :5], features=np.array(VARIABLES))
     assert_one_sentence(predict(finished, tmp_path / "short.npz"), "5 steps", "had 8", "data.hours")
     assert_one_sentence(predict(finished, arrays, "--config.run.arm=lstm"), "no arm 'lstm'", *map(str, ARMS))

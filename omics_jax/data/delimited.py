@@ -176,7 +176,7 @@ def read_conditions(path: str) -> pd.DataFrame:
 def as_text(column: pd.Series) -> pd.Series:
     """The column as strings: "" for missing, numbers without a trailing .0."""
     if column.dtype.kind in "iu":
-        return column.astype(str)
+        return column.astype(str).where(column.notna(), "")
     if column.dtype.kind == "f":
         return column.map(lambda x: "" if np.isnan(x) else np.format_float_positional(x, trim="-")).astype(object)
     text = column.astype(object).where(column.notna(), "").map(lambda cell: str(cell).strip())

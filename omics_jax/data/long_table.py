@@ -6,13 +6,13 @@ the rows means nothing. Left out are units and repeated stays: an id is one stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.delimited import as_text, not_a_number, numbers_and_text, parsed_numbers, table_records
+from omics_jax.data.delimited import MISSING, as_text, not_a_number, numbers_and_text, parsed_numbers, table_records
 from omics_jax.data.files import nearest, stem
 from omics_jax.data.observations import Observations, check_values
 from omics_jax.errors import UserError
@@ -46,7 +46,8 @@ def read_long_table(path: Path, columns, time_unit: str, statics: Sequence[str])
         raise UserError(f"time_unit={time_unit!r} is unknown; set it to one of {', '.join(HOURS)}")
     frame, place = (_parquet_columns if path.suffix.lower() == ".parquet" else _text_columns)(path, names)
     patient, ids = _coded(path, frame["id"], f"id (column {names['id']!r})", place)
-    variable, found = _coded(path, frame["variable"], f"variable (column {names['variable']!r})", place)
+    # A variable may be called as what is missing is spelt: Na is sodium.
+    variable, found = _coded(path, frame["variable"], f"variable (column {names['variable']!r})", place, {""})
     hours, notes = _hours(path, frame["time"], names["time"], time_unit, patient, place)
     _check_hours(path, hours, np.isin(found, statics)[variable], names["time"], place)
     values = _values(path, frame["value"], names["value"], place)
@@ -109,12 +110,15 @@ def _position(path: Path, header: Sequence[str], key: str, name: str) -> int:
     raise UserError(f"{path} has no column {name!r} (columns.{key}); {mend}")
 
 
-def _coded(path: Path, column: pd.Series, what: str, place: Place) -> tuple[np.ndarray, np.ndarray]:
-    """(k,) int codes and the sorted names they stand for; all are filled in."""
+def _coded(
+    path: Path, column: pd.Series, what: str, place: Place, missing: Collection[str] = MISSING
+) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) int codes and the sorted names they stand for; none of them one of the spellings `missing`."""
     names, merged = np.unique(column.cat.categories.astype(str).str.strip().to_numpy(str), return_inverse=True)
     codes = merged[column.cat.codes.to_numpy()]
-    if names[0] == "":
-        row = int(np.flatnonzero(codes == 0)[0])
+    empty = np.array([name.casefold() in missing for name in names], bool)[codes]
+    if empty.any():
+        row = int(np.argmax(empty))
         raise UserError(f"{path}: {place(row)} has no {what}; fill it in or remove the row")
     return codes, names
 

@@ -16,6 +16,7 @@ from omics_jax.data.dataset import Modality
 from omics_jax.errors import UserError
 
 # A quotient such as 0.3 / 0.1 falls just short of the bin it belongs to.
+STEP = "step"
 _ROUNDING = 1e-9
 
 
@@ -74,6 +75,17 @@ def check_values(path, values: np.ndarray, place: Callable[[int], str]):
             f"{path}: {place(wrong[0])}: the value {values[wrong[0]]} is infinite; write a finite number, or NA where "
             "nothing was measured"
         )
+
+
+def step_names(hours: np.ndarray) -> np.ndarray:
+    """(T,) names of the steps of a series: their hours "0", "0.5", ..., or "step 0", ... where rows differ in them.
+
+    hours: (T,), of all rows, or (n, T).
+    """
+    if hours.ndim == 2 and (hours != hours[0]).any():
+        return np.array([f"{STEP} {k}" for k in range(hours.shape[1])])
+    of_all = np.asarray(hours if hours.ndim == 1 else hours[0], np.float32)
+    return np.array([np.format_float_positional(hour, trim="-") for hour in of_all])
 
 
 def binned(

@@ -19,7 +19,7 @@ from omics_jax.data.challenge2012 import ARCHIVES, DESCRIPTORS, read_challenge
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.files import existing_file, nearest
 from omics_jax.data.long_table import SUFFIXES, read_long_table
-from omics_jax.data.observations import Observations, binned, first_values
+from omics_jax.data.observations import Observations, binned, first_values, step_names
 from omics_jax.data.outcomes import with_outcomes
 from omics_jax.data.platforms import few
 from omics_jax.errors import UserError
@@ -53,10 +53,10 @@ def read_series(settings, tell: Tell = lambda done, total, what: None) -> Datase
 
     Returns:
       a Dataset of n patients. Modalities: "series" (n, T, D), the mean of the values in each bin; "hours" (n, T), when
-      each bin begins; "static" (n, S) where there are descriptors, the challenge's ICUType as four columns of 0 and 1;
-      "truth" (n, T, D) where X_ori is given: the values it has and X has not. targets: {label: 0 or 1} ("label" for an
-      array y), masked where unknown; {} without outcomes. table: set (the file or folder), and split where the file has
-      them.
+      each bin begins, named by these hours, or step 0, step 1, ... where rows differ in them; "static" (n, S) where
+      there are descriptors, the challenge's ICUType as four columns of 0 and 1; "truth" (n, T, D) where X_ori is given:
+      the values it has and X has not. targets: {label: 0 or 1} ("label" for an array y), masked where unknown; {}
+      without outcomes. table: set (the file or folder), and split where the file has them.
 
     Raises:
       UserError: for anything wrong with settings or files.
@@ -130,7 +130,7 @@ def _arranged(observations: Observations, settings, n_steps: int) -> Dataset:
     starts = np.tile(np.arange(n_steps, dtype=np.float32) * np.float32(settings.bin_hours), (n, 1))
     modalities = {
         "series": series,
-        "hours": Modality(starts, np.ones(starts.shape, bool), np.arange(n_steps).astype(str)),
+        "hours": Modality(starts, np.ones(starts.shape, bool), step_names(starts[0])),
     }
     if statics:
         modalities["static"] = first_values(observations, statics, n_steps * settings.bin_hours)
@@ -187,7 +187,7 @@ def _gaps(dataset: Dataset) -> list[str]:
         )
     if not seen.all():
         nobody = few(int((~seen).sum()), "patient", dataset.ids[~seen].tolist())
-        notes.append(f"{nobody} without any observation; kept, and to be imputed from the population.")
+        notes.append(f"{nobody} without any observation.")
     if not found.all():
         never = few(int((~found).sum()), "variable", series.features[~found].tolist())
         notes.append(f"{never} never observed; kept, but nothing can be learned of them.")

@@ -18,6 +18,7 @@ from omics_jax.data.containers import named, npz_arrays, numeric
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.files import stem
 from omics_jax.data.matrices import check_names, positions
+from omics_jax.data.observations import step_names
 from omics_jax.data.outcomes import binary, described
 from omics_jax.errors import UserError
 
@@ -72,7 +73,9 @@ def read_arrays(path: Path, settings) -> Dataset:
             "of records and long tables; cut arrays yourself."
         )
     if extra:
-        notes.append("Its parts train, val and test are dealt to folds anew; data.split=file keeps them.")
+        kept = getattr(settings, "split", "folds") == "file"
+        dealt = "kept (data.split=file)." if kept else "dealt to folds anew; data.split=file keeps them."
+        notes.append(f"Its parts train, val and test are {dealt}")
     return Dataset(
         ids=ids,
         groups=ids if groups is None else groups,
@@ -229,7 +232,7 @@ def _hours(path: Path, arrays: Arrays, n: int, n_steps: int, bin_hours: float) -
     else:
         times = np.arange(n_steps) * bin_hours
     hours = np.array(np.broadcast_to(times, (n, n_steps)), np.float32)
-    return Modality(hours, np.ones((n, n_steps), bool), np.arange(n_steps).astype(str))
+    return Modality(hours, np.ones((n, n_steps), bool), step_names(times))
 
 
 def _static(path: Path, arrays: Arrays, n: int, wanted: tuple[str, ...]) -> Modality:

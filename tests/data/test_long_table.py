@@ -108,6 +108,13 @@ def test_a_group_may_bind_stays_together(tmp_path):
         read_series(written(tmp_path, "ward.csv", people.to_csv(index=False), columns=columns))
 
 
+def test_a_null_in_a_column_of_whole_numbers_is_nobodys_id(tmp_path):
+    pytest.importorskip("pyarrow")
+    TABLE.assign(stay=pd.array([7, 7, 7, 7, 7, 7, 12, 12, None, 13], "Int64")).to_parquet(tmp_path / "ward.parquet")
+    with pytest.raises(UserError, match=r"row 9 has no id"):
+        read_series(settings(tmp_path / "ward.parquet"))
+
+
 def test_descriptors_may_lack_a_time_and_be_named(tmp_path):
     text = CSV.replace("007,0.0,Age,70", "007,,frailty,3")
     dataset = read_series(written(tmp_path, "ward.csv", text, statics=("frailty",), variables=("Na", "Age")))
@@ -130,6 +137,7 @@ WRONG = {
     "near column": (CSV.replace("what", "What"), {}, ["no column 'what'", "did you mean 'What'?"]),
     "column twice": (CSV.replace("what", "stay"), {}, ["column 'stay' twice", "rename"]),
     "column unset": (CSV, {"columns": {**DEFAULTS["columns"], "id": ""}}, ["columns.id is empty", "set it"]),
+    "id not known": (CSV.replace("007,4.0", "NA,4.0"), {}, ["line 6 has no id", "fill it in"]),
     "no id": (CSV.replace("007,4.0", ",4.0"), {}, ["line 6 has no id", "fill it in"]),
     "no variable": (CSV.replace("Temp", ""), {}, ["line 9 has no variable", "fill it in"]),
     "no time": (CSV.replace("12,1.5", "12,"), {}, ["line 9: the time in column 't' is empty", "statics"]),

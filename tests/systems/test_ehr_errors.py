@@ -51,6 +51,8 @@ MISTAKES = [
     ("", ["--config.published.series=filled"], ["published.series", "'filled'", "imputed, raw"]),
     ("", ["--config.beside=('thawed',)"], ["beside", "'thawed'", "frozen, unfrozen"]),
     ("", ["--config.pretrain.weights.brits.history=-1.0"], ["pretrain.weights.brits.history", "0 or more"]),
+    ("", ["--config.predict.draws=1"], ["predict.draws is 1", "no s.d.", "2 or more"]),
+    ("external", ["--config.repeats=2"], ["repeats is 2", "external"]),
     ("", ["--config.data.split=half"], ["data.split", "'half'", "folds, file"]),
 ]
 
@@ -109,6 +111,11 @@ def test_external_patients_that_do_not_fit(tmp_path):
         stays(tmp_path / "outer.npz", **{"y": np.arange(24) % 2, **arrays} if arrays else {})
         outside = f"--config.data.external.path={tmp_path / 'outer.npz'}"
         assert_one_sentence(ehr(tmp_path, "external", path, outside), named, "data.external.path")
+
+
+def test_too_few_of_a_class_for_the_svm_are_named_before_anything_is_trained(tmp_path):
+    path = stays(tmp_path / "stays.npz", y=np.arange(24) % 8 == 0)
+    assert_one_sentence(ehr(tmp_path, "table2", path), "one class has 1 training rows", "the SVM", "needs 3")
 
 
 def test_outcomes_of_one_class(tmp_path):

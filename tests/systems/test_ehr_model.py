@@ -11,6 +11,7 @@ from command import ROOT, config_of
 from sklearn.metrics import log_loss, roc_auc_score
 
 from omics_jax.systems.ehr import assembly, experiments, model
+from omics_jax.systems.ehr.stays import SLOT, Network, hidden_cells, observed_series, run_imputer
 from omics_jax.training.stage import Term
 
 KEY = jax.random.key(3)
@@ -39,7 +40,7 @@ def world(*words):
     constants = experiments.constants_of(config, dataset, np.arange(10))
     levels = tuple(str(round(100 * rate)) for rate in config.held_out)
     sizes = (len(dataset.modalities[name].features) for name in ("hours", "series", "static"))
-    network = model.Network(config, *sizes, levels)
+    network = Network(config, *sizes, levels)
     held = partial(assembly.held_levels, tuple(config.held_out), config.seed)
     rows = {name: jnp.asarray(a) for name, a in assembly.arrays(held, dataset).items()}
     rows |= {"row": jnp.arange(PATIENTS, dtype=jnp.int32), "live": jnp.ones(PATIENTS, bool)}
@@ -73,7 +74,7 @@ def either(request):
 
 
 def patients(rows):
-    return {model.SLOT: rows}
+    return {SLOT: rows}
 
 
 def numpy_of(tree):
@@ -136,7 +137,7 @@ def test_every_variable_is_hidden_at_its_rate_in_a_pattern_of_the_row(brits):
     m = jnp.ones((400, 6, 3), bool).at[0].set(False)
     rows = {"m": m, "row": jnp.arange(400, dtype=jnp.int32)}
     rate = np.array([0.1, 0.5, 0.9], np.float32)
-    hide = jax.jit(lambda r: model.hidden_cells({"hiding_rate": jnp.asarray(rate)}, r, KEY))
+    hide = jax.jit(lambda r: hidden_cells({"hiding_rate": jnp.asarray(rate)}, r, KEY))
     found = np.asarray(hide(rows))
     assert not found[0].any()
     # 2,394 cells each: four standard errors.
@@ -154,9 +155,9 @@ def test_terms_of_the_imputation_loss_by_hand(csai):
     terms = numpy_of(w.loss(w.variables, patients(rows), KEY)[0])
     live = np.asarray(rows["live"])[:, None, None]
     m = np.asarray(rows["m"]) & live
-    shown = m & ~np.asarray(model.hidden_cells(w.variables["constants"], rows, jax.random.key(0)))
-    series = model.observed_series(w.network, w.variables["constants"], rows, jnp.asarray(shown))
-    run = jax.jit(lambda v, s: model.run_imputer(w.network, v, s, jax.random.fold_in(KEY, 1)))
+    shown = m & ~np.asarray(hidden_cells(w.variables["constants"], rows, jax.random.key(0)))
+    series = observed_series(w.network, w.variables["constants"], rows, jnp.asarray(shown))
+    run = jax.jit(lambda v, s: run_imputer(w.network, v, s, jax.random.fold_in(KEY, 1)))
     forward, backward = np.asarray(run(w.variables, series).estimates, np.float64)
     hidden, mean = m & ~shown, (forward + backward) / 2
     over = lambda cells, values: np.where(cells, values, 0).sum(axis=(0, 2))
@@ -187,7 +188,7 @@ def test_the_objective_weighs_the_terms_as_its_formula_says(brits, imputer):
         total, count = made[name]
         expected += weights[name] * sum(s / (c + 1e-5) for s, c in zip(total.ravel(), count.ravel(), strict=True))
     terms = {name: Term(*(jnp.asarray(a, jnp.float32) for a in pair)) for name, pair in made.items()}
-    network = model.Network(config, 6, 3, 0, ("10",))
+    network = Network(config, 6, 3, 0, ("10",))
     assert float(model.imputation_objective(network, terms)) == pytest.approx(expected, rel=1e-5)
     regressions = (0.3, 0.3, 0.3) if imputer == "brits" else (0, 0, 0.3)
     assert (weights.history, weights.feature, weights.combined) == regressions
@@ -245,7 +246,7 @@ def test_regimes_are_stages(calibrated):
     last = [("calibration", ("calibration/.*",), True)] if calibrated else []
     for regime, expected in {"frozen": [frozen], "unfrozen": [unfrozen], "gradual": [frozen, unfrozen]}.items():
         config = config_of(*WORDS, f"--config.finetune.regime={regime}", f"--config.classifier.calibrated={calibrated}")
-        stages = model.classification(model.Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4})
+        stages = model.classification(Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4})
         assert [(s.name, s.trainable, s.features is not None) for s in stages] == expected + last
 
 
@@ -294,7 +295,7 @@ def test_draws_leave_the_values_as_they_are_and_tell_their_spread(brits):
     found = numpy_of(brits.predict(brits.variables, brits.rows))
     config = brits.config.copy_and_resolve_references()
     config.predict.update(dict(draws=0, steps=False))
-    plain = model.Network(config, *(getattr(brits.network, k) for k in ("steps", "variables", "statics", "levels")))
+    plain = Network(config, *(getattr(brits.network, k) for k in ("steps", "variables", "statics", "levels")))
     without = jax.jit(lambda v, r: model.predict_imputation(plain, v, r))(brits.variables, brits.rows)
     assert set(found) - set(without) == {"sd", "hidden_steps"}
     np.testing.assert_allclose(found["imputed"], without["imputed"], rtol=1e-5)

@@ -12,9 +12,11 @@ import pandas as pd
 from omics_jax.checks import check_choices, check_least, check_rates
 from omics_jax.data.dataset import Dataset, Modality
 from omics_jax.data.hiding import held_out
+from omics_jax.data.observations import STEP
 from omics_jax.data.platforms import few
 from omics_jax.errors import UserError
 from omics_jax.systems.ehr import classifiers, model, scoring
+from omics_jax.systems.ehr.stays import Network
 from omics_jax.systems.system import DataSpec, System
 
 GIVEN = "given"  # the level of cells that the file itself holds out
@@ -26,7 +28,7 @@ def read(config, tell=lambda done, total, what: None) -> Dataset:
 
     With `data.external.path` its patients follow, marked "external" in the table's column "set".
     """
-    kept = (lambda dataset: dataset) if config.data.keep_empty else _without_empty
+    kept = partial(_empty_told, config.data.keep_empty)
     dataset = kept(_read(config.data, tell) if config.data.path else _simulate(config.simulator))
     if not config.data.path and config.experiment == "external":
         return joined(dataset, kept(_simulate({**config.simulator, "seed": config.simulator.seed + 1})))
@@ -41,9 +43,15 @@ def read(config, tell=lambda done, total, what: None) -> Dataset:
     return joined(dataset, kept(_read(settings, tell)))
 
 
-def _without_empty(dataset: Dataset) -> Dataset:
+def _empty_told(keep: bool, dataset: Dataset) -> Dataset:
+    """The dataset with, or without, its patients of whom nothing was observed, if any, and a note that says so."""
     seen = dataset.modalities["series"].observed_rows
-    note = f"{int((~seen).sum())} patients without any observation are left out (data.keep_empty=False)."
+    if seen.all():
+        return dataset
+    if keep:
+        note = "Patients without any observation are kept, and imputed from the population (data.keep_empty=True)."
+        return replace(dataset, notes=(*dataset.notes, note))
+    note = "Patients without any observation are left out (data.keep_empty=False)."
     return replace(dataset.take(seen), notes=(*dataset.notes, note))
 
 
@@ -63,7 +71,7 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
     """One below the other, on the internal variables; external ids and groups are told apart where they repeat.
 
     Raises:
-      UserError: they share no variable, differ in their outcome or number of steps, or are partly the same patients.
+      UserError: they share no variable, differ in their outcome or steps, or are partly the same patients or persons.
     """
     ours, theirs = internal.modalities["series"], external.modalities["series"]
     if not set(map(str, ours.features)) & set(map(str, theirs.features)):
@@ -71,21 +79,30 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
             f"data.external.path shares no variable with data.path ({', '.join(map(str, theirs.features[:5]))} ... "
             f"against {', '.join(map(str, ours.features[:5]))} ...); name them alike"
         )
-    if ours.values.shape[1] != theirs.values.shape[1] or set(internal.targets) != set(external.targets):
+    steps = [dataset.modalities["hours"].features.tolist() for dataset in (internal, external)]
+    if not _same_steps(*steps) or set(internal.targets) != set(external.targets):
         raise UserError(
-            f"data.path has {ours.values.shape[1]} steps and the outcomes {sorted(internal.targets)}, "
-            f"data.external.path {theirs.values.shape[1]} and {sorted(external.targets)}; give both the same"
+            f"data.path has {_in_words(steps[0])} and the outcomes {sorted(internal.targets)}, data.external.path "
+            f"{_in_words(steps[1])} and {sorted(external.targets)}; give both the same"
         )
     repeated = sorted(set(map(str, internal.ids)) & set(map(str, external.ids)))
     notes = [f"external: {note}" for note in external.notes]
-    if repeated:
+    shared = int(np.isin(ours.features, theirs.features).sum())
+    if shared < len(ours.features):
+        notes.append(f"external: {shared} of {len(ours.features)} variables found, the others missing in all patients.")
+    if not repeated:
+        _check_persons(internal, external)
+    else:
         _check_others(internal, external, repeated)
         notes.append(
-            f"{few(len(repeated), 'id', repeated)} in both files, of other values: taken for other patients, and "
-            "called external in the second."
+            f"{few(len(repeated), 'id', repeated)} in both files, of other values: taken for other patients (and their "
+            "groups for other persons), and called external in the second."
         )
-    if set(internal.modalities) != set(external.modalities):
+    alone = set(internal.modalities) ^ set(external.modalities)
+    if "static" in alone:
         notes.append("Static descriptors are in one of the files only, and left out.")
+    if "truth" in alone:
+        notes.append("X_ori is in one of the files only, and not used: cells are held out at the rates of held_out.")
     mark = (lambda names: np.array([f"external {name}" for name in names])) if repeated else (lambda names: names)
     ids = np.concatenate([internal.ids, mark(external.ids)])
     both = {}
@@ -122,9 +139,30 @@ def _check_others(internal: Dataset, external: Dataset, repeated: Sequence[str])
     ]
     if same:
         raise UserError(
-            f"data.external.path holds {few(len(same), 'patient', same)} with the very values of data.path; a model "
+            f"{few(len(same), 'patient', same)} in data.external.path with the very values of data.path; a model "
             "cannot be tested on whom it was trained on: take them out of one of the files"
         )
+
+
+def _check_persons(internal: Dataset, external: Dataset) -> None:
+    """Refuses persons with stays on both sides, where both files say whose a stay is."""
+    named = all((dataset.groups != dataset.ids).any() for dataset in (internal, external))
+    both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
+    if named and both:
+        raise UserError(
+            f"{few(len(both), 'group', both)} in data.path and in data.external.path; a model cannot be tested on "
+            "persons it was trained on: take them out of one of the files, or name them apart if they are others"
+        )
+
+
+def _same_steps(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether two series have as many steps, at the same hours where each has hours of its own (see `step_names`)."""
+    named = all(not names[0].startswith(STEP) for names in (a, b))
+    return len(a) == len(b) and (not named or list(a) == list(b))
+
+
+def _in_words(steps: Sequence[str]) -> str:
+    return f"{len(steps)} steps ({', '.join(steps[:3])} ... {steps[-1]})"
 
 
 def read_new(config, spec: DataSpec) -> Dataset:
@@ -133,13 +171,13 @@ def read_new(config, spec: DataSpec) -> Dataset:
     Variables that the file lacks are missing everywhere.
 
     Raises:
-      UserError: no path, no shared variable, or another number of steps.
+      UserError: no path, no shared variable, or other steps.
     """
     from omics_jax.data.series import read_series
 
     if not config.data.path:
         raise UserError("--mode=predict needs the new series; name their file with --config.data.path")
-    dataset = read_series(config.data)
+    dataset = _empty_told(True, read_series(config.data))
     series = dataset.modalities["series"].on(spec.features["series"])
     found = int(series.mask.any(axis=(0, 1)).sum())
     if not found:
@@ -147,16 +185,19 @@ def read_new(config, spec: DataSpec) -> Dataset:
             f"{config.data.path} has none of the {len(series.features)} variables of the training; name them alike, "
             f"e.g. {series.features[0]!r}"
         )
-    if series.values.shape[1] != len(spec.features["hours"]):
+    theirs, ours = dataset.modalities["hours"].features.tolist(), spec.features["hours"]
+    if not _same_steps(theirs, ours):
         raise UserError(
-            f"{config.data.path} has {series.values.shape[1]} steps, the training had {len(spec.features['hours'])}; "
-            "set data.hours and data.bin_hours as in the training"
+            f"{config.data.path} has {_in_words(theirs)}, the training had {_in_words(ours)}; set data.hours and "
+            "data.bin_hours as in the training"
         )
     modalities = {"series": series, "hours": dataset.modalities["hours"]}
+    notes = [f"{found} of {len(series.features)} variables found"]
     if "static" in spec.features:
         modalities["static"] = statics(dataset, spec.features["static"]).on(spec.features["static"])
-    note = f"{found} of {len(series.features)} variables found"
-    return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, note))
+        described = int(modalities["static"].mask.any(axis=0).sum())
+        notes.append(f"{described} of {len(spec.features['static'])} descriptors found (data.statics names them)")
+    return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, *notes))
 
 
 def build(config, spec: DataSpec) -> System:
@@ -187,11 +228,11 @@ def build(config, spec: DataSpec) -> System:
     )
 
 
-def network_of(config, spec: DataSpec) -> model.Network:
+def network_of(config, spec: DataSpec) -> Network:
     """The shapes of the model for one config and one shape of data."""
     levels = (GIVEN,) if "truth" in spec.features else tuple(f"{round(100 * rate)}" for rate in config.held_out)
     size = lambda name: len(spec.features.get(name, ()))
-    return model.Network(config, size("hours"), size("series"), size("static"), levels)
+    return Network(config, size("hours"), size("series"), size("static"), levels)
 
 
 def held_levels(rates: tuple[float, ...], seed: int, dataset: Dataset) -> np.ndarray:
@@ -260,6 +301,8 @@ def check(config) -> None:
         **{f"pretrain.weights.{name}.{term}": 0 for name, terms in config.pretrain.weights.items() for term in terms},
     }  # fmt: skip
     check_least(config, least)
+    if config.predict.draws == 1:
+        raise UserError("config.predict.draws is 1, of which there is no s.d.; give 2 or more, or 0 for none")
     check_rates(config, ("model.dropout", "classifier.dropout", "classifier.plain_dropout", "published.dropout"))
     if config.model.channels % config.model.heads or config.model.channels % 2:
         raise UserError(

@@ -131,7 +131,7 @@ def plain_width(config: Any, variables: int, statics: int) -> int:
 
 
 def summaries(x: jax.Array, m: jax.Array, hours: jax.Array, static: jax.Array, static_m: jax.Array):
-    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is given, and three more.
+    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is given, too.
 
     Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour; then the statics.
     """

@@ -82,9 +82,8 @@ def _against_baselines(results: Results, arms: list[str], compare: Callable) -> 
     tests = []
     for arm in arms:
         for rival in _baselines(results):
-            if rival[0] in arms or len(arms) > 1:
-                for metric in ("auroc", "auprc"):
-                    tests += compare((arm, MODEL), rival, metric)
+            for metric in ("auroc", "auprc"):
+                tests += compare((arm, MODEL), rival, metric)
     return _adjusted(tests)
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 
 from omics_jax.data.dataset import Dataset
 from omics_jax.data.hiding import hiding_rates, median_gaps
+from omics_jax.data.platforms import few
 from omics_jax.data.preprocessing import fit_standardizer
 from omics_jax.data.splits import Split, repeated_group_folds
 from omics_jax.errors import UserError
+from omics_jax.evaluation.classifiers import PLATT_FOLDS
 from omics_jax.systems.ehr import conclusions, model, scoring
 from omics_jax.systems.ehr.assembly import SET, build, check, held_levels, network_of, outcome, statics
+from omics_jax.systems.ehr.stays import SLOT
 from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
@@ -63,6 +66,7 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
     """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical models."""
     _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
     replicates = _replicates(config, dataset, labels=True)
+    _check_probes(dataset, replicates)
     arms = [_imputer(config, dataset, replicates, probes=True)]
     own = {"frozen": config, "unfrozen": _with_forgetting(config)}
     for regime, network, strategy in product(regimes, config.tables.networks, config.tables.strategies):
@@ -89,6 +93,10 @@ def external(config, dataset: Dataset) -> list[Arm]:
     """Trained on one set of patients, tested on another (`data.external.path`)."""
     if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
         raise UserError("the experiment external needs patients to test on; name their files with data.external.path")
+    if config.repeats > 1:
+        raise UserError(
+            f"config.repeats is {config.repeats}; external trains config.folds models, give 1 and more folds"
+        )
     return mortality(config, dataset)
 
 
@@ -132,7 +140,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
                 for r in replicates
             ]
     if config.classifier.calibrated:
-        replicates = with_calibration_rows(replicates, model.SLOT)
+        replicates = with_calibration_rows(replicates, SLOT)
     if config.classifier.network == "summary":
         replicates = _with_summaries(config, dataset, replicates)
     spec = spec_of(dataset, replicates)
@@ -185,8 +193,8 @@ def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
         _check_held(held, split)
         out.append(
             Replicate(
-                rows={model.SLOT: split.train},
-                validation={model.SLOT: split.validation},
+                rows={SLOT: split.train},
+                validation={SLOT: split.validation},
                 test=split.test,
                 seed=config.seed + 1000 * split.repeat + split.fold,
                 constants=constants_of(config, dataset, split.train),
@@ -220,6 +228,13 @@ def _split_of_file(dataset: Dataset) -> Split:
             f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X in each of the groups "
             "train, val and test, or set data.split=folds"
         )
+    for a, b in combinations(parts, 2):
+        both = np.intersect1d(*(dataset.groups[parts[part]].astype(str) for part in (a, b)))
+        if len(both):
+            raise UserError(
+                f"config.data.split is file, and {few(len(both), 'group', both.tolist())} in its parts {a} and {b}; "
+                "keep each person in one of them, or set data.split=folds"
+            )
     return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)
 
 
@@ -239,7 +254,9 @@ def constants_of(config, dataset: Dataset, train: np.ndarray) -> dict[str, np.nd
     fitted = {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
     if static.values.shape[1]:
         found = fit_standardizer(static.values[train], static.mask[train], np.zeros(len(train), int), 1)
-        fitted = {"static_mean": found["mean"][0], "static_sd": found["sd"][0]}
+        # Of a descriptor that no training row has nothing is known: any other z than 0 would be noise to the network.
+        spread = np.where(static.mask[train].any(axis=0), found["sd"][0], np.float32(np.inf))
+        fitted = {"static_mean": found["mean"][0], "static_sd": spread}
     rates = hiding_rates(mask, config.pretrain.hide, config.pretrain.increase)
     # Gaps of the convention "code" count steps, and so must what is usual among them.
     times = hours if config.model.gaps == "paper" else np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
@@ -251,7 +268,7 @@ def _with_summaries(config, dataset: Dataset, replicates) -> list[Replicate]:
     """The replicates with what the network `summary` fits on their training rows."""
     spec = spec_of(dataset, replicates)
     table, network = build(config, spec).arrays(dataset), network_of(config, spec)
-    rows = lambda r: {name: values[r.rows[model.SLOT]] for name, values in table.items()}
+    rows = lambda r: {name: values[r.rows[SLOT]] for name, values in table.items()}
     fitted = lambda r: model.fit_summaries(network, r.constants, rows(r))
     return [replace(r, constants={**r.constants, **fitted(r)}) for r in replicates]
 
@@ -290,6 +307,19 @@ def _check_classes(dataset: Dataset, split: Split) -> None:
             raise UserError(
                 f"fold {split.fold}, repeat {split.repeat}: its {part} rows hold one class only "
                 f"({int(known.sum())} of {len(known)} with the outcome); use fewer folds, or more patients"
+            )
+
+
+def _check_probes(dataset: Dataset, replicates) -> None:
+    """Refuses, before anything is trained, folds on whose training rows the SVM could not be fitted at the end."""
+    label, mask = outcome(dataset)
+    for r in replicates:
+        rows = r.rows[SLOT]
+        rarest = int(min(np.bincount(label[rows][mask[rows]].astype(int), minlength=2)))
+        if rarest < PLATT_FOLDS:
+            raise UserError(
+                f"{r.name}: one class has {rarest} training rows and the SVM of these tables needs {PLATT_FOLDS}; use "
+                "fewer folds, more patients, or the experiment mortality"
             )
 
 

@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from omics_jax.nn import attention
 from omics_jax.nn.decay import diagonal_decay, diagonal_layer, feature_regression, temporal_decay, time_gap_embedding
@@ -215,8 +214,3 @@ def _both(a: jax.Array) -> jax.Array:
 def _both_back(a: jax.Array) -> jax.Array:
     """(2, n, T, ...) with the second half turned back into forward time."""
     return jnp.stack([a[0], a[1][:, ::-1]])
-
-
-def count(p: Any) -> int:
-    """Number of parameters in a tree."""
-    return int(sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(p)))

@@ -5,14 +5,12 @@
                 computed once) or trained along, or first the one and then the other
     calibration two numbers, on the validation patients (not the papers')
 
-The networks are in `imputers.py` and `classifiers.py`. A row is a stay: x (T, D) in the input's units, its mask m,
-hours (T,), static descriptors, the level at which each cell is held out for scoring (0: never), and the outcome.
+The networks are in `imputers.py` and `classifiers.py`, what they see of a stay in `stays.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -22,72 +20,27 @@ import optax
 
 from omics_jax.nn import piecewise
 from omics_jax.nn.gaps import time_gaps
-from omics_jax.nn.noise import row_keys
 from omics_jax.systems.ehr import classifiers, imputers
 from omics_jax.systems.ehr.classifiers import Inputs
-from omics_jax.systems.ehr.imputers import Imputation, Series
+from omics_jax.systems.ehr.imputers import Series
+from omics_jax.systems.ehr.stays import (
+    SLOT,
+    Network,
+    held_out,
+    hidden_cells,
+    known_statics,
+    learned,
+    observed_series,
+    run_imputer,
+    standardized,
+)
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.monitors import auroc, binary_cross_entropy
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
-SLOT = "patients"
 EPSILON = 1e-5  # in the denominators of the per-step losses, as released
 REGRESSIONS = ("history", "feature", "combined")
-
-
-@dataclass(frozen=True)
-class Network:
-    """The shapes of a model: config (of the run), steps T, variables D, statics S. levels: names of held-out shares."""
-
-    config: Any
-    steps: int
-    variables: int
-    statics: int
-    levels: tuple[str, ...]
-
-
-# --- what the networks see -----------------------------------------------------------------------------------------
-
-
-def observed_series(network: Network, constants, rows, visible: jax.Array) -> Series:
-    """Rows on the training scale, showing the cells where `visible` (n, T, D) is True.
-
-    z = (x - mean) / s.d. of the training rows, at most `config.model.clip` s.d. from 0.
-    """
-    static = jnp.where(rows["static_m"], (rows["static"] - constants["static_mean"]) / constants["static_sd"], 0)
-    return Series(
-        jnp.where(visible, standardized(network, constants, rows), 0), visible, rows["hours"], static, rows["row"]
-    )
-
-
-def standardized(network: Network, constants, rows) -> jax.Array:
-    """(n, T, D) values on the training scale, 0 where nothing was measured; see `observed_series`."""
-    z = (jnp.where(known(rows), rows["x"], 0) - constants["mean"]) / constants["sd"]
-    return jnp.where(known(rows), jnp.clip(z, -network.config.model.clip, network.config.model.clip), 0)
-
-
-def known(rows) -> jax.Array:
-    """(n, T, D): cells with a value in the file, shown to the network or held out by the file itself."""
-    return rows["m"] | (rows["held"] > 0)
-
-
-def hidden_cells(constants, rows, key: jax.Array) -> jax.Array:
-    """(n, T, D): CSAI's non-uniform masking, each observed cell of variable d hidden with probability q_d."""
-    shape = rows["m"].shape[1:]
-    draw = jax.vmap(lambda k: jax.random.uniform(k, shape))(row_keys(key, rows["row"]))
-    return rows["m"] & (draw < constants["hiding_rate"])
-
-
-def held_out(rows, level: int) -> jax.Array:
-    """(n, T, D): the cells held out for scoring at the level (1, 2, ...) and those below it."""
-    return (rows["held"] > 0) & (rows["held"] <= level)
-
-
-def run_imputer(network: Network, variables: Variables, series: Series, key=None, *, states=False) -> Imputation:
-    """A pass of the imputer; `key` switches its dropout on."""
-    usual = variables["constants"]["usual_gap"]
-    return imputers.impute(variables["params"]["imputer"], network.config.model, series, usual, key, states=states)
 
 
 # --- initial parameters --------------------------------------------------------------------------------------------
@@ -155,7 +108,7 @@ def imputation_objective(network: Network, terms: Terms) -> jax.Array:
 def imputation_monitor(network: Network, variables: Variables, batch: Batch) -> jax.Array:
     """Mean absolute error on the validation rows' held-out cells of the first level, standardised."""
     rows = batch[SLOT]
-    held = held_out(rows, 1) & rows["live"][:, None, None]
+    held = held_out(rows, 1) & rows["live"][:, None, None] & learned(variables["constants"])
     series = observed_series(network, variables["constants"], rows, rows["m"] & ~held_out(rows, 1))
     estimate = run_imputer(network, variables, series).estimates.mean(axis=0)
     error = jnp.abs(estimate - standardized(network, variables["constants"], rows))
@@ -186,20 +139,23 @@ def classifier_inputs(network: Network, variables: Variables, rows, encoded) -> 
 
 def plain_inputs(series: Series, rows, constants) -> jax.Array:
     """(n, P) encoded summaries and which of the statics are known."""
-    code = piecewise.encode(*summaries(series, rows), *(constants[f"summary_{k}"] for k in ("knots", "mean", "sd")))
-    return jnp.concatenate([code.reshape(len(code), -1), rows["static_m"].astype(code.dtype)], axis=-1)
+    static_m = known_statics(constants, rows)
+    fitted = (constants[f"summary_{k}"] for k in ("knots", "mean", "sd"))
+    code = piecewise.encode(*summaries(series, static_m), *fitted)
+    return jnp.concatenate([code.reshape(len(code), -1), static_m.astype(code.dtype)], axis=-1)
 
 
-def summaries(series: Series, rows) -> tuple[jax.Array, jax.Array]:
+def summaries(series: Series, static_m: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Plain summaries of stays on the training scale, and which are known."""
-    return classifiers.summaries(series.x, series.m, series.hours, series.static, rows["static_m"])
+    return classifiers.summaries(series.x, series.m, series.hours, series.static, static_m)
 
 
 def fit_summaries(network: Network, constants, rows) -> dict[str, np.ndarray]:
     """The constants of the `summary` network, from training rows (host arrays)."""
     rows = {"row": jnp.arange(len(rows["m"])), **jax.tree.map(jnp.asarray, dict(rows))}
-    series = observed_series(network, jax.tree.map(jnp.asarray, dict(constants)), rows, rows["m"])
-    found = piecewise.fit_encoding(*map(np.asarray, summaries(series, rows)), network.config.classifier.bins)
+    constants = jax.tree.map(jnp.asarray, dict(constants))
+    found = summaries(observed_series(network, constants, rows, rows["m"]), known_statics(constants, rows))
+    found = piecewise.fit_encoding(*map(np.asarray, found), network.config.classifier.bins)
     return {f"summary_{name}": values for name, values in found.items()}
 
 

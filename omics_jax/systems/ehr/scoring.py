@@ -37,7 +37,7 @@ def evaluate(held: Held, levels: Sequence[str], predictions: Predictions, test: 
       auroc, auprc (average precision), brier, calibration_slope, calibration_intercept (of a logistic recalibration),
       calibration_error (expected), hard_label_auroc (of the 0/1 decision at .5): over patients with a known outcome;
       mae_LEVEL, rmse_LEVEL, mre_LEVEL on the scale of the training rows (z-scores per variable) and mre_units_LEVEL in
-      the input's units, over the cells held out at that level.
+      the input's units, over the cells held out at that level of variables that a training row has.
     """
     metrics, tables = {}, {}
     if "probability" in predictions:
@@ -74,17 +74,19 @@ def _imputation_scores(held: Held, named, predictions: Predictions, test: Datase
     series = test.modalities["series"]
     levels, truth = held(test), known(test)
     mean, sd = scale_of(train)
+    learned = train.modalities["series"].mask.any(axis=(0, 1))  # the others have no scale
     scaled = lambda values: (values - mean) / sd
     by_variable = lambda *arrays: pd.DataFrame(imputation.errors_by_variable(*arrays, series.features.tolist()))
     metrics, frames = {}, []
     for k, level in named:
         cells = (levels > 0) & (levels <= k)
         imputed = np.asarray(predictions[f"imputed_{level}"], np.float64)
-        errors = imputation.imputation_errors(scaled(imputed), scaled(truth), cells)
+        errors = imputation.imputation_errors(scaled(imputed), scaled(truth), cells & learned)
         metrics |= {f"{kind}_{level}": value for kind, value in errors.items()}
-        metrics[f"mre_units_{level}"] = imputation.imputation_errors(imputed, truth, cells)["mre"]
+        metrics[f"mre_units_{level}"] = imputation.imputation_errors(imputed, truth, cells & learned)["mre"]
         units = by_variable(imputed, truth, cells)[["mae", "rmse", "mre"]].add_suffix("_units")
         z = by_variable(scaled(imputed), scaled(truth), cells)
+        z.loc[~learned, ["mae", "rmse", "mre"]] = np.nan
         frames.append(pd.concat([z, units], axis=1).assign(level=level))
     return metrics, Table("table", pd.concat(frames), "Errors by variable", "")
 

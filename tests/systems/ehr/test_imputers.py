@@ -11,8 +11,9 @@ from numpy_cells import gru, lstm, sigmoid, waves
 from scipy.special import erf
 
 from omics_jax.nn.gaps import last_observed
-from omics_jax.systems.ehr import imputers, model
+from omics_jax.systems.ehr import imputers
 from omics_jax.systems.ehr.imputers import Series
+from omics_jax.systems.ehr.stays import Network, observed_series
 
 N, T, D, S, H, C = 8, 6, 3, 2, 4, 4
 EMPTY = N - 1  # a patient without any observation
@@ -242,11 +243,11 @@ def test_values_that_are_not_observed_are_never_read(imputer):
 
 
 def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
-    network = model.Network(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
+    network = Network(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
     series, rng = batch(), np.random.default_rng(4)
     constants = {
         "mean": jnp.array([3.0, -1.0, 0.5]), "sd": jnp.array([2.0, 1.0, 0.2]),
-        "static_mean": jnp.zeros(S), "static_sd": jnp.ones(S),
+        "static_mean": jnp.zeros(S), "static_sd": jnp.ones(S), "hiding_rate": jnp.full(3, 0.1),
     }  # fmt: skip
     rows = {
         "x": jnp.asarray(series.x, jnp.float32), "m": jnp.asarray(series.m), "hours": jnp.asarray(series.hours),
@@ -254,8 +255,8 @@ def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
         "held": jnp.zeros((N, T, D), jnp.int8),
     }  # fmt: skip
     shown = rows["m"] & jnp.asarray(rng.random((N, T, D)) < 0.6)
-    seen = model.observed_series(network, constants, rows, shown)
-    other = model.observed_series(network, constants, {**rows, "x": jnp.where(shown, rows["x"], 1e6)}, shown)
+    seen = observed_series(network, constants, rows, shown)
+    other = observed_series(network, constants, {**rows, "x": jnp.where(shown, rows["x"], 1e6)}, shown)
     for one, two in zip(seen, other, strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.any(np.asarray(seen.x)[~np.asarray(shown)])
@@ -334,7 +335,7 @@ def test_an_imputer_holds_the_published_parameters_but_for_dead_ones_and_heads(i
     p = jax.eval_shape(lambda: imputers.init_imputer(jax.random.key(0), config, 48, variables, 0))
     dead = 2 * variables * (variables - 1)  # off the diagonal of the decay of x, which the releases hold in full
     heads = 2 * (108 + 1) if imputer == "csai" else 0
-    assert imputers.count(p) + dead + heads == published
+    assert sum(leaf.size for leaf in jax.tree.leaves(p)) + dead + heads == published
 
 
 def test_directions_start_apart_and_statics_are_held_only_where_wanted():
