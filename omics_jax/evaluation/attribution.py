@@ -41,7 +41,7 @@ def integrated_gradients(
     """Share of score(x) - score(baseline) that each input accounts for, in the score's units and the tree of x.
 
     a_j = (x_j - x'_j) int_0^1 d score(x' + alpha (x - x')) / d x_j d alpha  (eq. 1); the a_j of a row add up to
-    score(x) - score(x') (Proposition 1), which `completeness_gap` checks.
+    score(x) - score(x') (Proposition 1).
 
     Args:
       score: the tree of x to one number per row, (n,); differentiable, and each row's number depends on that row
@@ -73,22 +73,6 @@ def integrated_gradients(
     path = (jnp.asarray((nodes + 1) / 2), jnp.asarray(weights / 2))
     mean_slope, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, x), path)
     return jax.tree.map(jnp.multiply, change, mean_slope)
-
-
-def completeness_gap(
-    score: Callable[[PyTree], Float[jax.Array, " n"]],
-    x: PyTree[Num[Values, "n ..."]],
-    baseline: PyTree[Num[Values, ...]],
-    attributions: PyTree[Float[Values, "n ..."]],
-) -> Float[jax.Array, " n"]:
-    """Sum of a row's attributions over all leaves, minus (score(x) - score(baseline)); 0 where they are complete.
-
-    Arguments as in `integrated_gradients`. A gap that is large beside the score's own changes asks for more steps,
-    or tells of a score that jumps or whose rows depend on one another. Raises ValueError as there.
-    """
-    x, baseline = _paired(x, baseline)
-    explained = sum(leaf.reshape(len(leaf), -1).sum(axis=1) for leaf in jax.tree.leaves(attributions))
-    return explained - (_per_row(score, x) - _per_row(score, baseline))
 
 
 def mean_attribution(attributions: Float[Values, "n d"], weights: Num[Values, " n"] | None = None) -> MeanAttribution:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
 from omics_jax.errors import UserError
 
@@ -79,31 +79,6 @@ def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"])
     test = mannwhitneyu(a, b, alternative="greater")
     difference = float(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64))
     return TestResult(float(test.statistic), float(test.pvalue), difference, (np.nan, np.nan), np.nan)
-
-
-def group_bootstrap(
-    values: Float[np.ndarray, "rows ..."],
-    groups: Shaped[np.ndarray, " rows"],
-    statistic: Callable[[np.ndarray], float] = np.mean,
-    n: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95 % percentile interval of statistic(values) when whole groups are drawn with replacement.
-
-    `statistic` takes the drawn rows (r, ...) and returns a number; rows of a group stay together because they
-    are not independent. Groups enter in sorted order, so the interval does not depend on the order of groups
-    in the file. (nan, nan) for fewer than two groups, or when the statistic is nan on any draw.
-    """
-    if len(values) != len(groups):
-        raise ValueError(f"{len(values)} values and {len(groups)} groups do not pair")
-    names, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    if len(names) < 2:
-        return (np.nan, np.nan)
-    members = [np.flatnonzero(codes == code) for code in range(len(names))]
-    draws = np.random.default_rng(seed).integers(len(names), size=(n, len(names)))
-    drawn = [statistic(values[np.concatenate([members[code] for code in draw])]) for draw in draws]
-    low, high = np.quantile(np.asarray(drawn, dtype=np.float64), [0.025, 0.975])
-    return (float(low), float(high))
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:

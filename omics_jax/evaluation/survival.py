@@ -2,8 +2,7 @@
 
 The Brier score under censoring (Graf et al. 1999), D-calibration (Haider et al. 2020), calibration at one time and
 median survival. Ranking is in `concordance`, Kaplan-Meier and the conventions for times, events, `train` and `test` in
-`follow_up`. Left out: other weights than Kaplan-Meier's of censoring, and intervals of scores
-(`comparisons.group_bootstrap` over rows of times, events and predictions).
+`follow_up`. Left out: other weights than Kaplan-Meier's of censoring, and intervals of scores.
 
 Curves (n, m) are survival probabilities on a grid (m,) of rising times: 1 at time 0 unless the grid holds it, linear in
 between, held after the end.

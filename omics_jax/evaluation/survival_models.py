@@ -14,7 +14,6 @@ infinite one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
@@ -105,14 +104,6 @@ def survival_forest(
             hazard += leaf_hazard[own]
             risk += mortality[own]
     return risk / trees, np.exp(-hazard / trees)
-
-
-Model = Callable[..., Prediction]
-MODELS: dict[str, Model] = {
-    "kaplan_meier": kaplan_meier_for_all,
-    "cox": cox_on_components,
-    "survival_forest": survival_forest,
-}
 
 
 def cox_coefficients(

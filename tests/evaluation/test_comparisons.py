@@ -1,7 +1,5 @@
 """Comparisons against scipy where it has the test, by hand where not, and by simulation under the null."""
 
-import inspect
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -155,37 +153,6 @@ def test_mann_whitney_of_two_complete_separations_by_hand():
 def test_mann_whitney_of_nothing_or_nan_is_nan(b):
     result = comparisons.mann_whitney_greater(np.array([0.1, 0.2]), np.array(b, dtype=float))
     assert np.isnan([result.statistic, result.p, result.difference]).all()
-
-
-def test_the_group_bootstrap_has_the_standard_error_of_group_means():
-    """Equal groups of identical rows: the bootstrap variance is that of the groups over their number."""
-    random = np.random.default_rng(7)
-    means = random.normal(size=60)
-    values, groups = np.repeat(means, 20), np.repeat([f"line{i}" for i in range(60)], 20)
-    low, high = comparisons.group_bootstrap(values, groups, n=4000, seed=1)
-    half = 1.959964 * means.std() / np.sqrt(60)
-    assert (low, high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.1 * half)
-
-
-def test_the_group_bootstrap_takes_any_statistic_and_is_reproducible():
-    random = np.random.default_rng(8)
-    values, groups = random.normal(size=(90, 2)), np.repeat(np.arange(30), 3)
-    correlation = lambda rows: float(np.corrcoef(rows.T)[0, 1])
-    interval = comparisons.group_bootstrap(values, groups, correlation, n=200, seed=3)
-    assert interval == comparisons.group_bootstrap(values, groups, correlation, n=200, seed=3)
-    assert interval != comparisons.group_bootstrap(values, groups, correlation, n=200, seed=4)
-    assert interval[0] < correlation(values) < interval[1]
-
-
-def test_one_group_has_no_bootstrap():
-    interval = comparisons.group_bootstrap(np.arange(5.0), np.full(5, "A375"))
-    assert np.isnan(interval).all()
-
-
-def test_rows_and_groups_must_pair():
-    # Unwrapped, because under the tests' shape checks the call would not reach the function's own.
-    with pytest.raises(ValueError, match="4 groups do not pair"):
-        inspect.unwrap(comparisons.group_bootstrap)(np.arange(5.0), np.full(4, "A375"))
 
 
 @pytest.mark.parametrize("m", [1, 2, 19, 200])

@@ -8,7 +8,6 @@ from survival_rows import exponential, structured, tied, training
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classification import auroc
-from omics_jax.evaluation.comparisons import group_bootstrap
 from omics_jax.evaluation.concordance import (
     concordance,
     concordance_pairs,
@@ -171,12 +170,6 @@ def test_auc_is_nan_before_the_first_event_and_after_the_last_row():
     auc, mean = cumulative_dynamic_auc(training(), (times, events), risk, np.array([1.0, 3.0, 5.0, 6.0]))
     np.testing.assert_allclose(auc, [np.nan, 2 / 3, 1, np.nan], rtol=1e-12)
     assert mean == pytest.approx((2 / 3 + 1) / 2, rel=1e-12)
-
-
-def test_an_interval_by_bootstrap_of_patients():
-    rows = np.stack(exponential(200), axis=1)
-    low, high = group_bootstrap(rows, np.arange(200), lambda drawn: concordance(*drawn.T), n=60)
-    assert 0.55 < low < concordance(*rows.T) < high < 0.85
 
 
 ONE, TWO = np.ones(1), np.array([1.0, 2.0])

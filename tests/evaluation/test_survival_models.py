@@ -15,11 +15,15 @@ from sksurv.util import Surv
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import survival_models
-from omics_jax.evaluation.survival_models import MODELS
 
 GRID = np.array([0.0, 0.5, 1.0, 2.0, 3.5, 6.0, 9.0, 50.0])
 COEFFICIENTS = np.array([0.8, -0.5, 0.0, 0.3, 0.0])
 
+MODELS = {
+    "kaplan_meier": survival_models.kaplan_meier_for_all,
+    "cox": survival_models.cox_on_components,
+    "survival_forest": survival_models.survival_forest,
+}
 # Smaller than the default: what is asked of them here does not depend on the number of trees.
 SMALL = {**MODELS, "survival_forest": partial(survival_models.survival_forest, trees=30)}
 
