@@ -291,6 +291,21 @@ def test_a_row_is_predicted_by_itself(either):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-4, atol=1e-4), permuted, found)
 
 
+def test_of_new_stays_nothing_is_said_of_a_variable_that_nobody_of_the_training_has(brits):
+    variables = {
+        **brits.variables,
+        "constants": {**brits.constants, "hiding_rate": np.array([0.0, 0.1, 0.1], np.float32)},
+    }
+    variables = {**variables, "constants": jax.tree.map(jnp.asarray, variables["constants"])}
+    new = numpy_of(jax.jit(lambda v, r: model.predict_new_imputation(brits.network, v, r))(variables, brits.rows))
+    shown = np.asarray(brits.rows["m"])
+    silent = ~shown & (np.arange(3) == 0)
+    for name in ("imputed", "disagreement", "sd"):
+        np.testing.assert_array_equal(np.isnan(new[name]), silent)
+    np.testing.assert_array_equal(new["imputed"][shown], np.asarray(brits.rows["x"])[shown])
+    assert not [name for name in new if name.startswith("imputed_")] and np.isfinite(new["hidden"]).all()
+
+
 def test_draws_leave_the_values_as_they_are_and_tell_their_spread(brits):
     found = numpy_of(brits.predict(brits.variables, brits.rows))
     config = brits.config.copy_and_resolve_references()

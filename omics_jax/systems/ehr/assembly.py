@@ -218,7 +218,7 @@ def build(config, spec: DataSpec) -> System:
         init=partial(model.init, network, outcome),
         stages=stages,
         predict=partial(model.predict_outcome if outcome else model.predict_imputation, network),
-        predict_new=None if outcome else partial(model.predict_imputation, replace(network, levels=())),
+        predict_new=None if outcome else partial(model.predict_new_imputation, network),
         evaluate=partial(scoring.evaluate, held, levels),
         baselines=scoring.outcome_baselines if outcome else partial(scoring.imputation_baselines, held, levels),
         columns={"probability": ("probability",)} if outcome else series_fields,

@@ -11,6 +11,7 @@ The networks are in `imputers.py` and `classifiers.py`, what they see of a stay 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -312,6 +313,17 @@ def predict_imputation(network: Network, variables: Variables, rows) -> dict[str
     if config.steps:
         out["hidden_steps"] = jnp.moveaxis(found.states, 0, 2)
     return out
+
+
+def predict_new_imputation(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+    """`predict_imputation` of new stays: no cell is held out, and what this replicate cannot impute is nan.
+
+    That is a variable of which its training rows have no value, where it was not observed now.
+    """
+    found = predict_imputation(replace(network, levels=()), variables, rows)
+    speaks = rows["m"] | learned(variables["constants"])
+    by_cell = {"imputed", "disagreement", "sd"} & set(found)
+    return {**found, **{name: jnp.where(speaks, found[name], jnp.nan) for name in by_cell}}
 
 
 def impute_level(network: Network, variables: Variables, rows, level: int) -> tuple[jax.Array, jax.Array]:
