@@ -97,7 +97,7 @@ def test_a_hand_written_record_is_binned_as_computed_by_hand(tmp_path):
         "mean not recorded: Gender 1, Height 1, Weight 1.",
         "kept as they stand: Temp 1.",
         "after the window of 48 hours, left out: 1.",
-        "1 patient (102) is without any observation; kept",
+        "1 patient (102) is without any observation.",
         "32 variables (DiasABP, Lactate, NIDiasABP, PaO2, WBC, ...) are never observed",
     ):
         assert part in notes
