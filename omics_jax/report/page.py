@@ -18,9 +18,10 @@ from omics_jax.durable import write_atomically
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import KINDS, numeric_columns
 from omics_jax.report import results
-from omics_jax.report.stored_tables import OPEN_ROWS, printed_frame, read_table
+from omics_jax.report.stored_tables import printed_frame, read_table
 
 FEW_ARMS = 6  # further arms that are listed one by one
+OPEN_COMPARISONS = 12  # further ones are folded
 
 
 def write_report(run: pathlib.Path) -> pathlib.Path:
@@ -113,8 +114,8 @@ def result_sections(metrics: Mapping, better: Mapping[str, str]) -> dict:
         "key_own": own,
         "key_note": results.interval_sentence(summaries),
         "key_figure": key_figure(key, own) if key else None,
-        "comparisons": rows[:OPEN_ROWS],
-        "more_comparisons": rows[OPEN_ROWS:],
+        "comparisons": rows[:OPEN_COMPARISONS],
+        "more_comparisons": rows[OPEN_COMPARISONS:],
         "tests": list(dict.fromkeys(str(c["test"]) for c in comparisons if c.get("test"))),
         "tallies": results.tally_sentences(comparisons, better),
         "arms": results.result_rows(arm_summaries, better, []) if len(arms) > 1 else {},
