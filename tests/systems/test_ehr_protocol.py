@@ -14,6 +14,7 @@ from fitted_arms import fitted
 from sklearn.metrics import roc_auc_score
 
 from omics_jax.data.dataset import Modality
+from omics_jax.data.observations import step_names
 from omics_jax.durable import save_arrays
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
@@ -241,6 +242,21 @@ def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
         assembly.joined(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
     others = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
     assert len(assembly.joined(dataset, others)) == 96
+
+
+def test_steps_pair_by_their_order_where_rows_have_hours_of_their_own(dataset):
+    hours = dataset.modalities["hours"]
+    own = hours.values + np.arange(len(dataset), dtype=np.float32)[:, None] / 100
+    irregular = replace(hours, values=own, features=step_names(own))
+    ids = np.array([f"later-{name}" for name in dataset.ids])
+    other = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
+    inner = replace(dataset, modalities={**dataset.modalities, "hours": irregular})
+    found = assembly.joined(inner, other).modalities["hours"]
+    assert found.mask.all() and irregular.features.tolist()[0] == "step 0"
+    np.testing.assert_array_equal(found.values, np.concatenate([own, hours.values]))
+    halved = replace(hours, values=hours.values / 2, features=step_names(hours.values / 2))
+    with pytest.raises(UserError, match=r"data.path has 6 steps \(0, 1, 2 ... 5\) .* 6 steps \(0, 0.5, 1 ... 2.5\)"):
+        assembly.joined(dataset, replace(other, modalities={**dataset.modalities, "hours": halved}))
 
 
 def test_the_parts_of_a_file_hold_a_person_once(dataset):

@@ -109,7 +109,8 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
     for name in internal.modalities:
         if name in external.modalities:
             a = internal.modalities[name]
-            b = external.modalities[name].on(a.features)
+            b = external.modalities[name]
+            b = replace(b, features=a.features) if name == "hours" else b.on(a.features)  # steps pair by their order
             both[name] = Modality(np.concatenate([a.values, b.values]), np.concatenate([a.mask, b.mask]), a.features)
     stacked = lambda name: tuple(
         np.concatenate(pair) for pair in zip(internal.targets[name], external.targets[name], strict=True)

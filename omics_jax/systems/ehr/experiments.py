@@ -95,7 +95,8 @@ def external(config, dataset: Dataset) -> list[Arm]:
         raise UserError("the experiment external needs patients to test on; name their files with data.external.path")
     if config.repeats > 1:
         raise UserError(
-            f"config.repeats is {config.repeats}; external trains config.folds models, give 1 and more folds"
+            f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and for more models "
+            "more folds"
         )
     return mortality(config, dataset)
 
