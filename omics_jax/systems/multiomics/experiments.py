@@ -231,7 +231,7 @@ class Study:
         spec = self._spec(dataset, replicates, self.names, self.edges, ())
         system = build(config, spec)
         if OTHERS in spec.rows:  # simple methods learn, and are scored, on the scale of the network: that of SLOT
-            system = replace(system, baselines=partial(_of_these, self.dataset.ids[self._target[1]], system.baselines))
+            system = replace(system, baselines=partial(_fitted_to, self.dataset.ids[self._target[1]], system.baselines))
         system = _judged(system, conclusions.conclude_imputation, not alone)
         name = f"{IMPUTERS} without transfer" if alone else IMPUTERS
         return [Arm(name, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
@@ -317,7 +317,7 @@ class Study:
         return DataSpec(features, rows, levels_of(used, edges, tasks, bins or {}))
 
 
-def _of_these(ids: np.ndarray, baselines, train: Dataset, test: Dataset):
+def _fitted_to(ids: np.ndarray, baselines, train: Dataset, test: Dataset):
     """The baselines, fitted to those training rows alone that have these ids."""
     return baselines(train.take(np.isin(train.ids, ids)), test)
 
