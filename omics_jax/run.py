@@ -193,7 +193,7 @@ def _train_arm(arm, start, options, folder: Path, stop):
     compile_s, checkpoints = 0.0, folder / "checkpoints" / slug(arm.name)
     if not is_finished(plan, checkpoints):
         compile_s, train_s = estimate_seconds(plan)
-        trained = f"{len(arm.replicates)} replicates of {_rows_used(arm)}"
+        trained = f"{len(arm.replicates)} replicates, together on {_rows_used(arm)}"
         say(f"{arm.name}: {trained}, at most {duration(train_s)} of training")
     parts = ("test", *system.also)
     width = min(system.predict_batch, max(len(rows_of(r, part)) for r in arm.replicates for part in parts))
@@ -286,7 +286,8 @@ def inspect(system: ModuleType, config: Any, folder: Path) -> Path:
         say(f"who has what:\n{overlap_text(overlaps(dataset).head(15))}")
     for arm in arms:
         stages = ", ".join(f"{s.name} (at most {s.epochs} epochs)" for s in arm.system.stages)
-        say(f"would train {arm.name} on {_rows_used(arm)}: {len(arm.replicates)} replicates of {stages}")
+        trained = f"{len(arm.replicates)} replicates of {stages}, together on {_rows_used(arm)}"
+        say(f"would train {arm.name}: {trained}")
     return folder
 
 
