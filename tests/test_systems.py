@@ -205,7 +205,7 @@ def test_evaluate_reproduces_the_metrics(finished, tmp_path, name, experiment):
 def test_inspect_says_what_it_understood_and_trains_nothing(tmp_path, name, experiment):
     outcome = command(smoke(name, experiment), f"--workdir={tmp_path}", "--mode=inspect")
     assert outcome.status == 0 and not outcome.err
-    assert "rows" in outcome.out and "would train" in outcome.out
+    assert "would train" in outcome.out and re.search(r"together on (all [\d,]+|[\d,]+ of [\d,]+) rows", outcome.out)
     assert {p.name for p in tmp_path.iterdir()} == {"data.json", "log.txt"}
 
 

@@ -244,6 +244,14 @@ def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
     assert len(assembly.joined(dataset, others)) == 96
 
 
+def test_cells_that_one_file_alone_holds_out_are_not_used_and_this_is_said(dataset):
+    ids = np.array([f"later-{name}" for name in dataset.ids])
+    other = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
+    truth = {**dataset.modalities, "truth": dataset.modalities["series"]}
+    both = assembly.joined(replace(dataset, modalities=truth), other)
+    assert "truth" not in both.modalities and any("X_ori is in one of the files only" in note for note in both.notes)
+
+
 def test_steps_pair_by_their_order_where_rows_have_hours_of_their_own(dataset):
     hours = dataset.modalities["hours"]
     own = hours.values + np.arange(len(dataset), dtype=np.float32)[:, None] / 100

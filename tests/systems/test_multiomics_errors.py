@@ -1,5 +1,6 @@
 """What the multi-omics system refuses, and the sentence it says."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_a_class_with_fewer_members_than_folds_is_named(dataset):
     )
     with pytest.raises(UserError, match="the type 'rare' has 1 of the patients, fewer than the 3 folds; leave classes"):
         arms(spoiled)
+
+
+def test_a_modality_may_be_called_as_patterns_are_written(dataset):
+    called = {f"{name} (tpm)": m for name, m in dataset.modalities.items()}
+    imputers = arms(replace(dataset, modalities=called), "--config.preprocess.log2=()")[0]
+    for stage in imputers.system.stages:
+        name = stage.name.removeprefix("impute_")
+        assert name in called
+        assert [m for m in called if any(re.fullmatch(p, f"imputer/{m}/out/bias") for p in stage.trainable)] == [name]
 
 
 def test_modalities_without_a_common_patient_are_named(dataset):
