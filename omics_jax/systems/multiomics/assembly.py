@@ -60,13 +60,12 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
     edges = {t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()}
     # The paper's edges are for its modalities; data without one of these do without its edges.
     absent = {name for name in DEFAULT_NAMES if name not in names}
-    named_here = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
-    if len(names) > 1 and not named_here:
+    edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
+    if len(names) > 1 and not edges:
         raise UserError(
             f"config.imputation.edges is {text!r}, and the data hold {', '.join(names)}; name edges between these, or "
             "leave it empty for each from all others"
         )
-    edges = named_here
     for target, sources in edges.items():
         for name in (target, *sources):
             if name not in names:

@@ -354,8 +354,10 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
 
 
 def _imputed_share(network: Network, constants, rows, present: jax.Array) -> jax.Array:
-    read = lambda i, name: constants[f"{name}_alive"] & (present[:, i, None] | (network.embedding.fusion == "early"))
-    read = jnp.concatenate([read(i, name) for i, name in enumerate(network.used)], axis=1)
+    # In early fusion what stands in for an absent modality is read; see `Embedding.encode`.
+    there = present | (network.embedding.fusion == "early")
+    alive = lambda i, name: constants[f"{name}_alive"] & there[:, i, None]
+    read = jnp.concatenate([alive(i, name) for i, name in enumerate(network.used)], axis=1)
     seen = jnp.concatenate([rows[f"m_{name}"] for name in network.used], axis=1)
     # Exactly 0 where all was measured.
     return jnp.sum(~seen & read, axis=1) / jnp.maximum(jnp.sum(read, axis=1), 1)
