@@ -1,6 +1,8 @@
-"""Seconds until the command line answers: `--help`, a mistake in the config, and `import omics_jax`.
+"""Seconds until the command line answers: `--help`, a mistake in the config, and `import
+omics_jax`.
 
-Every figure is the median of seven fresh processes; the reading from disk before the first is not counted.
+Every figure is the median of seven fresh processes; the reading from disk before the first is not
+counted.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def seconds(words: list[str], status: int) -> tuple[float, bool]:
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
     took = time.perf_counter() - began
     if done.returncode != status:
-        raise RuntimeError(f"{words} ended with {done.returncode}, not {status}: {done.stderr[-500:]}")
+        raise RuntimeError(
+            f"{words} ended with {done.returncode}, not {status}: {done.stderr[-500:]}"
+        )
     return took, "Traceback" in done.stderr
 
 

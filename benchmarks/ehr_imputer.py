@@ -1,10 +1,12 @@
-"""CPU and wall seconds of an epoch of pretraining BRITS and CSAI, and of imputing 1,000 rows: one core, one thread.
+"""CPU and wall seconds of an epoch of pretraining BRITS and CSAI, and of imputing 1,000 rows: one
+core, one thread.
 
-4,000 series of 48 steps and 35 variables, 80 % of the cells missing, in batches of 64, 108 hidden units, CSAI with 64
-channels: the paper's size, through the project's own compiled block. With --pypots a script times PyPOTS' networks on
-the same numbers, in turns with ours on the same core. Its networks hold more parameters for the same function: decays
-as full matrices of which the diagonal acts, and in CSAI a second encoder layer that is never run. Left out is the
-monitor, which the other side does not have.
+4,000 series of 48 steps and 35 variables, 80 % of the cells missing, in batches of 64, 108 hidden
+units, CSAI with 64 channels: the paper's size, through the project's own compiled block. With
+--pypots a script times PyPOTS' networks on the same numbers, in turns with ours on the same core.
+Its networks hold more parameters for the same function: decays as full matrices of which the
+diagonal acts, and in CSAI a second encoder layer that is never run. Left out is the monitor, which
+the other side does not have.
 """
 
 from __future__ import annotations
@@ -25,18 +27,28 @@ IMPUTED_ROWS = 1000
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--imputers", nargs="+", choices=("brits", "csai"), default=["brits", "csai"])
+    parser.add_argument(
+        "--imputers", nargs="+", choices=("brits", "csai"), default=["brits", "csai"]
+    )
     parser.add_argument("--n", type=int, default=4000, help="series")
     parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--features", type=int, default=35)
     parser.add_argument("--missing", type=float, default=0.8, help="share of the cells")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--hidden", type=int, default=108)
-    parser.add_argument("--epochs", type=int, default=3, help="of which the first is not timed; 2 or more")
-    parser.add_argument("--rounds", type=int, default=2, help="each a process of its own for either side")
-    parser.add_argument("--core", type=int, default=None, help="the core to run on (default: the first allowed)")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="of which the first is not timed; 2 or more"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="each a process of its own for either side"
+    )
+    parser.add_argument(
+        "--core", type=int, default=None, help="the core to run on (default: the first allowed)"
+    )
     parser.add_argument("--pypots", default="", help="python of an environment with pypots")
-    parser.add_argument("--script", default="", help="script that times a PyPOTS imputer, see the README here")
+    parser.add_argument(
+        "--script", default="", help="script that times a PyPOTS imputer, see the README here"
+    )
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.epochs < 2:
@@ -55,14 +67,16 @@ def ehr_config(choice: str = "") -> Any:
 
 
 def autoregressive(n: int, steps: int, features: int, missing: float):
-    """AR(1) series of variance 1 and correlation .9 between steps; every variable has its own rate of missing cells.
+    """AR(1) series of variance 1 and correlation .9 between steps; every variable has its own rate
+    of missing cells.
 
-    The draws are those of the PyPOTS script, one by one, so that both sides train on the same numbers.
+    The draws are those of the PyPOTS script, one by one, so that both sides train on the same
+    numbers.
     """
     import numpy as np
     import pandas as pd
 
-    from omics_jax.data.dataset import Dataset, Modality
+    from omics_jax.data.dataset.dataset import Dataset, Modality
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, steps, features)).astype(np.float32)
@@ -76,7 +90,10 @@ def autoregressive(n: int, steps: int, features: int, missing: float):
     names = lambda count: np.array([f"x{k}" for k in range(count)])
     series = Modality(np.where(seen, x, 0), seen, names(features))
     ids = names(n)
-    modalities = {"series": series, "hours": Modality(hours, np.ones(hours.shape, bool), names(steps))}
+    modalities = {
+        "series": series,
+        "hours": Modality(hours, np.ones(hours.shape, bool), names(steps)),
+    }
     return Dataset(ids, ids, modalities, pd.DataFrame(index=ids))
 
 
@@ -111,7 +128,9 @@ def plan_of(config: Any, dataset):
 
 
 def time_epochs(config: Any, dataset) -> dict:
-    """Seconds of every epoch from the second on; what comes before the first step has ended stands apart."""
+    """Seconds of every epoch from the second on; what comes before the first step has ended stands
+    apart.
+    """
     import jax
     import numpy as np
 
@@ -151,7 +170,8 @@ def time_epochs(config: Any, dataset) -> dict:
 
 
 def time_imputing(config: Any, dataset, variables) -> dict:
-    """Seconds from a dataset of 1,000 rows to their imputed series on the host, one pass over them, already compiled.
+    """Seconds from a dataset of 1,000 rows to their imputed series on the host, one pass over them,
+    already compiled.
 
     Held-out shares, each of which is another pass of the system's own prediction, are left out.
     """
@@ -183,7 +203,10 @@ def time_imputing(config: Any, dataset, variables) -> dict:
 
 def beside(a: argparse.Namespace, imputer: str) -> tuple[list[dict], list[dict]]:
     """Ours and PyPOTS' figures, round by round, in turns."""
-    sizes = [f"--{name}={getattr(a, name)}" for name in "n steps features missing batch hidden epochs".split()]
+    sizes = [
+        f"--{name}={getattr(a, name)}"
+        for name in "n steps features missing batch hidden epochs".split()
+    ]
     ours, theirs = [], []
     for _ in range(a.rounds):
         ours.append(last_json([sys.executable, __file__, f"--worker={imputer}", *sizes]))
@@ -193,7 +216,9 @@ def beside(a: argparse.Namespace, imputer: str) -> tuple[list[dict], list[dict]]
 
 
 def compared(ours: list[dict], theirs: list[dict]) -> dict:
-    """PyPOTS' figures and the ratios of ours to them, both sides by their fastest, since other work only adds."""
+    """PyPOTS' figures and the ratios of ours to them, both sides by their fastest, since other work
+    only adds.
+    """
     if not theirs:
         return {}
     cpu = [r["cpu_sec_per_epoch"] for r in theirs]

@@ -1,7 +1,9 @@
-"""A run killed again and again (SIGKILL at uniform random times) against the same run left alone: equal to the bit?
+"""A run killed again and again (SIGKILL at uniform random times) against the same run left alone:
+equal to the bit?
 
-Compared are the arrays of predictions.npz and metrics.json without its timing. Counted are checkpoints that could not
-be restored, temporary files left over at the end, and the steps that a kill cost beyond the last save.
+Compared are the arrays of predictions.npz and metrics.json without its timing. Counted are
+checkpoints that could not be restored, temporary files left over at the end, and the steps that a
+kill cost beyond the last save.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from typing import NamedTuple
 import numpy as np
 from measuring import MAIN, PERTVAE, ROOT, emit
 
-# Small steps, but many of them and blocks of few: most of the time goes into steps, blocks and saves.
+# Small steps, but many of them and blocks of few: most of the time goes into steps, blocks and
+# saves.
 WORDS = (
     "--config.training.epochs={epochs}",
     "--config.training.patience=100000",
@@ -46,7 +49,11 @@ def command(folder: Path, a: argparse.Namespace) -> list[str]:
 def start(words: list[str], cache: Path, output: Path) -> subprocess.Popen:
     with output.open("a") as file:
         return subprocess.Popen(
-            words, cwd=ROOT, env={**os.environ, "OMICS_JAX_CACHE": str(cache)}, stdout=file, stderr=file
+            words,
+            cwd=ROOT,
+            env={**os.environ, "OMICS_JAX_CACHE": str(cache)},
+            stdout=file,
+            stderr=file,
         )
 
 
@@ -59,7 +66,9 @@ def run_to_end(words: list[str], cache: Path, output: Path) -> float:
     return time.perf_counter() - began
 
 
-def storm(words: list[str], cache: Path, folder: Path, kills: int, fates: Iterator[Fate]) -> list[dict]:
+def storm(
+    words: list[str], cache: Path, folder: Path, kills: int, fates: Iterator[Fate]
+) -> list[dict]:
     """Kills a run until it has had so many kills or ends, then lets it end; a record per kill."""
     records: list[dict] = []
     output = folder.with_suffix(".txt")
@@ -74,7 +83,9 @@ def storm(words: list[str], cache: Path, folder: Path, kills: int, fates: Iterat
             records.append({"saved": saved_steps(folder), "reached": reached(folder)})
             continue
         if process.returncode:
-            raise RuntimeError(f"a restart ended with {process.returncode}: {output.read_text()[-800:]}")
+            raise RuntimeError(
+                f"a restart ended with {process.returncode}: {output.read_text()[-800:]}"
+            )
         return records
 
 
@@ -86,9 +97,11 @@ class Fate(NamedTuple):
 
 
 def draw_fates(kills: int, start_s: float, train_s: float, seed: int) -> Iterator[Fate]:
-    """Every fourth kill falls uniformly into the starting of a process, the others uniformly into its training.
+    """Every fourth kill falls uniformly into the starting of a process, the others uniformly into
+    its training.
 
-    The latter get 0.9 of the whole training between them on average, so that the run does not end before them.
+    The latter get 0.9 of the whole training between them on average, so that the run does not end
+    before them.
     """
     draw = random.Random(seed)
     for kill in count():
@@ -160,11 +173,15 @@ def resumes(output: str) -> list[int]:
 
 
 def lost_steps(records: list[dict], per_epoch: int) -> list[int]:
-    """Steps that each kill threw away: those the history had reached, less those in the newest checkpoint."""
+    """Steps that each kill threw away: those the history had reached, less those in the newest
+    checkpoint.
+    """
     lost = []
     for record in records:
         for stage, step in record["saved"].items():
-            first = str(int(stage.split("-")[0]))  # a running chunk's folder begins with its first replicate
+            first = str(
+                int(stage.split("-")[0])
+            )  # a running chunk's folder begins with its first replicate
             lost.append(max(record["reached"].get(first, 0) * per_epoch - step, 0))
     return lost
 
@@ -193,7 +210,9 @@ def main() -> None:
             log += (folder / "log.txt").read_text()
             output += folder.with_suffix(".txt").read_text()
             left |= {p.name for pattern in LEFT_OVER for p in folder.rglob(pattern)}
-            equal.append({name: results(folder)[name] == digest for name, digest in expected.items()})
+            equal.append(
+                {name: results(folder)[name] == digest for name, digest in expected.items()}
+            )
             storms += 1
         per_epoch = epoch_steps(quiet)
         lost = lost_steps(records, per_epoch)
@@ -218,7 +237,10 @@ def main() -> None:
 
 def steps_in_all(folder: Path, per_epoch: int, chunk: int = 2) -> int:
     """Steps of all chunks of an uninterrupted run, on the chunks' shared time axis."""
-    return sum(epochs for name, epochs in reached(folder).items() if int(name) % chunk == 0) * per_epoch
+    return (
+        sum(epochs for name, epochs in reached(folder).items() if int(name) % chunk == 0)
+        * per_epoch
+    )
 
 
 def epoch_steps(folder: Path) -> int:

@@ -1,4 +1,5 @@
-"""What the benchmarks share: where the repository is, clocks, one JSON line out, one core with one thread.
+"""What the benchmarks share: where the repository is, clocks, one JSON line out, one core with one
+thread.
 
 Nothing here imports jax, because `one_core` must act before jax is imported.
 """
@@ -27,7 +28,8 @@ ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def one_core(core: int | None = None) -> int:
-    """Pins this process and its children to one core and XLA, OpenMP and BLAS to one thread; returns the core.
+    """Pins this process and its children to one core and XLA, OpenMP and BLAS to one thread;
+    returns the core.
 
     Call it before jax is imported.
     """
@@ -36,12 +38,16 @@ def one_core(core: int | None = None) -> int:
     core = min(os.sched_getaffinity(0)) if core is None else core
     os.sched_setaffinity(0, {core})
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {ONE_THREAD}".strip()
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ.update(
+        dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    )
     return core
 
 
 def cpu_seconds(whom: int = resource.RUSAGE_SELF) -> float:
-    """User and system seconds of this process (or of its finished children: resource.RUSAGE_CHILDREN)."""
+    """User and system seconds of this process (or of its finished children:
+    resource.RUSAGE_CHILDREN).
+    """
     used = resource.getrusage(whom)
     return used.ru_utime + used.ru_stime
 

@@ -1,7 +1,8 @@
 """Growth of the resident memory of a small run between its fifth and its fiftieth epoch.
 
-Trains a smoke-sized PertVAE from the command line's own entry point, block by block of one epoch each, and reads
-/proc/self/statm whenever the loop reports progress. Checkpoints are written all the while.
+Trains a smoke-sized PertVAE from the command line's own entry point, block by block of one epoch
+each, and reads /proc/self/statm whenever the loop reports progress. Checkpoints are written all the
+while.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     """MiB at the end of every epoch of one chunk."""
     import dataclasses
 
-    from omics_jax import run
+    from omics_jax.run import command as run
     from omics_jax.systems import pertvae
     from omics_jax.training.history import History
-    from omics_jax.training.loop import Surroundings, fit
+    from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Training, make_plan
 
     config = pertvae_config("smoke")
@@ -35,17 +36,22 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     dataset = pertvae.read(config)
     (arm,) = pertvae.EXPERIMENTS["table1"](config, dataset)
     system = arm.system
-    training = Training(system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates[:replicates])
+    training = Training(
+        system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates[:replicates]
+    )
     options = run.run_options(config)
     per_epoch = make_plan(training, options).stages[0].shape.per_epoch
     plan = make_plan(
-        training, dataclasses.replace(options, block_steps=per_epoch, checkpoint_seconds=checkpoint_seconds)
+        training,
+        dataclasses.replace(options, block_steps=per_epoch, checkpoint_seconds=checkpoint_seconds),
     )
     seen = []
     with tempfile.TemporaryDirectory() as folder:
-        tell = lambda done, total, what: seen.append(resident_mib())
-        around = Surroundings(Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"), tell)
-        for _ in fit(plan, around):
+        on_progress = lambda done, total, what: seen.append(resident_mib())
+        context = RunContext(
+            Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"), on_progress
+        )
+        for _ in fit(plan, context):
             pass
     return seen[:epochs]
 

@@ -1,4 +1,5 @@
-"""CPU and wall seconds of an epoch, and memory, of the three stages of the multi-omics network: one core, one thread.
+"""CPU and wall seconds of an epoch, and memory, of the three stages of the multi-omics network: one
+core, one thread.
 
     python benchmarks/multiomics_epoch.py                               1,000 and 8,000 patients, 5,000 + 5,000 + 1,800
     python benchmarks/multiomics_epoch.py --batch=128                   the same in larger batches
@@ -7,23 +8,25 @@
     python benchmarks/multiomics_epoch.py --peer PYTHON --script SCRIPT           beside flexynesis, in turns with ours
     python benchmarks/multiomics_epoch.py --patients=64 --features=50,40,30 --rounds=1      to see that it runs
 
-Each prints a line of JSON per number of patients and stage (embedding, heads, all). What is timed is one replicate in
-float32 in OmiEmbed's shape (its branches, latent, heads and 256 bins of survival), through the project's own blocks, as
-long as the loop makes them but cut where an epoch ends: 33 classes, age and survival of complete patients, all random,
-because values change no cost.
+Each prints a line of JSON per number of patients and stage (embedding, heads, all). What is timed
+is one replicate in float32 in OmiEmbed's shape (its branches, latent, heads and 256 bins of
+survival), through the project's own blocks, as long as the loop makes them but cut where an epoch
+ends: 33 classes, age and survival of complete patients, all random, because values change no cost.
 
-Apart from the epochs stand `compile`, all up to the end of the first step, and `start`, what a stage does once before
-its first step: in the stage of the heads, that is to embed every patient. Every stage of every round is a process of
-its own, so that `peak_rss_mib` is that stage's: it holds the data (`data_mib`) and what compiling takes, which at small
-sizes is most of it. `peak_anonymous_mib` leaves out the pages of mapped files, which the system takes back when it
-wants memory. Data above `--resident` MiB are not copied to the device: the rows of every block are gathered from where
-they lie, which from 1 GiB on is a file mapped into memory. Left out are the monitor, imputers, and reading and
-preprocessing of files.
+Apart from the epochs stand `compile`, all up to the end of the first step, and `start`, what a
+stage does once before its first step: in the stage of the heads, that is to embed every patient.
+Every stage of every round is a process of its own, so that `peak_rss_mib` is that stage's: it holds
+the data (`data_mib`) and what compiling takes, which at small sizes is most of it.
+`peak_anonymous_mib` leaves out the pages of mapped files, which the system takes back when it wants
+memory. Data above `--resident` MiB are not copied to the device: the rows of every block are
+gathered from where they lie, which from 1 GiB on is a file mapped into memory. Left out are the
+monitor, imputers, and reading and preprocessing of files.
 
-The script of the other side takes --model --n --dims --batch --latent --epochs and prints as its last line of JSON
-{"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the seconds being the median of the
-epochs after the first. The line of the stage "all" sets it beside ours, which does more in an epoch: flexynesis'
-DirectPred has no decoder (its supervised_vae has) and drops the last batch where it is not full.
+The script of the other side takes --model --n --dims --batch --latent --epochs and prints as its
+last line of JSON {"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the
+seconds being the median of the epochs after the first. The line of the stage "all" sets it beside
+ours, which does more in an epoch: flexynesis' DirectPred has no decoder (its supervised_vae has)
+and drops the last batch where it is not full.
 """
 
 from __future__ import annotations
@@ -50,25 +53,52 @@ SIZES = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="selected", help="patients, features and rounds unless given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size",
+        choices=SIZES,
+        default="selected",
+        help="patients, features and rounds unless given",
+    )
     parser.add_argument("--patients", type=int, nargs="+", help="a line per number and stage")
-    parser.add_argument("--features", type=widths, help=f"numbers of {', '.join(MODALITIES)}, such as 50,40,30")
+    parser.add_argument(
+        "--features", type=widths, help=f"numbers of {', '.join(MODALITIES)}, such as 50,40,30"
+    )
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--epochs", type=int, default=3, help="timed epochs of a round, after one that is not timed")
-    parser.add_argument("--rounds", type=int, help="each a process of its own for every stage and for the peer")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="timed epochs of a round, after one that is not timed"
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="each a process of its own for every stage and for the peer"
+    )
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--resident", type=int, default=4096, help="MiB of data that are copied to the device at most")
-    parser.add_argument("--core", type=int, default=None, help="the core to run on (default: the first allowed)")
+    parser.add_argument(
+        "--resident",
+        type=int,
+        default=4096,
+        help="MiB of data that are copied to the device at most",
+    )
+    parser.add_argument(
+        "--core", type=int, default=None, help="the core to run on (default: the first allowed)"
+    )
     parser.add_argument("--peer", default="", help="python of an environment with flexynesis")
     parser.add_argument("--script", default="", help="script that times flexynesis, see above")
-    parser.add_argument("--peer-model", choices=("DirectPred", "supervised_vae"), default="DirectPred")
+    parser.add_argument(
+        "--peer-model", choices=("DirectPred", "supervised_vae"), default="DirectPred"
+    )
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     a = parser.parse_args()
     for name, value in SIZES[a.size].items():
         if getattr(a, name) is None:
             setattr(a, name, value)
-    least = {"patients": (min(a.patients), 2), "batch": (a.batch, 2), "epochs": (a.epochs, 1), "rounds": (a.rounds, 1)}
+    least = {
+        "patients": (min(a.patients), 2),
+        "batch": (a.batch, 2),
+        "epochs": (a.epochs, 1),
+        "rounds": (a.rounds, 1),
+    }
     for name, (value, minimum) in least.items():
         if value < minimum:
             parser.error(f"--{name} must be {minimum} or more")
@@ -82,7 +112,9 @@ def arguments() -> argparse.Namespace:
 def widths(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {len(MODALITIES)} whole numbers, such as 50,40,30")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not {len(MODALITIES)} whole numbers, such as 50,40,30"
+        )
     return tuple(map(int, parts))
 
 
@@ -90,7 +122,9 @@ def shape_of_omiembed(stage: str, batch: int, epochs: int) -> Any:
     """The config in the shape that is timed, with the epochs of one stage."""
     config = runpy.run_path(str(ROOT / "configs" / "multiomics.py"))["get_config"]("paper")
     config.missing = "complete"
-    config.model.update(dict(fusion="intermediate", branch=(384, 256), shared=(256,), latent=LATENT))
+    config.model.update(
+        dict(fusion="intermediate", branch=(384, 256), shared=(256,), latent=LATENT)
+    )
     config.heads.classification.widths = config.heads.regression.widths = (128, 64)
     config.heads.survival.widths = (512, 256)
     config.survival.update(dict(bins=256, grid="equal"))
@@ -104,14 +138,17 @@ def random_patients(patients: int, features: tuple[int, ...]):
     import numpy as np
     import pandas as pd
 
-    from omics_jax.data import mapped
-    from omics_jax.data.dataset import Dataset, Modality
+    from omics_jax.data.dataset import mapped
+    from omics_jax.data.dataset.dataset import Dataset, Modality
 
     rng = np.random.default_rng(0)
     names = lambda prefix, count: np.array([f"{prefix}{k}" for k in range(count)])
     modalities = {}
     for name, width in zip(MODALITIES, features, strict=True):
-        values, mask = mapped.empty((patients, width), np.float32), mapped.empty((patients, width), bool)
+        values, mask = (
+            mapped.empty((patients, width), np.float32),
+            mapped.empty((patients, width), bool),
+        )
         for row in values:
             row[:] = rng.random(width, np.float32)
         mask[:] = True
@@ -140,12 +177,12 @@ def training_of(config: Any, stage: str, dataset):
 
     import numpy as np
 
-    from omics_jax.data.omics_preprocessing import Rules, fit_folds
+    from omics_jax.data.preprocessing.features import Rules, fit_folds
     from omics_jax.nn.mtlr import time_grid
+    from omics_jax.study.system import DataSpec
     from omics_jax.systems.multiomics.assembly import build, levels_of
     from omics_jax.systems.multiomics.patients import SLOT
-    from omics_jax.systems.multiomics.tasks import tasks_of
-    from omics_jax.systems.system import DataSpec
+    from omics_jax.tasks.task import tasks_of
     from omics_jax.training.plan import Training
     from omics_jax.training.stage import Replicate
 
@@ -160,7 +197,11 @@ def training_of(config: Any, stage: str, dataset):
     features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
     levels = levels_of(tuple(features), {}, tasks_of(dataset), {"OS": config.survival.bins})
     system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
-    stages = [dataclasses.replace(s, monitor=None, patience=None) for s in system.stages if s.name == stage]
+    stages = [
+        dataclasses.replace(s, monitor=None, patience=None)
+        for s in system.stages
+        if s.name == stage
+    ]
     replicate = Replicate({SLOT: rows}, {}, rows[:0], seed=0, constants=constants)
     return Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
 
@@ -205,7 +246,9 @@ def watch_anonymous_memory() -> list[float]:
     def look():
         while True:
             lines = Path("/proc/self/status").read_text().splitlines()
-            found.append(next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024)
+            found.append(
+                next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+            )
             time.sleep(0.1)
 
     threading.Thread(target=look, daemon=True).start()

@@ -1,7 +1,8 @@
-"""Many simulated drug studies trained as one: their rows in one table, all their splits on one replicate axis.
+"""Many simulated drug studies trained as one: their rows in one table, all their splits on one
+replicate axis.
 
-Every pair stands in the table twice, as it is and with its two sides exchanged, so that trainings on exchanged pairs
-and predictions from x2 to x1 are a matter of row numbers.
+Every pair stands in the table twice, as it is and with its two sides exchanged, so that trainings
+on exchanged pairs and predictions from x2 to x1 are a matter of row numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Study:
 def stacked_training(config, datasets: int, given=None, swapped: bool = True) -> Study:
     """`datasets` simulated datasets (seeds 0, 1, ...) with the replicates of the experiment table1.
 
-    given: [(dataset, arm)] instead of simulating. swapped: add each replicate's twin, trained on pairs of which each
+    given: [(dataset, arm)] instead of simulating. swapped: add each replicate's twin, trained on
+      pairs of which each
     is exchanged with probability 1/2, by coins of (dataset, repeat).
     """
     tables, replicates, names, forward, backward = [], [], [], [], []
@@ -48,7 +50,9 @@ def stacked_training(config, datasets: int, given=None, swapped: bool = True) ->
         reverse[paired] = len(dataset) + np.arange(len(paired))
         for r in arm.replicates:
             group = r.labels["group"] if given else f"{r.labels['group']} of dataset {number}"
-            mine = dataclasses.replace(r, labels={**r.labels, "group": group}, seed=r.seed + 100_000 * number)
+            mine = dataclasses.replace(
+                r, labels={**r.labels, "group": group}, seed=r.seed + 100_000 * number
+            )
             rng = np.random.default_rng([number, r.labels["repeat"]])
             coins = np.where(rng.random(len(dataset)) < 0.5, reverse, np.arange(len(dataset)))
             for name, rows in (("model", np.arange(len(dataset))), *[("swapped", coins)] * swapped):
@@ -63,7 +67,7 @@ def stacked_training(config, datasets: int, given=None, swapped: bool = True) ->
 
 
 def _simulated(config, number: int):
-    from omics_jax.data.simulate import simulate_perturbations
+    from omics_jax.data.perturbation.simulate import simulate_perturbations
     from omics_jax.systems.pertvae.experiments import table1
 
     dataset = simulate_perturbations(**{**config.simulator, "seed": number})[0]
@@ -72,7 +76,9 @@ def _simulated(config, number: int):
 
 
 def _through(replicate, rows: np.ndarray, offset: int):
-    """The replicate with its training and validation rows looked up in `rows`, in the stacked table."""
+    """The replicate with its training and validation rows looked up in `rows`, in the stacked
+    table.
+    """
     place = lambda slots: {slot: rows[index] + offset for slot, index in slots.items()}
     return dataclasses.replace(
         replicate,
@@ -84,36 +90,45 @@ def _through(replicate, rows: np.ndarray, offset: int):
 
 def _with_reversed(arrays: dict[str, np.ndarray], paired: np.ndarray) -> dict[str, np.ndarray]:
     other = {"x1": "x2", "x2": "x1", "m1": "m2", "m2": "m1"}
-    return {name: np.concatenate([v, arrays[other.get(name, name)][paired]]) for name, v in arrays.items()}
+    return {
+        name: np.concatenate([v, arrays[other.get(name, name)][paired]])
+        for name, v in arrays.items()
+    }
 
 
 def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
     """Trains all replicates through the project's plan and loop.
 
     Returns:
-      (per replicate x2_mean and x1_reconstruction of its test rows, and "backward", x2_mean of the reversed test rows;
-      number of programs of the training block).
+      (per replicate x2_mean and x1_reconstruction of its test rows, and "backward", x2_mean of the
+      reversed test rows; number of programs of the training block).
     """
     from omics_jax.training.history import History
-    from omics_jax.training.loop import Surroundings, fit
+    from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.rows import compile_rows, over_rows
 
     system = study.system
     ids = np.arange(len(study.table["x1"])).astype(str)
     training = Training(system.stages, system.init, study.table, ids, study.replicates)
-    plan = make_plan(training, Options(strategy=strategy, chunk=chunk, checkpoint_seconds=1e9, block_seconds=5))
+    plan = make_plan(
+        training, Options(strategy=strategy, chunk=chunk, checkpoint_seconds=1e9, block_seconds=5)
+    )
     keep = lambda variables, batch: {
-        k: v for k, v in system.predict(variables, batch).items() if k in ("x2_mean", "x1_reconstruction")
+        k: v
+        for k, v in system.predict(variables, batch).items()
+        if k in ("x2_mean", "x1_reconstruction")
     }
     width = 2 * max(len(rows) for rows in study.forward)
     predictor = compile_rows(keep, width)
     out: list[dict[str, np.ndarray]] = []
-    around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"))
-    for chunk_of, by_stage in fit(plan, around):
+    context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
+    for chunk_of, by_stage in fit(plan, context):
         rows = [np.concatenate([study.forward[r], study.backward[r]]) for r in chunk_of]
         for r, found in zip(
-            chunk_of, over_rows(predictor, width, by_stage[system.stages[-1].name], plan.table, rows), strict=True
+            chunk_of,
+            over_rows(predictor, width, by_stage[system.stages[-1].name], plan.table, rows),
+            strict=True,
         ):
             n = len(study.forward[r])
             out.append({**{k: v[:n] for k, v in found.items()}, "backward": found["x2_mean"][n:]})
@@ -121,7 +136,9 @@ def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
 
 
 def scores_of(study: Study, predictions: Sequence[dict[str, np.ndarray]]) -> pd.DataFrame:
-    """Tidy scores as `comparisons.compare` reads them; means over the test pairs of each replicate, as in `scoring`."""
+    """Tidy scores as `comparisons.compare` reads them; means over the test pairs of each replicate,
+    as in `scoring`.
+    """
     from omics_jax.evaluation.metrics import pearson_rows, spearman_rows
 
     sizes = [len(rows) for rows in study.forward]
@@ -146,11 +163,19 @@ def scores_of(study: Study, predictions: Sequence[dict[str, np.ndarray]]) -> pd.
     frames = []
     for (side, metric), values in per_row.items():
         means = pd.Series(values).groupby(owner).mean().to_numpy()
-        for r, (replicate, trained_on) in enumerate(zip(study.replicates, study.names, strict=True)):
+        for r, (replicate, trained_on) in enumerate(
+            zip(study.replicates, study.names, strict=True)
+        ):
             if trained_on == "swapped" and side != "self":
                 continue
             model = trained_on if side == "self" else side
-            place = {"arm": "all", "model": model, "metric": metric, "value": means[r], **replicate.labels}
+            place = {
+                "arm": "all",
+                "model": model,
+                "metric": metric,
+                "value": means[r],
+                **replicate.labels,
+            }
             frames.append({**place, "n_train": len(replicate.rows["pairs"]), "n_test": sizes[r]})
     return pd.DataFrame(frames)
 
@@ -179,7 +204,10 @@ def contrasts(scores: pd.DataFrame) -> dict[str, np.ndarray]:
             found = compare(scores, "model", rival, metric, alternative="greater")
             out[name] = np.array([c["p"] for c in found])
     rho = scores[scores["metric"] == "rho_pred"]
-    sides = {m: rho[rho["model"] == m].groupby("group", sort=False)["value"] for m in ("model", "reconstruction")}
+    sides = {
+        m: rho[rho["model"] == m].groupby("group", sort=False)["value"]
+        for m in ("model", "reconstruction")
+    }
     other = dict(iter(sides["reconstruction"]))
     out["paper_mann_whitney"] = np.array(
         [mann_whitney_greater(v.to_numpy(), other[g].to_numpy()).p for g, v in sides["model"]]

@@ -1,8 +1,11 @@
-"""A whole repeated cross-validation (10 x 5 splits) of one drug: compilations and seconds, by strategy and chunk size.
+"""A whole repeated cross-validation (10 x 5 splits) of one drug: compilations and seconds, by
+strategy and chunk size.
 
-All splits go through `make_plan` and `fit`, as `run.py` does it. For comparison one split at a time is compiled anew
-in the same process, as a loop over folds would do it; that is timed on a few splits and scaled up. Every case is a
-process of its own on one core, without a compilation cache. Seconds are of CPU, since other work only adds to them.
+All splits go through `make_plan` and `fit`, as `run.py` does it. For comparison one split at a time
+is compiled anew
+in the same process, as a loop over folds would do it; that is timed on a few splits and scaled up.
+Every case is a process of its own on one core, without a compilation cache. Seconds are of CPU,
+since other work only adds to them.
 """
 
 from __future__ import annotations
@@ -17,10 +20,20 @@ from pathlib import Path
 
 from measuring import ROOT, Stopwatch, emit, one_core, pertvae_config
 
-CASES = (("map", 0), ("map", 10), ("map", 1), ("vmap", 50), ("vmap", 10), ("vmap", 5), ("recompiled", 1))
+CASES = (
+    ("map", 0),
+    ("map", 10),
+    ("map", 1),
+    ("vmap", 50),
+    ("vmap", 10),
+    ("vmap", 5),
+    ("recompiled", 1),
+)
 SIZES = {
     "small": dict(genes=100, encoder=(32,), decoder=(32,), latent=8, context=16, flow_hidden=16),
-    "moderate": dict(genes=200, encoder=(128, 64), decoder=(64, 128), latent=16, context=32, flow_hidden=64),
+    "moderate": dict(
+        genes=200, encoder=(128, 64), decoder=(64, 128), latent=16, context=32, flow_hidden=64
+    ),
 }
 
 
@@ -39,12 +52,14 @@ def splits(size: str, epochs: int):
 
 
 def fit_all(arm, replicates, strategy: str, chunk: int) -> tuple[int, str]:
-    """Trains them; returns the number of programs of the block and a digest of all final parameters."""
+    """Trains them; returns the number of programs of the block and a digest of all final
+    parameters.
+    """
     import jax
     import numpy as np
 
     from omics_jax.training.history import History
-    from omics_jax.training.loop import Surroundings, fit
+    from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
 
     system, dataset = arm.system, arm.dataset
@@ -52,8 +67,8 @@ def fit_all(arm, replicates, strategy: str, chunk: int) -> tuple[int, str]:
     plan = make_plan(training, Options(strategy=strategy, chunk=chunk))
     digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:
-        around = Surroundings(Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"))
-        for members, by_stage in fit(plan, around):
+        context = RunContext(Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"))
+        for members, by_stage in fit(plan, context):
             for i in range(len(members)):
                 for leaf in jax.tree.leaves(by_stage[system.stages[-1].name]["params"]):
                     digest.update(np.ascontiguousarray(leaf[i]).tobytes())
@@ -99,12 +114,21 @@ def main() -> None:
     found = []
     for strategy, chunk in CASES:
         words = [f"--size={a.size}", f"--epochs={a.epochs}", f"--case={strategy}:{chunk}"]
-        done = subprocess.run([sys.executable, __file__, *words], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, *words], cwd=ROOT, capture_output=True, text=True
+        )
         if done.returncode:
             raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-800:]}")
         found.append(json.loads(done.stdout.strip().splitlines()[-1]))
     mapped = {case["parameters"] for case in found if case["strategy"] == "map"}
-    emit("pertvae_folds", size=a.size, splits=50, epochs=a.epochs, cases=found, map_bits_equal=len(mapped) == 1)
+    emit(
+        "pertvae_folds",
+        size=a.size,
+        splits=50,
+        epochs=a.epochs,
+        cases=found,
+        map_bits_equal=len(mapped) == 1,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""CPU and wall seconds of one PertVAE training step at the paper's size, on one core with one thread.
+"""CPU and wall seconds of one PertVAE training step at the paper's size, on one core with one
+thread.
 
-903 genes, encoder 500-300, 100 latent dimensions, two flow steps, 300 pairs and 1,300 singletons, batches of 200,
-through the project's own compiled block. With --torch the same work in torch runs in turns on the same core.
+903 genes, encoder 500-300, 100 latent dimensions, two flow steps, 300 pairs and 1,300 singletons,
+batches of 200, through the project's own compiled block. With --torch the same work in torch runs
+in turns on the same core.
 """
 
 from __future__ import annotations
@@ -18,11 +20,19 @@ PAIRS, VALIDATION, SINGLETONS = 300, 60, 1300
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=6, help="timed epochs of 8 steps in each round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds; each is a process of its own")
-    parser.add_argument("--monitor", action="store_true", help="include the monitor at the end of every epoch")
+    parser.add_argument(
+        "--epochs", type=int, default=6, help="timed epochs of 8 steps in each round"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="rounds; each is a process of its own"
+    )
+    parser.add_argument(
+        "--monitor", action="store_true", help="include the monitor at the end of every epoch"
+    )
     parser.add_argument("--torch", default="", help="python of an environment with torch")
-    parser.add_argument("--script", default="", help="torch script that prints cpu_sec_per_epoch as JSON")
+    parser.add_argument(
+        "--script", default="", help="torch script that prints cpu_sec_per_epoch as JSON"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -33,22 +43,31 @@ def paper_plan(monitor: bool):
 
     import numpy as np
 
-    from omics_jax.data.simulate import simulate_perturbations
+    from omics_jax.data.perturbation.simulate import simulate_perturbations
     from omics_jax.systems.pertvae import assembly
     from omics_jax.systems.pertvae.experiments import _constants, spec_of
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
 
     config = pertvae_config("table1,paper")
-    config.simulator.update(dict(drugs=1, null_drugs=0, cell_lines=60, replicates=6, singletons=SINGLETONS))
+    config.simulator.update(
+        dict(drugs=1, null_drugs=0, cell_lines=60, replicates=6, singletons=SINGLETONS)
+    )
     dataset = simulate_perturbations(**config.simulator)[0]
-    pairs, singletons = np.arange(PAIRS), np.arange(PAIRS + VALIDATION, PAIRS + VALIDATION + SINGLETONS)
+    pairs, singletons = (
+        np.arange(PAIRS),
+        np.arange(PAIRS + VALIDATION, PAIRS + VALIDATION + SINGLETONS),
+    )
     rows = {"pairs": pairs, "singletons": singletons}
     held_out = np.arange(PAIRS, PAIRS + VALIDATION)
     constants = _constants(dataset, np.concatenate([pairs, singletons]))
     replicate = Replicate(rows, {"pairs": held_out}, held_out, seed=0, constants=constants)
     system = assembly.build(config, spec_of(dataset, [replicate]))
-    stages = system.stages if monitor else [dataclasses.replace(s, monitor=None, patience=None) for s in system.stages]
+    stages = (
+        system.stages
+        if monitor
+        else [dataclasses.replace(s, monitor=None, patience=None) for s in system.stages]
+    )
     training = Training(stages, system.init, system.arrays(dataset), dataset.ids, [replicate])
     return make_plan(training, Options(strategy="map"))
 
@@ -77,7 +96,13 @@ def time_steps(epochs: int, monitor: bool) -> dict:
         wall.append(took.wall / per_epoch)
     if not np.isfinite(log["objective"]).any():
         raise RuntimeError("the objective is not finite, so the timing means nothing")
-    return {"cpu": cpu, "wall": wall, "first_block_s": first.wall, "parameters": parameters, "per_epoch": per_epoch}
+    return {
+        "cpu": cpu,
+        "wall": wall,
+        "first_block_s": first.wall,
+        "parameters": parameters,
+        "per_epoch": per_epoch,
+    }
 
 
 def last_json(command: list[str]) -> dict:
@@ -94,7 +119,13 @@ def main() -> None:
         print(json.dumps(time_steps(a.epochs, a.monitor)))
         return
     ours, torch = [], []
-    worker = [sys.executable, __file__, "--worker", f"--epochs={a.epochs}", *["--monitor"] * a.monitor]
+    worker = [
+        sys.executable,
+        __file__,
+        "--worker",
+        f"--epochs={a.epochs}",
+        *["--monitor"] * a.monitor,
+    ]
     for _ in range(a.rounds):
         ours.append(last_json(worker))
         if a.torch:
@@ -112,7 +143,8 @@ def main() -> None:
     if torch:
         theirs = [r["cpu_sec_per_epoch"] / ours[0]["per_epoch"] for r in torch]
         figures["torch_cpu_s_per_step"] = spread(theirs)
-        # Both sides as the best of their rounds' medians, since other work on the machine only adds.
+        # Both sides as the best of their rounds' medians, since other work on the machine only
+        # adds.
         mine = min(sorted(r["cpu"])[len(r["cpu"]) // 2] for r in ours)
         figures["ratio_to_torch"] = round(mine / min(theirs), 3)
     emit("pertvae_step", **figures)

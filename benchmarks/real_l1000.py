@@ -1,9 +1,11 @@
-"""PertVAE on the public L1000 and TG-GATEs files, each run one command of experiments/main.py; prints a JSON line each.
+"""PertVAE on the public L1000 and TG-GATEs files, each run one command of experiments/main.py;
+prints a JSON line each.
 
     python benchmarks/real_l1000.py --data=$OMICS_JAX_DATA/l1000 [--out=runs/real] [RUN ...]
 
-The folder holds pairs_transigen100.npz, basal_164_cells.npz, plate_CPC006_A375_6H_X1.npz, tggates_hepatocyte.npz with
-.meta.csv, tggates_pairs.csv and raw/plate_CPC006_A375_6H_X1.gctx. Without a RUN all are run.
+The folder holds pairs_transigen100.npz, basal_164_cells.npz, plate_CPC006_A375_6H_X1.npz,
+tggates_hepatocyte.npz with .meta.csv, tggates_pairs.csv and raw/plate_CPC006_A375_6H_X1.gctx.
+Without a RUN all are run.
 """
 
 from __future__ import annotations
@@ -36,7 +38,14 @@ def runs(data: Path) -> dict[str, list[str]]:
         f"--config.data.path={data / 'tggates_hepatocyte.npz'}",
         f"--config.data.conditions={data / 'tggates_hepatocyte.meta.csv'}",
         f"--config.data.pairs={data / 'tggates_pairs.csv'}",
-        *columns(sample="sample", cell_line="", drug="treatmentid", dose="concentration", time="hours", role="xptype"),
+        *columns(
+            sample="sample",
+            cell_line="",
+            drug="treatmentid",
+            dose="concentration",
+            time="hours",
+            role="xptype",
+        ),
         "--config.data.dose=all",
         "--config.data.group_by=drug",
         "--config.model.per_drug=False",
@@ -66,7 +75,9 @@ def runs(data: Path) -> dict[str, list[str]]:
 
 def main() -> None:
     """Runs what was asked for, one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "real")
     parser.add_argument("run", nargs="*")
@@ -80,19 +91,33 @@ def main() -> None:
 
 
 def findings(folder: Path) -> dict:
-    """Means of every metric of the model and the baselines, the comparisons of rho, the seconds it took."""
+    """Means of every metric of the model and the baselines, the comparisons of rho, the seconds it
+    took.
+    """
     metrics = json.loads((folder / "metrics.json").read_text())
     shown = lambda v: None if v is None else round(v, 4)
-    means = lambda summary: {k: [shown(v["mean"]), *map(shown, v["ci95"])] for k, v in summary.items()}
+    means = lambda summary: {
+        k: [shown(v["mean"]), *map(shown, v["ci95"])] for k, v in summary.items()
+    }
     arms = {
-        arm: {"model": means(found["summary"]), **{b: means(v) for b, v in found["baselines"].items()}}
+        arm: {
+            "model": means(found["summary"]),
+            **{b: means(v) for b, v in found["baselines"].items()},
+        }
         for arm, found in metrics["arms"].items()
     }
     tests = [
-        {k: c[k] if isinstance(c[k], str) else shown(c[k]) for k in ("a", "b", "metric", "difference", "p_adjusted")}
+        {
+            k: c[k] if isinstance(c[k], str) else shown(c[k])
+            for k in ("a", "b", "metric", "difference", "p_adjusted")
+        }
         for c in metrics["comparisons"]
     ]
-    return {"arms": arms, "comparisons": tests, "timing": {k: round(v, 1) for k, v in metrics["timing"].items()}}
+    return {
+        "arms": arms,
+        "comparisons": tests,
+        "timing": {k: round(v, 1) for k, v in metrics["timing"].items()},
+    }
 
 
 if __name__ == "__main__":

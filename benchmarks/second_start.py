@@ -1,6 +1,8 @@
-"""Wall seconds from process start to the first line of history, with a cold and with a warm compilation cache.
+"""Wall seconds from process start to the first line of history, with a cold and with a warm
+compilation cache.
 
-Runs the default and the paper's config from the command line, each in a directory of its own, ends the process at
+Runs the default and the paper's config from the command line, each in a directory of its own, ends
+the process at
 its first epoch, and does the same again with the cache that the first left behind.
 """
 
@@ -18,25 +20,40 @@ from pathlib import Path
 from measuring import MAIN, PERTVAE, ROOT, cpu_seconds, emit, spread
 
 CONFIGS = {"default": "", "paper": ":table1,paper"}
-# The paper's protocol holds 950 replicates; the time to the first epoch is that of any number of them.
+# The paper's protocol holds 950 replicates; the time to the first epoch is that of any number of
+# them.
 FEWER = {"default": [], "paper": ["--config.simulator.drugs=1", "--config.simulator.null_drugs=0"]}
 
 
-def to_first_epoch(choice: str, words: list[str], folder: Path, cache: Path, limit: float) -> tuple[float, float]:
+def to_first_epoch(
+    choice: str, words: list[str], folder: Path, cache: Path, limit: float
+) -> tuple[float, float]:
     """Wall and CPU seconds until history.jsonl holds a line; the process is killed then."""
-    command = [sys.executable, str(MAIN), f"--config={PERTVAE}{choice}", f"--workdir={folder}", *words]
+    command = [
+        sys.executable,
+        str(MAIN),
+        f"--config={PERTVAE}{choice}",
+        f"--workdir={folder}",
+        *words,
+    ]
     history = folder / "history.jsonl"
     before = cpu_seconds(resource.RUSAGE_CHILDREN)
     with (folder.parent / "output.txt").open("w") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMICS_JAX_CACHE": str(cache)}, stdout=output, stderr=output
+            command,
+            cwd=ROOT,
+            env={**os.environ, "OMICS_JAX_CACHE": str(cache)},
+            stdout=output,
+            stderr=output,
         )
         try:
             while not (history.exists() and history.stat().st_size):
                 if process.poll() is not None or time.perf_counter() - began > limit:
                     tail = Path(output.name).read_text()[-600:]
-                    raise RuntimeError(f"no epoch within {limit} s (exit status {process.returncode}): {tail}")
+                    raise RuntimeError(
+                        f"no epoch within {limit} s (exit status {process.returncode}): {tail}"
+                    )
                 time.sleep(0.02)
             wall = time.perf_counter() - began
         finally:
@@ -57,7 +74,9 @@ def main() -> None:
             runs = []
             for i in range(a.warm + 1):
                 (folder / f"{i}").mkdir()
-                runs.append(to_first_epoch(choice, FEWER[name], folder / f"{i}" / "run", cache, a.limit))
+                runs.append(
+                    to_first_epoch(choice, FEWER[name], folder / f"{i}" / "run", cache, a.limit)
+                )
             size = sum(f.stat().st_size for f in cache.rglob("*") if f.is_file())
         cache_mib = round(size / 2**20, 1)
         (cold, cold_cpu), *warm = runs

@@ -14,9 +14,8 @@ on summaries (.78 and .72), and a mae_10 of the imputer below that of every simp
 
 from ml_collections import ConfigDict
 
-from omics_jax.configuration import begin, run_section
+from omics_jax.settings.sections import new_config, run_section
 
-EXPERIMENTS = ("mortality", "imputation", "table2", "table3", "forgetting", "external", "tables")
 SIZES = ("smoke", "paper", "official", "best")
 
 
@@ -26,11 +25,12 @@ def get_config(choice: str = "") -> ConfigDict:
     paper: the paper's protocol with CSAI of 64 channels; official: the same with the 512 of the released CSAI; best:
     ours, at the size for real data.
     """
-    config, words = begin("ehr", choice, EXPERIMENTS, SIZES)
+    config, sizes = new_config("ehr", choice, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 1
-    config.held_out = (0.1, 0.2, 0.5)  # shares of the observed values held out for scoring the imputation
+    # shares of the observed values held out for scoring the imputation
+    config.held_out = (0.1, 0.2, 0.5)
 
     # Your files. An empty path means the simulator below. See README, "Your own series".
     config.data = ConfigDict()
@@ -38,18 +38,31 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.outcomes = ""
     config.data.outcome_id = "RecordID"
     config.data.label = "In-hospital_death"
-    config.data.columns = ConfigDict(dict(id="id", time="time", variable="variable", value="value", group=""))
+    config.data.columns = ConfigDict(
+        dict(id="id", time="time", variable="variable", value="value", group="")
+    )
     config.data.time_unit = "hours"  # hours | minutes | days
     config.data.hours = 48.0
     config.data.bin_hours = 1.0
     config.data.variables = ()  # () for all, or the challenge's 35
     config.data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
-    config.data.keep_empty = True  # patients without any observation are imputed from the population
-    config.data.split = "folds"  # folds | file: the parts train, val and test of an HDF5 or npz file as one split
+    # patients without any observation are imputed from the population
+    config.data.keep_empty = True
+    # folds | file: the parts train, val and test of an HDF5 or npz file as one split
+    config.data.split = "folds"
     config.data.external = ConfigDict(dict(path="", outcomes=""))
 
     config.simulator = ConfigDict(
-        dict(patients=900, steps=48, features=12, prevalence=0.14, noise=0.4, informative=1.0, missing=0.8, seed=0)
+        dict(
+            patients=900,
+            steps=48,
+            features=12,
+            prevalence=0.14,
+            noise=0.4,
+            informative=1.0,
+            missing=0.8,
+            seed=0,
+        )
     )
 
     config.model = ConfigDict()
@@ -63,7 +76,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.gaps = "paper"  # paper (hours) | code (steps, as released)
     config.model.sigmoid_beta = True  # False as in the released CSAI
     config.model.clip = 10.0  # z-scores further from 0 are drawn in
-    config.model.compat = ConfigDict(  # defects of the released codes, for numbers that depend on them
+    # defects of the released codes, for numbers that depend on them
+    config.model.compat = ConfigDict(
         dict(cross_patient_attention=False, double_reversed_gaps=False, consistency_over_all=False)
     )
 
@@ -73,20 +87,25 @@ def get_config(choice: str = "") -> ConfigDict:
     config.pretrain.patience = 10
     config.pretrain.monitor_every = 1
     config.pretrain.hide = 0.1  # share of observed values hidden in training
-    config.pretrain.increase = 0.5  # how much more of the rare variables (CSAI's increase factor); 0 for none
+    # how much more of the rare variables (CSAI's increase factor); 0 for none
+    config.pretrain.increase = 0.5
     config.pretrain.resample = True  # hidden anew in every step
-    config.pretrain.weights = ConfigDict(  # of the loss's terms, by imputer; BRITS' are the published ones
+    # of the loss's terms, by imputer; BRITS' are the published ones
+    config.pretrain.weights = ConfigDict(
         dict(
             brits=dict(history=0.3, feature=0.3, combined=0.3, consistency=0.1, hidden=0.0),
             csai=dict(history=0.3, feature=0.3, combined=0.3, consistency=0.1, hidden=1.0),
         )
     )
-    config.pretrain.optimizer = ConfigDict(dict(name="adam", learning_rate=3e-3, clip=5.0, weight_decay=0.0))
+    config.pretrain.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=3e-3, clip=5.0, weight_decay=0.0)
+    )
     config.imputers = ("csai", "brits")  # compared by the experiment imputation
 
     config.classifier = ConfigDict()
     config.classifier.network = "summary"  # mlp2 | mlp5 | lstm | gru (the paper's) | summary (ours)
-    config.classifier.series = "imputed"  # imputed | raw: what lstm and gru read, where `network` is one of them
+    # imputed | raw: what lstm and gru read, where `network` is one of them
+    config.classifier.series = "imputed"
     config.classifier.members = 4  # classifiers side by side, whose probabilities are averaged
     config.classifier.dropout = 0.3
     config.classifier.units = 32  # of the GRU of "summary"
@@ -94,61 +113,77 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier.plain_dropout = 0.7  # of the cut summaries
     config.classifier.positive_weight = 1.0
     config.classifier.calibrated = True  # by two numbers that are fitted to the validation patients
-    config.published = ConfigDict(  # the same of the paper's networks, in tables, forgetting and beside ours
-        dict(members=1, series="imputed", dropout=0.2, calibrated=False)
-    )
+    # the same of the paper's networks, in tables, forgetting and beside ours
+    config.published = ConfigDict(dict(members=1, series="imputed", dropout=0.2, calibrated=False))
 
     config.finetune = ConfigDict()
     config.finetune.regime = "gradual"  # frozen | unfrozen | gradual (frozen, then all)
     config.finetune.epochs = 60
     config.finetune.batch_size = 64
     config.finetune.patience = 10
-    config.finetune.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=0.0))
+    config.finetune.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=0.0)
+    )
     config.finetune.unfrozen_learning_rate = 2e-4  # of "gradual", once all is trained
 
-    # The paper's learning-rate strategies; cyclic with torch's defaults for what the paper leaves out.
+    # The paper's learning-rate strategies; cyclic with torch's defaults for what the paper leaves
+    # out.
     config.strategies = ConfigDict()
-    config.strategies.cyclic = dict(name="cyclic", base=1e-5, max=1e-3, step_size_up=2000, mode="exp_range", gamma=1.0)
+    config.strategies.cyclic = dict(
+        name="cyclic", base=1e-5, max=1e-3, step_size_up=2000, mode="exp_range", gamma=1.0
+    )
     config.strategies.plateau = dict(
         name="plateau", start=1e-3, factor=0.2, patience=15, floor=1e-5, watch="validation_loss"
     )
     config.strategies.optuna = dict(name="replicate")
-    config.beside = ("frozen", "unfrozen")  # regimes of the paper's mlp2 that mortality and external set beside ours
+    # regimes of the paper's mlp2 that mortality and external set beside ours
+    config.beside = ("frozen", "unfrozen")
     config.tables = ConfigDict(
         dict(networks=("mlp2", "mlp5", "lstm", "gru"), strategies=("optuna", "cyclic", "plateau"))
     )
     config.tune = ConfigDict(dict(trials=20, learning_rate=(1e-5, 1e-3)))
 
     config.predict = ConfigDict()
-    config.predict.draws = 0  # passes with observed values hidden, whose s.d. is given beside the imputed
+    # passes with observed values hidden, whose s.d. is given beside the imputed
+    config.predict.draws = 0
     config.predict.steps = False  # whether to keep the hidden states of every step
     config.predict.forgetting = False  # whether a classifier's arm also imputes the held-out values
     config.predict.batch_size = 64
 
     config.run = run_section()
 
-    if "paper" in words or "official" in words:
+    if "paper" in sizes or "official" in sizes:
         config.data.keep_empty = False
         config.held_out = (0.1,)
-        config.model.update(dict(hidden=108, channels=64, feedforward=64, heads=8, static=False, sigmoid_beta=False))
-        config.pretrain.weights.csai.update(dict(history=0.0, feature=0.0, consistency=0.04, hidden=0.0))
+        config.model.update(
+            dict(hidden=108, channels=64, feedforward=64, heads=8, static=False, sigmoid_beta=False)
+        )
+        config.pretrain.weights.csai.update(
+            dict(history=0.0, feature=0.0, consistency=0.04, hidden=0.0)
+        )
         config.pretrain.update(dict(epochs=300, patience=10))
-        config.pretrain.optimizer = dict(name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5)
+        config.pretrain.optimizer = dict(
+            name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5
+        )
         config.classifier.update(dict(network="mlp2", **config.published))
         config.finetune.update(dict(regime="unfrozen", epochs=200, patience=25))
-        config.finetune.optimizer = dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0)
-        config.model.channels = 512 if "official" in words else 64
-    if "best" in words:
+        config.finetune.optimizer = dict(
+            name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0
+        )
+        config.model.channels = 512 if "official" in sizes else 64
+    if "best" in sizes:
         config.held_out = (0.1, 0.2, 0.5)
         config.model.update(dict(hidden=108, channels=64, feedforward=64, heads=8))
         config.pretrain.update(dict(epochs=60, patience=60, hide=0.05))
         config.pretrain.weights.csai.hidden = 0.0
         with config.ignore_type():
-            config.pretrain.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=0, floor=1e-5)
+            config.pretrain.optimizer.learning_rate = dict(
+                name="cosine", peak=3e-3, warmup=0, floor=1e-5
+            )
         config.classifier.update(dict(members=8, dropout=0.5))
         config.finetune.update(dict(patience=15, unfrozen_learning_rate=1e-4))
         config.finetune.optimizer.learning_rate = 1e-3
-    if "smoke" in words:
+    if "smoke" in sizes:
         config.folds, config.held_out = 3, (0.1, 0.5)
         config.simulator.update(dict(patients=60, steps=8, features=4, prevalence=0.3, missing=0.5))
         config.model.update(dict(hidden=6, channels=8, feedforward=8, heads=2))
@@ -159,6 +194,8 @@ def get_config(choice: str = "") -> ConfigDict:
         config.tune.trials = 3
         config.beside = ("unfrozen",)
         config.tables.networks = ("gru",) if config.experiment == "table2" else ("mlp2",)
-        config.tables.strategies = ("cyclic",) if config.experiment == "tables" else config.tables.strategies
+        config.tables.strategies = (
+            ("cyclic",) if config.experiment == "tables" else config.tables.strategies
+        )
         config.run.devices = 1
     return config

@@ -13,19 +13,19 @@
 
 from ml_collections import ConfigDict
 
-from omics_jax.configuration import begin, run_section
+from omics_jax.settings.sections import new_config, run_section
 
-EXPERIMENTS = ("multitask", "arms", "stages", "imputation", "interpret")
 SIZES = ("smoke", "paper")
 
 
 def get_config(choice: str = "") -> ConfigDict:
     """`choice` names an experiment and a size, in any order, separated by a comma; both are optional."""
-    config, words = begin("multiomics", choice, EXPERIMENTS, SIZES)
+    config, sizes = new_config("multiomics", choice, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 1
-    config.missing = "impute"  # impute | mask (its branch is left out) | complete (patients with everything only)
+    # impute | mask (its branch is left out) | complete (patients with everything only)
+    config.missing = "impute"
 
     # Your files; without any, the simulator below. See README, "Your own omics".
     config.data = ConfigDict()
@@ -51,15 +51,18 @@ def get_config(choice: str = "") -> ConfigDict:
     config.preprocess = ConfigDict()
     config.preprocess.log2 = ("mirna",)  # modalities whose values x become log2(x + 1)
     config.preprocess.without_y = ("methylation",)  # modalities whose sites on chromosome Y go
-    config.preprocess.chromosomes = ""  # a table of features and their chromosomes, where names do not tell
+    # a table of features and their chromosomes, where names do not tell
+    config.preprocess.chromosomes = ""
     config.preprocess.zeros = "rna=drop_all_zero, mirna=drop_all_zero"  # or drop_any_zero
-    config.preprocess.most_missing = 0.9  # a feature missing in a larger share of the training rows goes
+    # a feature missing in a larger share of the training rows goes
+    config.preprocess.most_missing = 0.9
     config.preprocess.share = ""  # "methylation=0.5": a random half of the features
     config.preprocess.top_k = 5000  # most variable features kept per modality; 0 for all
 
     config.imputation = ConfigDict()
     config.imputation.edges = ""  # "mirna<rna, rna<methylation+mirna"; "" for each from all others
-    config.imputation.transfer = ""  # "type=LIHC": the study is about these; the others only pretrain its imputers
+    # "type=LIHC": the study is about these; the others only pretrain its imputers
+    config.imputation.transfer = ""
     config.imputation.transfer_epochs = 150
     config.imputation.transfer_batch_size = 128
     config.imputation.hidden = 256
@@ -67,10 +70,13 @@ def get_config(choice: str = "") -> ConfigDict:
     config.imputation.epochs = 150
     config.imputation.batch_size = 64
     config.imputation.patience = 15
-    config.imputation.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0))
+    config.imputation.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0)
+    )
 
     config.model = ConfigDict()
-    config.model.fusion = "intermediate"  # early (the paper: concatenated) | intermediate (OmiEmbed: branches)
+    # early (the paper: concatenated) | intermediate (OmiEmbed: branches)
+    config.model.fusion = "intermediate"
     config.model.branch = (128,)
     config.model.shared = (128,)
     config.model.latent = 32
@@ -90,39 +96,51 @@ def get_config(choice: str = "") -> ConfigDict:
     config.weights = ""  # "type=2, OS=0.5": w_k of equation 2, 1 where nothing is said
     config.survival = ConfigDict(
         dict(bins=0, grid="quantile", convention="containing", hazard="proper",
-             times=())  # at which calibration is drawn, in the unit of the file; () for the quartiles of the events
+             # at which calibration is drawn, in the unit of the file; () for the quartiles of the
+             # events
+             times=())
     )  # fmt: skip
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
 
     config.training = ConfigDict()
-    config.training.stages = ("embedding", "heads", "all")  # and calibration: a temperature per task at the end
+    # and calibration: a temperature per task at the end
+    config.training.stages = ("embedding", "heads", "all")
     config.training.epochs = ConfigDict(dict(embedding=50, heads=50, all=100, calibration=200))
     config.training.batch_size = 128
     config.training.patience = 15
-    config.training.optimizer = ConfigDict(dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4))
+    config.training.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4)
+    )
 
-    config.left_out = ("embedding", "heads", "embedding+heads")  # the experiment stages: without which of them
-    config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))  # sets: "rna, rna+mirna"; "": as the paper
+    # the experiment stages: without which of them
+    config.left_out = ("embedding", "heads", "embedding+heads")
+    # sets: "rna, rna+mirna"; "": as the paper
+    config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))
 
-    # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average patient to a patient.
+    # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average
+    # patient to a patient.
     config.interpret = ConfigDict(dict(permutations=20, steps=32))
 
     config.predict = ConfigDict(dict(batch_size=128))
 
     config.run = run_section()
 
-    if "paper" in words:
+    if "paper" in sizes:
         config.preprocess.top_k = 5000
-        config.imputation.update(dict(edges="rna<methylation, methylation<rna, mirna<rna", hidden=4000, members=1))
+        config.imputation.update(
+            dict(edges="rna<methylation, methylation<rna, mirna<rna", hidden=4000, members=1)
+        )
         config.imputation.update(dict(transfer_epochs=300, transfer_batch_size=128))
         config.imputation.optimizer.learning_rate = 1e-4
-        config.model.update(dict(fusion="early", branch=(384, 256), shared=(1024, 1024, 512), latent=128, k_kl=1.0))
+        config.model.update(
+            dict(fusion="early", branch=(384, 256), shared=(1024, 1024, 512), latent=128, k_kl=1.0)
+        )
         config.model.k_embed = 0.001
         config.heads.classification.update(dict(widths=(128, 64), dropout=0.2))
         config.heads.regression.update(dict(widths=(128, 64), dropout=0.01))
         config.heads.survival.update(dict(widths=(512, 256), dropout=0.5))
         config.training.optimizer.update(dict(learning_rate=1e-4))
-    if "smoke" in words:
+    if "smoke" in sizes:
         config.folds = 3
         config.simulator.update(
             dict(
@@ -137,7 +155,8 @@ def get_config(choice: str = "") -> ConfigDict:
         config.imputation.update(dict(hidden=8, members=2, epochs=2, batch_size=16))
         config.imputation.update(dict(transfer_epochs=2, transfer_batch_size=16))
         config.model.update(dict(branch=(8,), shared=(8,), latent=4))
-        config.model.dropout = 0.0  # every layer that draws adds seconds of compilation; the survival head still does
+        # every layer that draws adds seconds of compilation; the survival head still does
+        config.model.dropout = 0.0
         for kind in ("classification", "regression", "survival"):
             config.heads[kind].update(dict(widths=(8,), dropout=0.5 if kind == "survival" else 0.0))
         config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))

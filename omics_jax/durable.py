@@ -1,7 +1,10 @@
-"""Finished files: text and named arrays that are wholly there or not at all, and whose damage is noticed.
+"""Finished files: text and named arrays that are wholly there or not at all, and whose damage is
+noticed.
 
-They are written to a temporary name, synced and renamed; arrays carry a sha256 each, since zip's own CRC does
-not cover its headers. The same seals guard the checkpoints. Left out: locks (of two writers, the last wins).
+They are written to a temporary name, synced and renamed; arrays carry a sha256 each, since zip's
+own CRC does
+not cover its headers. The same seals guard the checkpoints. Left out: locks (of two writers, the
+last wins).
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ class DamagedFile(RuntimeError):
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes UTF-8 text so that `path` holds the old content or the new, whenever the machine stops.
+    """Writes UTF-8 text so that `path` holds the old content or the new, whenever the machine
+    stops.
 
     Raises UserError where it cannot be written; the old content then stays.
     """
@@ -38,14 +42,18 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-    """Writes named arrays (numbers, booleans or fixed-width text) and JSON `meta` as one npz, atomically.
+    """Writes named arrays (numbers, booleans or fixed-width text) and JSON `meta` as one npz,
+    atomically.
 
-    `np.load` reads it as well; only `load_arrays` verifies it. Raises UserError where it cannot be written,
+    `np.load` reads it as well; only `load_arrays` verifies it. Raises UserError where it cannot be
+    written,
     TypeError for arrays of Python objects or of records.
     """
     for name, array in arrays.items():
         if array.dtype.hasobject or array.dtype.names:
-            raise TypeError(f"array {name!r} is {array.dtype}; only numbers, booleans and text can be saved")
+            raise TypeError(
+                f"array {name!r} is {array.dtype}; only numbers, booleans and text can be saved"
+            )
     if _SEAL in arrays:
         raise ValueError(f"an array may not be called {_SEAL!r}")
     record = json.dumps(seal(arrays, meta)).encode()
@@ -56,7 +64,8 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What `save_arrays` wrote, bit for bit.
 
-    Raises DamagedFile where the bytes are not those written, FileNotFoundError where there is no such file.
+    Raises DamagedFile where the bytes are not those written, FileNotFoundError where there is no
+    such file.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -101,9 +110,10 @@ def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
 def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Writes to a temporary name beside `path`, reaches the disk, and only then takes the name."""
     path = Path(path)
-    # One name per file: whoever comes after a kill writes the same file again and with it replaces what was left over.
+    # One name per file: whoever comes after a kill writes the same file again and with it replaces
+    # what was left over.
     temporary = path.with_name(f".{path.name}.tmp")
-    with user_can_mend(path):
+    with as_user_error(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "wb") as file:
@@ -142,7 +152,8 @@ def _digest(body: Mapping[str, Any]) -> str:
 def seal(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The manifest and the meta as JSON, with a sha256 over both."""
     manifest = {name: describe(array) for name, array in arrays.items()}
-    # Through JSON before hashing, so that what is read back gives the same text (tuples are lists by then).
+    # Through JSON before hashing, so that what is read back gives the same text (tuples are lists
+    # by then).
     body = json.loads(json.dumps({"meta": dict(meta), "manifest": manifest, **more}))
     return {"body": body, "sha256": _digest(body)}
 
@@ -168,8 +179,10 @@ def _named(leaves: list[str]) -> str:
 
 
 @contextmanager
-def user_can_mend(path: Path) -> Iterator[None]:
-    """Turns an error of the file system (full, not writable, not a folder) into a UserError naming `path`."""
+def as_user_error(path: Path) -> Iterator[None]:
+    """Turns an error of the file system (full, not writable, not a folder) into a UserError naming
+    `path`.
+    """
     try:
         yield
     except (OSError, ValueError) as error:

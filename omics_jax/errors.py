@@ -5,7 +5,9 @@ Anything else that escapes is a fault of ours and keeps its traceback.
 
 
 class RunEnded(Exception):
-    """Base of the exceptions that the command line reports in words. `exit_status` is the process's."""
+    """Base of the exceptions that the command line reports in words. `exit_status` is the
+    process's.
+    """
 
     exit_status = 1
 
@@ -27,6 +29,8 @@ class Stopped(RunEnded):
     """A signal asked a training to stop; its state is saved. `signum` is the signal."""
 
     def __init__(self, signum: int):
-        super().__init__(f"stopped by signal {signum}; the state is saved, the same command goes on from here")
+        super().__init__(
+            f"stopped by signal {signum}; the state is saved, the same command goes on from here"
+        )
         self.signum = signum
         self.exit_status = 128 + signum

@@ -1,4 +1,6 @@
-"""Running the command line inside the test process, so that compiled programs are shared between tests."""
+"""Running the command line inside the test process, so that compiled programs are shared between
+tests.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Outcome(NamedTuple):
 
 
 def _load_main():
-    spec = importlib.util.spec_from_file_location("experiments_main", ROOT / "experiments" / "main.py")
+    spec = importlib.util.spec_from_file_location(
+        "experiments_main", ROOT / "experiments" / "main.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
@@ -33,7 +37,8 @@ main = _load_main()
 
 def command(*words: str) -> Outcome:
     """`python experiments/main.py WORDS` in this process."""
-    # ml_collections loads every config file under one module name, so the last one's functions would linger.
+    # ml_collections loads every config file under one module name, so the last one's functions
+    # would linger.
     sys.modules.pop("config_config", None)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), _old_loader():
@@ -59,5 +64,7 @@ def config_of(*words: str):
 def _old_loader():
     """ml_collections loads config files by a method that Python has announced to remove."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"the load_module\(\) method", category=DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", message=r"the load_module\(\) method", category=DeprecationWarning
+        )
         yield

@@ -1,9 +1,12 @@
-"""What all tests share: shape checks at run time, a warm compilation cache, real data, finite differences."""
+"""What all tests share: shape checks at run time, a warm compilation cache, real data, finite
+differences.
+"""
 
 import os
 from pathlib import Path
 
-# Before jax is imported: the tests are about values, and XLA's threads would fight pytest-xdist's processes.
+# Before jax is imported: the tests are about values, and XLA's threads would fight pytest-xdist's
+# processes.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from jaxtyping import install_import_hook  # noqa: E402
@@ -20,7 +23,9 @@ from omics_jax.training.devices import fix_order_of_sums  # noqa: E402
 fix_order_of_sums()  # as the command line does, before jax reads the flags
 
 CACHE = Path(os.environ.get("OMICS_JAX_TEST_CACHE", Path(__file__).parent.parent / ".jax_cache"))
-os.environ.setdefault("OMICS_JAX_CACHE", str(CACHE))  # where whole runs, also those in other processes, look
+os.environ.setdefault(
+    "OMICS_JAX_CACHE", str(CACHE)
+)  # where whole runs, also those in other processes, look
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -34,18 +39,24 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Programs that only give values are not optimised, because most of the time of these tests is compilation.
+    """Programs that only give values are not optimised, because most of the time of these tests is
+    compilation.
 
-    The Makefile also spares these XLA's fusion emitters, which takes a flag that is read once for a process.
+    The Makefile also spares these XLA's fusion emitters, which takes a flag that is read once for a
+    process.
     """
     quick = item.get_closest_marker("optimised") is None
     jax.config.update("jax_disable_most_optimizations", quick)
-    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # for processes that the test begins
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(
+        int(quick)
+    )  # for processes that the test begins
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares and compiles."""
+    """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares
+    and compiles.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
@@ -53,10 +64,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data, from the environment variable OMICS_JAX_DATA; tests that need it skip without."""
+    """The folder of real data, from the environment variable OMICS_JAX_DATA; tests that need it
+    skip without.
+    """
     folder = os.environ.get("OMICS_JAX_DATA")
     if not folder:
-        pytest.skip("OMICS_JAX_DATA does not name a folder with the public data (l1000/ and others)")
+        pytest.skip(
+            "OMICS_JAX_DATA does not name a folder with the public data (l1000/ and others)"
+        )
     return Path(folder)
 
 
@@ -80,9 +95,11 @@ def double(tree):
 
 @pytest.fixture
 def gradient_error(x64):
-    """`gradient_error(loss, tree)`: worst relative error of the gradient of `loss` at 20 random coordinates.
+    """`gradient_error(loss, tree)`: worst relative error of the gradient of `loss` at 20 random
+    coordinates.
 
-    The oracle is Richardson's extrapolation of two central differences in float64; errors are relative to the
+    The oracle is Richardson's extrapolation of two central differences in float64; errors are
+    relative to the
     larger of the derivative itself and a thousandth of the largest derivative.
     """
 
@@ -92,11 +109,16 @@ def gradient_error(x64):
         ends = np.cumsum([leaf.size for leaf in leaves])[:-1]
 
         def at(vector):
-            parts = [p.reshape(leaf.shape) for p, leaf in zip(jnp.split(vector, ends), leaves, strict=True)]
+            parts = [
+                p.reshape(leaf.shape)
+                for p, leaf in zip(jnp.split(vector, ends), leaves, strict=True)
+            ]
             return loss(jax.tree.unflatten(structure, parts))
 
         value, slope = jax.jit(at), np.asarray(jax.jit(jax.grad(at))(jnp.asarray(flat)))
-        picks = np.random.default_rng(0).choice(flat.size, min(coordinates, flat.size), replace=False)
+        picks = np.random.default_rng(0).choice(
+            flat.size, min(coordinates, flat.size), replace=False
+        )
 
         def central(i, h):
             shift = np.zeros_like(flat)

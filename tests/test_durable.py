@@ -1,4 +1,6 @@
-"""Finished files: bit-exact round trips, damage is noticed, and a failed write leaves the old content."""
+"""Finished files: bit-exact round trips, damage is noticed, and a failed write leaves the old
+content.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""What a mistake on the command line, in a config or in the user's files is answered with: status 2 and one line."""
+"""What a mistake on the command line, in a config or in the user's files is answered with: status 2
+and one line.
+"""
 
 import itertools
 import os
@@ -64,7 +66,9 @@ def assert_one_sentence(outcome, *named):
         assert words in outcome.err
 
 
-@pytest.mark.parametrize(("words", "named"), MISTAKES, ids=lambda v: " ".join(v) if v and v[0][0] in "-s" else "")
+@pytest.mark.parametrize(
+    ("words", "named"), MISTAKES, ids=lambda v: " ".join(v) if v and v[0][0] in "-s" else ""
+)
 def test_a_mistake_is_answered_in_one_line(tmp_path, words, named):
     assert_one_sentence(command(SMOKE, f"--workdir={tmp_path / 'run'}", *words), *named)
 
@@ -103,36 +107,59 @@ def test_a_config_that_cannot_be_found(words, named):
 def test_a_file_where_the_run_directory_should_be(tmp_path, inside):
     (tmp_path / "taken").write_text("")
     place = tmp_path / "taken" / inside
-    assert_one_sentence(command(SMOKE, f"--workdir={place}"), str(tmp_path / "taken"), "another folder")
+    assert_one_sentence(
+        command(SMOKE, f"--workdir={place}"), str(tmp_path / "taken"), "another folder"
+    )
 
 
 def test_a_mistake_leaves_the_directory_free_for_the_right_command(tmp_path):
-    # A config that was refused is no run: the corrected one must not be told that it differs from it.
+    # A config that was refused is no run: the corrected one must not be told that it differs from
+    # it.
     for _ in range(2):
         outcome = command(SMOKE, f"--workdir={tmp_path}", "--config.model.latent=0")
         assert_one_sentence(outcome, "model.latent")
     assert_one_sentence(command(SMOKE, f"--workdir={tmp_path}", "--config.folds=12"), "12 folds")
     assert not (tmp_path / "config.json").exists()
     assert command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect").status == 0
-    assert command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect", "--config.simulator.seed=5").status == 0
+    assert (
+        command(
+            SMOKE, f"--workdir={tmp_path}", "--mode=inspect", "--config.simulator.seed=5"
+        ).status
+        == 0
+    )
 
 
 def test_the_process_itself_ends_with_the_status(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    words = [sys.executable, "experiments/main.py", "--config=configs/pertvae.py:smoke", f"--workdir={tmp_path}"]
+    words = [
+        sys.executable,
+        "experiments/main.py",
+        "--config=configs/pertvae.py:smoke",
+        f"--workdir={tmp_path}",
+    ]
     found = subprocess.run(
-        [*words, "--config.model.latent=0"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*words, "--config.model.latent=0"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    assert_one_sentence(type("Found", (), {"status": found.returncode, "err": found.stderr}), "model.latent")
+    assert_one_sentence(
+        type("Found", (), {"status": found.returncode, "err": found.stderr}), "model.latent"
+    )
 
 
 def test_help_names_the_flags_and_the_example():
     outcome = command("--help")
     assert outcome.status == 0 and not outcome.err
-    assert all(word in outcome.out for word in ("--config=configs/", "--workdir", "--mode", "--config.training.epochs"))
+    assert all(
+        word in outcome.out
+        for word in ("--config=configs/", "--workdir", "--mode", "--config.training.epochs")
+    )
 
 
-# A user's own study: a matrix of profiles, samples in rows, and a table that says what each sample is.
+# A user's own study: a matrix of profiles, samples in rows, and a table that says what each sample
+# is.
 
 LINES = [f"CELL{i}" for i in range(6)]
 GENES = [f"GENE{i:02d}" for i in range(60)]
@@ -140,18 +167,33 @@ GENES = [f"GENE{i:02d}" for i in range(60)]
 
 @pytest.fixture
 def study(tmp_path) -> Path:
-    """profiles.csv and conditions.csv: 6 cell lines, one drug, two replicates and a control each per plate."""
+    """profiles.csv and conditions.csv: 6 cell lines, one drug, two replicates and a control each
+    per plate.
+    """
     rng = np.random.default_rng(0)
     conditions = []
     for line, replicate in itertools.product(LINES, (1, 2)):
         for drug in ("DMSO", "vorinostat"):
             sample = f"{line}_{drug}_{replicate}"
-            conditions.append((sample, line, drug, 10, 24, f"plate{replicate}", "control" if drug == "DMSO" else "trt"))
+            conditions.append(
+                (
+                    sample,
+                    line,
+                    drug,
+                    10,
+                    24,
+                    f"plate{replicate}",
+                    "control" if drug == "DMSO" else "trt",
+                )
+            )
     table = pd.DataFrame(
-        conditions, columns=["sample", "cell_id", "pert_iname", "pert_dose", "pert_time", "plate", "pert_type"]
+        conditions,
+        columns=["sample", "cell_id", "pert_iname", "pert_dose", "pert_time", "plate", "pert_type"],
     )
     values = 8 + rng.normal(size=(len(table), len(GENES)))
-    pd.DataFrame(values.round(4), index=table["sample"], columns=GENES).to_csv(tmp_path / "profiles.csv")
+    pd.DataFrame(values.round(4), index=table["sample"], columns=GENES).to_csv(
+        tmp_path / "profiles.csv"
+    )
     table.to_csv(tmp_path / "conditions.csv", index=False)
     return tmp_path
 
@@ -184,14 +226,42 @@ def test_own_files_are_understood_trained_and_reported(study):
 
 
 WRONG_FILES = {
-    "a word among the numbers": ("profiles.csv", lambda t: _cell(t, 3, 5, "high"), ["line 4", "GENE04", "'high'"]),
-    "a decimal comma": ("profiles.csv", lambda t: _cell(t, 2, 1, '"8,25"'), ["line 3", "GENE00", "8,25"]),
-    "a sample twice": ("profiles.csv", lambda t: t + t.splitlines()[1] + "\n", ["CELL0_DMSO_1", "twice"]),
-    "a ragged row": ("profiles.csv", lambda t: t.replace("\n", ",1\n", 3), ["profiles.csv", "line"]),
-    "no role column": ("conditions.csv", lambda t: t.replace("pert_type", "kind"), ["conditions.csv", "pert_type"]),
-    "no control": ("conditions.csv", lambda t: t.replace("control", "trt"), ["control", "control_values"]),
+    "a word among the numbers": (
+        "profiles.csv",
+        lambda t: _cell(t, 3, 5, "high"),
+        ["line 4", "GENE04", "'high'"],
+    ),
+    "a decimal comma": (
+        "profiles.csv",
+        lambda t: _cell(t, 2, 1, '"8,25"'),
+        ["line 3", "GENE00", "8,25"],
+    ),
+    "a sample twice": (
+        "profiles.csv",
+        lambda t: t + t.splitlines()[1] + "\n",
+        ["CELL0_DMSO_1", "twice"],
+    ),
+    "a ragged row": (
+        "profiles.csv",
+        lambda t: t.replace("\n", ",1\n", 3),
+        ["profiles.csv", "line"],
+    ),
+    "no role column": (
+        "conditions.csv",
+        lambda t: t.replace("pert_type", "kind"),
+        ["conditions.csv", "pert_type"],
+    ),
+    "no control": (
+        "conditions.csv",
+        lambda t: t.replace("control", "trt"),
+        ["control", "control_values"],
+    ),
     "other samples": ("conditions.csv", lambda t: t.replace("CELL", "LINE"), ["conditions.csv"]),
-    "an empty table": ("conditions.csv", lambda t: t.splitlines()[0] + "\n", ["conditions.csv", "rows"]),
+    "an empty table": (
+        "conditions.csv",
+        lambda t: t.splitlines()[0] + "\n",
+        ["conditions.csv", "rows"],
+    ),
 }
 
 

@@ -1,4 +1,6 @@
-"""New stays through a finished run of the EHR system, and a run that takes over what another one has trained."""
+"""New stays through a finished run of the EHR system, and a run that takes over what another one
+has trained.
+"""
 
 import shutil
 from pathlib import Path
@@ -8,9 +10,9 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.predict import as_frame, over_replicates
-from omics_jax.run import save_predictions
-from omics_jax.run_directory import read_json, slug, write_json
+from omics_jax.run.command import save_predictions
+from omics_jax.run.directory import read_json, slug, write_json
+from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import assembly
 
 SMOKE = f"--config={ROOT}/configs/ehr.py:smoke"
@@ -20,15 +22,19 @@ ARMS = ["brits", "summary, gradual", "mlp2, unfrozen"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run directory with all that predicting reads; scores and report are left to test_systems.py."""
+    """A run directory with all that predicting reads; scores and report are left to
+    test_systems.py.
+    """
     folder = tmp_path_factory.mktemp("finished") / "run"
 
     def finish(arms, config, folder, timing):
         save_predictions(folder, arms)
-        write_json(folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}})
+        write_json(
+            folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}}
+        )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omics_jax.run.finish", finish)
+        patch.setattr("omics_jax.run.command.score_and_report", finish)
         outcome = command(SMOKE, f"--workdir={folder}")
     assert outcome.status == 0, outcome.err
     return folder
@@ -37,7 +43,9 @@ def finished(tmp_path_factory):
 def values(n=5):
     """(n, T, D) float32, NaN for missing; the last stay has no value at all."""
     rng = np.random.default_rng(1)
-    X = (np.array([87, 118, 9.5, 19]) * np.exp(0.1 * rng.normal(size=(n, STEPS, 4)))).astype(np.float32)
+    X = (np.array([87, 118, 9.5, 19]) * np.exp(0.1 * rng.normal(size=(n, STEPS, 4)))).astype(
+        np.float32
+    )
     X[rng.random(X.shape) < 0.5] = np.nan
     X[-1] = np.nan
     return X
@@ -55,7 +63,9 @@ def arrays(tmp_path) -> Path:
 
 
 def predict(folder, file, *words):
-    return command(SMOKE, f"--workdir={folder}", "--mode=predict", f"--config.data.path={file}", *words)
+    return command(
+        SMOKE, f"--workdir={folder}", "--mode=predict", f"--config.data.path={file}", *words
+    )
 
 
 def predictions(folder, name="fresh", arm="summary, gradual"):
@@ -77,9 +87,14 @@ def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
     outcome = predict(finished, arrays)
     assert outcome.status == 0, outcome.err
     assert "4 of 4 variables found" in outcome.out and "0 of 8 descriptors found" in outcome.out
-    assert "Patients without any observation are kept, and imputed from the population" in outcome.out
+    assert (
+        "Patients without any observation are kept, and imputed from the population" in outcome.out
+    )
     assert "5 rows predicted by 'summary, gradual'" in outcome.out
-    found, spread = table(finished, "probability"), table(finished, "probability_between_replicates")
+    found, spread = (
+        table(finished, "probability"),
+        table(finished, "probability_between_replicates"),
+    )
     assert list(found.columns) == ["id", "probability"] and found["id"].tolist() == list(ids())
     each = [np.load(predictions(finished) / f"all-{r}.npz")["probability"] for r in range(3)]
     np.testing.assert_allclose(found["probability"], np.mean(each, axis=0), rtol=1e-5)
@@ -105,11 +120,17 @@ def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
         assert found["id"].tolist() == np.repeat(ids(), STEPS).tolist()
         assert found["step"].tolist() == list(range(STEPS)) * 5
         assert np.isfinite(found[list(VARIABLES)]).all(axis=None)
-    cells = lambda field: table(finished, field, "fresh", "brits")[list(VARIABLES)].to_numpy(np.float32)
+    cells = lambda field: table(finished, field, "fresh", "brits")[list(VARIABLES)].to_numpy(
+        np.float32
+    )
     np.testing.assert_array_equal(cells("imputed")[seen], X[seen])
-    assert (cells("imputed_between_replicates")[seen] == 0).all() and (cells("disagreement")[seen] == 0).all()
+    assert (cells("imputed_between_replicates")[seen] == 0).all() and (
+        cells("disagreement")[seen] == 0
+    ).all()
     assert (cells("imputed_between_replicates")[~seen] > 0).mean() > 0.9
-    with np.load(predictions(finished, "fresh", "brits") / "all-0.npz") as stored:  # nothing hidden, nothing to score
+    with np.load(
+        predictions(finished, "fresh", "brits") / "all-0.npz"
+    ) as stored:  # nothing hidden, nothing to score
         assert not [name for name in stored.files if name.startswith(("imputed_", "disagreement_"))]
 
 
@@ -125,22 +146,30 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
     assert predict(finished, tmp_path / "again.npz").status == 0
     stored = np.load(finished / "predictions.npz")
     arm = "summary, gradual"
-    for patient, r, p in zip(*(stored[f"{arm}/{k}"] for k in ("id", "replicate", "probability")), strict=True):
+    for patient, r, p in zip(
+        *(stored[f"{arm}/{k}"] for k in ("id", "replicate", "probability")), strict=True
+    ):
         if patient in dataset.ids[rows]:
             found = np.load(predictions(finished, "again") / f"all-{r}.npz")
-            assert found["probability"][list(found["id"]).index(patient)] == pytest.approx(p, rel=1e-5)
+            assert found["probability"][list(found["id"]).index(patient)] == pytest.approx(
+                p, rel=1e-5
+            )
 
 
 def test_the_mean_is_over_the_replicates_that_say_something():
     nan = np.nan
-    mean, sd = over_replicates(np.float32([[1.7, nan, nan, 0.1], [1.7, 2, nan, 0.1], [nan, 4, nan, 0.1]]))
+    mean, sd = over_replicates(
+        np.float32([[1.7, nan, nan, 0.1], [1.7, 2, nan, 0.1], [nan, 4, nan, 0.1]])
+    )
     np.testing.assert_array_equal(mean, np.float32([1.7, 3, nan, 0.1]))
     np.testing.assert_array_equal(sd, np.float32([0, 1, nan, 0]))
     assert over_replicates(np.array([[True], [False]]))[0] == 0.5
 
 
 def test_a_file_of_the_same_name_and_other_rows_is_said_to_replace_the_first(finished, tmp_path):
-    ask = lambda ids: np.savez(tmp_path / "twice.npz", X=values(), ids=ids, features=np.array(VARIABLES))
+    ask = lambda ids: np.savez(
+        tmp_path / "twice.npz", X=values(), ids=ids, features=np.array(VARIABLES)
+    )
     said = "it held the predictions of other rows"
     for other, expected in ((False, False), (False, False), (True, True)):
         ask([f"other-{i}" for i in range(5)] if other else ids())
@@ -166,12 +195,16 @@ def test_a_long_table_says_the_same_as_arrays(finished, arrays, tmp_path):
 
 
 def test_a_variable_that_a_file_lacks_is_imputed(finished, tmp_path):
-    np.savez(tmp_path / "less.npz", X=values()[..., [2, 0]], ids=ids(), features=np.array(["GCS", "HR"]))
+    np.savez(
+        tmp_path / "less.npz", X=values()[..., [2, 0]], ids=ids(), features=np.array(["GCS", "HR"])
+    )
     outcome = predict(finished, tmp_path / "less.npz", "--config.run.arm=brits")
     assert outcome.status == 0 and "2 of 4 variables found" in outcome.out
     found = table(finished, "imputed", "less", "brits")
     seen = ~np.isnan(values()[..., 0].ravel())
-    np.testing.assert_array_equal(found["HR"].to_numpy(np.float32)[seen], values()[..., 0].ravel()[seen])
+    np.testing.assert_array_equal(
+        found["HR"].to_numpy(np.float32)[seen], values()[..., 0].ravel()[seen]
+    )
     assert np.isfinite(found["SysABP"]).all() and found["SysABP"].between(50, 250).all()
 
 
@@ -179,18 +212,28 @@ def test_new_stays_that_cannot_be_predicted(finished, arrays, tmp_path):
     outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
     assert_one_sentence(outcome, "--config.data.path")
     np.savez(tmp_path / "strange.npz", X=values(), features=np.array(["a", "b", "c", "d"]))
-    assert_one_sentence(predict(finished, tmp_path / "strange.npz"), "none of the 4 variables", "'HR'")
-    assert_one_sentence(predict(finished, arrays, "--config.data.bin_hours=0.5"), "0, 0.5, 1 ... 3.5", "0, 1, 2 ... 7")
+    assert_one_sentence(
+        predict(finished, tmp_path / "strange.npz"), "none of the 4 variables", "'HR'"
+    )
+    assert_one_sentence(
+        predict(finished, arrays, "--config.data.bin_hours=0.5"),
+        "0, 0.5, 1 ... 3.5",
+        "0, 1, 2 ... 7",
+    )
     np.savez(tmp_path / "short.npz", X=values()[:, :5], features=np.array(VARIABLES))
     assert_one_sentence(predict(finished, tmp_path / "short.npz"), "5 steps", "had 8", "data.hours")
-    assert_one_sentence(predict(finished, arrays, "--config.run.arm=lstm"), "no arm 'lstm'", *map(str, ARMS))
+    assert_one_sentence(
+        predict(finished, arrays, "--config.run.arm=lstm"), "no arm 'lstm'", *map(str, ARMS)
+    )
     old = tmp_path / "old"
     shutil.copytree(finished, old)
     record = read_json(old / "training.json")
     for arm in record.values():
         del arm["config"]["classifier"]["calibrated"]
     write_json(old / "training.json", record)
-    assert_one_sentence(predict(old, arrays), "older version", "config.classifier.calibrated", "train it again")
+    assert_one_sentence(
+        predict(old, arrays), "older version", "config.classifier.calibrated", "train it again"
+    )
     assert_one_sentence(predict(tmp_path / "nothing", arrays), "no finished training")
     assert_one_sentence(predict(finished, tmp_path / "gone.npz"), "gone.npz")
 
@@ -202,8 +245,10 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
     import omics_jax.training.loop as loop
 
     monkeypatch.setattr(loop, "_train", lambda *_: pytest.fail("it trains"))
-    monkeypatch.setattr("omics_jax.training.plan.estimate_seconds", lambda *_: pytest.fail("it compiles"))
-    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    monkeypatch.setattr(
+        "omics_jax.training.plan.estimate_seconds", lambda *_: pytest.fail("it compiles")
+    )
+    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
     outcome = command(SMOKE, f"--workdir={tmp_path}", f"--config.run.reuse={finished}")
     assert outcome.status == 0, outcome.err
     assert f"taken over from {finished}: {', '.join(ARMS)}" in outcome.out
@@ -219,30 +264,38 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
 
 
 def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
     words = ("--config.model.clip=5.0", f"--config.run.reuse={finished}")
-    assert_one_sentence(command(SMOKE, f"--workdir={tmp_path / 'a'}", *words), "no arm of the same name and config")
+    assert_one_sentence(
+        command(SMOKE, f"--workdir={tmp_path / 'a'}", *words), "no arm of the same name and config"
+    )
     # The imputer of another experiment is the same imputer.
     other = command(
         f"--config={ROOT}/configs/ehr.py:table3,smoke", f"--workdir={tmp_path / 'b'}",
         "--config.tables.networks=('mlp2',)", f"--config.run.reuse={finished}",
     )  # fmt: skip
-    assert other.status == 0 and "taken over" in other.out and other.out.rstrip().endswith(": brits")
+    assert (
+        other.status == 0 and "taken over" in other.out and other.out.rstrip().endswith(": brits")
+    )
     assert [p.name for p in (tmp_path / "b" / "checkpoints").iterdir()] == ["brits"]
 
 
 def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.finish", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
     words = (f"--config={ROOT}/configs/ehr.py:table3,smoke",)
     assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
     name = "mlp2, unfrozen, optuna"
     (tmp_path / "a" / "tuning").mkdir()
     (tmp_path / "a" / "tuning" / f"{slug(name)}.json").write_text("{}")
-    outcome = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}")
+    outcome = command(
+        *words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}"
+    )
     assert outcome.status == 0, outcome.err
-    assert f"taken over from {tmp_path / 'a'}: {name}\n" in outcome.out  # no more of it had been begun
+    assert (
+        f"taken over from {tmp_path / 'a'}: {name}\n" in outcome.out
+    )  # no more of it had been begun
     assert f"taken over from {finished}: brits" in outcome.out
     again = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={finished}")
     assert f"taken over from {finished}: nothing new" in again.out
@@ -255,7 +308,9 @@ def test_runs_that_cannot_be_taken_over(finished, tmp_path):
     )
     assert_one_sentence(reuse(tmp_path / "nowhere"), "run.reuse", "nowhere", "no run is")
     shutil.rmtree(tmp_path / "run")
-    assert_one_sentence(reuse(finished, "--config.simulator.seed=1"), "run.reuse", "the data of", "train without it")
+    assert_one_sentence(
+        reuse(finished, "--config.simulator.seed=1"), "run.reuse", "the data of", "train without it"
+    )
 
 
 # Frames

@@ -1,4 +1,6 @@
-"""The floors of the house hold: imports point downwards only, and the rooms that serve all systems name none."""
+"""The floors of the house hold: imports point downwards only, and the rooms that serve all systems
+name none.
+"""
 
 import ast
 import re
@@ -11,42 +13,24 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "omics_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
-SYSTEMS = sorted(
-    p.stem for p in (PACKAGE / "systems").iterdir() if p.stem not in ("system",) and not p.name.startswith("__")
-)
+SYSTEMS = sorted(p.stem for p in (PACKAGE / "systems").iterdir() if not p.name.startswith("__"))
 GROUND = {"nn", "data", "evaluation"}
 
-# Room -> the other rooms it may import. `errors` and `durable` (files that survive a crash) are open to everyone.
+# Room -> the other rooms it may import. What stands in `EVERYWHERE` is open to all of them.
+EVERYWHERE = {"errors", "durable"}
 ALLOWED = {
     "errors": set(),
     "durable": set(),
-    "checks": set(),
-    "configuration": set(),
+    "settings": set(),
     "nn": set(),
     "data": set(),
     "evaluation": set(),
-    "progress": set(),
     "training": GROUND,
-    "systems": {*GROUND, "training", "checks"},
-    "report": {"evaluation", "run_directory"},
-    "run_directory": set(),
-    "scores": {*GROUND, "training", "systems"},
-    "tuning": {"training", "systems", "run_directory"},
-    "predict": {*GROUND, "training", "systems", "run_directory"},
-    "reuse": {"training", "run_directory"},
-    "run": {
-        *GROUND,
-        "checks",
-        "training",
-        "systems",
-        "report",
-        "run_directory",
-        "scores",
-        "tuning",
-        "predict",
-        "reuse",
-        "progress",
-    },
+    "report": {"evaluation"},
+    "study": {*GROUND, "training"},
+    "tasks": {*GROUND, "settings", "training", "study"},
+    "systems": {*GROUND, "settings", "training", "study", "tasks"},
+    "run": {*GROUND, "settings", "training", "study", "report", "systems"},
     "__init__": set(),
 }
 
@@ -81,31 +65,45 @@ def room(path: Path) -> str:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_downwards(path):
     rooms = {name.split(".")[1] for name in imported(path) if name.startswith("omics_jax.")}
-    assert rooms - {"errors", "durable", room(path)} <= ALLOWED[room(path)]
+    assert rooms - {*EVERYWHERE, room(path)} <= ALLOWED[room(path)]
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if room(p) == "systems"], ids=lambda p: p.stem)
 def test_a_system_knows_no_other_system(path):
     own = path.relative_to(PACKAGE / "systems").parts[0].removesuffix(".py")
-    others = {n.split(".")[2] for n in imported(path) if n.startswith("omics_jax.systems.") and n.count(".") > 1}
-    assert others <= {own, "system"}
+    others = {
+        n.split(".")[2]
+        for n in imported(path)
+        if n.startswith("omics_jax.systems.") and n.count(".") > 1
+    }
+    assert others <= {own}
 
 
-@pytest.mark.parametrize(("library", "only"), [("distrax", {"nn/flows.py"}), ("orbax", {"training/checkpoints.py"})])
+@pytest.mark.parametrize(
+    ("library", "only"), [("distrax", {"nn/flows.py"}), ("orbax", {"training/checkpoints.py"})]
+)
 def test_one_file_knows_the_library(library, only):
-    found = {str(p.relative_to(PACKAGE)) for p in FILES if any(n.split(".")[0] == library for n in imported(p))}
+    found = {
+        str(p.relative_to(PACKAGE))
+        for p in FILES
+        if any(n.split(".")[0] == library for n in imported(p))
+    }
     assert found == only
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in FILES if room(p) not in ("systems", "data", "evaluation", "nn")], ids=lambda p: p.name
+    "path",
+    [p for p in FILES if room(p) not in ("systems", "data", "evaluation", "nn")],
+    ids=lambda p: p.name,
 )
 def test_rooms_above_and_below_name_no_system(path):
     assert SYSTEMS
     assert not re.search("|".join(SYSTEMS), code_of(path), re.IGNORECASE)
 
 
-@pytest.mark.parametrize("path", [*FILES, *sorted((ROOT / "experiments").glob("*.py"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [*FILES, *sorted((ROOT / "experiments").glob("*.py"))], ids=lambda p: p.name
+)
 def test_a_file_fits_in_the_head(path):
     assert len(path.read_text().splitlines()) <= 400
 
@@ -114,19 +112,32 @@ def in_fresh_python(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
 
 
-HEAVY = ("jax", "flax", "optax", "tensorflow_probability", "distrax", "orbax", "lifelines", "sklearn", "matplotlib")
+HEAVY = (
+    "jax",
+    "flax",
+    "optax",
+    "tensorflow_probability",
+    "distrax",
+    "orbax",
+    "lifelines",
+    "sklearn",
+    "matplotlib",
+)
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import omics_jax",
-        "import omics_jax.run",
-        "import sys; sys.path.insert(0, 'experiments'); import main; assert main.main(['main.py', '--help']) == 0",
+        "import omics_jax.run.command",
+        "import sys; sys.path.insert(0, 'experiments'); import main; assert "
+        "main.main(['main.py', '--help']) == 0",
     ],
     ids=["package", "run", "help"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code):
-    found = in_fresh_python(f"{code}\nimport sys; print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)")
+    found = in_fresh_python(
+        f"{code}\nimport sys; print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
     assert found.returncode == 0, found.stderr
     assert found.stderr.strip() == "[]"

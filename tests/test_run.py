@@ -1,4 +1,6 @@
-"""The run's own parts: predicting new files with a finished run, what a directory may be gone on with, what is said."""
+"""The run's own parts: predicting new files with a finished run, what a directory may be gone on
+with, what is said.
+"""
 
 import json
 
@@ -7,10 +9,10 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.data.summary import summary
+from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
-from omics_jax.run import run_options, slug, system_module
-from omics_jax.run_directory import check_config, flat, read_json, safe, write_json
+from omics_jax.run.command import run_options, slug, system_module
+from omics_jax.run.directory import check_config, flat, read_json, safe, write_json
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
 
@@ -29,7 +31,9 @@ def controls():
     dataset = system_module("pertvae").read(config_of(SMOKE))
     rows = np.flatnonzero(dataset.table["drug"].to_numpy() == "inert-1")
     control = dataset.modalities["control"]
-    return pd.DataFrame(control.values[rows], index=[f"new-{i}" for i in rows], columns=control.features)
+    return pd.DataFrame(
+        control.values[rows], index=[f"new-{i}" for i in rows], columns=control.features
+    )
 
 
 def predict(folder, file, *words):
@@ -78,11 +82,17 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
     out = finished / "predictions-pertvae-fresh"
     for drug in ("active-1", "inert-1"):
         expected = by_hand(finished, controls, drug)
-        read = lambda field, drug=drug: pd.read_csv(out / f"{slug(drug)}.{field}.csv", index_col="id")
+        read = lambda field, drug=drug: pd.read_csv(
+            out / f"{slug(drug)}.{field}.csv", index_col="id"
+        )
         found = read("x2_mean")
-        assert list(found.index) == list(controls.index) and list(found.columns) == list(controls.columns)
+        assert list(found.index) == list(controls.index) and list(found.columns) == list(
+            controls.columns
+        )
         np.testing.assert_allclose(found, expected.mean(axis=0), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(read("x2_mean_between_replicates"), expected.std(axis=0), rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(
+            read("x2_mean_between_replicates"), expected.std(axis=0), rtol=1e-3, atol=1e-5
+        )
 
 
 def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, controls, tmp_path):
@@ -92,7 +102,9 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
     for name in ("fresh", "turned", "annotated"):
         outcome = predict(finished, tmp_path / f"{name}.csv")
         assert outcome.status == 0, outcome.err
-    read = lambda name: pd.read_csv(finished / f"predictions-pertvae-{name}" / "active-1.x2_mean.csv", index_col="id")
+    read = lambda name: pd.read_csv(
+        finished / f"predictions-pertvae-{name}" / "active-1.x2_mean.csv", index_col="id"
+    )
     for name in ("turned", "annotated"):
         found = read(name).loc[list(controls.index)]
         pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)
@@ -101,7 +113,9 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
 def test_new_files_with_a_mistake(finished, controls, tmp_path):
     controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
     outcome = predict(finished, tmp_path / "other.csv")
-    assert outcome.status == 2 and "0 of the 24 genes" in outcome.err and outcome.err.count("\n") == 1
+    assert (
+        outcome.status == 2 and "0 of the 24 genes" in outcome.err and outcome.err.count("\n") == 1
+    )
     outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
     assert outcome.status == 2 and "--config.data.path" in outcome.err
     outcome = predict(tmp_path / "no-run-here", tmp_path / "other.csv")
@@ -141,7 +155,9 @@ def test_summary_counts_rows_and_missing_cells():
 
 
 def test_summary_tells_classes_events_and_numbers_apart():
-    dataset = system_module("multiomics").read(config_of(f"--config={ROOT}/configs/multiomics.py:smoke"))
+    dataset = system_module("multiomics").read(
+        config_of(f"--config={ROOT}/configs/multiomics.py:smoke")
+    )
     lines = dict(summary(dataset))
     kinds, known = dataset.targets["type"]
     counts = np.bincount(kinds[known])

@@ -1,7 +1,9 @@
-"""What every system owes as a value of pure functions: no leaks, no dependence between rows, errors that name rows.
+"""What every system owes as a value of pure functions: no leaks, no dependence between rows, errors
+that name rows.
 
-The common checks through the library, where data can be spoiled that no command line would let through. All variants
-share one compiled plan per system, because its programs take the table of rows as an argument.
+The common checks through the library, where data can be spoiled that no command line would let
+through. All variants share one compiled plan per system, because its programs take the table of
+rows as an argument.
 """
 
 from dataclasses import replace
@@ -13,9 +15,9 @@ import pytest
 from command import ROOT, config_of
 
 from omics_jax.errors import TrainingDiverged
-from omics_jax.run import system_module
+from omics_jax.run.command import system_module
 from omics_jax.training.history import History
-from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
@@ -42,18 +44,22 @@ class Trained:
     def training(self, arm, replicates=slice(2)) -> Training:
         system = self.arm.system
         table = system.arrays(arm.dataset)
-        return Training(system.stages, system.init, table, arm.dataset.ids, list(arm.replicates[replicates]))
+        return Training(
+            system.stages, system.init, table, arm.dataset.ids, list(arm.replicates[replicates])
+        )
 
     def fit(self, training: Training | None = None, plan=None):
-        """The variables of the last stage, (2, ...), trained on the table of `training` by the shared programs."""
+        """The variables of the last stage, (2, ...), trained on the table of `training` by the
+        shared programs.
+        """
         plan, self.runs = plan or self.plan, self.runs + 1
         if training is not None:
             device = {k: jnp.asarray(v) for k, v in training.table.items()}
             plan = replace(plan, training=training, table=device)
         folder = self.folder / str(self.runs)
         folder.mkdir()
-        around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"))
-        (_, by_stage), *_ = fit(plan, around)
+        context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
+        (_, by_stage), *_ = fit(plan, context)
         return by_stage[self.system.stages[-1].name]
 
     def predict(self, table, rows, of: int = 0):
@@ -100,7 +106,9 @@ by_system = pytest.mark.parametrize("name", SYSTEMS)
 @by_system
 def test_one_program_per_stage_serves_the_whole_training(trained, name):
     found = trained(name)
-    assert [compiled.block._cache_size() for compiled in found.plan.stages] == [1] * len(found.plan.stages)
+    assert [compiled.block._cache_size() for compiled in found.plan.stages] == [1] * len(
+        found.plan.stages
+    )
 
 
 @by_system
@@ -108,10 +116,14 @@ def test_another_seed_gives_other_variables_and_the_same_seed_the_same(trained, 
     found = trained(name)
     assert_same_bits(found.fit(found.training(found.arm)), found.variables)
     reseeded = found.training(found.arm)
-    reseeded = replace(reseeded, replicates=[replace(r, seed=r.seed + 50) for r in reseeded.replicates])
+    reseeded = replace(
+        reseeded, replicates=[replace(r, seed=r.seed + 50) for r in reseeded.replicates]
+    )
     plan = replace(found.plan, stages=make_plan(reseeded, Options(chunk=2)).stages)
     other = found.fit(reseeded, plan)
-    pairs = zip(jax.tree.leaves(other["params"]), jax.tree.leaves(found.variables["params"]), strict=True)
+    pairs = zip(
+        jax.tree.leaves(other["params"]), jax.tree.leaves(found.variables["params"]), strict=True
+    )
     assert any((a != b).any() for a, b in pairs)
 
 
@@ -145,7 +157,8 @@ def test_held_out_rows_reach_neither_variables_nor_constants(trained, name):
     spoiled = found.arm_of(with_values(found.dataset, held_out(found), lambda v: 10 - 3 * v))
     first = slice(0, 1)
     training = found.training(spoiled)
-    # The second replicate trains on some of those rows; it stays as it was so that both run in one program.
+    # The second replicate trains on some of those rows; it stays as it was so that both run in one
+    # program.
     training = replace(training, replicates=[training.replicates[0], found.replicates[1]])
     variables = found.fit(training)
     assert_same_bits(*(jax.tree.map(lambda a: a[first], v) for v in (variables, found.variables)))
@@ -171,7 +184,9 @@ def test_nan_in_an_observed_cell_stops_the_training_and_names_the_row(trained, n
     found = trained(name)
     row = next(iter(found.replicates[0].rows.values()))[-1]
     # The constants are those of the sound data; fitting them on NaN is refused before any training.
-    table = found.system.arrays(with_values(found.arm.dataset, row, lambda v: np.full_like(v, np.nan)))
+    table = found.system.arrays(
+        with_values(found.arm.dataset, row, lambda v: np.full_like(v, np.nan))
+    )
     training = replace(found.training(found.arm), table=table)
     with pytest.raises(TrainingDiverged, match=str(found.arm.dataset.ids[row])):
         found.fit(training)

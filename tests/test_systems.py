@@ -1,7 +1,8 @@
 """What every system owes its user, checked on the smoke size of every config that there is.
 
-A new system is checked unasked as soon as its config stands in configs/. What training alone can promise (every stage,
-every boundary, damaged files) is tested under tests/training on a toy; here whole systems go through the command line.
+A new system is checked unasked as soon as its config stands in configs/. What training alone can
+promise (every stage, every boundary, damaged files) is tested under tests/training on a toy; here
+whole systems go through the command line.
 """
 
 import json
@@ -16,30 +17,43 @@ import numpy as np
 import pytest
 from command import ROOT, command
 
-from omics_jax.run import system_module
+from omics_jax.run.command import system_module
 
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
 
 
 def together(name: str, experiment: str, *values: str):
-    """The values of a test that reads the finished run of an experiment: all in the process that has trained it."""
+    """The values of a test that reads the finished run of an experiment: all in the process that
+    has trained it.
+    """
     marks = [pytest.mark.xdist_group(f"{name}-{experiment}")]
-    return pytest.param(*values, marks=[*marks, pytest.mark.optimised] if experiment == FIRST[name] else marks)
+    return pytest.param(
+        *values, marks=[*marks, pytest.mark.optimised] if experiment == FIRST[name] else marks
+    )
 
 
 def of_experiments(names_of):
     """The parameters (name, experiment) of the experiments that `names_of` gives of every system."""
-    return [together(name, experiment, name, experiment) for name in SYSTEMS for experiment in names_of(name)]
+    return [
+        together(name, experiment, name, experiment)
+        for name in SYSTEMS
+        for experiment in names_of(name)
+    ]
 
 
 EXPERIMENTS = of_experiments(lambda name: system_module(name).EXPERIMENTS)
-# What trains anew or scores again: the first of every system, and for stopping in a tuning one that tunes.
+# What trains anew or scores again: the first of every system, and for stopping in a tuning one that
+# tunes.
 FIRSTS = of_experiments(lambda name: [FIRST[name]])
 TUNED = together("ehr", "table2", "ehr", "table2")
 OF_SYSTEMS = [together(name, FIRST[name], name) for name in SYSTEMS]
 # An experiment of every system that, where there are three, no other test trains anew.
-OTHERS = [together(name, e, name, e) for name in SYSTEMS for e in list(system_module(name).EXPERIMENTS)[:3][-1:]]
+OTHERS = [
+    together(name, e, name, e)
+    for name in SYSTEMS
+    for e in list(system_module(name).EXPERIMENTS)[:3][-1:]
+]
 
 
 def smoke(name: str, experiment: str = "") -> str:
@@ -54,7 +68,9 @@ def train(folder: Path, name: str, experiment: str, *words: str) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """`finished(system, experiment)`: the directory of a run that nothing disturbed; one per process."""
+    """`finished(system, experiment)`: the directory of a run that nothing disturbed; one per
+    process.
+    """
     made = {}
 
     def run(name: str, experiment: str) -> Path:
@@ -68,7 +84,9 @@ def finished(tmp_path_factory):
 
 def metrics(folder: Path) -> dict:
     """metrics.json but for the seconds, the only thing in it that may differ between equal runs."""
-    return {k: v for k, v in json.loads((folder / "metrics.json").read_text()).items() if k != "timing"}
+    return {
+        k: v for k, v in json.loads((folder / "metrics.json").read_text()).items() if k != "timing"
+    }
 
 
 def history(folder: Path) -> list[dict]:
@@ -91,7 +109,9 @@ def assert_same_training(found: Path, expected: Path) -> None:
     ours, theirs = arrays(found / "predictions.npz"), arrays(expected / "predictions.npz")
     assert ours.keys() == theirs.keys()
     for key in ours:
-        assert ours[key].dtype == theirs[key].dtype and ours[key].tobytes() == theirs[key].tobytes(), key
+        assert (
+            ours[key].dtype == theirs[key].dtype and ours[key].tobytes() == theirs[key].tobytes()
+        ), key
     line = lambda entry: (entry["arm"], entry["stage"], entry["replicate"], entry["epoch"])
     assert sorted(history(found), key=line) == sorted(history(expected), key=line)
 
@@ -102,7 +122,14 @@ def assert_same_training(found: Path, expected: Path) -> None:
 @pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
 def test_run_directory_holds_what_was_promised(finished, name, experiment):
     folder = finished(name, experiment)
-    for file in ("config.json", "environment.json", "data.json", "metrics.json", "history.jsonl", "log.txt"):
+    for file in (
+        "config.json",
+        "environment.json",
+        "data.json",
+        "metrics.json",
+        "history.jsonl",
+        "log.txt",
+    ):
         assert (folder / file).stat().st_size > 0, file
     assert json.loads((folder / "config.json").read_text())["system"] == name
     environment = json.loads((folder / "environment.json").read_text())
@@ -116,7 +143,11 @@ def test_run_directory_holds_what_was_promised(finished, name, experiment):
 
 def assert_summary(entry: dict) -> None:
     assert set(entry) == {"mean", "sd", "ci95", "ci_method", "n"}
-    assert isinstance(entry["ci_method"], str) and isinstance(entry["n"], int) and len(entry["ci95"]) == 2
+    assert (
+        isinstance(entry["ci_method"], str)
+        and isinstance(entry["n"], int)
+        and len(entry["ci95"]) == 2
+    )
     low, high = entry["ci95"]
     assert None in (low, high) or low <= entry["mean"] <= high
 
@@ -174,16 +205,22 @@ def test_history_has_a_line_per_epoch_and_replicate(finished, name, experiment):
 def test_report_opens_without_a_network(finished, name, experiment):
     page = (finished(name, experiment) / "report.html").read_text()
     assert "<html" in page and len(page) > 5000
-    assert not re.findall(r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?(?:https?:)?//""", page)
+    assert not re.findall(
+        r"""(?:src|href|action)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?(?:https?:)?//""", page
+    )
 
 
 @pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
 def test_a_finished_run_says_so_and_trains_nothing(finished, name, experiment):
     folder = finished(name, experiment)
-    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"}
+    before = {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"
+    }
     outcome = command(smoke(name, experiment), f"--workdir={folder}")
     assert outcome.status == 0 and "finished" in outcome.out and "report.html" in outcome.out
-    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"} == before
+    assert {
+        p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != "log.txt"
+    } == before
 
 
 @pytest.mark.parametrize(("name", "experiment"), FIRSTS)
@@ -205,7 +242,9 @@ def test_evaluate_reproduces_the_metrics(finished, tmp_path, name, experiment):
 def test_inspect_says_what_it_understood_and_trains_nothing(tmp_path, name, experiment):
     outcome = command(smoke(name, experiment), f"--workdir={tmp_path}", "--mode=inspect")
     assert outcome.status == 0 and not outcome.err
-    assert "would train" in outcome.out and re.search(r"together on (all [\d,]+|[\d,]+ of [\d,]+) rows", outcome.out)
+    assert "would train" in outcome.out and re.search(
+        r"together on (all [\d,]+|[\d,]+ of [\d,]+) rows", outcome.out
+    )
     assert {p.name for p in tmp_path.iterdir()} == {"data.json", "log.txt"}
 
 
@@ -245,10 +284,13 @@ def stop_after(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "experiment"), [*FIRSTS, TUNED])
-def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(finished, tmp_path, stop_after, name, experiment):
+def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(
+    finished, tmp_path, stop_after, name, experiment
+):
     words = (smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1")
     first = experiment == FIRST[name]
-    # After the first block of all and in the middle of an epoch; elsewhere once, late enough to be in a second arm.
+    # After the first block of all and in the middle of an epoch; elsewhere once, late enough to be
+    # in a second arm.
     for blocks in (1, 2) if first else (8,):
         stop_after(blocks)
         outcome = command(*words)
@@ -282,16 +324,22 @@ sys.exit(main.main(["main.py", *{words!r}]))
 
 def process(code: str, **variables: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", **variables}
-    return subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("name", OF_SYSTEMS)
 def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
-    """A SIGTERM or, every other system, a SIGINT, then a process that has one core, against one run on all cores."""
+    """A SIGTERM or, every other system, a SIGINT, then a process that has one core, against one run
+    on all cores.
+    """
     experiment = FIRST[name]
     words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1"]
     for signum, epoch in ((2 if SYSTEMS.index(name) % 2 else 15, 1), (None, -1)):
-        code = SIGNAL_ITSELF.format(folder=str(ROOT / "experiments"), signum=signum, epoch=epoch, words=words)
+        code = SIGNAL_ITSELF.format(
+            folder=str(ROOT / "experiments"), signum=signum, epoch=epoch, words=words
+        )
         ended = process(code if signum else ON_ONE_CORE + code)
         assert ended.returncode == (128 + signum if signum else 0), ended.stderr
         assert bool(last_words(ended.stderr)) == bool(signum) and "Traceback" not in ended.stderr
@@ -303,11 +351,18 @@ def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
 def test_a_run_of_another_config_is_refused_with_the_keys(finished, name):
     experiment = FIRST[name]
     folder = finished(name, experiment)
-    outcome = command(smoke(name, experiment), f"--workdir={folder}", "--config.seed=7", "--config.folds=4")
+    outcome = command(
+        smoke(name, experiment), f"--workdir={folder}", "--config.seed=7", "--config.folds=4"
+    )
     assert outcome.status == 2
     assert "seed: 0 there, 7 now" in outcome.err and "folds: 3 there, 4 now" in outcome.err
     # How a run is carried out is no part of what it is.
-    assert command(smoke(name, experiment), f"--workdir={folder}", "--config.run.block_seconds=3.0").status == 0
+    assert (
+        command(
+            smoke(name, experiment), f"--workdir={folder}", "--config.run.block_seconds=3.0"
+        ).status
+        == 0
+    )
 
 
 def with_modalities(dataset, change):
@@ -315,7 +370,9 @@ def with_modalities(dataset, change):
 
 
 def with_other_values(dataset):
-    return with_modalities(dataset, lambda m: replace(m, values=np.where(m.mask, m.values + 1, 0).astype(np.float32)))
+    return with_modalities(
+        dataset, lambda m: replace(m, values=np.where(m.mask, m.values + 1, 0).astype(np.float32))
+    )
 
 
 def with_other_features(dataset):
@@ -332,9 +389,17 @@ def test_a_run_begun_with_other_data_is_refused(tmp_path, stop_after, monkeypatc
     assert command(*words).status == 128 + 15
     read = system.read
     for change in (with_other_values, with_other_features, lambda d: d.take(np.arange(len(d) - 1))):
-        monkeypatch.setattr(system, "read", lambda config, tell, change=change: change(read(config, tell)))
+        monkeypatch.setattr(
+            system,
+            "read",
+            lambda config, on_progress, change=change: change(read(config, on_progress)),
+        )
         outcome = command(*words)
-        assert outcome.status == 2 and "data are not those" in outcome.err and outcome.err.count("\n") == 1
+        assert (
+            outcome.status == 2
+            and "data are not those" in outcome.err
+            and outcome.err.count("\n") == 1
+        )
 
 
 # Devices, processes and threads (R10, R11, R14)
@@ -361,7 +426,12 @@ sys.exit(status)
 
 @pytest.mark.parametrize(("name", "experiment"), OTHERS)
 def test_devices_change_only_the_last_digits(finished, tmp_path, name, experiment, devices=8):
-    words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.spread=data", "--config.run.devices=0"]
+    words = [
+        smoke(name, experiment),
+        f"--workdir={tmp_path}",
+        "--config.run.spread=data",
+        "--config.run.devices=0",
+    ]
     code = ON_DEVICES.format(folder=str(ROOT / "experiments"), words=words)
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     found = process(code, XLA_FLAGS=flags)

@@ -1,4 +1,6 @@
-"""Tuning on a problem whose every value is known in closed form: gradient descent towards the mean of a column."""
+"""Tuning on a problem whose every value is known in closed form: gradient descent towards the mean
+of a column.
+"""
 
 import sys
 from binascii import crc32
@@ -11,12 +13,12 @@ import optax
 import pandas as pd
 import pytest
 
-from omics_jax.data.dataset import Dataset, Modality
+from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import Stopped, UserError
-from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
+from omics_jax.run.tuning import tune, with_constants
+from omics_jax.study.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.plan import Options
 from omics_jax.training.stage import Replicate, Stage, Term
-from omics_jax.tuning import tune, with_constants
 
 N, EPOCHS = 24, 27
 X = np.random.default_rng(0).normal(3.0, 1.0, size=(N, 1)).astype(np.float32)
@@ -25,7 +27,9 @@ TUNING = Tuning({"rate": Range(1e-3, 0.5)}, seed=4, trials=12, replicate=1)
 
 def loss(variables, batch, key):
     slot = batch["rows"]
-    error = jnp.where(slot["live"], 0.5 * (slot["x"][:, 0] - variables["params"]["top"]["level"]) ** 2, 0)
+    error = jnp.where(
+        slot["live"], 0.5 * (slot["x"][:, 0] - variables["params"]["top"]["level"]) ** 2, 0
+    )
     return {"error": Term(jnp.sum(error), jnp.sum(slot["live"], dtype=jnp.float32))}, {}
 
 
@@ -42,16 +46,31 @@ def init(key, batch, constants):
 def arm(tuning=TUNING, broken=0.0, batch=N):
     rate = lambda constants: constants["rate"]
     settings = {"monitor": monitor, "rate": rate}
-    stage = Stage("fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": batch}, **settings)
+    stage = Stage(
+        "fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": batch}, **settings
+    )
     nothing = lambda *_: {}
-    system = System(lambda d: {"x": d.modalities["x"].values}, init, (stage,), nothing, nothing, nothing)
+    system = System(
+        lambda d: {"x": d.modalities["x"].values}, init, (stage,), nothing, nothing, nothing
+    )
     names = np.array([f"row-{i}" for i in range(N)])
     modality = Modality(X, np.ones_like(X, bool), np.array(["x"]))
     dataset = Dataset(names, names, {"x": modality}, pd.DataFrame(index=names))
     constants = {"rate": np.asarray(9, np.float32), "broken": np.asarray(broken, np.float32)}
     rows = [np.arange(N)[i::2].astype(np.int32) for i in range(2)]
-    replicates = [Replicate({"rows": r}, {"rows": r}, r, 5, constants, {"fold": i}) for i, r in enumerate(rows)]
-    return Arm("toy", system, None, DataSpec({"x": ("x",)}, {"rows": N}), dataset, replicates, tuning=tuning)
+    replicates = [
+        Replicate({"rows": r}, {"rows": r}, r, 5, constants, {"fold": i})
+        for i, r in enumerate(rows)
+    ]
+    return Arm(
+        "toy",
+        system,
+        None,
+        DataSpec({"x": ("x",)}, {"rows": N}),
+        dataset,
+        replicates,
+        tuning=tuning,
+    )
 
 
 def values_of(rate, begin=0.0):
@@ -72,14 +91,22 @@ def whole(tmp_path_factory):
 
 
 def asha(rates):
-    """Hyperband as Optuna documents it, epoch by epoch and trial by trial: number -> epochs until it is pruned.
+    """Hyperband as Optuna documents it, epoch by epoch and trial by trial: number -> epochs until
+    it is pruned.
 
-    Within a bracket b a trial that is in epoch 3^(b + k) must be among the best third of those seen there so far,
+    Within a bracket b a trial that is in epoch 3^(b + k) must be among the best third of those seen
+    there so far,
     or the best of them while they are fewer than three.
     """
-    brackets, budgets = 4, [27, 12, 6, 4]  # floor(log_3 27) + 1; ceil(4 * 3^s / (s + 1)) for s = 3, 2, 1, 0
+    brackets, budgets = (
+        4,
+        [27, 12, 6, 4],
+    )  # floor(log_3 27) + 1; ceil(4 * 3^s / (s + 1)) for s = 3, 2, 1, 0
     place = {
-        n: np.searchsorted(np.cumsum(budgets), crc32(f"tuning_{n}".encode()) % sum(budgets), "right") for n in rates
+        n: np.searchsorted(
+            np.cumsum(budgets), crc32(f"tuning_{n}".encode()) % sum(budgets), "right"
+        )
+        for n in rates
     }
     seen, pruned = {}, {}
     for epoch in range(EPOCHS):
@@ -102,7 +129,9 @@ def test_the_trial_of_the_least_value_is_chosen_and_hyperband_prunes_the_others(
     for trial in trials.itertuples():
         assert trial.state == ("pruned" if trial.trial in pruned else "complete")
         assert trial.epochs == pruned.get(trial.trial, EPOCHS)
-        np.testing.assert_allclose(trial.value, values_of(trial.rate)[: trial.epochs].min(), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            trial.value, values_of(trial.rate)[: trial.epochs].min(), rtol=1e-3, atol=1e-6
+        )
     complete = trials[trials["state"] == "complete"]
     best = complete.loc[complete["value"].idxmin()]
     assert trials.loc[trials["best"], "trial"].tolist() == [best["trial"]]
@@ -132,19 +161,25 @@ def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, 
 
 
 def test_a_finished_tuning_is_read_and_not_trained(whole, monkeypatch):
-    monkeypatch.setattr("omics_jax.tuning.fit", lambda *_: pytest.fail("it trains"))
+    monkeypatch.setattr("omics_jax.run.tuning.fit", lambda *_: pytest.fail("it trains"))
     again, frame = tune(arm(), None, options(), whole[0])
     assert again == whole[1]
     pd.testing.assert_frame_equal(frame, whole[2])
 
 
 def test_a_tuning_of_another_kind_in_its_place_is_refused(whole):
-    with pytest.raises(UserError, match="toy.json is of another tuning; give the config of that run, or another"):
+    with pytest.raises(
+        UserError, match="toy.json is of another tuning; give the config of that run, or another"
+    ):
         tune(arm(replace(TUNING, seed=8)), None, options(), whole[0])
 
 
 def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
-    start = {"params": {"top": {"level": np.array([0, 2.5], np.float32)}}, "batch_stats": {}, "constants": {}}
+    start = {
+        "params": {"top": {"level": np.array([0, 2.5], np.float32)}},
+        "batch_stats": {},
+        "constants": {},
+    }
     _, trials = tune(arm(replace(TUNING, trials=2)), start, options(), tmp_path / "t.json")
     for trial in trials.itertuples():
         expected = values_of(trial.rate, 2.5)[: trial.epochs].min()
@@ -153,15 +188,22 @@ def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
 
 def test_several_constants_one_of_them_without_logarithm(tmp_path):
     space = {"rate": Range(1e-3, 1e-2), "broken": Range(-1.0, 1.0, log=False)}
-    chosen, trials = tune(arm(replace(TUNING, space=space, trials=40)), None, options(), tmp_path / "t.json")
+    chosen, trials = tune(
+        arm(replace(TUNING, space=space, trials=40)), None, options(), tmp_path / "t.json"
+    )
     assert chosen.keys() == space.keys()
-    assert abs(np.log(trials["rate"] / 1e-2).mean() + np.log(10) / 2) < 0.4 and trials["broken"].min() < -0.5
+    assert (
+        abs(np.log(trials["rate"] / 1e-2).mean() + np.log(10) / 2) < 0.4
+        and trials["broken"].min() < -0.5
+    )
     assert abs(trials["broken"].mean()) < 0.4
 
 
 def test_the_chosen_constants_are_all_replicates():
     tuned = with_constants(arm(), {"rate": np.asarray(0.25, np.float32)})
-    assert [(r.constants["rate"], r.constants["broken"], r.labels["fold"]) for r in tuned.replicates] == [
+    assert [
+        (r.constants["rate"], r.constants["broken"], r.labels["fold"]) for r in tuned.replicates
+    ] == [
         (0.25, 0, 0),
         (0.25, 0, 1),
     ]
@@ -169,24 +211,32 @@ def test_the_chosen_constants_are_all_replicates():
 
 def test_without_optuna(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"tuning needs Optuna; install it with pip install 'omics_jax\[tune\]'"):
+    with pytest.raises(
+        UserError, match=r"tuning needs Optuna; install it with pip install 'omics_jax\[tune\]'"
+    ):
         tune(arm(), None, options(), tmp_path / "t.json")
 
 
 def test_a_watched_value_that_nobody_monitors(tmp_path):
-    sentence = "watches 'auc', which stage 'fit' does not monitor; watch one of monitor, validation_loss"
+    sentence = (
+        "watches 'auc', which stage 'fit' does not monitor; watch one of monitor, validation_loss"
+    )
     with pytest.raises(UserError, match=f"the tuning of toy {sentence}"):
         tune(arm(replace(TUNING, watch="auc")), None, options(), tmp_path / "t.json")
 
 
 def test_a_watched_value_that_is_never_finite(tmp_path):
-    with pytest.raises(UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"):
+    with pytest.raises(
+        UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"
+    ):
         tune(arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json")
 
 
 @pytest.mark.parametrize("block_steps", [0, 13])
 def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
-    """Rates above 2 climb: by (1 - rate)^step, beyond the largest number, some in the middle of an epoch."""
+    """Rates above 2 climb: by (1 - rate)^step, beyond the largest number, some in the middle of an
+    epoch.
+    """
     tuning = replace(TUNING, space={"rate": Range(1e-3, 1e4)}, trials=24)
     file, stop = tmp_path / "t.json", (lambda: 15) if block_steps else (lambda: None)
     for _ in range(4 * EPOCHS):  # where it is stopped at every block
@@ -195,7 +245,11 @@ def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
             break
     assert set(trials["state"]) == {"complete", "pruned", "diverged"}
     diverged = trials[trials["state"] == "diverged"]
-    assert (diverged["rate"] > 2).all() and (diverged["epochs"] < EPOCHS).all() and not diverged["best"].any()
+    assert (
+        (diverged["rate"] > 2).all()
+        and (diverged["epochs"] < EPOCHS).all()
+        and not diverged["best"].any()
+    )
     assert chosen["rate"] < 2
     again = tune(arm(tuning, batch=3), None, options(block_steps=1), tmp_path / "other.json")[1]
     pd.testing.assert_frame_equal(trials, again)
@@ -206,7 +260,10 @@ def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
     [
         (lambda: Range(0.0, 1.0), "0.0 to 1.0; it must have 0 < low < high"),
         (lambda: Range(2.0, 1.0, log=False), "2.0 to 1.0; it must have low < high"),
-        (lambda: replace(TUNING, trials=0), "the number of trials of a tuning is 0; give 1 or more"),
+        (
+            lambda: replace(TUNING, trials=0),
+            "the number of trials of a tuning is 0; give 1 or more",
+        ),
     ],
 )
 def test_tunings_that_cannot_be(make, sentence):

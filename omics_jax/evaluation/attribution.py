@@ -1,9 +1,13 @@
-"""Which input features a prediction rests on: integrated gradients, and whether their sizes exceed chance.
+"""Which input features a prediction rests on: integrated gradients, and whether their sizes exceed
+chance.
 
-Attribution follows Sundararajan, Taly & Yan (2017, ICML), the p-values Phipson & Smyth (2010, Stat. Appl. Genet.
-Mol. Biol. 9:39) and Westfall & Young (1993, Resampling-Based Multiple Testing). jax is imported here, alone in this
-room, because the gradient of the score is needed; the model itself comes in as a function. Left out: the choice of
-the baseline, averages over several baselines, and how a null is made (fitting again on permuted labels, say).
+Attribution follows Sundararajan, Taly & Yan (2017, ICML), the p-values Phipson & Smyth (2010, Stat.
+Appl. Genet.
+Mol. Biol. 9:39) and Westfall & Young (1993, Resampling-Based Multiple Testing). jax is imported
+here, alone in this room, because the gradient of the score is needed; the model itself comes in as
+a function. Left out: the choice of
+the baseline, averages over several baselines, and how a null is made (fitting again on permuted
+labels, say).
 """
 
 from __future__ import annotations
@@ -38,28 +42,36 @@ def integrated_gradients(
     baseline: PyTree[Num[Values, ...]],
     steps: int = 64,
 ) -> PyTree[Float[jax.Array, "n ..."]]:
-    """Share of score(x) - score(baseline) that each input accounts for, in the score's units and the tree of x.
+    """Share of score(x) - score(baseline) that each input accounts for, in the score's units and
+    the tree of x.
 
-    a_j = (x_j - x'_j) int_0^1 d score(x' + alpha (x - x')) / d x_j d alpha  (eq. 1); the a_j of a row add up to
-    score(x) - score(x') (Proposition 1).
+    a_j = (x_j - x'_j) int_0^1 d score(x' + alpha (x - x')) / d x_j d alpha (eq. 1); the a_j of a
+    row add up to score(x) - score(x') (Proposition 1).
 
     Args:
-      score: the tree of x to one number per row, (n,); differentiable, and each row's number depends on that row
+      score: the tree of x to one number per row, (n,); differentiable, and each row's number
+        depends on that row
         alone. Masks and covariates that are not attributed to are closed over.
-      x: an array (n, d), or a tree of them (modality -> (n, d)) whose rows correspond. Integers count as floats.
-      baseline: the tree of x with leaves (d,), one for all rows, or (n, d).
-      steps: gradients taken along the path. They are computed one after the other, so memory is that of one. Raise
-        it where the gap is not small: kinks (ReLU) on the path cost accuracy, smooth scores hardly need more.
+      x: an array (n, d), or a tree of them (modality -> (n, d)) whose rows correspond. Integers
+      count as floats. baseline: the tree of x with leaves (d,), one for all rows, or (n, d).
+      steps: gradients taken along the path. They are computed one after the other, so memory is
+        that of one. Raise
+        it where the gap is not small: kinks (ReLU) on the path cost accuracy, smooth scores hardly
+          need more.
 
-    The function is not compiled here: wrap the call in `jax.jit` as a function of x, as often as x has one shape.
-    Deviates: the integral is a Gauss-Legendre quadrature, not the one-sided Riemann sum of eq. 3. The latter errs by
-    O(1/steps) even for a product of two inputs and breaks completeness by as much; the quadrature is exact for
-    polynomials of up to degree 2 steps, and never evaluates the ends, where a log or a root may have no gradient.
+    The function is not compiled here: wrap the call in `jax.jit` as a function of x, as often as x
+    has one shape. Deviates: the integral is a Gauss-Legendre quadrature, not the one-sided Riemann
+    sum of eq. 3. The latter errs by O(1/steps) even for a product of two inputs and breaks
+    completeness by as much; the quadrature is exact for polynomials of up to degree 2 steps, and
+    never evaluates the ends, where a log or a root may have no gradient.
 
-    Raises UserError for steps < 1, ValueError for a baseline that does not fit x and for a score of another shape.
+    Raises UserError for steps < 1, ValueError for a baseline that does not fit x and for a score of
+    another shape.
     """
     if steps < 1:
-        raise UserError(f"integrated gradients were asked for steps = {steps}; choose steps of 1 or more")
+        raise UserError(
+            f"integrated gradients were asked for steps = {steps}; choose steps of 1 or more"
+        )
     x, baseline = _paired(x, baseline)
     change = jax.tree.map(jnp.subtract, x, baseline)
     slope = jax.grad(lambda point: _per_row(score, point).sum())
@@ -67,7 +79,9 @@ def integrated_gradients(
 
     def add(total, node):
         alpha, weight = node
-        point = jax.tree.map(lambda start, step: start + alpha.astype(step.dtype) * step, baseline, change)
+        point = jax.tree.map(
+            lambda start, step: start + alpha.astype(step.dtype) * step, baseline, change
+        )
         return jax.tree.map(lambda t, g: t + weight.astype(g.dtype) * g, total, slope(point)), None
 
     path = (jnp.asarray((nodes + 1) / 2), jnp.asarray(weights / 2))
@@ -75,16 +89,23 @@ def integrated_gradients(
     return jax.tree.map(jnp.multiply, change, mean_slope)
 
 
-def mean_attribution(attributions: Float[Values, "n d"], weights: Num[Values, " n"] | None = None) -> MeanAttribution:
-    """Means over rows, weighted: sum_i w_i |a_ij| / sum_i w_i, and the same of a_ij; for a tree, map it over leaves.
+def mean_attribution(
+    attributions: Float[Values, "n d"], weights: Num[Values, " n"] | None = None
+) -> MeanAttribution:
+    """Means over rows, weighted: sum_i w_i |a_ij| / sum_i w_i, and the same of a_ij; for a tree,
+    map it over leaves.
 
-    Rows of weight 0 (padding) are never read. With no weight at all every mean is nan, and so is that of a feature
-    with a nan in a weighted row. Raises ValueError for weights that do not pair with rows, are negative or not finite.
+    Rows of weight 0 (padding) are never read. With no weight at all every mean is nan, and so is
+    that of a feature
+    with a nan in a weighted row. Raises ValueError for weights that do not pair with rows, are
+    negative or not finite.
     """
     values = np.asarray(attributions, np.float64)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
     if weights.shape != values.shape[:1]:
-        raise ValueError(f"{len(weights)} weights and {len(values)} rows of attributions do not pair")
+        raise ValueError(
+            f"{len(weights)} weights and {len(values)} rows of attributions do not pair"
+        )
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ValueError("weights of attributions are finite and not negative")
     used = weights > 0
@@ -95,40 +116,49 @@ def mean_attribution(attributions: Float[Values, "n d"], weights: Num[Values, " 
 
 
 def permutation_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.ndarray, " d"]:
-    """p of each feature by itself: (1 + #{b: null_bj >= observed_j}) / (1 + p) over the p permutations.
+    """p of each feature by itself: (1 + #{b: null_bj >= observed_j}) / (1 + p) over the p
+    permutations.
 
-    Large values are evidence: pass magnitudes for a two-sided question. Exact where the observed labels are
-    exchangeable with the permuted ones, never 0 (Phipson & Smyth 2010), and never below 1 / (1 + p), so that after
-    correction for d features few permutations find nothing; see `pooled_permutation_p` and `max_t_p`.
-    A feature with a value that is not finite, observed or null, has p nan. Raises UserError without permutations,
-    ValueError where the features of the two do not pair.
+    Large values are evidence: pass magnitudes for a two-sided question. Exact where the observed
+    labels are exchangeable with the permuted ones, never 0 (Phipson & Smyth 2010), and never below
+    1 / (1 + p), so that after correction for d features few permutations find nothing; see
+    `pooled_permutation_p` and `max_t_p`.
+    A feature with a value that is not finite, observed or null, has p nan. Raises UserError without
+    permutations, ValueError where the features of the two do not pair.
     """
     observed, null, defined = _tested(observed, null)
     return np.where(defined, (1 + (null >= observed).sum(axis=0)) / (1 + len(null)), np.nan)
 
 
-def pooled_permutation_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.ndarray, " d"]:
-    """p against the nulls of all features together, so that few permutations can give p down to 1 / (1 + p d).
+def pooled_permutation_p(
+    observed: Num[Values, " d"], null: Num[Values, "p d"]
+) -> Float[np.ndarray, " d"]:
+    """p against the nulls of all features together, so that few permutations can give p down to 1 /
+    (1 + p d).
 
-    Each feature is scaled by its own null: t_j = (observed_j - m_j) / (s_j sqrt(1 + 1/p)), with mean m_j and s.d. s_j
-    of null_j; then p_j = (1 + #{(b, k): t_bk >= t_j}) / (1 + p d). A null value t_bk is scaled by the other p - 1 of
-    its feature: by a mean and s.d. that it took part in it could not exceed (p - 1) / sqrt(p), while an observed
-    value can, and the smallest p would come up far too often. As p - 1 values give heavier tails than p, p errs on
+    Each feature is scaled by its own null: t_j = (observed_j - m_j) / (s_j sqrt(1 + 1/p)), with
+    mean m_j and s.d. s_j of null_j; then p_j = (1 + #{(b, k): t_bk >= t_j}) / (1 + p d). A null
+    value t_bk is scaled by the other p - 1 of its feature: by a mean and s.d. that it took part in
+    it could not exceed (p - 1) / sqrt(p), while an observed value can, and the smallest p would
+    come up far too often. As p - 1 values give heavier tails than p, p errs on
     the safe side, the more so the fewer permutations there are.
 
-    Assumes that all features' nulls have one shape up to location and scale: where some are more skewed than others,
-    p is too small for those and too large for the rest. Correlated features leave p right on average but make it
+    Assumes that all features' nulls have one shape up to location and scale: where some are more
+    skewed than others,
+    p is too small for those and too large for the rest. Correlated features leave p right on
+    average but make it
     vary more from one set of permutations to another.
 
-    A feature whose null does not vary cannot be scaled: it stays out of the pool and gets its `permutation_p`.
+    A feature whose null does not vary cannot be scaled: it stays out of the pool and gets its
+      `permutation_p`.
     nan and errors as there, and UserError below three permutations.
     """
     observed, null, defined = _tested(observed, null)
     count = len(null)
     if count < MIN_POOLED:
         raise UserError(
-            f"pooling the nulls of all features needs {MIN_POOLED} permutations or more, not {count}; "
-            "ask for more permutations"
+            f"pooling the nulls of all features needs {MIN_POOLED} permutations or more, not "
+            f"{count}; ask for more permutations"
         )
     p = permutation_p(observed, null)
     scalable = defined & (np.ptp(np.where(defined, null, 0.0), axis=0) > 0)
@@ -143,9 +173,11 @@ def pooled_permutation_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) 
 def max_t_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.ndarray, " d"]:
     """p adjusted for the family-wise error rate: (1 + #{b: max_k null_bk >= observed_j}) / (1 + p).
 
-    The single-step maxT of Westfall & Young (1993), which keeps the dependence between features: null_b
-    holds all features of one and the same permutation. The features must be on one scale, or the widest null decides
-    for all; standardise them first where they are not. nan and errors as in `permutation_p`; features with p nan do
+    The single-step maxT of Westfall & Young (1993), which keeps the dependence between features:
+    null_b
+    holds all features of one and the same permutation. The features must be on one scale, or the
+    widest null decides for all; standardise them first where they are not. nan and errors as in
+    `permutation_p`; features with p nan do
     not enter the maximum.
     """
     observed, null, defined = _tested(observed, null)
@@ -161,12 +193,15 @@ def ranked(
     q: Float[np.ndarray, " d"] | None = None,
     top: int = 30,
 ) -> pd.DataFrame:
-    """The `top` features of largest value: label, value, p, p_adjusted, as a `Table` of kind "ranking" takes them.
+    """The `top` features of largest value: label, value, p, p_adjusted, as a `Table` of kind
+    "ranking" takes them.
 
     Args:
-      names: (d,) labels. Equal values are ordered by label, so the order in the file decides nothing.
+      names: (d,) labels. Equal values are ordered by label, so the order in the file decides
+        nothing.
       observed: (d,) importances, larger is more; nan stands last.
-      p, q: (d,) p-values and the adjusted ones; without q, Benjamini-Hochberg over all d features (not the top only).
+      p, q: (d,) p-values and the adjusted ones; without q, Benjamini-Hochberg over all d features
+        (not the top only).
 
     Raises UserError for top < 1, ValueError where the arguments differ in length.
     """
@@ -177,34 +212,51 @@ def ranked(
     if len(set(lengths)) != 1:
         raise ValueError(f"a ranking pairs names, values, p and adjusted p, not {lengths} of them")
     frame = pd.DataFrame(
-        {"label": [str(name) for name in names], "value": np.asarray(observed), "p": p, "p_adjusted": adjusted}
+        {
+            "label": [str(name) for name in names],
+            "value": np.asarray(observed),
+            "p": p,
+            "p_adjusted": adjusted,
+        }
     )
-    order = frame.sort_values(["value", "label"], ascending=[False, True], na_position="last", kind="stable")
+    order = frame.sort_values(
+        ["value", "label"], ascending=[False, True], na_position="last", kind="stable"
+    )
     return order.head(top).reset_index(drop=True)
 
 
 def spearman_stability(attributions: Float[Values, "r d"]) -> float:
-    """Mean Spearman correlation over all pairs of r replicates' importances of d features; 1 is one ranking.
+    """Mean Spearman correlation over all pairs of r replicates' importances of d features; 1 is one
+    ranking.
 
-    Pass magnitudes where size alone should rank. nan for fewer than two replicates or three features and where a
+    Pass magnitudes where size alone should rank. nan for fewer than two replicates or three
+    features and where a
     value is not finite; a constant replicate, which ranks nothing, correlates 0 with all others.
     """
     values = np.asarray(attributions, np.float64)
     if len(values) < 2:
         return float("nan")
-    return float(np.mean(np.concatenate([spearman_rows(values[k:], values[:-k]) for k in range(1, len(values))])))
+    return float(
+        np.mean(
+            np.concatenate([spearman_rows(values[k:], values[:-k]) for k in range(1, len(values))])
+        )
+    )
 
 
 def _paired(x, baseline):
     """Both trees in floating point and in the shapes of x."""
     x, baseline = (jax.tree.map(_floating, tree) for tree in (x, baseline))
     if jax.tree.structure(x) != jax.tree.structure(baseline):
-        raise ValueError(f"x has the modalities {_modalities(x)} and the baseline {_modalities(baseline)}")
+        raise ValueError(
+            f"x has the modalities {_modalities(x)} and the baseline {_modalities(baseline)}"
+        )
 
     def fitted(path, leaf, start):
         if start.shape not in (leaf.shape, leaf.shape[1:]):
             at = jax.tree_util.keystr(path)
-            raise ValueError(f"the baseline{at} of shape {start.shape} does not fit x{at} of shape {leaf.shape}")
+            raise ValueError(
+                f"the baseline{at} of shape {start.shape} does not fit x{at} of shape {leaf.shape}"
+            )
         return jnp.broadcast_to(start, leaf.shape).astype(leaf.dtype)
 
     return x, jax.tree_util.tree_map_with_path(fitted, x, baseline)
@@ -220,10 +272,14 @@ def _modalities(tree):
 
 
 def _per_row(score, x):
-    """score(x), refused where it is not one number per row: the gradient of its sum would mix several outputs."""
+    """score(x), refused where it is not one number per row: the gradient of its sum would mix
+    several outputs.
+    """
     values, rows = score(x), len(jax.tree.leaves(x)[0])
     if values.shape != (rows,):
-        raise ValueError(f"a score to attribute is one number per row, shape ({rows},), not {values.shape}")
+        raise ValueError(
+            f"a score to attribute is one number per row, shape ({rows},), not {values.shape}"
+        )
     return values
 
 
@@ -231,16 +287,23 @@ def _tested(observed, null):
     """Statistics and nulls in float64, and which features (d,) hold finite values only."""
     observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
     if null.shape[1:] != observed.shape:
-        raise ValueError(f"a null of shape {null.shape} does not pair with {len(observed)} observed features")
+        raise ValueError(
+            f"a null of shape {null.shape} does not pair with {len(observed)} observed features"
+        )
     if len(null) == 0:
-        raise UserError("a permutation test was given a null of no permutations; ask for one permutation or more")
+        raise UserError(
+            "a permutation test was given a null of no permutations; ask for one permutation or "
+            "more"
+        )
     return observed, null, np.isfinite(observed) & np.isfinite(null).all(axis=0)
 
 
 def _scaled_by_the_others(deviations, squares):
-    """(p, d) each value minus the mean of the others of its column, over their s.d. times sqrt(1 + 1/(p - 1)).
+    """(p, d) each value minus the mean of the others of its column, over their s.d. times sqrt(1 +
+    1/(p - 1)).
 
-    By `deviations` from the mean of all p and their sum of `squares` (d,). Where the others are all equal the result
+    By `deviations` from the mean of all p and their sum of `squares` (d,). Where the others are all
+    equal the result
     is infinite, which counts as reaching everything.
     """
     count = len(deviations)

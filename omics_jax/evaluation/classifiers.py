@@ -1,10 +1,14 @@
-"""Classical classifiers to set beside a network: logistic regression, boosted trees, a support vector machine.
+"""Classical classifiers to set beside a network: logistic regression, boosted trees, a support
+vector machine.
 
-Each is a function (x_train, y_train, x_test) -> probability (n_test,) of label 1, fitted on the training rows alone,
-at fixed ordinary settings that no data chose, and the same on every call. Features (columns) may be nan where they are
-undefined: trees split on that, the others fill in the training median. Left out: any search over settings.
+Each is a function (x_train, y_train, x_test) -> probability (n_test,) of label 1, fitted on the
+training rows alone,
+at fixed ordinary settings that no data chose, and the same on every call. Features (columns) may be
+nan where they are undefined: trees split on that, the others fill in the training median. Left out:
+any search over settings.
 
-Common to all: UserError when the training rows hold one class only, ValueError for a label that is not 0 or 1.
+Common to all: UserError when the training rows hold one class only, ValueError for a label that is
+not 0 or 1.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ PLATT_FOLDS = 3
 FEW_ROWS = 1000
 
 
-def logistic_on_summary(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) -> Float[np.ndarray, " t"]:
+def logistic_on_summary(
+    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+) -> Float[np.ndarray, " t"]:
     """L2-penalised logistic regression (C = 0.1) of median-filled, standardised features."""
     from sklearn.linear_model import LogisticRegression
 
@@ -32,26 +38,40 @@ def logistic_on_summary(x_train: TrainFeatures, y_train: TrainLabels, x_test: Te
     return _event_probability(_on_complete_features(model), x_train, y_train, x_test)
 
 
-def boosting_on_summary(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) -> Float[np.ndarray, " t"]:
-    """Gradient-boosted trees on histograms, nan a branch of its own (scikit-learn's; Ke et al. 2017, LightGBM)."""
+def boosting_on_summary(
+    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+) -> Float[np.ndarray, " t"]:
+    """Gradient-boosted trees on histograms, nan a branch of its own (scikit-learn's; Ke et al.
+    2017, LightGBM).
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
 
     model = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=200, max_leaf_nodes=15, l2_regularization=1.0, early_stopping=False, random_state=0
+        learning_rate=0.05,
+        max_iter=200,
+        max_leaf_nodes=15,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=0,
     )
     few = threadpool_limits(1) if len(x_train) < FEW_ROWS else nullcontext()
     # scikit-learn fails on a column without any value; a constant one is never split on.
     unseen = np.isnan(x_train).all(axis=0)
     with few:  # threads that wait for each other take a hundred times the work
-        return _event_probability(model, np.where(unseen, 0, x_train), y_train, np.where(unseen, 0, x_test))
+        return _event_probability(
+            model, np.where(unseen, 0, x_train), y_train, np.where(unseen, 0, x_test)
+        )
 
 
-def svm(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) -> Float[np.ndarray, " t"]:
-    """RBF support vector machine (C = 1, gamma = 1 / (F var x)); its margin through a sigmoid (Platt 1999).
+def svm(
+    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+) -> Float[np.ndarray, " t"]:
+    """RBF support vector machine (C = 1, gamma = 1 / (F var x)); its margin through a sigmoid
+    (Platt 1999).
 
-    The sigmoid is fitted to margins of 3-fold cross-validation inside the training rows, the machine to all of them.
-    UserError with fewer than 3 training rows of a class.
+    The sigmoid is fitted to margins of 3-fold cross-validation inside the training rows, the
+    machine to all of them. UserError with fewer than 3 training rows of a class.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
@@ -60,16 +80,21 @@ def svm(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) -> F
     rarest = int(min((y_train == 0).sum(), (y_train == 1).sum()))
     if 0 < rarest < PLATT_FOLDS:
         raise UserError(
-            f"the {PLATT_FOLDS}-fold calibration of the SVM needs {PLATT_FOLDS} training rows of each class and one "
-            f"class has {rarest}; add patients or leave this baseline out"
+            f"the {PLATT_FOLDS}-fold calibration of the SVM needs {PLATT_FOLDS} training rows of "
+            f"each class and one class has {rarest}; add patients or leave this baseline out"
         )
     folds = StratifiedKFold(PLATT_FOLDS, shuffle=True, random_state=0)
-    model = CalibratedClassifierCV(_on_complete_features(SVC()), method="sigmoid", cv=folds, ensemble=False)
+    model = CalibratedClassifierCV(
+        _on_complete_features(SVC()), method="sigmoid", cv=folds, ensemble=False
+    )
     return _event_probability(model, x_train, y_train, x_test)
 
 
-def xgboost(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) -> Float[np.ndarray, " t"]:
-    """Gradient-boosted trees of the package xgboost (Chen & Guestrin 2016), nan sent down a learned branch.
+def xgboost(
+    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+) -> Float[np.ndarray, " t"]:
+    """Gradient-boosted trees of the package xgboost (Chen & Guestrin 2016), nan sent down a learned
+    branch.
 
     UserError when the package is not installed.
     """
@@ -77,21 +102,31 @@ def xgboost(x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures) 
         from xgboost import XGBClassifier
     except ImportError:
         raise UserError(
-            "the baseline xgboost needs the package of that name: pip install 'omics_jax[boost]', or leave it out"
+            "the baseline xgboost needs the package of that name: pip install 'omics_jax[boost]', "
+            "or leave it out"
         ) from None
     model = XGBClassifier(
-        n_estimators=200, learning_rate=0.05, max_depth=4, tree_method="hist", random_state=0, n_jobs=1
+        n_estimators=200,
+        learning_rate=0.05,
+        max_depth=4,
+        tree_method="hist",
+        random_state=0,
+        n_jobs=1,
     )
     return _event_probability(model, x_train, y_train, x_test)
 
 
 def _on_complete_features(model):
-    """The model behind a median fill and a standardisation; a feature that no training row has becomes constant."""
+    """The model behind a median fill and a standardisation; a feature that no training row has
+    becomes constant.
+    """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), model)
+    return make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler(), model
+    )
 
 
 def _event_probability(model, x_train, y_train, x_test):
@@ -101,8 +136,8 @@ def _event_probability(model, x_train, y_train, x_test):
         raise ValueError(f"labels are 0 or 1, not {classes}; mask the others first")
     if len(classes) < 2:
         raise UserError(
-            f"the {len(y_train)} training rows hold {_only(classes)}, and a classifier needs both labels; "
-            "check the outcome column, or give the training part more rows"
+            f"the {len(y_train)} training rows hold {_only(classes)}, and a classifier needs both "
+            "labels; check the outcome column, or give the training part more rows"
         )
     if not len(x_test):
         return np.empty(0)

@@ -1,8 +1,12 @@
-"""Whether one model beats another over resampled splits: tests, intervals and corrections for many tests.
+"""Whether one model beats another over resampled splits: tests, intervals and corrections for many
+tests.
 
-Splits of repeated cross-validation share training rows, so their scores are correlated; the variance of
-Nadeau & Bengio (2003, Machine Learning 52:239-281), which Bouckaert & Frank (2004, PAKDD) use for repeated
-k-fold, accounts for it, while the Mann-Whitney test of the PertVAE paper does not and is kept only to
+Splits of repeated cross-validation share training rows, so their scores are correlated; the
+variance of
+Nadeau & Bengio (2003, Machine Learning 52:239-281), which Bouckaert & Frank (2004, PAKDD) use for
+repeated
+k-fold, accounts for it, while the Mann-Whitney test of the PertVAE paper does not and is kept only
+to
 reproduce its numbers. Left out: comparisons of more than two models at a time.
 """
 
@@ -25,9 +29,11 @@ SPLIT = ("fold", "repeat")
 
 @dataclass(frozen=True)
 class TestResult:
-    """A statistic, its p-value, the mean difference it judges with a 95 % interval, the degrees of freedom.
+    """A statistic, its p-value, the mean difference it judges with a 95 % interval, the degrees of
+    freedom.
 
-    `ci95` is always the two-sided interval of the difference, whatever the alternative. Quantities that a
+    `ci95` is always the two-sided interval of the difference, whatever the alternative. Quantities
+    that a
     test does not have, or that cannot be computed, are nan.
     """
 
@@ -43,21 +49,27 @@ def corrected_resampled_t(
     test_train_ratio: float,
     alternative: Alternative = "two-sided",
 ) -> TestResult:
-    """Corrected resampled t-test of mean difference 0 over J splits (Nadeau & Bengio 2003, section 4).
+    """Corrected resampled t-test of mean difference 0 over J splits (Nadeau & Bengio 2003, section
+    4).
 
-    t = mean(d) / sqrt((1/J + n_test/n_train) s^2), s^2 the sample variance, with J - 1 degrees of freedom.
-    `test_train_ratio` is n_test / n_train, 1/(k-1) in k-fold; 0 gives the ordinary t-test, which is right
+    t = mean(d) / sqrt((1/J + n_test/n_train) s^2), s^2 the sample variance, with J - 1 degrees of
+    freedom. `test_train_ratio` is n_test / n_train, 1/(k-1) in k-fold; 0 gives the ordinary t-test,
+    which is right
     for independent differences only. "greater" asks whether the mean difference is above 0.
 
-    With J < 2, statistic, p and interval are nan. With all differences equal, statistic and p are nan (there
-    is no variance to judge by) and the interval has zero width. A nan among the differences makes all nan.
+    With J < 2, statistic, p and interval are nan. With all differences equal, statistic and p are
+    nan (there
+    is no variance to judge by) and the interval has zero width. A nan among the differences makes
+    all nan.
     """
     if not (np.isfinite(test_train_ratio) and test_train_ratio >= 0):
         raise ValueError(f"n_test/n_train must be a number of 0 or more, not {test_train_ratio}")
     return _t_test(differences, 1.0 / max(len(differences), 1) + test_train_ratio, alternative)
 
 
-def corrected_interval(values: Float[np.ndarray, " splits"], test_train_ratio: float) -> tuple[float, float]:
+def corrected_interval(
+    values: Float[np.ndarray, " splits"], test_train_ratio: float
+) -> tuple[float, float]:
     """95 % interval of the mean of J scores over overlapping splits, as in `corrected_resampled_t`.
 
     (nan, nan) for J < 2; of zero width when all values are equal.
@@ -66,10 +78,12 @@ def corrected_interval(values: Float[np.ndarray, " splits"], test_train_ratio: f
 
 
 def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> TestResult:
-    """The PertVAE paper's test: one-sided Mann-Whitney U, "scores in a tend to be above those in b".
+    """The PertVAE paper's test: one-sided Mann-Whitney U, "scores in a tend to be above those in
+    b".
 
     It takes the splits for independent, hence its p is too small on overlapping ones; use it beside
-    `corrected_resampled_t`, not in its place. `difference` is mean(a) - mean(b); interval and df are nan, and
+    `corrected_resampled_t`, not in its place. `difference` is mean(a) - mean(b); interval and df
+    are nan, and
     so are statistic and p when a side is empty or holds a nan.
     """
     from scipy.stats import mannwhitneyu
@@ -78,13 +92,17 @@ def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"])
         return TestResult(np.nan, np.nan, np.nan, (np.nan, np.nan), np.nan)
     test = mannwhitneyu(a, b, alternative="greater")
     difference = float(np.mean(a, dtype=np.float64) - np.mean(b, dtype=np.float64))
-    return TestResult(float(test.statistic), float(test.pvalue), difference, (np.nan, np.nan), np.nan)
+    return TestResult(
+        float(test.statistic), float(test.pvalue), difference, (np.nan, np.nan), np.nan
+    )
 
 
 def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """p adjusted for the false discovery rate (Benjamini & Hochberg 1995); nan stays nan and is not counted.
+    """p adjusted for the false discovery rate (Benjamini & Hochberg 1995); nan stays nan and is not
+    counted.
 
-    For sorted p_(i) of m tests: min over j >= i of p_(j) m / j, at most 1. ValueError outside [0, 1].
+    For sorted p_(i) of m tests: min over j >= i of p_(j) m / j, at most 1. ValueError outside [0,
+    1].
     """
 
     def step_up(ranked):
@@ -97,9 +115,12 @@ def benjamini_hochberg(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " te
 def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     """p adjusted for the family-wise error rate (Holm 1979); nan stays nan and is not counted.
 
-    For sorted p_(i) of m tests: max over j <= i of p_(j) (m - j + 1), at most 1. ValueError outside [0, 1].
+    For sorted p_(i) of m tests: max over j <= i of p_(j) (m - j + 1), at most 1. ValueError outside
+    [0, 1].
     """
-    return _adjusted(p, lambda ranked: np.maximum.accumulate(ranked * np.arange(len(ranked), 0, -1)))
+    return _adjusted(
+        p, lambda ranked: np.maximum.accumulate(ranked * np.arange(len(ranked), 0, -1))
+    )
 
 
 def with_adjusted_p(tests: Sequence[dict], method: Callable = holm) -> list[dict]:
@@ -111,8 +132,10 @@ def with_adjusted_p(tests: Sequence[dict], method: Callable = holm) -> list[dict
 def summarize(values: Float[np.ndarray, " splits"], test_train_ratio: float) -> dict:
     """One metric over the splits of one experiment, as it stands in metrics.json.
 
-    Returns {"mean", "sd", "ci95": [low, high], "ci_method", "n"} over the n values that are not nan; sd is
-    the sample standard deviation and nan, like the interval, for n < 2. `values` holds one value per split:
+    Returns {"mean", "sd", "ci95": [low, high], "ci_method", "n"} over the n values that are not
+    nan; sd is
+    the sample standard deviation and nan, like the interval, for n < 2. `values` holds one value
+    per split:
     several groups (drugs) in one summary are to be averaged within each split first.
     """
     defined = np.asarray(values, dtype=np.float64)
@@ -137,17 +160,22 @@ def compare(
     by: str = "group",
     alternative: Alternative = "two-sided",
 ) -> list[dict]:
-    """One corrected resampled t-test of a minus b per value of column `by`, as listed in metrics.json.
+    """One corrected resampled t-test of a minus b per value of column `by`, as listed in
+    metrics.json.
 
     Args:
-      frame: tidy scores with columns arm, model, group, fold, repeat, metric, value, n_train, n_test.
+      frame: tidy scores with columns arm, model, group, fold, repeat, metric, value, n_train,
+        n_test.
       a, b: a name in column `model`, or (arm, model) where the frame holds several arms.
       metric: the name in column `metric`; "greater" is better or worse as the metric has it.
 
-    Values are paired on (`by`, fold, repeat). Pairs that lack a side or in which one is nan are left out, and
-    `test` then says how many were used of how many. n_test/n_train is the mean over the pairs, of the larger
+    Values are paired on (`by`, fold, repeat). Pairs that lack a side or in which one is nan are
+    left out, and
+    `test` then says how many were used of how many. n_test/n_train is the mean over the pairs, of
+    the larger
     one where the two sides differ. p_adjusted is Benjamini-Hochberg over the groups of this call.
-    Raises UserError for a model or metric that the frame does not hold, ValueError for missing columns and
+    Raises UserError for a model or metric that the frame does not hold, ValueError for missing
+    columns and
     for a side with two values for one split.
     """
     left, right = (_scores(frame, model, metric, by) for model in (a, b))
@@ -187,13 +215,16 @@ def _scores(frame, model, metric, by):
         chosen &= frame["arm"] == arm
     if not chosen.any():
         raise UserError(
-            f"no scores of {_label(model)!r} in {metric!r} to compare; models: {_listed(frame['model'])}; "
-            f"metrics: {_listed(frame['metric'])}; arms: {_listed(frame['arm'])}"
+            f"no scores of {_label(model)!r} in {metric!r} to compare; models: "
+            f"{_listed(frame['model'])}; metrics: {_listed(frame['metric'])}; arms: "
+            f"{_listed(frame['arm'])}"
         )
     side = frame[chosen].set_index(keys)
     if side.index.has_duplicates:
         twice = dict(zip(keys, side.index[side.index.duplicated()][0], strict=True))
-        raise ValueError(f"{_label(model)!r} has several {metric!r} at {twice}; name it as (arm, model)")
+        raise ValueError(
+            f"{_label(model)!r} has several {metric!r} at {twice}; name it as (arm, model)"
+        )
     return pd.DataFrame({"value": side["value"], "ratio": side["n_test"] / side["n_train"]})
 
 
@@ -213,7 +244,9 @@ def _t_test(values, inflation, alternative):
     count, df = len(values), float(len(values) - 1)
     mean = float(values.mean()) if count else np.nan
     if count < 2 or not np.isfinite(values).all():
-        return TestResult(np.nan, np.nan, mean if np.isfinite(mean) else np.nan, (np.nan, np.nan), df)
+        return TestResult(
+            np.nan, np.nan, mean if np.isfinite(mean) else np.nan, (np.nan, np.nan), df
+        )
     if np.ptp(values) == 0:
         return TestResult(np.nan, np.nan, mean, (mean, mean), df)
     error = float(np.sqrt(inflation * values.var(ddof=1)))

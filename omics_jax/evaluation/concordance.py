@@ -1,9 +1,11 @@
-"""How well a risk score orders patients whose follow-up may be censored: numpy in, numbers out, in float64.
+"""How well a risk score orders patients whose follow-up may be censored: numpy in, numbers out, in
+float64.
 
-Harrell's concordance (Harrell et al. 1996), Uno's with weights against censoring (Uno et al. 2011), and the area under
-the ROC curve of "dead by t" against "alive at t" (Uno et al. 2007; Hung & Chiang 2010). Times, events, `train` and
-`test` are as in `follow_up`; higher risk means an earlier event, only its order counts and infinite values rank at the
-ends. Left out: incident cases, and concordance of whole curves (Antolini et al. 2005).
+Harrell's concordance (Harrell et al. 1996), Uno's with weights against censoring (Uno et al. 2011),
+and the area under the ROC curve of "dead by t" against "alive at t" (Uno et al. 2007; Hung & Chiang
+2010). Times, events, `train` and `test` are as in `follow_up`; higher risk means an earlier event,
+only its order counts and infinite values rank at the ends. Left out: incident cases, and
+concordance of whole curves (Antolini et al. 2005).
 """
 
 from __future__ import annotations
@@ -32,26 +34,31 @@ Risk = Real[np.ndarray, " n"]
 
 
 def concordance(times: Times, events: Events, risk: Risk) -> float:
-    """P(the row with the earlier event has the higher risk) over comparable pairs, equal risks counting half.
+    """P(the row with the earlier event has the higher risk) over comparable pairs, equal risks
+    counting half.
 
-    (i, j) is comparable with E_i = 1 and T_i < T_j, or T_i = T_j and E_j = 0; two events at one time are not.
+    (i, j) is comparable with E_i = 1 and T_i < T_j, or T_i = T_j and E_j = 0; two events at one
+    time are not.
     """
     concordant, tied, comparable = concordance_pairs(times, events, risk)
     return (concordant + 0.5 * tied) / comparable
 
 
 def concordance_pairs(times: Times, events: Events, risk: Risk) -> tuple[int, int, int]:
-    """(concordant pairs, pairs of equal risk, all comparable pairs), in O(n log n). UserError without a pair."""
+    """(concordant pairs, pairs of equal risk, all comparable pairs), in O(n log n). UserError
+    without a pair.
+    """
     below, equal, comparable = _pairs_of_rows(*_ranked(times, events, risk))
     _refuse_without_pairs(comparable)
     return int(below.sum()), int(equal.sum()), int(comparable.sum())
 
 
 def concordance_uno(train: Train, test: Test, risk: Risk, tau: float | None = None) -> float:
-    """As `concordance`, each pair weighted by 1 / G(T_i)^2 and only events at T_i < tau counting (Uno et al. 2011).
+    """As `concordance`, each pair weighted by 1 / G(T_i)^2 and only events at T_i < tau counting
+    (Uno et al. 2011).
 
-    G: of the training rows. Events after `follow_up_end`, where G is unknown, count as censored there, with one
-    FollowUpWarning saying how many: tau is then no later than that end.
+    G: of the training rows. Events after `follow_up_end`, where G is unknown, count as censored
+    there, with one FollowUpWarning saying how many: tau is then no later than that end.
     """
     times, events, risk = _ranked(*test, risk)
     end = follow_up_end(train)
@@ -59,8 +66,8 @@ def concordance_uno(train: Train, test: Test, risk: Risk, tau: float | None = No
     beyond = int((counted & (times > end)).sum())
     if beyond:
         warnings.warn(
-            f"{beyond} of {int(counted.sum())} test events lie outside the training rows' follow-up, 0 to {end:g}, and "
-            f"count as censored at {end:g}",
+            f"{beyond} of {int(counted.sum())} test events lie outside the training rows' "
+            f"follow-up, 0 to {end:g}, and count as censored at {end:g}",
             FollowUpWarning,
             stacklevel=2,
         )
@@ -73,27 +80,32 @@ def concordance_uno(train: Train, test: Test, risk: Risk, tau: float | None = No
 def cumulative_dynamic_auc(
     train: Train, test: Test, risk: Real[np.ndarray, "n ..."], times: Real[np.ndarray, " k"]
 ) -> tuple[Float[np.ndarray, " k"], float]:
-    """(AUC at `times` (k,), their mean): P(risk_i > risk_j | T_i <= t with an event, T_j > t), equal risks half.
+    """(AUC at `times` (k,), their mean): P(risk_i > risk_j | T_i <= t with an event, T_j > t),
+    equal risks half.
 
-    AUC(t) = sum_ij w_i 1(T_i <= t, T_j > t) [1(risk_i > risk_j) + 1(risk_i = risk_j) / 2] / (n_alive(t) sum_i w_i)
-    with w_i = 1(T_i <= t, E_i = 1) / G(T_i), G of the training rows. risk: (n,), or (n, k) with a column for each time.
-    The mean weights AUC(t_k) by S(t_{k-1}) - S(t_k), S(t_0) = 1, the Kaplan-Meier of the test rows.
+    AUC(t) = sum_ij w_i 1(T_i <= t, T_j > t) [1(risk_i > risk_j) + 1(risk_i = risk_j) / 2] /
+    (n_alive(t) sum_i w_i)
+    with w_i = 1(T_i <= t, E_i = 1) / G(T_i), G of the training rows. risk: (n,), or (n, k) with a
+    column for each time. The mean weights AUC(t_k) by S(t_{k-1}) - S(t_k), S(t_0) = 1, the
+    Kaplan-Meier of the test rows.
 
-    AUC is nan at times by which nobody has died or after which nobody is left, and those do not enter the mean;
-    UserError if all are. Times after `follow_up_end` are clipped to it, with a FollowUpWarning; a risk with columns is
-    interpolated there.
+    AUC is nan at times by which nobody has died or after which nobody is left, and those do not
+    enter the mean; UserError if all are. Times after `follow_up_end` are clipped to it, with a
+    FollowUpWarning; a risk with columns is interpolated there.
     """
     test_times, events = checked_outcome(*test)
     clipped = clip_times(train, times)
     columns = _risk_columns(risk, np.asarray(times, dtype=np.float64), clipped, len(events))
     weight = _inverse_weights(train, test_times, events & (test_times <= clipped[-1]))
-    auc = np.array([_auc_at(t, test_times, weight, r) for t, r in zip(clipped, columns.T, strict=True)])
+    auc = np.array(
+        [_auc_at(t, test_times, weight, r) for t, r in zip(clipped, columns.T, strict=True)]
+    )
     defined = ~np.isnan(auc)
     if not defined.any():
         raise UserError(
-            f"none of the times {np.array2string(clipped, precision=4, threshold=6)} parts the {len(events)} test rows "
-            "into rows with an event by then and rows still followed; choose times between the first event and the "
-            "last follow-up"
+            f"none of the times {np.array2string(clipped, precision=4, threshold=6)} parts the "
+            f"{len(events)} test rows into rows with an event by then and rows still followed; "
+            "choose times between the first event and the last follow-up"
         )
     share = -np.diff(kaplan_meier_at(test_times, events, clipped), prepend=1.0)
     return auc, float((share[defined] * auc[defined]).sum() / share[defined].sum())
@@ -119,8 +131,8 @@ def _refuse_nan(risk):
 def _refuse_without_pairs(comparable):
     if not comparable.any():
         raise UserError(
-            f"none of {len(comparable)} rows has a counted event before the time of another row, so no two can be "
-            "compared; take more rows or a longer follow-up"
+            f"none of {len(comparable)} rows has a counted event before the time of another row, "
+            "so no two can be compared; take more rows or a longer follow-up"
         )
 
 
@@ -131,8 +143,12 @@ def _inverse_weights(train, times, counted):
 
 
 def _pairs_of_rows(times, events, risk):
-    """Per row i with an event, 0 for the others: comparable rows j of lower risk, of equal risk, and all of them."""
-    key = 2 * np.unique(times, return_inverse=True)[1] + ~events  # an event precedes a censoring at the same time
+    """Per row i with an event, 0 for the others: comparable rows j of lower risk, of equal risk,
+    and all of them.
+    """
+    key = (
+        2 * np.unique(times, return_inverse=True)[1] + ~events
+    )  # an event precedes a censoring at the same time
     order = np.argsort(key, kind="stable")
     rank = np.unique(risk, return_inverse=True)[1]
     start = np.searchsorted(key[order], key, side="right")
@@ -141,18 +157,26 @@ def _pairs_of_rows(times, events, risk):
 
 
 def _below_and_equal(sequence, start, value):
-    """#{k >= start_i: sequence_k < value_i} and #{...: sequence_k = value_i} for every i, all whole numbers.
+    """#{k >= start_i: sequence_k < value_i} and #{...: sequence_k = value_i} for every i, all whole
+    numbers.
 
-    Bit by bit from the highest, as in a wavelet matrix: entries that agree with value_i so far are a stretch
+    Bit by bit from the highest, as in a wavelet matrix: entries that agree with value_i so far are
+      a stretch
     [low, high) of the sequence, and those whose next bit is 0 where value_i has 1 are below it.
     """
-    low, high, below = start, np.full(len(start), len(sequence)), np.zeros(len(start), dtype=np.int64)
+    low, high, below = (
+        start,
+        np.full(len(start), len(sequence)),
+        np.zeros(len(start), dtype=np.int64),
+    )
     for bit in reversed(range(int(sequence.max()).bit_length())):
         one = (sequence >> bit) & 1 == 1
         zeros = np.concatenate([[0], np.cumsum(~one)])
         goes_right = (value >> bit) & 1 == 1
         below += np.where(goes_right, zeros[high] - zeros[low], 0)
-        low, high = (np.where(goes_right, zeros[-1] + end - zeros[end], zeros[end]) for end in (low, high))
+        low, high = (
+            np.where(goes_right, zeros[-1] + end - zeros[end], zeros[end]) for end in (low, high)
+        )
         sequence = np.concatenate([sequence[~one], sequence[one]])
     return below, high - low
 
@@ -169,7 +193,10 @@ def _risk_columns(risk, times, clipped, rows):
     """(n, k) risks at the clipped times."""
     risk = np.asarray(risk, dtype=np.float64)
     if risk.shape not in ((rows,), (rows, len(times))):
-        raise ValueError(f"risks of shape {risk.shape} fit neither {rows} rows nor {rows} rows at {len(times)} times")
+        raise ValueError(
+            f"risks of shape {risk.shape} fit neither {rows} rows nor {rows} rows at {len(times)} "
+            "times"
+        )
     _refuse_nan(risk)
     if risk.ndim == 1:
         return np.broadcast_to(risk[:, None], (rows, len(times)))

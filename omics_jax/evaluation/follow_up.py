@@ -1,11 +1,13 @@
 """What was observed of patients whose follow-up may be censored: numpy in, numbers out, in float64.
 
-Kaplan & Meier (1958) of events and of censoring, how far follow-up reaches, quantile groups of risk and the log-rank
-test between groups. Left out: competing risks, delayed entry, and bands around the curves.
+Kaplan & Meier (1958) of events and of censoring, how far follow-up reaches, quantile groups of risk
+and the log-rank test between groups. Left out: competing risks, delayed entry, and bands around the
+curves.
 
-Common to all functions, also of `survival` and `concordance`: `times` holds follow-ups of 0 or more in any one unit,
-`events` 0 (censored) or 1 (bool, int or float); where both happen at one time, events come first. `train` and `test`
-are pairs (times, events). What is not of this form raises ValueError; rows that do not suffice raise UserError.
+Common to all functions, also of `survival` and `concordance`: `times` holds follow-ups of 0 or more
+in any one unit, `events` 0 (censored) or 1 (bool, int or float); where both happen at one time,
+events come first. `train` and `test` are pairs (times, events). What is not of this form raises
+ValueError; rows that do not suffice raise UserError.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ Train = tuple[Real[np.ndarray, " r"], Shaped[np.ndarray, " r"]]
 
 
 class FollowUpWarning(UserWarning):
-    """Something was asked about times after the end of the training rows' follow-up, where censoring is unknown."""
+    """Something was asked about times after the end of the training rows' follow-up, where
+    censoring is unknown.
+    """
 
 
 class LifeTable(NamedTuple):
-    """Per distinct time, rising: events and censorings at the time, and rows at risk just before it."""
+    """Per distinct time, rising: events and censorings at the time, and rows at risk just before
+    it.
+    """
 
     times: Float[np.ndarray, " k"]
     died: Int[np.ndarray, " k"]
@@ -57,7 +63,9 @@ def life_table(times: Times, events: Events) -> LifeTable:
 def kaplan_meier(
     times: Times, events: Events
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """(t, S, r): distinct times, rising, S(t) = prod_{s <= t} (1 - d_s / r_s), and r_t, rows at risk just before t."""
+    """(t, S, r): distinct times, rising, S(t) = prod_{s <= t} (1 - d_s / r_s), and r_t, rows at
+    risk just before t.
+    """
     table = life_table(times, events)
     return table.times, np.cumprod(1 - table.died / table.at_risk), table.at_risk
 
@@ -65,13 +73,17 @@ def kaplan_meier(
 def kaplan_meier_censoring(
     times: Times, events: Events
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """As `kaplan_meier`, for G(t) = P(censored after t): rows with an event at t are no longer at risk at t."""
+    """As `kaplan_meier`, for G(t) = P(censored after t): rows with an event at t are no longer at
+    risk at t.
+    """
     table = life_table(times, events)
     at_risk = table.at_risk - table.died
     return table.times, np.cumprod(1 - table.censored / np.maximum(at_risk, 1)), at_risk
 
 
-def kaplan_meier_at(times: Times, events: Events, at: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+def kaplan_meier_at(
+    times: Times, events: Events, at: Real[np.ndarray, " m"]
+) -> Float[np.ndarray, " m"]:
     """S(at), 1 before the first of the times and held after the last."""
     distinct, survival, _ = kaplan_meier(times, events)
     return _step_at(distinct, survival, at)
@@ -84,22 +96,29 @@ def censoring_at(train: Train, at: Real[np.ndarray, " m"]) -> Float[np.ndarray, 
 
 
 def follow_up_end(train: Train) -> float:
-    """The last time with a known G > 0: the last training time, or just before it if G falls to 0 there."""
+    """The last time with a known G > 0: the last training time, or just before it if G falls to 0
+    there.
+    """
     distinct, uncensored, _ = kaplan_meier_censoring(*train)
     last = float(distinct[-1])
     if last == 0:
-        raise UserError(f"all {len(train[0])} training rows have a follow-up of 0, which tells nothing of censoring")
+        raise UserError(
+            f"all {len(train[0])} training rows have a follow-up of 0, which tells nothing of "
+            "censoring"
+        )
     return last if uncensored[-1] > 0 else float(np.nextafter(last, 0.0))
 
 
 def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Times of evaluation, those after `follow_up_end` set to it, with one FollowUpWarning saying how many."""
+    """Times of evaluation, those after `follow_up_end` set to it, with one FollowUpWarning saying
+    how many.
+    """
     times, end = checked_times(times), follow_up_end(train)
     beyond = int((times > end).sum())
     if beyond:
         warnings.warn(
-            f"{beyond} of {len(times)} times of evaluation lie outside the training rows' follow-up, 0 to {end:g}, and "
-            f"are clipped to {end:g}",
+            f"{beyond} of {len(times)} times of evaluation lie outside the training rows' "
+            f"follow-up, 0 to {end:g}, and are clipped to {end:g}",
             FollowUpWarning,
             stacklevel=3,
         )
@@ -109,9 +128,11 @@ def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray,
 def risk_groups(
     risk: Real[np.ndarray, " n"], groups: int = 3, reference: Real[np.ndarray, " r"] | None = None
 ) -> Int[np.ndarray, " n"]:
-    """0 (lowest risk) to groups - 1, by quantiles of `reference` (training risks; default: the risks themselves).
+    """0 (lowest risk) to groups - 1, by quantiles of `reference` (training risks; default: the
+    risks themselves).
 
-    A risk equal to a quantile is above it, and equal risks stay together, so that groups may be uneven or empty.
+    A risk equal to a quantile is above it, and equal risks stay together, so that groups may be
+    uneven or empty.
     """
     if groups < 2:
         raise ValueError(f"a division needs at least 2 groups, not {groups}")
@@ -120,10 +141,13 @@ def risk_groups(
         wrong = ~np.isfinite(values)
         if wrong.any():
             raise ValueError(
-                f"the {name} of row {int(wrong.argmax())} is {values[wrong][0]}; it has no place in a group"
+                f"the {name} of row {int(wrong.argmax())} is {values[wrong][0]}; it has no place "
+                "in a group"
             )
     if not len(reference):
-        raise UserError(f"there is no risk to take {groups} quantile groups from; give at least one row")
+        raise UserError(
+            f"there is no risk to take {groups} quantile groups from; give at least one row"
+        )
     edges = np.quantile(reference, np.arange(1, groups) / groups)
     return np.searchsorted(edges, risk, side="right")
 
@@ -138,7 +162,8 @@ def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> 
         raise ValueError(f"{len(times)} times and {len(codes)} groups do not pair")
     if len(names) < 2:
         raise UserError(
-            f"a log-rank test needs two groups, and all {len(times)} rows are in {str(names[0])!r}; divide them"
+            f"a log-rank test needs two groups, and all {len(times)} rows are in "
+            f"{str(names[0])!r}; divide them"
         )
     if not events.any():
         raise no_events(len(events))
@@ -146,7 +171,9 @@ def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> 
     return LogRank(float(test.test_statistic), float(test.p_value), len(names) - 1)
 
 
-def checked_outcome(times: Times, events: Events) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+def checked_outcome(
+    times: Times, events: Events
+) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """float64 times and bool events of at least one row; errors name the row of what is neither."""
     times, events = np.asarray(times, dtype=np.float64), checked_events(events)
     if times.shape != events.shape:
@@ -154,7 +181,10 @@ def checked_outcome(times: Times, events: Events) -> tuple[Float[np.ndarray, " n
     wrong = ~(np.isfinite(times) & (times >= 0))
     if wrong.any():
         row = int(wrong.argmax())
-        raise ValueError(f"the time of row {row} is {times[row]:g}, not a finite number of 0 or more; mask it first")
+        raise ValueError(
+            f"the time of row {row} is {times[row]:g}, not a finite number of 0 or more; mask it "
+            "first"
+        )
     return times, events
 
 
@@ -166,23 +196,33 @@ def checked_events(events: Events) -> Bool[np.ndarray, " n"]:
     wrong = ~np.isin(events, (0, 1))
     if wrong.any():
         raise ValueError(
-            f"the event of row {int(wrong.argmax())} is {events[wrong][0]}, neither 0 nor 1; mask it first"
+            f"the event of row {int(wrong.argmax())} is {events[wrong][0]}, neither 0 nor 1; mask "
+            "it first"
         )
     return events.astype(bool)
 
 
 def checked_times(times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """float64 times of evaluation or of a grid; ValueError unless they are finite, rising and none below 0."""
+    """float64 times of evaluation or of a grid; ValueError unless they are finite, rising and none
+    below 0.
+    """
     times = np.asarray(times, dtype=np.float64)
-    if not (len(times) and np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()):
+    if not (
+        len(times) and np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()
+    ):
         shown = np.array2string(times, precision=6, threshold=8)
-        raise ValueError(f"times of evaluation rise strictly from 0 or more and are finite, unlike {shown}")
+        raise ValueError(
+            f"times of evaluation rise strictly from 0 or more and are finite, unlike {shown}"
+        )
     return times
 
 
 def no_events(rows: int) -> UserError:
     """The answer to rows without any event."""
-    return UserError(f"none of {rows} rows has an event; check that 1 codes the event and 0 censoring, or add rows")
+    return UserError(
+        f"none of {rows} rows has an event; check that 1 codes the event and 0 censoring, or add "
+        "rows"
+    )
 
 
 def _step_at(times, values, at):

@@ -1,11 +1,15 @@
 """How near predicted profiles come to observed ones: numpy in, numbers out, always in float64.
 
-The paper's measure is the Spearman correlation within a profile; since a treated profile resembles its own
-control, the same correlations are meant to be taken on changes (predicted minus control) as well. Left out:
+The paper's measure is the Spearman correlation within a profile; since a treated profile resembles
+its own
+control, the same correlations are meant to be taken on changes (predicted minus control) as well.
+Left out:
 anything that averages over splits (see `comparisons`) and survival metrics.
 
-Common to all functions: rows are profiles, columns genes; `mask` is True where a cell is observed, and what
-lies in the other cells is never read. A row with a non-finite value in an observed cell scores nan, so that
+Common to all functions: rows are profiles, columns genes; `mask` is True where a cell is observed,
+and what
+lies in the other cells is never read. A row with a non-finite value in an observed cell scores nan,
+so that
 a broken prediction can neither pass for a poor one nor vanish.
 """
 
@@ -20,12 +24,16 @@ MIN_CELLS = 3  # a correlation over two cells is always -1 or 1
 
 
 def pearson_rows(
-    a: Float[np.ndarray, "n g"], b: Float[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"] | None = None
+    a: Float[np.ndarray, "n g"],
+    b: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
 ) -> Float[np.ndarray, " n"]:
     """Pearson correlation of a[i] with b[i] over the observed cells of row i.
 
-    A row in which either side is constant scores 0, "no association": a prediction of no change at all is
-    thereby a baseline with a score and not a gap in the table. Fewer than three observed cells score nan.
+    A row in which either side is constant scores 0, "no association": a prediction of no change at
+    all is
+    thereby a baseline with a score and not a gap in the table. Fewer than three observed cells
+    score nan.
     """
     mask, broken, (a, b) = _observed_cells(mask, a, b)
     correlation = np.clip((_unit_rows(a, mask) * _unit_rows(b, mask)).sum(axis=1), -1.0, 1.0)
@@ -33,7 +41,9 @@ def pearson_rows(
 
 
 def spearman_rows(
-    a: Float[np.ndarray, "n g"], b: Float[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"] | None = None
+    a: Float[np.ndarray, "n g"],
+    b: Float[np.ndarray, "n g"],
+    mask: Bool[np.ndarray, "n g"] | None = None,
 ) -> Float[np.ndarray, " n"]:
     """Spearman correlation of a[i] with b[i]: `pearson_rows` of the ranks, ties averaged.
 
@@ -42,7 +52,8 @@ def spearman_rows(
     from scipy.stats import rankdata
 
     mask, broken, (a, b) = _observed_cells(mask, a, b)
-    # Unobserved cells rank above all observed ones, which leaves the ranks of those as they would be alone.
+    # Unobserved cells rank above all observed ones, which leaves the ranks of those as they would
+    # be alone.
     ranks_a, ranks_b = (rankdata(np.where(mask, side, np.inf), axis=1) for side in (a, b))
     return np.where(broken, np.nan, pearson_rows(ranks_a, ranks_b, mask))
 
@@ -52,7 +63,9 @@ def rmse(
     observed: Float[np.ndarray, "n g"],
     mask: Bool[np.ndarray, "n g"] | None = None,
 ) -> float:
-    """Root mean squared error over all observed cells together, in the data's units; nan without any."""
+    """Root mean squared error over all observed cells together, in the data's units; nan without
+    any.
+    """
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
     if broken.any() or not mask.any():
         return float("nan")
@@ -65,22 +78,28 @@ def top_change_recall(
     k: int = 50,
     mask: Bool[np.ndarray, "n g"] | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """Share of the k most changed genes of a row that are among the k it was predicted to change most.
+    """Share of the k most changed genes of a row that are among the k it was predicted to change
+    most.
 
-    `predicted` and `observed` are changes (treated minus control); size counts, sign does not. Genes tied at
-    the k-th place, on either side, are scored by the expected value under independent random tie breaking:
-    with P(gene in top k) = (k - genes above) / genes tied, recall = sum_g P_predicted(g) P_observed(g) / k.
+    `predicted` and `observed` are changes (treated minus control); size counts, sign does not.
+    Genes tied at
+    the k-th place, on either side, are scored by the expected value under independent random tie
+    breaking:
+    with P(gene in top k) = (k - genes above) / genes tied, recall = sum_g P_predicted(g)
+    P_observed(g) / k.
     So a prediction of no change scores k/g, as a random choice of genes does.
     Rows with k or fewer observed cells score nan; k outside [1, g) raises UserError.
     """
     genes = observed.shape[1]
     if not 1 <= k < genes:
         raise UserError(
-            f"the recall of the k = {k} most changed genes needs 1 <= k < {genes}, the number of genes; "
-            "choose another k"
+            f"the recall of the k = {k} most changed genes needs 1 <= k < {genes}, the number of "
+            "genes; choose another k"
         )
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
-    chances = (_chance_in_top(np.where(mask, np.abs(side), -np.inf), k) for side in (predicted, observed))
+    chances = (
+        _chance_in_top(np.where(mask, np.abs(side), -np.inf), k) for side in (predicted, observed)
+    )
     recall = np.prod(list(chances), axis=0).sum(axis=1) / k
     return np.where(broken | (mask.sum(axis=1) <= k), np.nan, recall)
 
@@ -92,9 +111,11 @@ def interval_coverage(
     level: float = 0.95,
     mask: Bool[np.ndarray, "n g"] | None = None,
 ) -> float:
-    """Share of all observed cells inside the central Gaussian interval mean +- z sd of the given level.
+    """Share of all observed cells inside the central Gaussian interval mean +- z sd of the given
+    level.
 
-    A calibrated prediction is covered `level` of the time. nan without observed cells or with a non-finite
+    A calibrated prediction is covered `level` of the time. nan without observed cells or with a
+    non-finite
     one. Raises ValueError where an observed cell has sd <= 0 or `level` is outside (0, 1).
     """
     from scipy.special import ndtri
@@ -110,10 +131,14 @@ def interval_coverage(
 
 
 def _observed_cells(mask, *arrays):
-    """Mask, rows (n,) with a non-finite observed value, and the arrays with 0 in cells not to be read."""
+    """Mask, rows (n,) with a non-finite observed value, and the arrays with 0 in cells not to be
+    read.
+    """
     shapes = {array.shape for array in arrays} | ({mask.shape} if mask is not None else set())
     if len(shapes) != 1 or arrays[0].ndim != 2:
-        raise ValueError(f"metrics compare arrays of one shape (profiles, genes), not {sorted(shapes)}")
+        raise ValueError(
+            f"metrics compare arrays of one shape (profiles, genes), not {sorted(shapes)}"
+        )
     mask = np.ones(arrays[0].shape, dtype=bool) if mask is None else mask
     broken = np.any([(mask & ~np.isfinite(array)).any(axis=1) for array in arrays], axis=0)
     readable = mask & ~broken[:, None]
@@ -126,7 +151,9 @@ def _centred_rows(values, mask):
 
 
 def _constant_rows(values, mask):
-    """Asked of the values themselves: rounding leaves a constant row a variance that is tiny but not zero."""
+    """Asked of the values themselves: rounding leaves a constant row a variance that is tiny but
+    not zero.
+    """
     lowest = values.min(axis=1, where=mask, initial=np.inf)
     highest = values.max(axis=1, where=mask, initial=-np.inf)
     return lowest >= highest
@@ -141,7 +168,9 @@ def _unit_rows(values, mask):
 
 
 def _chance_in_top(scores, k):
-    """(n, g) probability that a gene is among the row's k largest scores when ties are broken at random."""
+    """(n, g) probability that a gene is among the row's k largest scores when ties are broken at
+    random.
+    """
     threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
     above, tied = scores > threshold, scores == threshold
     share = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
@@ -154,5 +183,7 @@ def _positive_sd(sd, mask, broken):
     wrong = np.argwhere(readable & (sd <= 0))
     if len(wrong):
         row, gene = (int(i) for i in wrong[0])
-        raise ValueError(f"a predicted sd must be positive; row {row}, column {gene} has {sd[row, gene]}")
+        raise ValueError(
+            f"a predicted sd must be positive; row {row}, column {gene} has {sd[row, gene]}"
+        )
     return np.where(readable, sd, 1.0)

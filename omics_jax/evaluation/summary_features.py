@@ -1,6 +1,8 @@
-"""Series as plain feature tables for classical classifiers: a summary per variable, or every cell in one row.
+"""Series as plain feature tables for classical classifiers: a summary per variable, or every cell
+in one row.
 
-What is undefined or unobserved is nan, for the classifier to fill or to split on. Left out: features across variables.
+What is undefined or unobserved is nan, for the classifier to fill or to split on. Left out:
+features across variables.
 """
 
 from __future__ import annotations
@@ -25,21 +27,28 @@ def summary_features(
     variables: Sequence[str] | None = None,
     descriptors: Sequence[str] | None = None,
 ) -> tuple[Float[np.ndarray, "n F"], tuple[str, ...]]:
-    """(features (n, F) float64, their names (F,)), summary by summary and then the static descriptors.
+    """(features (n, F) float64, their names (F,)), summary by summary and then the static
+    descriptors.
 
-    Per variable: mean, min, max, last (the observed value of the latest step) and rate (share of steps observed).
-    With `extended` also first, sd (sample) and slope (least squares over `hours`, per hour). All but the rate are nan
-    for a variable that the patient never has, sd and slope also with one observation, slope with one hour.
-    `variables` (D,) and `descriptors` (S,) name the columns, as in "mean HR"; without them they are numbered. Without
-    `static_mask` every descriptor is observed.
+    Per variable: mean, min, max, last (the observed value of the latest step) and rate (share of
+      steps observed).
+    With `extended` also first, sd (sample) and slope (least squares over `hours`, per hour). All
+    but the rate are nan for a variable that the patient never has, sd and slope also with one
+    observation, slope with one hour.
+    `variables` (D,) and `descriptors` (S,) name the columns, as in "mean HR"; without them they are
+    numbered. Without `static_mask` every descriptor is observed.
     """
     n, steps, width = values.shape
     known = np.where(mask, values, 0.0).astype(np.float64)
     count = mask.sum(axis=1)
     summaries = {
         "mean": _ratio(known.sum(axis=1), count),
-        "min": np.where(count > 0, np.where(mask, known, np.inf).min(axis=1, initial=np.inf), np.nan),
-        "max": np.where(count > 0, np.where(mask, known, -np.inf).max(axis=1, initial=-np.inf), np.nan),
+        "min": np.where(
+            count > 0, np.where(mask, known, np.inf).min(axis=1, initial=np.inf), np.nan
+        ),
+        "max": np.where(
+            count > 0, np.where(mask, known, -np.inf).max(axis=1, initial=-np.inf), np.nan
+        ),
         "last": _at_step(known, steps - 1 - mask[:, ::-1].argmax(axis=1), count),
         "rate": count / steps,
     }
@@ -76,11 +85,15 @@ def _at_step(known, step, count):
 
 def _ratio(numerator, denominator):
     """numerator / denominator, nan where the denominator is not positive."""
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    return np.divide(
+        numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0
+    )
 
 
 def _named(summaries, variables, width):
-    return tuple(f"{what} {name}" for what in summaries for name in _numbered(variables, width, "variable"))
+    return tuple(
+        f"{what} {name}" for what in summaries for name in _numbered(variables, width, "variable")
+    )
 
 
 def _numbered(names, count, what):

@@ -1,11 +1,12 @@
 """How far predicted survival curves can be believed: numpy in, numbers out, in float64.
 
-The Brier score under censoring (Graf et al. 1999), D-calibration (Haider et al. 2020), calibration at one time and
-median survival. Ranking is in `concordance`, Kaplan-Meier and the conventions for times, events, `train` and `test` in
-`follow_up`. Left out: other weights than Kaplan-Meier's of censoring, and intervals of scores.
+The Brier score under censoring (Graf et al. 1999), D-calibration (Haider et al. 2020), calibration
+at one time and median survival. Ranking is in `concordance`, Kaplan-Meier and the conventions for
+times, events, `train` and `test` in `follow_up`. Left out: other weights than Kaplan-Meier's of
+censoring, and intervals of scores.
 
-Curves (n, m) are survival probabilities on a grid (m,) of rising times: 1 at time 0 unless the grid holds it, linear in
-between, held after the end.
+Curves (n, m) are survival probabilities on a grid (m,) of rising times: 1 at time 0 unless the grid
+holds it, linear in between, held after the end.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ ROUNDING = 1e-6  # float32 sums of probabilities may pass 1 by this much
 
 
 class DCalibration(NamedTuple):
-    """`p` of the chi-squared `statistic` on B - 1 degrees of freedom, and the rows' mass (B,) per bin of survival."""
+    """`p` of the chi-squared `statistic` on B - 1 degrees of freedom, and the rows' mass (B,) per
+    bin of survival.
+    """
 
     statistic: float
     p: float
@@ -47,18 +50,21 @@ class DCalibration(NamedTuple):
 
 
 def brier_score(train: Train, test: Test, survival: Curves, times: Grid) -> Float[np.ndarray, " m"]:
-    """BS(t) = 1/n sum_i [S_i(t)^2 1(T_i <= t, E_i = 1) / G(T_i) + (1 - S_i(t))^2 1(T_i > t) / G(t)] (Graf et al. 1999).
+    """BS(t) = 1/n sum_i [S_i(t)^2 1(T_i <= t, E_i = 1) / G(T_i) + (1 - S_i(t))^2 1(T_i > t) / G(t)]
+    (Graf et al. 1999).
 
-    survival: S_i(t) of the test rows at `times`. G: of the training rows. Times after its end are scored at that end,
-    by the curves interpolated there, with a FollowUpWarning (`clip_times`).
+    survival: S_i(t) of the test rows at `times`. G: of the training rows. Times after its end are
+    scored at that end, by the curves interpolated there, with a FollowUpWarning (`clip_times`).
     """
     return _brier_at(train, test, survival, times, clip_times(train, times))
 
 
 def integrated_brier_score(train: Train, test: Test, survival: Curves, times: Grid) -> float:
-    """Integral of BS(t) over `times`, at least 2, by trapezoids, divided by the length. Warns as `brier_score`.
+    """Integral of BS(t) over `times`, at least 2, by trapezoids, divided by the length. Warns as
+    `brier_score`.
 
-    It reaches no further than `follow_up_end`; where only one time is left of the clipped ones, it is the score there.
+    It reaches no further than `follow_up_end`; where only one time is left of the clipped ones, it
+    is the score there.
     """
     if len(times) < 2:
         raise ValueError(f"an integrated Brier score needs at least 2 times, not {len(times)}")
@@ -90,20 +96,26 @@ def median_survival(curves: Curves, grid: Grid) -> Float[np.ndarray, " n"]:
 
 
 def d_calibration(survival: Real[np.ndarray, " n"], events: Events, bins: int = 10) -> DCalibration:
-    """Whether S_i(T_i) is uniform on [0, 1], as it is under the true curves (Haider et al. 2020, section 3.5).
+    """Whether S_i(T_i) is uniform on [0, 1], as it is under the true curves (Haider et al. 2020,
+    section 3.5).
 
-    survival: S_i(T_i), see `survival_at_own_time`. B bins [b/B, (b + 1)/B), the last one closed. An event adds 1 to its
-    bin; a row censored at c = S_i(T_i) is spread evenly over [0, c], where its event will fall. The statistic is
+    survival: S_i(T_i), see `survival_at_own_time`. B bins [b/B, (b + 1)/B), the last one closed. An
+    event adds 1 to its bin; a row censored at c = S_i(T_i) is spread evenly over [0, c], where its
+    event will fall. The statistic is
     sum_b (N_b - n/B)^2 / (n/B); it wants n/B of 5 or more, and spread rows make its p too large.
     """
     survival, events = _probabilities(survival), checked_events(events)
     if survival.shape != events.shape:
-        raise ValueError(f"{len(survival)} survival probabilities and {len(events)} events do not pair")
+        raise ValueError(
+            f"{len(survival)} survival probabilities and {len(events)} events do not pair"
+        )
     if bins < 2:
         raise ValueError(f"D-calibration needs at least 2 bins, not {bins}")
     if not events.any():
         raise no_events(len(events))
-    counts = np.bincount(np.minimum((survival[events] * bins).astype(int), bins - 1), minlength=bins)
+    counts = np.bincount(
+        np.minimum((survival[events] * bins).astype(int), bins - 1), minlength=bins
+    )
     counts = counts + _spread(survival[~events], bins).sum(axis=0)
     expected = len(events) / bins
     statistic = float(((counts - expected) ** 2 / expected).sum())
@@ -113,28 +125,35 @@ def d_calibration(survival: Real[np.ndarray, " n"], events: Events, bins: int = 
 def calibration_at(
     times: Times, events: Events, survival: Real[np.ndarray, " n"], time: float, groups: int = 10
 ) -> dict[str, np.ndarray]:
-    """Observed against predicted survival at `time` in quantile groups: columns x, y, low, high, count, x rising.
+    """Observed against predicted survival at `time` in quantile groups: columns x, y, low, high,
+    count, x rising.
 
-    survival: S_i(time). x: mean predicted survival; y: Kaplan-Meier S(time) of the group; low, high: its 95 % interval,
-    Wilson's (1927) with the effective size n' = S (1 - S) / Var S, Var by Greenwood (Rothman 1978), which is the rows
-    still followed where S = 1 and the events where S = 0; count: rows. Equal predictions are never parted, so there
-    may be fewer groups than asked for. y, low and high are nan for a group of which nobody was followed to `time`
+    survival: S_i(time). x: mean predicted survival; y: Kaplan-Meier S(time) of the group; low,
+    high: its 95 % interval, Wilson's (1927) with the effective size n' = S (1 - S) / Var S, Var by
+    Greenwood (Rothman 1978), which is the rows still followed where S = 1 and the events where S =
+    0; count: rows. Equal predictions are never parted, so there may be fewer groups than asked for.
+    y, low and high are nan for a group of which nobody was followed to `time`
     and not all had died; UserError if that is so of every group.
     """
     times, events = checked_outcome(times, events)
     survival = _probabilities(survival)
     if survival.shape != times.shape:
-        raise ValueError(f"{len(survival)} survival probabilities and {len(times)} times do not pair")
+        raise ValueError(
+            f"{len(survival)} survival probabilities and {len(times)} times do not pair"
+        )
     group = risk_groups(survival, groups)
     members = [np.flatnonzero(group == code) for code in np.unique(group)]
     observed = np.array([_observed_survival(times[rows], events[rows], time) for rows in members])
     if np.isnan(observed).all():
         raise UserError(
-            f"none of {len(times)} rows was followed to time {time:g} (the last one to {times.max():g}), so that "
-            "survival was not observed there; choose an earlier time"
+            f"none of {len(times)} rows was followed to time {time:g} (the last one to "
+            f"{times.max():g}), so that survival was not observed there; choose an earlier time"
         )
     y, low, high = observed.T
-    mean, count = np.array([survival[rows].mean() for rows in members]), np.array([len(rows) for rows in members])
+    mean, count = (
+        np.array([survival[rows].mean() for rows in members]),
+        np.array([len(rows) for rows in members]),
+    )
     return {"x": mean, "y": y, "low": low, "high": high, "count": count}
 
 
@@ -149,7 +168,9 @@ def _brier_at(train, test, survival, times, clipped):
     alive = event_times[:, None] > clipped
     g_event = np.where(event_times <= clipped[-1], censoring_at(train, event_times), 1.0)[:, None]
     loss = np.where(dead, survival**2 / g_event, 0.0)
-    return (loss + np.where(alive, (1 - survival) ** 2 / censoring_at(train, clipped), 0.0)).mean(axis=0)
+    return (loss + np.where(alive, (1 - survival) ** 2 / censoring_at(train, clipped), 0.0)).mean(
+        axis=0
+    )
 
 
 def _from_zero(curves, grid):
@@ -159,11 +180,17 @@ def _from_zero(curves, grid):
         raise ValueError(f"curves of {curves.shape[1]} columns and {len(grid)} times do not pair")
     if grid[-1] == 0:
         raise ValueError("a survival curve needs a time after 0")
-    return (curves, grid) if grid[0] == 0 else (np.insert(curves, 0, 1.0, axis=1), np.insert(grid, 0, 0.0))
+    return (
+        (curves, grid)
+        if grid[0] == 0
+        else (np.insert(curves, 0, 1.0, axis=1), np.insert(grid, 0, 0.0))
+    )
 
 
 def _place(grid, at):
-    """(left, share) with at = grid[left] (1 - share) + grid[left + 1] share, held at the ends of the grid."""
+    """(left, share) with at = grid[left] (1 - share) + grid[left + 1] share, held at the ends of
+    the grid.
+    """
     left = np.clip(np.searchsorted(grid, at, side="right") - 1, 0, len(grid) - 2)
     return left, np.clip((at - grid[left]) / (grid[left + 1] - grid[left]), 0.0, 1.0)
 
@@ -173,7 +200,9 @@ def _probabilities(survival):
     wrong = ~((survival >= -ROUNDING) & (survival <= 1 + ROUNDING))
     if wrong.any():
         row = int(np.argwhere(wrong)[0][0])
-        raise ValueError(f"row {row} has a survival probability of {survival[wrong][0]:g}, outside [0, 1]")
+        raise ValueError(
+            f"row {row} has a survival probability of {survival[wrong][0]:g}, outside [0, 1]"
+        )
     return np.clip(survival, 0.0, 1.0)
 
 

@@ -1,14 +1,16 @@
-"""Survival models to set beside a network: Kaplan-Meier for everyone, Cox regression on components, a forest.
+"""Survival models to set beside a network: Kaplan-Meier for everyone, Cox regression on components,
+a forest.
 
-Each is a function (x_train, times, events, x_test, grid) -> (risk (t,), survival (t, m)), fitted on the training rows
-alone, at fixed ordinary settings that no data chose, and the same on every call. A higher risk means an earlier event;
-survival is S(grid), a step function that falls at an event's own time and is held after the last. Left out: strata,
-covariates that change with time, competing risks, and any search over settings.
+Each is a function (x_train, times, events, x_test, grid) -> (risk (t,), survival (t, m)), fitted on
+the training rows alone, at fixed ordinary settings that no data chose, and the same on every call.
+A higher risk means an earlier event; survival is S(grid), a step function that falls at an event's
+own time and is held after the last. Left out: strata, covariates that change with time, competing
+risks, and any search over settings.
 
-Common to all: conventions and errors of `times`, `events` and `grid` are those of `follow_up`; UserError when no
-training row has an event. Features (columns) are standardised by the training rows inside; a missing one (nan) is set
-to its training mean, and one that does not vary in training is not used. UserError when none varies, ValueError for an
-infinite one.
+Common to all: conventions and errors of `times`, `events` and `grid` are those of `follow_up`;
+UserError when no training row has an event. Features (columns) are standardised by the training
+rows inside; a missing one (nan) is set to its training mean, and one that does not vary in training
+is not used. UserError when none varies, ValueError for an infinite one.
 """
 
 from __future__ import annotations
@@ -34,15 +36,21 @@ TestFeatures = Float[np.ndarray, "t F"]
 Grid = Real[np.ndarray, " m"]
 Prediction = tuple[Float[np.ndarray, " t"], Float[np.ndarray, "t m"]]
 
-EXACT = {"precision": 1e-14, "r_precision": 1e-14}  # lifelines' own tolerances leave errors of 1e-5 in coefficients
-ROUNDING = 1e-6  # a component this much smaller than the first may be rounding, which unit variance would blow up
+EXACT = {
+    "precision": 1e-14,
+    "r_precision": 1e-14,
+}  # lifelines' own tolerances leave errors of 1e-5 in coefficients
+# a component this much smaller than the first may be rounding, which unit variance would blow up
+ROUNDING = 1e-6
 LARGEST_LOG_HAZARD = 700.0  # exp of it is finite, and exp(-exp(it)) is 0
 
 
 def kaplan_meier_for_all(
     x_train: TrainFeatures, times: Times, events: Events, x_test: TestFeatures, grid: Grid
 ) -> Prediction:
-    """The Kaplan-Meier curve of the training rows for every test row, and risk 0: what no feature is needed for."""
+    """The Kaplan-Meier curve of the training rows for every test row, and risk 0: what no feature
+    is needed for.
+    """
     times, events, grid = _checked(times, events, grid)
     return np.zeros(len(x_test)), np.tile(kaplan_meier_at(times, events, grid), (len(x_test), 1))
 
@@ -56,16 +64,21 @@ def cox_on_components(
     components: int = 100,
     penalty: float = 0.1,
 ) -> Prediction:
-    """Cox (1972) regression on principal components of unit variance, with a ridge; risk is eta = z' beta.
+    """Cox (1972) regression on principal components of unit variance, with a ridge; risk is eta =
+    z' beta.
 
-    S(t | z) = exp(-H_0(t) exp(eta)), H_0 by `breslow_hazard`. `components` is a maximum: fewer are used where the
-    training rows or the features are fewer, or do not span as many directions (n rows span n - 1 at most).
-    `penalty` as in `cox_coefficients`. A large table's components are approximate (scikit-learn's randomised PCA).
+    S(t | z) = exp(-H_0(t) exp(eta)), H_0 by `breslow_hazard`. `components` is a maximum: fewer are
+    used where the training rows or the features are fewer, or do not span as many directions (n
+    rows span n - 1 at most).
+    `penalty` as in `cox_coefficients`. A large table's components are approximate (scikit-learn's
+    randomised PCA).
     """
     times, events, grid = _checked(times, events, grid)
     z_train, z_test = _component_scores(*_standardised(x_train, times, x_test), components)
     beta = cox_coefficients(z_train, times, events, penalty)
-    with np.errstate(divide="ignore"):  # a hazard of 0 before the first event: survival exp(-exp(-inf)) = 1
+    with np.errstate(
+        divide="ignore"
+    ):  # a hazard of 0 before the first event: survival exp(-exp(-inf)) = 1
         log_hazard = np.log(breslow_hazard(times, events, z_train @ beta, grid))
     eta = z_test @ beta
     return eta, np.exp(-np.exp(np.minimum(eta[:, None] + log_hazard, LARGEST_LOG_HAZARD)))
@@ -80,20 +93,25 @@ def survival_forest(
     trees: int = 200,
     min_leaf: int = 15,
 ) -> Prediction:
-    """The ensemble cumulative hazard of Ishwaran et al. (2008), over extremely randomised trees (Geurts et al. 2006).
+    """The ensemble cumulative hazard of Ishwaran et al. (2008), over extremely randomised trees
+    (Geurts et al. 2006).
 
-    In each leaf stands the Nelson-Aalen hazard of its training rows; H is its mean over trees, S = exp(-H), and risk
-    the mortality sum_j H(T_j) over the n training times: the events to expect if all training rows were like this one.
+    In each leaf stands the Nelson-Aalen hazard of its training rows; H is its mean over trees, S =
+    exp(-H), and risk the mortality sum_j H(T_j) over the n training times: the events to expect if
+    all training rows were like this one.
 
-    Deviates: trees are regressions of the `martingale_residuals` (Keles & Segal 2002), so that a split is judged by the
-    log-rank score against the hazard of all rows, not by a log-rank test inside the node; thresholds are drawn at
-    random (the best of one per feature); and every tree sees every row, not a bootstrap sample.
+    Deviates: trees are regressions of the `martingale_residuals` (Keles & Segal 2002), so that a
+    split is judged by the log-rank score against the hazard of all rows, not by a log-rank test
+    inside the node; thresholds are drawn at random (the best of one per feature); and every tree
+    sees every row, not a bootstrap sample.
     """
     from sklearn.ensemble import ExtraTreesRegressor
 
     times, events, grid = _checked(times, events, grid)
     z_train, z_test = _standardised(x_train, times, x_test)
-    forest = ExtraTreesRegressor(trees, min_samples_leaf=min_leaf, max_features="sqrt", random_state=0)
+    forest = ExtraTreesRegressor(
+        trees, min_samples_leaf=min_leaf, max_features="sqrt", random_state=0
+    )
     forest.fit(z_train, martingale_residuals(times, events))
     risk, hazard = np.zeros(len(z_test)), np.zeros((len(z_test), len(grid)))
     if len(z_test):  # scikit-learn refuses no rows
@@ -109,11 +127,13 @@ def survival_forest(
 def cox_coefficients(
     z: Float[np.ndarray, "n k"], times: Times, events: Events, penalty: float
 ) -> Float[np.ndarray, " k"]:
-    """argmax_beta l(beta) / n - penalty / 2 |beta|^2, with l the log partial likelihood and Efron's (1977) ties.
+    """argmax_beta l(beta) / n - penalty / 2 |beta|^2, with l the log partial likelihood and Efron's
+    (1977) ties.
 
-    z: columns of standard deviation 1 (n - 1 in the denominator), for which this is lifelines' `penalizer`; it would
-    rescale others, and the penalty is on the coefficients of the rescaled ones. penalty > 0 keeps beta finite and
-    unique; where lifelines does not reach it all the same, UserError.
+    z: columns of standard deviation 1 (n - 1 in the denominator), for which this is lifelines'
+    `penalizer`; it would rescale others, and the penalty is on the coefficients of the rescaled
+    ones. penalty > 0 keeps beta finite and unique; where lifelines does not reach it all the same,
+    UserError.
     """
     import pandas as pd
     from lifelines import CoxPHFitter
@@ -130,8 +150,8 @@ def cox_coefficients(
             model.fit(frame, "time", "event", fit_options=EXACT)
         except (ConvergenceError, ConvergenceWarning):
             raise UserError(
-                f"the Cox regression of {len(z)} rows on {z.shape[1]} components did not converge with the penalty "
-                f"{penalty:g}; raise the penalty or use fewer components"
+                f"the Cox regression of {len(z)} rows on {z.shape[1]} components did not converge "
+                f"with the penalty {penalty:g}; raise the penalty or use fewer components"
             ) from None
     return model.params_.to_numpy(dtype=np.float64)
 
@@ -139,34 +159,49 @@ def cox_coefficients(
 def breslow_hazard(
     times: Times, events: Events, eta: Float[np.ndarray, " n"], at: Real[np.ndarray, " a"]
 ) -> Float[np.ndarray, " a"]:
-    """H_0(at), H_0(t) = sum_{s <= t} d_s / sum_{i: T_i >= s} exp(eta_i) (Breslow 1972); Nelson-Aalen where eta is 0."""
+    """H_0(at), H_0(t) = sum_{s <= t} d_s / sum_{i: T_i >= s} exp(eta_i) (Breslow 1972);
+    Nelson-Aalen where eta is 0.
+    """
     table, order = life_table(times, events), np.argsort(times)
-    log_at_risk = np.logaddexp.accumulate(eta[order][::-1])[::-1][np.searchsorted(times[order], table.times)]
+    log_at_risk = np.logaddexp.accumulate(eta[order][::-1])[::-1][
+        np.searchsorted(times[order], table.times)
+    ]
     hazard = np.cumsum(table.died * np.exp(-log_at_risk))
     return np.insert(hazard, 0, 0.0)[np.searchsorted(table.times, at, side="right")]
 
 
 def martingale_residuals(times: Times, events: Events) -> Float[np.ndarray, " n"]:
-    """E_i - H(T_i), H Nelson-Aalen's of all rows: events seen less those expected if no feature mattered; sum 0."""
+    """E_i - H(T_i), H Nelson-Aalen's of all rows: events seen less those expected if no feature
+    mattered; sum 0.
+    """
     return events - breslow_hazard(times, events, np.zeros(len(times)), times)
 
 
 def leaf_hazards(
     leaf: Int[np.ndarray, " n"], times: Times, events: Bool[np.ndarray, " n"], grid: Grid
 ) -> tuple[Float[np.ndarray, "l m"], Float[np.ndarray, " l"]]:
-    """Per leaf 0 .. l - 1: Nelson-Aalen's H(grid) of its own rows, and sum_j H(T_j) over the times of all n rows.
+    """Per leaf 0 .. l - 1: Nelson-Aalen's H(grid) of its own rows, and sum_j H(T_j) over the times
+    of all n rows.
 
-    H(t) = sum over the leaf's events e with T_e <= t of 1 / Y_e, Y_e its rows with T >= T_e. So the sum over j is the
-    sum over e of #{j: T_j >= T_e} / Y_e.
+    H(t) = sum over the leaf's events e with T_e <= t of 1 / Y_e, Y_e its rows with T >= T_e. So the
+    sum over j is the sum over e of #{j: T_j >= T_e} / Y_e.
     """
     distinct, rank = np.unique(times, return_inverse=True)
-    place = leaf * len(distinct) + rank  # rows of a leaf are neighbours here, in the order of their times
+    place = (
+        leaf * len(distinct) + rank
+    )  # rows of a leaf are neighbours here, in the order of their times
     ordered, own = np.sort(place), leaf[events]
-    at_risk = np.searchsorted(ordered, (own + 1) * len(distinct)) - np.searchsorted(ordered, place[events])
+    at_risk = np.searchsorted(ordered, (own + 1) * len(distinct)) - np.searchsorted(
+        ordered, place[events]
+    )
     at_risk_of_all = len(times) - np.searchsorted(np.sort(times), times[events])
     leaves, columns = leaf.max() + 1, len(grid) + 1
-    cell = own * columns + np.searchsorted(grid, times[events])  # the first of the grid that has seen the event
-    steps = np.bincount(cell, weights=1 / at_risk, minlength=leaves * columns).reshape(leaves, columns)
+    cell = own * columns + np.searchsorted(
+        grid, times[events]
+    )  # the first of the grid that has seen the event
+    steps = np.bincount(cell, weights=1 / at_risk, minlength=leaves * columns).reshape(
+        leaves, columns
+    )
     mortality = np.bincount(own, weights=at_risk_of_all / at_risk, minlength=leaves)
     return np.cumsum(steps[:, :-1], axis=1), mortality
 
@@ -179,19 +214,25 @@ def _checked(times, events, grid):
 
 
 def _standardised(x_train, times, x_test):
-    """Columns that vary in training, by training mean and standard deviation, 0 where missing; both in float64."""
+    """Columns that vary in training, by training mean and standard deviation, 0 where missing; both
+    in float64.
+    """
     if len(x_train) != len(times):
         raise ValueError(f"{len(x_train)} rows of features and {len(times)} times do not pair")
     for name, x in (("x_train", x_train), ("x_test", x_test)):
         infinite = np.argwhere(np.isinf(x))
         if len(infinite):
             row, column = (int(i) for i in infinite[0])
-            raise ValueError(f"{name} holds {x[row, column]} at row {row}, column {column}; mask it or leave it out")
+            raise ValueError(
+                f"{name} holds {x[row, column]} at row {row}, column {column}; mask it or leave it "
+                "out"
+            )
     varies = np.fmax.reduce(x_train, axis=0) > np.fmin.reduce(x_train, axis=0)
     if not varies.any():
         raise UserError(
-            f"none of {x_train.shape[1]} features varies over the {len(x_train)} training rows, so that a survival "
-            "model has nothing to learn from; check the file, or leave this baseline out"
+            f"none of {x_train.shape[1]} features varies over the {len(x_train)} training rows, so "
+            "that a survival model has nothing to learn from; check the file, or leave this "
+            "baseline out"
         )
     train, test = (np.asarray(x[:, varies], dtype=np.float64) for x in (x_train, x_test))
     mean = np.nanmean(train, axis=0)
@@ -201,7 +242,9 @@ def _standardised(x_train, times, x_test):
 
 
 def _component_scores(train, test, components):
-    """(n, k) and (t, k) scores on the first principal axes, of standard deviation 1 in training (n - 1 below)."""
+    """(n, k) and (t, k) scores on the first principal axes, of standard deviation 1 in training (n
+    - 1 below).
+    """
     from sklearn.decomposition import PCA
 
     if components < 1:

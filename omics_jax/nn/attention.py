@@ -1,6 +1,8 @@
-"""A transformer encoder layer as pure functions (Vaswani et al. 2017; post-norm, GELU), and sinusoidal positions.
+"""A transformer encoder layer as pure functions (Vaswani et al. 2017; post-norm, GELU), and
+sinusoidal positions.
 
-Attention runs over the tokens of one row; no row sees another. Left out: masks, caches and key chunking.
+Attention runs over the tokens of one row; no row sees another. Left out: masks, caches and key
+chunking.
 """
 
 from __future__ import annotations
@@ -36,12 +38,15 @@ def transformer_layer(channels: int, feedforward: int) -> dict[str, Any]:
 
 
 def encoder_layer(
-    p: dict[str, Params], x: Float[Array, "n tokens c"], heads: int, dropout: Dropout = lambda x, place: x
+    p: dict[str, Params],
+    x: Float[Array, "n tokens c"],
+    heads: int,
+    dropout: Dropout = lambda x, place: x,
 ) -> Float[Array, "n tokens c"]:
     """norm(y + feedforward(y)) with y = norm(x + attention(x)).
 
-    dropout: (values, place) -> values, the places being WEIGHTS (of the attention), OUTPUT (of the attention), HIDDEN
-    (units) and LAST.
+    dropout: (values, place) -> values, the places being WEIGHTS (of the attention), OUTPUT (of the
+    attention), HIDDEN (units) and LAST.
     """
     y = layer_norm(p["norm_1"], x + dropout(self_attention(p, x, heads, dropout), OUTPUT))
     hidden = dropout(jax.nn.gelu(dense(p["wide"], y), approximate=False), HIDDEN)
@@ -49,10 +54,15 @@ def encoder_layer(
 
 
 def self_attention(
-    p: dict[str, Params], x: Float[Array, "n tokens c"], heads: int, dropout: Dropout = lambda x, place: x
+    p: dict[str, Params],
+    x: Float[Array, "n tokens c"],
+    heads: int,
+    dropout: Dropout = lambda x, place: x,
 ) -> Float[Array, "n tokens c"]:
     """softmax(Q K' / sqrt(c / heads)) V per head, projected."""
-    split = lambda y: y.reshape(*y.shape[:2], heads, -1).swapaxes(1, 2)  # (n, heads, tokens, c / heads)
+    split = lambda y: y.reshape(*y.shape[:2], heads, -1).swapaxes(
+        1, 2
+    )  # (n, heads, tokens, c / heads)
     q, k, v = (split(dense(p[name], x)) for name in ("query", "key", "value"))
     weights = jax.nn.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]).astype(x.dtype), axis=-1)
     return dense(p["output"], (dropout(weights, WEIGHTS) @ v).swapaxes(1, 2).reshape(x.shape))
@@ -61,7 +71,12 @@ def self_attention(
 def layer_norm(p: Params, x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
     """(x - mean) / sqrt(variance + 1e-5) over channels, scaled and shifted."""
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + NORM_EPSILON) * p["scale"] + p["bias"]
+    return (
+        centred
+        * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + NORM_EPSILON)
+        * p["scale"]
+        + p["bias"]
+    )
 
 
 def sinusoidal_positions(tokens: int, channels: int) -> Float[np.ndarray, "tokens channels"]:

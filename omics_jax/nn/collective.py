@@ -1,7 +1,10 @@
-"""Sums over devices for layers that need them (batch statistics), whether or not there are several devices.
+"""Sums over devices for layers that need them (batch statistics), whether or not there are several
+devices.
 
-The trainer opens `device_axis` around the function it maps; a layer calls `sum_over_devices`. Outside any
-axis the sum is the identity, so one and the same loss runs under plain jit on one device. What is left out is
+The trainer opens `device_axis` around the function it maps; a layer calls `sum_over_devices`.
+Outside any
+axis the sum is the identity, so one and the same loss runs under plain jit on one device. What is
+left out is
 the mapping itself: this module knows the axis by name only.
 """
 
@@ -21,7 +24,8 @@ _AXIS: ContextVar[str | None] = ContextVar("device_axis", default=None)
 def device_axis(name: str) -> Iterator[None]:
     """Name the mapped axis that runs over devices, while a function is being traced.
 
-    Open it inside the mapped function, so that it is open whenever that function is traced and at no other
+    Open it inside the mapped function, so that it is open whenever that function is traced and at
+    no other
     time:
 
         def step(state, batch):
@@ -40,10 +44,13 @@ def device_axis(name: str) -> Iterator[None]:
 
 
 def sum_over_devices(tree: PyTree) -> PyTree:
-    """Every leaf summed over the devices of the open `device_axis`; the tree itself where none is open.
+    """Every leaf summed over the devices of the open `device_axis`; the tree itself where none is
+    open.
 
-    Its transpose is the same sum: the gradient that a device computes of its local loss is that of the loss
-    summed over all devices with respect to the device's own inputs, so one psum of the parameters' gradients
+    Its transpose is the same sum: the gradient that a device computes of its local loss is that of
+      the loss
+    summed over all devices with respect to the device's own inputs, so one psum of the parameters'
+    gradients
     afterwards is exact, and a second one in the loss would count every device twice.
     """
     name = _AXIS.get()

@@ -1,7 +1,10 @@
-"""Diagonal Gaussians by mean and log standard deviation: densities, closed-form KL divergences, free bits.
+"""Diagonal Gaussians by mean and log standard deviation: densities, closed-form KL divergences,
+free bits.
 
-All densities and divergences are elementwise, in nats; what to sum over is the model's business. Sources:
-Kingma & Welling 2014, appendix B; Kingma, Salimans & Welling 2016, appendix C (free bits). Left out: full
+All densities and divergences are elementwise, in nats; what to sum over is the model's business.
+Sources:
+Kingma & Welling 2014, appendix B; Kingma, Salimans & Welling 2016, appendix C (free bits). Left
+out: full
 covariances.
 """
 
@@ -19,7 +22,9 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 def log_density(x: Elements, mean: Elements, log_sd: Elements) -> Float[Array, "*#shape"]:
-    """log N(x; mean, exp(log_sd)^2) = -((x - mean) / sd)^2 / 2 - log_sd - log(2 pi) / 2, elementwise."""
+    """log N(x; mean, exp(log_sd)^2) = -((x - mean) / sd)^2 / 2 - log_sd - log(2 pi) / 2,
+    elementwise.
+    """
     return -0.5 * jnp.square((x - mean) * jnp.exp(-log_sd)) - log_sd - _HALF_LOG_TWO_PI
 
 
@@ -28,19 +33,24 @@ def kl_to_standard(mean: Elements, log_sd: Elements) -> Float[Array, "*#shape"]:
     return 0.5 * (jnp.expm1(2 * log_sd) - 2 * log_sd + jnp.square(mean))
 
 
-def kl(mean1: Elements, log_sd1: Elements, mean2: Elements, log_sd2: Elements) -> Float[Array, "*#shape"]:
+def kl(
+    mean1: Elements, log_sd1: Elements, mean2: Elements, log_sd2: Elements
+) -> Float[Array, "*#shape"]:
     """KL(N(mean1, sd1^2) || N(mean2, sd2^2)), elementwise.
 
-    It is that of N((mean1 - mean2) / sd2, (sd1 / sd2)^2) to the standard normal: shift and scale both.
+    It is that of N((mean1 - mean2) / sd2, (sd1 / sd2)^2) to the standard normal: shift and scale
+    both.
     """
     return kl_to_standard((mean1 - mean2) * jnp.exp(-log_sd2), log_sd1 - log_sd2)
 
 
 def free_bits(kl: Float[Array, " d"], minimum: float | int | Float[Array, ""]) -> Float[Array, ""]:
-    """sum_d max(minimum, kl_d): a dimension below `minimum` nats costs `minimum` and gets no gradient.
+    """sum_d max(minimum, kl_d): a dimension below `minimum` nats costs `minimum` and gets no
+    gradient.
 
-    kl: (d,) KL of every latent dimension, already a mean over the rows of the (whole) batch: the maximum of
-      the mean, not the mean of maxima. Source: Kingma, Salimans & Welling 2016,
-      appendix C, objective with free bits.
+    kl: (d,) KL of every latent dimension, already a mean over the rows of the (whole) batch: the
+      maximum of
+      the mean, not the mean of maxima. Source: Kingma, Salimans & Welling 2016, appendix C,
+      objective with free bits.
     """
     return jnp.sum(jnp.maximum(kl, minimum))

@@ -1,7 +1,7 @@
 """Initial parameters, described first and then drawn all in one call of the generator.
 
-A call for every leaf would be a loop of its own in the compiled program, and take most of its compilation. Left out:
-initialisation by data, which is a layer's own (`dense`).
+A call for every leaf would be a loop of its own in the compiled program, and take most of its
+compilation. Left out: initialisation by data, which is a layer's own (`dense`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from jaxtyping import PRNGKeyArray
 
 
 class Uniform(NamedTuple):
-    """Parameters to be drawn from U(-1/sqrt(fan), 1/sqrt(fan)), as PyTorch's linear and recurrent layers are."""
+    """Parameters to be drawn from U(-1/sqrt(fan), 1/sqrt(fan)), as PyTorch's linear and recurrent
+    layers are.
+    """
 
     shape: tuple[int, ...]
     fan: float
@@ -45,9 +47,11 @@ def draw(key: PRNGKeyArray, described: Any) -> Any:
 
 
 def lecun(shapes: Any) -> Any:
-    """What to draw for the tree of parameters (shapes and dtypes) of flax's Dense layers and of norms.
+    """What to draw for the tree of parameters (shapes and dtypes) of flax's Dense layers and of
+    norms.
 
-    A kernel (in, out) is uniform with variance 1 / in (LeCun et al. 1998), a scale is 1, everything else 0.
+    A kernel (in, out) is uniform with variance 1 / in (LeCun et al. 1998), a scale is 1, everything
+    else 0.
     """
 
     def described(path: tuple, leaf: Any) -> Uniform | Constant:
@@ -60,5 +64,10 @@ def lecun(shapes: Any) -> Any:
 
 
 def glorot_layer(inputs: int, outputs: int) -> dict[str, Any]:
-    """kernel (inputs, outputs), U(+-sqrt(6 / (inputs + outputs))) (Glorot & Bengio 2010), and bias (outputs,) = 0."""
-    return {"kernel": Uniform((inputs, outputs), (inputs + outputs) / 6), "bias": Constant((outputs,), 0.0)}
+    """kernel (inputs, outputs), U(+-sqrt(6 / (inputs + outputs))) (Glorot & Bengio 2010), and bias
+    (outputs,) = 0.
+    """
+    return {
+        "kernel": Uniform((inputs, outputs), (inputs + outputs) / 6),
+        "bias": Constant((outputs,), 0.0),
+    }

@@ -1,7 +1,9 @@
 """Batch normalisation (Ioffe & Szegedy 2015) over the live rows of all devices.
 
-Padding rows and the way rows are dealt to devices change neither value nor gradient. Left out: the unbiased
-running variance of torch; the running variance here is that of the batch (divided by n), as in flax.
+Padding rows and the way rows are dealt to devices change neither value nor gradient. Left out: the
+unbiased
+running variance of torch; the running variance here is that of the batch (divided by n), as in
+flax.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from omics_jax.nn.collective import sum_over_devices
 def live_moments(
     x: Float[Array, "n d"], live: Bool[Array, " n"]
 ) -> tuple[Float[Array, " d"], Float[Array, " d"], Float[Array, ""]]:
-    """Mean, variance (divided by n) and count of the live rows of all devices; 0, 0, 0 where none is live.
+    """Mean, variance (divided by n) and count of the live rows of all devices; 0, 0, 0 where none
+    is live.
 
     Two passes, because E[x^2] - E[x]^2 loses all digits where the mean is large beside the spread.
     """
@@ -32,7 +35,8 @@ def live_moments(
 class MaskedBatchNorm(nn.Module):
     """y = scale * (x - mean) / sqrt(variance + epsilon) + bias, columnwise.
 
-    Parameters `scale` and `bias` (d,); collection "batch_stats" holds `mean` and `var` (d,). momentum: the
+    Parameters `scale` and `bias` (d,); collection "batch_stats" holds `mean` and `var` (d,).
+    momentum: the
     part of the running statistics that a training batch keeps (torch's `momentum` is 1 minus it).
     """
 
@@ -40,7 +44,9 @@ class MaskedBatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n d"], live: Bool[Array, " n"], train: bool) -> Float[Array, "n d"]:
+    def __call__(
+        self, x: Float[Array, "n d"], live: Bool[Array, " n"], train: bool
+    ) -> Float[Array, "n d"]:
         """Normalise by the live rows of all devices (train) or by the running statistics.
 
         Rows that are not live come out as `bias`, even where they hold NaN. In training the running
@@ -60,5 +66,7 @@ class MaskedBatchNorm(nn.Module):
                 keep = jnp.where(count > 0, self.momentum, 1)
                 for running, batch in ((running_mean, mean), (running_var, variance)):
                     running.value = keep * running.value + (1 - keep) * jax.lax.stop_gradient(batch)
-        normalised = jnp.where(live[:, None], (x - mean) * jax.lax.rsqrt(variance + self.epsilon), 0)
+        normalised = jnp.where(
+            live[:, None], (x - mean) * jax.lax.rsqrt(variance + self.epsilon), 0
+        )
         return normalised * scale + bias

@@ -1,7 +1,9 @@
-"""Piecewise-linear encoding of numbers (Gorishniy et al. 2022, *On embeddings for numerical features*, section 3.2).
+"""Piecewise-linear encoding of numbers (Gorishniy et al. 2022, *On embeddings for numerical
+features*, section 3.2).
 
-A number becomes its position in each of B bins between quantiles of the training rows, which lets a linear layer draw
-any curve over it, as trees do by splitting. Left out: knots chosen by a target, and learned embeddings on top.
+A number becomes its position in each of B bins between quantiles of the training rows, which lets a
+linear layer draw any curve over it, as trees do by splitting. Left out: knots chosen by a target,
+and learned embeddings on top.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from jaxtyping import Array, Bool, Float
 LEAST_SD = 0.05  # of an encoded column: bins that few rows reach are not blown up
 
 
-def fit_encoding(x: Float[np.ndarray, "n F"], known: Bool[np.ndarray, "n F"], bins: int) -> dict[str, np.ndarray]:
-    """{"knots" (F, bins + 1), "mean" (F, bins), "sd" (F, bins)} float32 of the known values of training rows.
+def fit_encoding(
+    x: Float[np.ndarray, "n F"], known: Bool[np.ndarray, "n F"], bins: int
+) -> dict[str, np.ndarray]:
+    """{"knots" (F, bins + 1), "mean" (F, bins), "sd" (F, bins)} float32 of the known values of
+    training rows.
 
-    Knots are equidistant quantiles, all 0 for a feature without values; mean and s.d. are those of the encoding, the
-    s.d. over all rows, of which the unknown stand at the mean.
+    Knots are equidistant quantiles, all 0 for a feature without values; mean and s.d. are those of
+    the encoding, the s.d. over all rows, of which the unknown stand at the mean.
     """
     knots = np.zeros((x.shape[1], bins + 1), np.float32)
     for feature in range(x.shape[1]):
@@ -28,7 +33,11 @@ def fit_encoding(x: Float[np.ndarray, "n F"], known: Bool[np.ndarray, "n F"], bi
     count = np.maximum(known.sum(axis=0), 1)[:, None]
     mean = np.where(known[..., None], code, 0).sum(axis=0) / count
     sd = np.sqrt(np.where(known[..., None], (code - mean) ** 2, 0).mean(axis=0))
-    return {"knots": knots, "mean": mean.astype(np.float32), "sd": np.maximum(sd, LEAST_SD).astype(np.float32)}
+    return {
+        "knots": knots,
+        "mean": mean.astype(np.float32),
+        "sd": np.maximum(sd, LEAST_SD).astype(np.float32),
+    }
 
 
 def positions(x: Float[Array, "n F"], knots: Float[Array, "F edges"]) -> Float[Array, "n F bins"]:

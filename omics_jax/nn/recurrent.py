@@ -1,10 +1,13 @@
-"""Dense layers and recurrent cells as pure functions over dicts of parameters, with PyTorch's conventions.
+"""Dense layers and recurrent cells as pure functions over dicts of parameters, with PyTorch's
+conventions.
 
-A network first describes its parameters (`dense_layer`, `lstm_layer`, ...), which `initial.draw` then draws at once.
+A network first describes its parameters (`dense_layer`, `lstm_layer`, ...), which `initial.draw`
+then draws at once.
 
-Parameters may carry leading axes, such as one of two directions: `dense` of (2, n, i) by kernels (2, i, j) is two
-layers at once, so that a bidirectional network is one loop over time. Left out: deep stacks, and the loop itself
-(`run_over_time` is a bare scan), because an imputer needs its own between one step and the next.
+Parameters may carry leading axes, such as one of two directions: `dense` of (2, n, i) by kernels
+(2, i, j) is two layers at once, so that a bidirectional network is one loop over time. Left out:
+deep stacks, and the loop itself (`run_over_time` is a bare scan), because an imputer needs its own
+between one step and the next.
 """
 
 from __future__ import annotations
@@ -32,12 +35,16 @@ def dense(p: Params, x: Float[Array, "*k n i"]) -> Float[Array, "*k n j"]:
 
 
 def lstm_layer(inputs: int, hidden: int) -> dict[str, Any]:
-    """4 hidden (inputs + hidden) weights and two biases of 4 hidden, all U(+-1/sqrt(hidden)); gates i, f, g, o."""
+    """4 hidden (inputs + hidden) weights and two biases of 4 hidden, all U(+-1/sqrt(hidden)); gates
+    i, f, g, o.
+    """
     return _gates(inputs, hidden, 4)
 
 
 def gru_layer(inputs: int, hidden: int) -> dict[str, Any]:
-    """3 hidden (inputs + hidden) weights and two biases of 3 hidden, all U(+-1/sqrt(hidden)); gates r, z, n."""
+    """3 hidden (inputs + hidden) weights and two biases of 3 hidden, all U(+-1/sqrt(hidden)); gates
+    r, z, n.
+    """
     return _gates(inputs, hidden, 3)
 
 
@@ -52,9 +59,13 @@ def _gates(inputs: int, hidden: int, gates: int) -> dict[str, Any]:
 
 
 def lstm_cell(
-    p: Params, state: tuple[Float[Array, "*k n h"], Float[Array, "*k n h"]], x: Float[Array, "*k n i"]
+    p: Params,
+    state: tuple[Float[Array, "*k n h"], Float[Array, "*k n h"]],
+    x: Float[Array, "*k n i"],
 ) -> tuple[Float[Array, "*k n h"], Float[Array, "*k n h"]]:
-    """(h, c) -> (h, c): c = f c + i tanh(g), h = o tanh(c) (Hochreiter & Schmidhuber 1997, with forget gate)."""
+    """(h, c) -> (h, c): c = f c + i tanh(g), h = o tanh(c) (Hochreiter & Schmidhuber 1997, with
+    forget gate).
+    """
     h, c = state
     bias = p["input_bias"] + p["hidden_bias"]
     i, f, g, o = jnp.split(x @ p["input"] + h @ p["hidden"] + bias[..., None, :], 4, axis=-1)
@@ -62,8 +73,12 @@ def lstm_cell(
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-def gru_cell(p: Params, h: Float[Array, "*k n h"], x: Float[Array, "*k n i"]) -> Float[Array, "*k n h"]:
-    """h' = (1 - z) n + z h with n = tanh(x W + b + r (h U + c)) (Cho et al. 2014, in the form of cuDNN)."""
+def gru_cell(
+    p: Params, h: Float[Array, "*k n h"], x: Float[Array, "*k n i"]
+) -> Float[Array, "*k n h"]:
+    """h' = (1 - z) n + z h with n = tanh(x W + b + r (h U + c)) (Cho et al. 2014, in the form of
+    cuDNN).
+    """
     from_x = x @ p["input"] + p["input_bias"][..., None, :]
     from_h = h @ p["hidden"] + p["hidden_bias"][..., None, :]
     (r_x, z_x, n_x), (r_h, z_h, n_h) = jnp.split(from_x, 3, axis=-1), jnp.split(from_h, 3, axis=-1)
@@ -74,7 +89,9 @@ def gru_cell(p: Params, h: Float[Array, "*k n h"], x: Float[Array, "*k n i"]) ->
 def run_over_time(
     cell: Callable, p: Params, state, x: Float[Array, "n t i"]
 ) -> tuple[Float[Array, "n h"], Float[Array, "n t h"]]:
-    """The last hidden state and those of all steps; `cell` is `lstm_cell` (state (h, c)) or `gru_cell` (state h)."""
+    """The last hidden state and those of all steps; `cell` is `lstm_cell` (state (h, c)) or
+    `gru_cell` (state h).
+    """
 
     def step(state, x_t):
         state = cell(p, state, x_t)

@@ -1,8 +1,10 @@
 """One tidy frame in, one SVG out: how each kind of `evaluation.tables.Table` is drawn.
 
-This file holds curves, scatters and arrows, and `draw`, which knows all kinds; rankings and intervals are in
-`rows.py`, ROC, precision-recall and calibration in `unit_squares.py`, clinical series in `series_panels.py`, and
-`survival_curves.py`, `matrices.py`, `maps.py` and `overlaps.py` hold what they are called.
+This file holds curves, scatters and arrows, and `draw`, which knows all kinds; rankings and
+intervals are in
+`rows.py`, ROC, precision-recall and calibration in `unit_squares.py`, clinical series in
+`series_panels.py`, and `survival_curves.py`, `matrices.py`, `maps.py` and `overlaps.py` hold what
+they are called.
 Left out: kind "table", which the page prints, and training curves (`training_curves.py`).
 """
 
@@ -43,7 +45,9 @@ from omics_jax.report.unit_squares import draw_calibration, draw_precision_recal
 
 
 def draw_curve(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Lines over x with bands (many x) or error bars (few); a panel per series where there are many."""
+    """Lines over x with bands (many x) or error bars (few); a panel per series where there are
+    many.
+    """
     series = series_of(frame)
     together = len(series) <= len(PALETTE)
     if not together:
@@ -66,7 +70,9 @@ def draw_curve(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str])
 
 
 def is_geometric(x: Float[np.ndarray, " n"]) -> bool:
-    """True for positive x over two decades or more, its steps more even as ratios than as differences."""
+    """True for positive x over two decades or more, its steps more even as ratios than as
+    differences.
+    """
     x = np.unique(x[np.isfinite(x)])
     if len(x) < 4 or x[0] <= 0 or x[-1] < 100 * x[0]:
         return False
@@ -118,7 +124,9 @@ def draw_scatter(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
             linestyle="--",
             zorder=3,
         )
-        axis.scatter(*xy.T, s=8 if many else 14, color=PALETTE[0], alpha=alpha, linewidths=0, rasterized=many)
+        axis.scatter(
+            *xy.T, s=8 if many else 14, color=PALETTE[0], alpha=alpha, linewidths=0, rasterized=many
+        )
         axis.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
         heading = f"{clean(name, 28)}\n" if name else ""
         axis.set_title(f"{heading}r = {pearson_text(xy)}, n = {len(xy):,}")
@@ -143,9 +151,14 @@ def draw_arrows(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
     for index, part in enumerate(series.values()):
         x, y, x_end, y_end = part[columns].to_numpy(float).T
         bold = len(part) >= 20
-        style = mark(index, line=False, filled=False) | {"markersize": 4, "alpha": 0.55 if bold else 0.9}
+        style = mark(index, line=False, filled=False) | {
+            "markersize": 4,
+            "alpha": 0.55 if bold else 0.9,
+        }
         axis.plot(x, y, **style, rasterized=many)
-        axis.plot(x_end, y_end, linestyle="none")  # quiver alone does not widen the axes to its heads
+        axis.plot(
+            x_end, y_end, linestyle="none"
+        )  # quiver alone does not widen the axes to its heads
         add_arrows(axis, np.stack([x, y, x_end, y_end]), index, bold=False, faint=bold, raster=many)
         if bold:
             mean = part[columns].to_numpy(float).mean(axis=0)[:, None]
@@ -153,14 +166,18 @@ def draw_arrows(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
     if any(len(part) >= 20 for part in series.values()):
         note.append("Bold arrows are means.")
     if len(series) > 1:
-        handles = [Line2D([], [], **mark(i, filled=False), markersize=5) for i in range(len(series))]
+        handles = [
+            Line2D([], [], **mark(i, filled=False), markersize=5) for i in range(len(series))
+        ]
         add_legend(figure, list(series), handles)
     axis.margins(0.06)
     outer_labels(figure, x_label, y_label)
     return figure
 
 
-def add_arrows(axis: Axes, ends: Float[np.ndarray, "4 n"], index: int, bold: bool, faint: bool, raster: bool) -> None:
+def add_arrows(
+    axis: Axes, ends: Float[np.ndarray, "4 n"], index: int, bold: bool, faint: bool, raster: bool
+) -> None:
     """Arrows in data coordinates from rows 0, 1 of `ends` to rows 2, 3."""
     x, y, x_end, y_end = ends
     axis.quiver(
@@ -204,7 +221,9 @@ SHAPES = {
 
 
 def named_parts(frame: pd.DataFrame) -> list[str]:
-    """What a frame's series, panels, rows and the like are called, for those who do not see the figure."""
+    """What a frame's series, panels, rows and the like are called, for those who do not see the
+    figure.
+    """
     parts = []
     for column in ("series", "panel", "variable", "row", "combination"):
         if column in frame:
@@ -213,10 +232,13 @@ def named_parts(frame: pd.DataFrame) -> list[str]:
     return parts
 
 
-def draw(kind: str, frame: pd.DataFrame, title: str, x_label: str, y_label: str, **options) -> Drawing:
+def draw(
+    kind: str, frame: pd.DataFrame, title: str, x_label: str, y_label: str, **options
+) -> Drawing:
     """Draws a frame with the columns of its kind (`evaluation.tables.Table`), numeric ones float.
 
-    `options` go to the kind's own function (`highlight`, `share_x` of intervals). Some value must be finite.
+    `options` go to the kind's own function (`highlight`, `share_x` of intervals). Some value must
+    be finite.
     """
     note: list[str] = []
     with drawing_style():

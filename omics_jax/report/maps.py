@@ -1,7 +1,8 @@
-"""Points on a plane without scales, such as a latent space, coloured by category or by number (kind "map").
+"""Points on a plane without scales, such as a latent space, coloured by category or by number (kind
+"map").
 
-The same points may stand in several panels, each coloured by something else. Left out: densities, and ellipses around
-categories.
+The same points may stand in several panels, each coloured by something else. Left out: densities,
+and ellipses around categories.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ LETTER = 0.088  # inches, of capitals in 9 points
 LAYERS = 6
 LONE, SMALL = 4.4, 3.6  # inches: the side of a lone panel and of one of several
 SHIFTS = np.array(
-    sorted(((0.02 * i, 0.02 * j) for i in range(-15, 16) for j in range(-15, 16)), key=lambda step: np.hypot(*step))
+    sorted(
+        ((0.02 * i, 0.02 * j) for i in range(-15, 16) for j in range(-15, 16)),
+        key=lambda step: np.hypot(*step),
+    )
 )
 
 
@@ -46,13 +50,21 @@ def draw_map(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -
     panels = keep_first(series_of(frame, "panel"), MOST_PANELS, note, "panels")
     longest = max(len(part) for part in panels.values())
     if longest > MOST_POINTS:
-        note.append(f"{MOST_POINTS:,} of {longest:,} points are drawn, chosen at random; all are in the data file.")
+        note.append(
+            f"{MOST_POINTS:,} of {longest:,} points are drawn, chosen at random; all are in the "
+            "data file."
+        )
     alone = len(panels) == 1
     below = [0.0 if alone else key_height(part) for part in panels.values()]
-    height = np.mean([max(below[i : i + 2]) for i in range(0, len(below), 2)]) + (LONE if alone else SMALL)
+    height = np.mean([max(below[i : i + 2]) for i in range(0, len(below), 2)]) + (
+        LONE if alone else SMALL
+    )
     figure, axes = panel_grid(len(panels), 2, float(height), share_x=False, share_y=False)
     raster = sum(min(len(part), MOST_POINTS) for part in panels.values()) > RASTER_ABOVE
-    unknown = [draw_panel(axis, part, alone, raster) for axis, part in zip(axes, panels.values(), strict=True)]
+    unknown = [
+        draw_panel(axis, part, alone, raster)
+        for axis, part in zip(axes, panels.values(), strict=True)
+    ]
     for axis, name in zip(axes, panels, strict=True):
         axis.set_title(clean(name, 40) if name else "")
     if any(unknown):
@@ -78,7 +90,9 @@ def labels_of(part: pd.DataFrame) -> pd.Series:
 
 
 def categories_of(part: pd.DataFrame) -> list[str]:
-    """What a panel that is coloured by category shows, in alphabetical order; [] for one coloured by numbers."""
+    """What a panel that is coloured by category shows, in alphabetical order; [] for one coloured
+    by numbers.
+    """
     return [] if by_value(part) else sorted(name for name in labels_of(part).unique() if name)
 
 
@@ -93,7 +107,9 @@ def key_height(part: pd.DataFrame) -> float:
     if by_value(part):
         return 0.6
     names = categories_of(part)
-    return 0.15 + LINE * -(-len(names) // columns_below(names)) if len(names) <= MOST_LISTED else 0.1
+    return (
+        0.15 + LINE * -(-len(names) // columns_below(names)) if len(names) <= MOST_LISTED else 0.1
+    )
 
 
 def columns_below(names: list[str]) -> int:
@@ -106,10 +122,16 @@ def draw_panel(axis: Axes, part: pd.DataFrame, alone: bool, raster: bool) -> boo
     square_limits(axis, part[["x", "y"]].to_numpy(float))
     shown = part.iloc[chosen(len(part))]
     names, labels = categories_of(part), labels_of(shown)
-    look = {"s": float(np.clip(500 / np.sqrt(len(shown)), 11, 30)), "linewidths": 0, "rasterized": raster}
+    look = {
+        "s": float(np.clip(500 / np.sqrt(len(shown)), 11, 30)),
+        "linewidths": 0,
+        "rasterized": raster,
+    }
     if by_value(part):
         known = shown["value"].notna()
-        points = axis.scatter(*plane(shown[known]), c=shown["value"][known], cmap=SHADES, alpha=0.85, **look)
+        points = axis.scatter(
+            *plane(shown[known]), c=shown["value"][known], cmap=SHADES, alpha=0.85, **look
+        )
         colour_key(axis, points, quantity_of(part), alone)
     elif names:
         known = labels != ""
@@ -145,7 +167,14 @@ def square_limits(axis: Axes, xy: Float[np.ndarray, "n 2"]) -> None:
     low, high = xy.min(axis=0), xy.max(axis=0)
     half = 0.54 * float((high - low).max()) or 0.5
     (x, y) = (low + high) / 2
-    axis.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal", anchor="W", xticks=[], yticks=[])
+    axis.set(
+        xlim=(x - half, x + half),
+        ylim=(y - half, y + half),
+        aspect="equal",
+        anchor="W",
+        xticks=[],
+        yticks=[],
+    )
 
 
 def category_mark(index: int) -> dict:
@@ -167,7 +196,9 @@ def colour_key(axis: Axes, points: PathCollection, quantity: str, alone: bool) -
 def category_key(axis: Axes, names: list[str], alone: bool) -> None:
     """A legend at the right of a lone panel, else below it."""
     handles = [
-        Line2D([], [], linestyle="none", markersize=6, label=clean(name, 36), **category_mark(index))
+        Line2D(
+            [], [], linestyle="none", markersize=6, label=clean(name, 36), **category_mark(index)
+        )
         for index, name in enumerate(names)
     ]
     corner, columns = ((1.02, 1.0), 1) if alone else ((-0.02, -0.01), columns_below(names))
@@ -178,7 +209,9 @@ def category_key(axis: Axes, names: list[str], alone: bool) -> None:
 
 
 def write_categories(axis: Axes, part: pd.DataFrame, names: list[str], side: float) -> None:
-    """Each category's name at its median, moved where it would cover another; `side`: the panel's, in inches."""
+    """Each category's name at its median, moved where it would cover another; `side`: the panel's,
+    in inches.
+    """
     medians = part.groupby(labels_of(part))[["x", "y"]].median().loc[names].to_numpy(float)
     texts = [clean(name, 18) for name in names]
     low, span = np.array([axis.get_xlim()[0], axis.get_ylim()[0]]), np.ptp(axis.get_xlim())
@@ -193,7 +226,9 @@ def write_categories(axis: Axes, part: pd.DataFrame, names: list[str], side: flo
         )  # fmt: skip
 
 
-def kept_apart(centres: Float[np.ndarray, "n 2"], sizes: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+def kept_apart(
+    centres: Float[np.ndarray, "n 2"], sizes: Float[np.ndarray, "n 2"]
+) -> Float[np.ndarray, "n 2"]:
     """Boxes inside the unit square moved, one after the other, to the nearest free place."""
     places = np.empty_like(centres)
     for index, (centre, size) in enumerate(zip(centres, sizes, strict=True)):

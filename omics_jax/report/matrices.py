@@ -1,4 +1,5 @@
-"""A matrix of counts, for one a table of confusion: cells coloured by their share of the row (kind "matrix").
+"""A matrix of counts, for one a table of confusion: cells coloured by their share of the row (kind
+"matrix").
 
 Left out: clustering, and any order but that of the frame.
 """
@@ -28,17 +29,23 @@ def draw_matrix(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
     """Columns of the frame from left to right, rows from top to bottom."""
     counts = count_table(frame)
     total = counts.sum(axis=1)
-    shares = counts.div(total.where(total > 0), axis=0).fillna(0.0)  # of the whole row, also where not all is drawn
+    shares = counts.div(total.where(total > 0), axis=0).fillna(
+        0.0
+    )  # of the whole row, also where not all is drawn
     if max(counts.shape) > MOST_CATEGORIES:
         cut = f"The first {MOST_CATEGORIES} of {max(counts.shape)} categories are drawn; all are in the data file."
         note.append(cut)
     counts, shares = (table.iloc[:MOST_CATEGORIES, :MOST_CATEGORIES] for table in (counts, shares))
-    rows, columns = ([clean(name, 28) for name in names] for names in (counts.index, counts.columns))
+    rows, columns = (
+        [clean(name, 28) for name in names] for names in (counts.index, counts.columns)
+    )
     side = min(0.65, (WIDTH - 1.6 - LETTER * max(map(len, rows))) / len(columns))
     upright = max(map(len, columns)) * LETTER > side
     below = LETTER * max(map(len, columns)) if upright else 0.2
     figure, (axis,) = panel_grid(1, 1, max(1.9, side * len(rows) + below + 0.5))
-    mesh = axis.pcolormesh(shares.to_numpy(), cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=0.6)
+    mesh = axis.pcolormesh(
+        shares.to_numpy(), cmap=SHADES, vmin=0, vmax=1, edgecolors="white", linewidth=0.6
+    )
     axis.set(aspect="equal", anchor="W", ylim=(len(rows), 0))
     axis.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if upright else 0)
     axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
@@ -54,13 +61,17 @@ def draw_matrix(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
 
 
 def count_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows and columns in order of first appearance; 0 where the frame has no cell, the sum where it has several."""
+    """Rows and columns in order of first appearance; 0 where the frame has no cell, the sum where
+    it has several.
+    """
     sums = frame.groupby(["row", "column"], sort=False)["value"].sum().unstack(fill_value=0.0)
     return sums.loc[frame["row"].unique(), frame["column"].unique()]
 
 
 def title_side(set_label: Callable, title: str, inches: float, start: str) -> None:
-    """An axis title in lines along a side of this length; one that is longer begins at the side's `start`."""
+    """An axis title in lines along a side of this length; one that is longer begins at the side's
+    `start`.
+    """
     lines = textwrap.wrap(clean(title, 60), max(18, int(inches / LETTER))) if title else []
     fits = LETTER * max(map(len, lines), default=0) <= inches
     set_label("\n".join(lines), loc="center" if fits else start)
@@ -79,4 +90,6 @@ def write_counts(axis: Axes, texts: list[list[str]], shares: np.ndarray) -> None
     for (row, column), share in np.ndenumerate(shares):
         text = texts[row][column]
         colour = "#8a8a8a" if text == "0" else "white" if share > DARK else "black"
-        axis.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=9.5)
+        axis.text(
+            column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=9.5
+        )

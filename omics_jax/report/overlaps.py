@@ -1,7 +1,7 @@
 """Which modalities patients have together: bars over a matrix of dots (kind "overlap").
 
-After UpSet (Lex et al. 2014, doi:10.1109/TVCG.2014.2346248); `evaluation.overlap_text` reads the combinations and
-writes them for a terminal. Left out: the intersections' expected sizes.
+After UpSet (Lex et al. 2014, doi:10.1109/TVCG.2014.2346248); `evaluation.overlap_text` reads the
+combinations and writes them for a terminal. Left out: the intersections' expected sizes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ PRESENT = "#222222"
 def draw_overlap(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
     """The most frequent combinations from left to right, the most frequent modality on top."""
     whole = read_overlap(frame)
-    shown = whole._replace(members=whole.members[:MOST_COMBINATIONS], patients=whole.patients[:MOST_COMBINATIONS])
+    shown = whole._replace(
+        members=whole.members[:MOST_COMBINATIONS], patients=whole.patients[:MOST_COMBINATIONS]
+    )
     if left := len(whole.patients) - len(shown.patients):
         note.append(left_out(left, whole.patients[MOST_COMBINATIONS:].sum()))
     heights = (BARS, ROW * max(len(whole.names), 1))
     figure = blank_figure(sum(heights) + 0.9)
-    axes = figure.subplots(2, 2, sharex="col", sharey="row", width_ratios=(1, 3.6), height_ratios=heights)
+    axes = figure.subplots(
+        2, 2, sharex="col", sharey="row", width_ratios=(1, 3.6), height_ratios=heights
+    )
     (corner, above), (left, dots) = axes
     corner.remove()
     draw_patients(above, shown, y_label)
@@ -75,9 +79,19 @@ def draw_members(axis: Axes, overlap: Overlap) -> None:
         axis.axhspan(row - 0.5, row + 0.5, color=STRIPE, linewidth=0, zorder=0)
     for place, member in enumerate(overlap.members):
         if member.any():
-            axis.vlines(place, *np.flatnonzero(member)[[0, -1]], color=PRESENT, linewidth=2, zorder=2)
+            axis.vlines(
+                place, *np.flatnonzero(member)[[0, -1]], color=PRESENT, linewidth=2, zorder=2
+            )
     for dots, colour in ((absent, ABSENT), (present, PRESENT)):
-        axis.plot(*dots.T, marker="o", markersize=8, color=colour, markeredgewidth=0, linestyle="none", zorder=3)
+        axis.plot(
+            *dots.T,
+            marker="o",
+            markersize=8,
+            color=colour,
+            markeredgewidth=0,
+            linestyle="none",
+            zorder=3,
+        )
     axis.set_xlim(-0.6, max(len(overlap.patients), LEAST_WIDTH) - 0.4)
     axis.set_yticks(np.arange(len(overlap.names)), [clean(name, 22) for name in overlap.names])
     axis.set_ylim(max(len(overlap.names), 1) - 0.5, -0.5)

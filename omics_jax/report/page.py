@@ -1,7 +1,9 @@
-"""`write_report`: a run directory in, `report.html` out: one file that opens offline and needs no script.
+"""`write_report`: a run directory in, `report.html` out: one file that opens offline and needs no
+script.
 
-Reads what a run leaves behind (`metrics.json`, `tables/`, `history.jsonl`, `config.json`, `data.json`,
-`environment.json`) and knows no system by name. Left out: anything that needs the data or the model again.
+Reads what a run leaves behind (`metrics.json`, `tables/`, `history.jsonl`, `config.json`,
+`data.json`, `environment.json`) and knows no system by name. Left out: anything that needs the data
+or the model again.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ OPEN_COMPARISONS = 12  # further ones are folded
 def write_report(run: pathlib.Path) -> pathlib.Path:
     """Writes `report.html` into the run directory and returns its path.
 
-    The same run directory gives the same bytes. Raises UserError where `metrics.json` is missing, a file is
-    not what its name says, or a table of `tables/index.json` is missing or lacks a column of its kind.
+    The same run directory gives the same bytes. Raises UserError where `metrics.json` is missing, a
+    file is
+    not what its name says, or a table of `tables/index.json` is missing or lacks a column of its
+    kind.
     """
     run = pathlib.Path(run)
     text = render(page_content(run))
@@ -41,8 +45,8 @@ def page_content(run: pathlib.Path) -> dict:
     metrics = read_json(run / "metrics.json")
     if not metrics:
         raise UserError(
-            f"{run} holds no metrics.json, so there is nothing to report; name the directory of a finished "
-            "run, or finish this one by running its command again."
+            f"{run} holds no metrics.json, so there is nothing to report; name the directory of a "
+            "finished run, or finish this one by running its command again."
         )
     environment = read_json(run / "environment.json") or {}
     data = read_json(run / "data.json") or {}
@@ -121,7 +125,9 @@ def result_sections(metrics: Mapping, better: Mapping[str, str]) -> dict:
         "arms": results.result_rows(arm_summaries, better, []) if len(arms) > 1 else {},
         "few": FEW_ARMS,
         "arms_note": results.interval_sentence(arm_summaries),
-        "arm_details": [arm_details(arm, entry or {}, better) for arm, entry in list(arms.items())[1:]],
+        "arm_details": [
+            arm_details(arm, entry or {}, better) for arm, entry in list(arms.items())[1:]
+        ],
         "groups": results.group_rows(metrics.get("replicates") or [], list(summaries[own])),
     }
 
@@ -141,7 +147,8 @@ def key_figure(key: Mapping, own: str) -> dict | None:
     from omics_jax.report import figures
 
     rows = [
-        {"label": row["name"], "series": metric["name"]} | {k: cell[k] for k in ("value", "low", "high")}
+        {"label": row["name"], "series": metric["name"]}
+        | {k: cell[k] for k in ("value", "low", "high")}
         for column, metric in enumerate(key["metrics"])
         for row in key["rows"]
         for cell in [row["cells"][column]]
@@ -149,7 +156,11 @@ def key_figure(key: Mapping, own: str) -> dict | None:
     frame = pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
     compared = frame[frame.groupby("series")["value"].transform("count") > 1]
     # A metric that only one row has shows nothing in a picture, unless there is no other.
-    frame = compared if len(compared) else frame[frame.groupby("series")["value"].transform("count") > 0]
+    frame = (
+        compared
+        if len(compared)
+        else frame[frame.groupby("series")["value"].transform("count") > 0]
+    )
     if frame["value"].count() < 2:
         return None
     title, x_label = f"{own} beside its baselines", "mean, with its 95 % interval"
@@ -191,10 +202,14 @@ def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
         return section
     if kind == "table":
         return section | {"frame": printed_frame(frame)}
-    points = frame[[c for c in numeric_columns(kind) if c in KINDS[kind].needed and c not in ("low", "high")]]
+    points = frame[
+        [c for c in numeric_columns(kind) if c in KINDS[kind].needed and c not in ("low", "high")]
+    ]
     if not points.notna().all(axis=1).any():
         return section | {"note": "Every value is missing, so nothing is drawn."}
-    drawing = figures.draw(kind, frame, title, entry.get("x_label") or "", entry.get("y_label") or "")
+    drawing = figures.draw(
+        kind, frame, title, entry.get("x_label") or "", entry.get("y_label") or ""
+    )
     return section | {"image": image(drawing), "note": drawing.note}
 
 
@@ -252,6 +267,8 @@ def render(content: Mapping) -> str:
         lstrip_blocks=True,
     )
     environment.filters["leaf"] = leaf
-    environment.filters["branches"] = lambda b: list(b.items() if isinstance(b, Mapping) else enumerate(b))
+    environment.filters["branches"] = lambda b: list(
+        b.items() if isinstance(b, Mapping) else enumerate(b)
+    )
     environment.tests["branch"] = is_branch
     return environment.get_template("page.html").render(**content)

@@ -1,8 +1,10 @@
-"""The numbers of `metrics.json` as rows of text: key results, comparisons in words, arms and groups.
+"""The numbers of `metrics.json` as rows of text: key results, comparisons in words, arms and
+groups.
 
-No source: this is the house's own contract. Which side of a metric is better stands in `metrics.json` under
-`"better": {metric: "higher" | "lower"}`, as the system declared it; of a metric that is not there nothing is called
-best. Left out: any statistics, which `evaluation/` has already done.
+No source: this is the house's own contract. Which side of a metric is better stands in
+`metrics.json` under
+`"better": {metric: "higher" | "lower"}`, as the system declared it; of a metric that is not there
+nothing is called best. Left out: any statistics, which `evaluation/` has already done.
 """
 
 from __future__ import annotations
@@ -40,15 +42,24 @@ def number(value: object) -> str:
 
 
 def aligned(values: Sequence[float]) -> list[str]:
-    """The finite values of a column with shared decimals, so that their points stand below each other.
+    """The finite values of a column with shared decimals, so that their points stand below each
+    other.
 
-    The largest magnitude gets three digits at least and the smallest two; magnitudes a thousandfold apart
+    The largest magnitude gets three digits at least and the smallest two; magnitudes a thousandfold
+    apart
     (p-values) each keep decimals of their own.
     """
     magnitudes = [abs(v) for v in values if v]
-    if not magnitudes or max(magnitudes) >= min(1000 * min(magnitudes), 1e7) or max(magnitudes) < 1e-4:
+    if (
+        not magnitudes
+        or max(magnitudes) >= min(1000 * min(magnitudes), 1e7)
+        or max(magnitudes) < 1e-4
+    ):
         return [number(v) for v in values]
-    largest, smallest = math.floor(math.log10(max(magnitudes))), math.floor(math.log10(min(magnitudes)))
+    largest, smallest = (
+        math.floor(math.log10(max(magnitudes))),
+        math.floor(math.log10(min(magnitudes))),
+    )
     decimals = max(0, 2 - largest, 1 - smallest)
     return [f"{v:,.{decimals}f}".replace("-", "−") for v in values]
 
@@ -61,12 +72,20 @@ def p_value(p: object) -> str:
 
 
 def estimate(entry: Mapping | None) -> dict:
-    """One summary entry (mean, ci95, ...) as {"value", "low", "high"} and the texts {"mean", "interval"}."""
+    """One summary entry (mean, ci95, ...) as {"value", "low", "high"} and the texts {"mean",
+    "interval"}.
+    """
     entry = entry or {}
     low, high = entry.get("ci95") or (None, None)
     mean, low_text, high_text = numbers([entry.get("mean"), low, high])
     interval = "" if not (is_number(low) and is_number(high)) else f"{low_text} to {high_text}"
-    return {"value": entry.get("mean"), "low": low, "high": high, "mean": mean, "interval": interval}
+    return {
+        "value": entry.get("mean"),
+        "low": low,
+        "high": high,
+        "mean": mean,
+        "interval": interval,
+    }
 
 
 def metric_names(entries: Sequence[Mapping]) -> list[str]:
@@ -74,15 +93,22 @@ def metric_names(entries: Sequence[Mapping]) -> list[str]:
     return list(dict.fromkeys(metric for summary in entries for metric in summary))
 
 
-def result_rows(summaries: Mapping[str, Mapping], better: Mapping[str, str], models: Sequence[str]) -> dict:
+def result_rows(
+    summaries: Mapping[str, Mapping], better: Mapping[str, str], models: Sequence[str]
+) -> dict:
     """A method per row and a metric per column, the best mean of each column marked.
 
-    Returns {"metrics": [{"name", "better"}], "rows": [{"name", "model", "cells": [{..., "best"}]}]}.
+    Returns {"metrics": [{"name", "better"}], "rows": [{"name", "model", "cells": [{...,
+    "best"}]}]}.
     """
     metrics = metric_names(list(summaries.values()))
     directions = {metric: better.get(metric) for metric in metrics}
     rows = [
-        {"name": name, "model": name in models, "cells": [estimate(summary.get(m)) for m in metrics]}
+        {
+            "name": name,
+            "model": name in models,
+            "cells": [estimate(summary.get(m)) for m in metrics],
+        }
         for name, summary in summaries.items()
     ]
     for column, metric in enumerate(metrics):
@@ -101,21 +127,28 @@ def interval_sentence(summaries: Mapping[str, Mapping]) -> str:
     for summary in summaries.values():
         for entry in summary.values():
             if entry and estimate(entry)["interval"]:
-                methods.setdefault(str(entry.get("ci_method") or "a method not recorded"), []).append(
-                    entry.get("n") or 0
-                )
+                methods.setdefault(
+                    str(entry.get("ci_method") or "a method not recorded"), []
+                ).append(entry.get("n") or 0)
     if not methods:
         return "No interval could be computed for these values."
     parts = []
     for method, sizes in methods.items():
         low, high = min(sizes), max(sizes)
-        over = "" if not high else f" over {low} values" if low == high else f" over {low} to {high} values"
+        over = (
+            ""
+            if not high
+            else f" over {low} values"
+            if low == high
+            else f" over {low} to {high} values"
+        )
         parts.append(f"{method}{over}")
     return f"95 % intervals: {'; '.join(parts)}."
 
 
 def verdict(comparison: Mapping, better: Mapping[str, str]) -> str:
-    """One of "better", "worse", "different" (direction unknown), "unclear", "unknown" (no evidence given).
+    """One of "better", "worse", "different" (direction unknown), "unclear", "unknown" (no evidence
+    given).
 
     Evidence is the adjusted p-value, else p, else the 95 % interval; `difference` is a minus b.
     """
@@ -136,7 +169,11 @@ def comparison_sentence(comparison: Mapping, kind: str) -> str:
     """The verdict in plain words, e.g. "pertvae does not beat ridge on pearson"."""
     a, b = comparison["a"], comparison["b"]
     where = f" in {comparison['group']}" if comparison.get("group") not in (None, "") else ""
-    higher = "higher" if is_number(comparison.get("difference")) and comparison["difference"] > 0 else "lower"
+    higher = (
+        "higher"
+        if is_number(comparison.get("difference")) and comparison["difference"] > 0
+        else "lower"
+    )
     words = {
         "better": f"{a} beats {b}",
         "worse": f"{a} is worse than {b}",
@@ -159,7 +196,9 @@ def comparison_rows(comparisons: Sequence[Mapping], better: Mapping[str, str]) -
                 "verdict": kind,
                 "sentence": comparison_sentence(comparison, kind),
                 "difference": difference,
-                "interval": f"{low_text} to {high_text}" if is_number(low) and is_number(high) else ABSENT,
+                "interval": f"{low_text} to {high_text}"
+                if is_number(low) and is_number(high)
+                else ABSENT,
                 "p": p_value(comparison.get("p")),
                 "p_adjusted": p_value(comparison.get("p_adjusted")),
                 "test": comparison.get("test") or ABSENT,
@@ -196,7 +235,12 @@ def group_rows(replicates: Sequence[Mapping], metrics: Sequence[str]) -> dict:
     if len(members) < 2 or not shown:
         return {}
     rows = [
-        {"arm": arm, "group": group, "n": len(splits), "cells": [mean_and_sd(splits, m) for m in shown]}
+        {
+            "arm": arm,
+            "group": group,
+            "n": len(splits),
+            "cells": [mean_and_sd(splits, m) for m in shown],
+        }
         for (arm, group), splits in members.items()
     ]
     return {"metrics": shown, "rows": rows, "several_arms": len({row["arm"] for row in rows}) > 1}
@@ -207,7 +251,11 @@ def mean_and_sd(replicates: Sequence[Mapping], metric: str) -> dict:
     values = [r[metric] for r in replicates if is_number(r.get(metric))]
     mean = math.fsum(values) / len(values) if values else None
     several = len(values) > 1
-    sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)) if several else None
+    sd = (
+        math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+        if several
+        else None
+    )
     return dict(zip(("mean", "sd"), numbers([mean, sd]), strict=True))
 
 
@@ -216,7 +264,9 @@ def statement(name: str, metrics: Mapping, better: Mapping[str, str]) -> str:
     summary, baselines = metrics.get("summary") or {}, metrics.get("baselines") or {}
     if not summary:
         return f"{name} was run; it reports no summary."
-    metric = next((m for m in summary if is_number((summary[m] or {}).get("mean"))), next(iter(summary)))
+    metric = next(
+        (m for m in summary if is_number((summary[m] or {}).get("mean"))), next(iter(summary))
+    )
     own = estimate(summary[metric])
     interval = f" (95 % interval {own['interval']})" if own["interval"] else ""
     text = f"{name} reaches a mean {metric} of {own['mean']}{interval}"
@@ -229,4 +279,6 @@ def statement(name: str, metrics: Mapping, better: Mapping[str, str]) -> str:
         listed = ", ".join(f"{b} {numbers([v])[0]}" for b, v in scored.items())
         return f"{text}; the baselines: {listed}."
     best = pick(scored, key=scored.__getitem__)
-    return f"{text}; the best baseline, {best}, reaches {estimate(baselines[best][metric])['mean']}."
+    return (
+        f"{text}; the best baseline, {best}, reaches {estimate(baselines[best][metric])['mean']}."
+    )

@@ -30,7 +30,9 @@ MOST_RANKED = 25
 
 
 def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Largest magnitude first: bars, or dots where there are intervals or several series share the labels."""
+    """Largest magnitude first: bars, or dots where there are intervals or several series share the
+    labels.
+    """
     frame = frame[np.isfinite(frame["value"])]
     series = series_of(frame)
     labels = [set(part["label"]) for part in series.values()]
@@ -57,13 +59,21 @@ def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
 
 
 def ranking_together(
-    frame: pd.DataFrame, series: dict[str, pd.DataFrame], x_label: str, y_label: str, note: list[str]
+    frame: pd.DataFrame,
+    series: dict[str, pd.DataFrame],
+    x_label: str,
+    y_label: str,
+    note: list[str],
 ) -> Figure:
     """One row per label, a dot per series, rows ordered by their largest magnitude."""
-    largest = frame["value"].abs().groupby(frame["label"], sort=False).max().sort_values(kind="stable")
+    largest = (
+        frame["value"].abs().groupby(frame["label"], sort=False).max().sort_values(kind="stable")
+    )
     order = list(largest.index[::-1])
     if len(order) > MOST_RANKED:
-        note.append(f"The {MOST_RANKED} largest of {len(order)} are drawn; all are in the data file.")
+        note.append(
+            f"The {MOST_RANKED} largest of {len(order)} are drawn; all are in the data file."
+        )
     order = order[:MOST_RANKED]
     figure, (axis,) = panel_grid(1, 1, 1.2 + ROW * 1.1 * len(order))
     row_axis(axis, order, "", stripes=True)
@@ -79,8 +89,12 @@ def ranking_together(
     return figure
 
 
-def row_axis(axis: Axes, labels: list, title: str, longest: int = 42, stripes: bool = False) -> None:
-    """An axis with one labelled row per entry, the first on top; stripes lead the eye where rows are full."""
+def row_axis(
+    axis: Axes, labels: list, title: str, longest: int = 42, stripes: bool = False
+) -> None:
+    """An axis with one labelled row per entry, the first on top; stripes lead the eye where rows
+    are full.
+    """
     axis.set_yticks(np.arange(len(labels)), [clean(label, longest) for label in labels])
     axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
@@ -120,15 +134,21 @@ def draw_intervals(
     highlight: str | None = None,
     share_x: bool = True,
 ) -> Figure:
-    """A row per label in the order given, a panel per series; `highlight` names a label drawn apart."""
+    """A row per label in the order given, a panel per series; `highlight` names a label drawn
+    apart.
+    """
     series = keep_first(series_of(frame), MOST_PANELS, note)
     labels = list(dict.fromkeys(frame["label"]))
     if len(labels) > MOST_ROWS:
-        note.append(f"The first {MOST_ROWS} of {len(labels)} rows are drawn; all are in the data file.")
+        note.append(
+            f"The first {MOST_ROWS} of {len(labels)} rows are drawn; all are in the data file."
+        )
     labels = labels[:MOST_ROWS]
     row_of = {label: i for i, label in enumerate(labels)}
     columns = 2 if len(series) in (2, 4) else 3
-    figure, axes = panel_grid(len(series), columns, 0.85 + ROW * len(labels), share_x=share_x, share_y=True)
+    figure, axes = panel_grid(
+        len(series), columns, 0.85 + ROW * len(labels), share_x=share_x, share_y=True
+    )
     for axis, (name, part) in zip(axes, series.items(), strict=True):
         row_axis(axis, labels, clean(name, 28), longest=42 if len(series) == 1 else 26)
         axis.tick_params(labelbottom=True)  # panels are tall, so each has its own numbers

@@ -1,7 +1,9 @@
-"""Measured series and what a model filled in: a row per variable, a column per patient (kind "series").
+"""Measured series and what a model filled in: a row per variable, a column per patient (kind
+"series").
 
-Dots are values the model saw, open dots held-out truth, the line with its band what was imputed; ticks on a panel's
-floor mark when the variable was observed. Left out: events, doses and anything between two panels.
+Dots are values the model saw, open dots held-out truth, the line with its band what was imputed;
+ticks on a panel's floor mark when the variable was observed. Left out: events, doses and anything
+between two panels.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ ROLE_NAMES = {"observed": "measured", "held out": "measured, held out", "imputed
 
 
 def draw_series(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Small panels on one time axis; a variable's panels share their y axis, so that patients compare."""
+    """Small panels on one time axis; a variable's panels share their y axis, so that patients
+    compare.
+    """
     patients, variables = (list(dict.fromkeys(frame[name])) for name in ("panel", "variable"))
     note += cut_note(len(patients), len(variables))
     patients, variables = patients[:MOST_PATIENTS], variables[:MOST_VARIABLES]
@@ -59,10 +63,15 @@ def cut_note(patients: int, variables: int) -> list[str]:
     """What is not drawn, in a sentence; [] where all is."""
     parts = [
         f"{most} of {count} {noun}"
-        for most, count, noun in ((MOST_PATIENTS, patients, "panels"), (MOST_VARIABLES, variables, "variables"))
+        for most, count, noun in (
+            (MOST_PATIENTS, patients, "panels"),
+            (MOST_VARIABLES, variables, "variables"),
+        )
         if count > most
     ]
-    return [f"The first {' and '.join(parts)} are drawn; all are in the data file."] if parts else []
+    return (
+        [f"The first {' and '.join(parts)} are drawn; all are in the data file."] if parts else []
+    )
 
 
 def draw_cell(axis: Axes, part: pd.DataFrame) -> None:
@@ -73,7 +82,13 @@ def draw_cell(axis: Axes, part: pd.DataFrame) -> None:
         imputed = roles["imputed"]
         if {"low", "high"} <= set(imputed):
             axis.fill_between(
-                imputed["x"], imputed["low"], imputed["high"], color=PALETTE[0], alpha=0.2, linewidth=0, zorder=1
+                imputed["x"],
+                imputed["low"],
+                imputed["high"],
+                color=PALETTE[0],
+                alpha=0.2,
+                linewidth=0,
+                zorder=1,
             )
         axis.plot(imputed["x"], imputed["value"], **ROLE_MARKS["imputed"], zorder=2)
     for role, order in (("observed", 3), ("held out", 4)):
@@ -84,11 +99,23 @@ def draw_cell(axis: Axes, part: pd.DataFrame) -> None:
 
 
 def rug(axis: Axes, observed: pd.DataFrame, held_out: pd.DataFrame) -> None:
-    """A tick on the panel's floor at every observed time; words where the variable was never measured."""
+    """A tick on the panel's floor at every observed time; words where the variable was never
+    measured.
+    """
     times = observed["x"][np.isfinite(observed["value"])]
-    axis.vlines(times, 0, 0.07, transform=axis.get_xaxis_transform(), color="black", linewidth=1.0, zorder=2)
+    axis.vlines(
+        times, 0, 0.07, transform=axis.get_xaxis_transform(), color="black", linewidth=1.0, zorder=2
+    )
     if times.empty and held_out.empty:
-        axis.text(0.97, 0.06, "never measured", transform=axis.transAxes, ha="right", color="#555555", fontsize=9)
+        axis.text(
+            0.97,
+            0.06,
+            "never measured",
+            transform=axis.transAxes,
+            ha="right",
+            color="#555555",
+            fontsize=9,
+        )
 
 
 def few_ticks(axis: Axes, hours: bool, columns: int) -> None:
@@ -96,7 +123,9 @@ def few_ticks(axis: Axes, hours: bool, columns: int) -> None:
     most = 3 if columns > 2 else 9
     span = np.ptp(axis.get_xlim())
     step = next((step for step in HOUR_STEPS if hours and span <= most * step), None)
-    axis.xaxis.set_major_locator(MultipleLocator(step) if step else MaxNLocator(nbins=most, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_locator(
+        MultipleLocator(step) if step else MaxNLocator(nbins=most, steps=[1, 2, 5, 10])
+    )
     axis.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
     axis.grid(axis="y", color="#ececec", linewidth=0.7)
     axis.set_axisbelow(True)
@@ -113,4 +142,11 @@ def legend(figure: Figure, frame: pd.DataFrame) -> None:
     if "observed" in roles:
         tick = Line2D([], [], color="black", marker="|", markersize=7, linestyle="none")
         handles, names = [*handles, tick], [*names, "times of measurement"]
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.4, columnspacing=1.3)
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=len(names),
+        handlelength=1.4,
+        columnspacing=1.3,
+    )

@@ -11,7 +11,13 @@ import pathlib
 import pandas as pd
 
 from omics_jax.errors import UserError
-from omics_jax.evaluation.tables import KINDS, ROLES, lacking_columns, numeric_columns, unknown_roles
+from omics_jax.evaluation.tables import (
+    KINDS,
+    ROLES,
+    lacking_columns,
+    numeric_columns,
+    unknown_roles,
+)
 from omics_jax.report import results
 
 PRINTED_ROWS = 500
@@ -20,15 +26,20 @@ MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
 def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
-    """A CSV of the given kind: labels and names as text, the kind's numbers as float, infinities as missing.
+    """A CSV of the given kind: labels and names as text, the kind's numbers as float, infinities as
+    missing.
 
     A label such as "NA" stays a label. Raises UserError naming the file, the column and the row.
     """
     index = path.parent / "index.json"
     if kind not in KINDS:
-        raise UserError(f"{index} gives {path.stem!r} the kind {kind!r}; the kinds are {', '.join(KINDS)}.")
+        raise UserError(
+            f"{index} gives {path.stem!r} the kind {kind!r}; the kinds are {', '.join(KINDS)}."
+        )
     if not path.is_file():
-        raise UserError(f"{index} lists {path}, which is missing; run the command of this run again.")
+        raise UserError(
+            f"{index} lists {path}, which is missing; run the command of this run again."
+        )
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
@@ -41,7 +52,8 @@ def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
     if kind == "series" and (wrong := unknown_roles(frame)):
         line = int((frame["role"] == wrong[0]).to_numpy().argmax()) + 2
         raise UserError(
-            f"{path}, line {line}, column 'role': {wrong[0]!r} is not one of {', '.join(ROLES)}; mend the value."
+            f"{path}, line {line}, column 'role': {wrong[0]!r} is not one of {', '.join(ROLES)}; "
+            "mend the value."
         )
     for column in numeric_columns(kind):
         if column in frame:
@@ -57,8 +69,8 @@ def to_float(column: pd.Series, path: pathlib.Path) -> pd.Series:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise UserError(
-            f"{path}, line {row + 2}, column {column.name!r}: {column.iloc[row]!r} is not a number; "
-            "mend the value or leave it empty."
+            f"{path}, line {row + 2}, column {column.name!r}: {column.iloc[row]!r} is not a "
+            "number; mend the value or leave it empty."
         )
     return values.where(values.abs() != math.inf)
 
@@ -70,7 +82,10 @@ def printed_frame(frame: pd.DataFrame) -> dict:
     """
     shown = frame.head(PRINTED_ROWS)
     columns = [printed_column(shown[name].astype(str)) for name in shown.columns]
-    header = [{"name": str(name), "number": numeric} for name, (_, numeric) in zip(shown.columns, columns, strict=True)]
+    header = [
+        {"name": str(name), "number": numeric}
+        for name, (_, numeric) in zip(shown.columns, columns, strict=True)
+    ]
     return {
         "header": header,
         "rows": [list(row) for row in zip(*(cells for cells, _ in columns), strict=True)],
@@ -83,7 +98,8 @@ def printed_frame(frame: pd.DataFrame) -> dict:
 def printed_column(column: pd.Series) -> tuple[list[str], bool]:
     """The cells as text and whether they are numbers; "–" for what is missing.
 
-    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are missing.
+    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are
+    missing.
     """
     text = column.str.strip()
     missing = text.str.lower().isin(MISSING)

@@ -1,7 +1,9 @@
 """What every figure shares: palette, type, panel grid, legend, and the way to a reproducible SVG.
 
-Colours are the palette of Okabe and Ito (2008, "Color Universal Design") without its yellow, which is too
-pale for white paper; every series also has its own marker and dash. The same figure gives the same bytes.
+Colours are the palette of Okabe and Ito (2008, "Color Universal Design") without its yellow, which
+is too
+pale for white paper; every series also has its own marker and dash. The same figure gives the same
+bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG document, what it shows in words (for the alt text), and what was not drawn ("" if nothing)."""
+    """An SVG document, what it shows in words (for the alt text), and what was not drawn ("" if
+    nothing).
+    """
 
     svg: str
     alt: str
@@ -116,7 +120,9 @@ def series_of(frame: pd.DataFrame, column: str = "series") -> dict[str, pd.DataF
 def keep_first(series: dict, most: int, note: list[str], noun: str = "series") -> dict:
     """The first `most` entries; says in `note` what was left out."""
     if len(series) > most:
-        note.append(f"The first {most} of {len(series)} {noun} are drawn; all are in the data file.")
+        note.append(
+            f"The first {most} of {len(series)} {noun} are drawn; all are in the data file."
+        )
     return dict(list(series.items())[:most])
 
 

@@ -1,4 +1,5 @@
-"""Survival curves: steps over time with their bands, and how many patients are under observation (kind "survival").
+"""Survival curves: steps over time with their bands, and how many patients are under observation
+(kind "survival").
 
 Left out: marks of censoring, tests and hazard ratios, which the series' names and the caption tell.
 """
@@ -25,7 +26,9 @@ MOST_STEPS = 7  # between ticks
 
 
 def draw_survival(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Steps from 1 at time 0, with bands; below them the numbers at risk, under the ticks of the time axis."""
+    """Steps from 1 at time 0, with bands; below them the numbers at risk, under the ticks of the
+    time axis.
+    """
     frame = frame[np.isfinite(frame["x"])]
     series = keep_first(series_of(frame), len(PALETTE), note)
     series = {name: part.sort_values("x", kind="stable") for name, part in series.items()}
@@ -34,18 +37,28 @@ def draw_survival(frame: pd.DataFrame, x_label: str, y_label: str, note: list[st
     for index, part in enumerate(series.values()):
         draw_steps(axes[0], part[np.isfinite(part["y"])], index)
     ticks = time_ticks(axes[0], frame["x"].to_numpy(float), "month" in x_label.lower())
-    axes[0].set(xlabel=x_label and clean(x_label, 90), ylabel=y_label and clean(y_label, 50), ylim=(-0.01, 1.02))
+    axes[0].set(
+        xlabel=x_label and clean(x_label, 90),
+        ylabel=y_label and clean(y_label, 50),
+        ylim=(-0.01, 1.02),
+    )
     axes[0].grid(axis="y", color="#ececec", linewidth=0.7)
     axes[0].set_axisbelow(True)
     if counted:
         print_at_risk(axes[1], series, ticks)
     if any(series):
-        add_legend(figure, list(series), [Line2D([], [], **plain_line(index)) for index in range(len(series))])
+        add_legend(
+            figure,
+            list(series),
+            [Line2D([], [], **plain_line(index)) for index in range(len(series))],
+        )
     return figure
 
 
 def curves_over_table(rows: int) -> tuple[Figure, list[Axes]]:
-    """An axis for the curves and, where there are rows to print, one for them on the same time axis."""
+    """An axis for the curves and, where there are rows to print, one for them on the same time
+    axis.
+    """
     if not rows:
         figure = blank_figure(CURVES + 0.2)
         return figure, [figure.subplots()]
@@ -60,7 +73,9 @@ def draw_steps(axis: Axes, part: pd.DataFrame, index: int) -> None:
     steps = from_the_start(part[columns].to_numpy(float))
     axis.step(steps[:, 0], steps[:, 1], where="post", **plain_line(index))
     if {"low", "high"} <= set(columns):
-        axis.fill_between(*steps[:, [0, 2, 3]].T, step="post", color=PALETTE[index], alpha=0.16, linewidth=0)
+        axis.fill_between(
+            *steps[:, [0, 2, 3]].T, step="post", color=PALETTE[index], alpha=0.16, linewidth=0
+        )
 
 
 def from_the_start(steps: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n2 c"]:
@@ -71,7 +86,9 @@ def from_the_start(steps: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n2 c"]
 
 
 def time_ticks(axis: Axes, x: Float[np.ndarray, " n"], months: bool) -> Float[np.ndarray, " t"]:
-    """Few round times, years where x counts months; sets them on the axis, which begins at 0, and returns them."""
+    """Few round times, years where x counts months; sets them on the axis, which begins at 0, and
+    returns them.
+    """
     low, high = min(0.0, float(x.min())), float(x.max())
     pad = 0.02 * (high - low) or 0.5
     step = next((step for step in MONTH_STEPS if months and high - low <= MOST_STEPS * step), None)
@@ -83,12 +100,15 @@ def time_ticks(axis: Axes, x: Float[np.ndarray, " n"], months: bool) -> Float[np
     return ticks
 
 
-def print_at_risk(axis: Axes, series: dict[str, pd.DataFrame], ticks: Float[np.ndarray, " t"]) -> None:
+def print_at_risk(
+    axis: Axes, series: dict[str, pd.DataFrame], ticks: Float[np.ndarray, " t"]
+) -> None:
     """A row of numbers per series, each under its tick."""
     axis.set_title("number at risk", pad=4)
     axis.set_ylim(len(series) - 0.4, -0.6)
     axis.set_yticks(
-        np.arange(len(series)), [textwrap.shorten(name, 24, placeholder="…") for name in map(clean, series)]
+        np.arange(len(series)),
+        [textwrap.shorten(name, 24, placeholder="…") for name in map(clean, series)],
     )
     axis.tick_params(length=0, labelbottom=False, pad=14)
     axis.spines[:].set_visible(False)
@@ -103,7 +123,9 @@ def print_at_risk(axis: Axes, series: dict[str, pd.DataFrame], ticks: Float[np.n
 def at_risk_at(
     times: Float[np.ndarray, " t"], x: Float[np.ndarray, " n"], at_risk: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " t"]:
-    """The number at the last x (rising) not after each time, at the first x before that; NaN after the last x."""
+    """The number at the last x (rising) not after each time, at the first x before that; NaN after
+    the last x.
+    """
     if not len(x):
         return np.full(len(times), np.nan)
     place = np.searchsorted(x, times, side="right") - 1

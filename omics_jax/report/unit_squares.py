@@ -1,7 +1,7 @@
 """Figures on the unit square: ROC and precision-recall curves, and calibration.
 
-Each has its line of reference (chance, or perfect calibration). Left out: areas, scores and intervals, which the
-series' names and the caption tell.
+Each has its line of reference (chance, or perfect calibration). Left out: areas, scores and
+intervals, which the series' names and the caption tell.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def joined_points(index: int) -> dict:
 
 
 def draw_roc(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """The corners given, joined by straight lines (a diagonal is a tie), over the diagonal of chance."""
+    """The corners given, joined by straight lines (a diagonal is a tie), over the diagonal of
+    chance.
+    """
 
     def draw_line(axis: Axes, part: pd.DataFrame, style: dict) -> None:
         diagonal(axis, 1.0)
@@ -58,8 +60,12 @@ def draw_roc(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -
     return figure
 
 
-def draw_precision_recall(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Steps, each precision held back to the recall before it; a flat line of chance where its height is given."""
+def draw_precision_recall(
+    frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
+) -> Figure:
+    """Steps, each precision held back to the recall before it; a flat line of chance where its
+    height is given.
+    """
     chance = "chance" in frame and frame["chance"].notna().any()
 
     def draw_line(axis: Axes, part: pd.DataFrame, style: dict) -> None:
@@ -75,10 +81,14 @@ def draw_precision_recall(frame: pd.DataFrame, x_label: str, y_label: str, note:
 
 
 def draw_calibration(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Observed rate over mean predicted, with error bars; the axes end early where every risk is below a half."""
+    """Observed rate over mean predicted, with error bars; the axes end early where every risk is
+    below a half.
+    """
     frame = frame[np.isfinite(frame[["x", "y"]].to_numpy(float)).all(axis=1)]
     end = axes_end(frame)
-    figure, axes, names = squares(frame, draw_calibrated, joined_points, MOST_CALIBRATIONS, note, end)
+    figure, axes, names = squares(
+        frame, draw_calibrated, joined_points, MOST_CALIBRATIONS, note, end
+    )
     for axis in axes:
         diagonal(axis, end)
     label_squares(figure, axes, names, joined_points, "perfect", x_label, y_label)
@@ -94,7 +104,9 @@ def draw_calibrated(axis: Axes, part: pd.DataFrame, style: dict) -> None:
     """One series: points joined by a thin line, vertical error bars where both ends are known."""
     part = part.sort_values("x", kind="stable")
     if {"low", "high"} <= set(part):
-        axis.vlines(part["x"], part["low"], part["high"], color=style["color"], linewidth=1.5, zorder=2)
+        axis.vlines(
+            part["x"], part["low"], part["high"], color=style["color"], linewidth=1.5, zorder=2
+        )
     axis.plot(part["x"], part["y"], **style)
 
 
@@ -115,7 +127,8 @@ def squares(
 ) -> tuple[Figure, list[Axes], list[str]]:
     """All series on one square, or a square each beyond `most_together`; also returns their names.
 
-    draw_line: (axis, rows of one series, its style). style: number of a series -> its style. end: where both axes end.
+    draw_line: (axis, rows of one series, its style). style: number of a series -> its style. end:
+      where both axes end.
     """
     series = series_of(frame)
     together = len(series) <= most_together
@@ -137,7 +150,8 @@ def label_squares(
     x_label: str,
     y_label: str,
 ) -> None:
-    """Axis titles and a legend beside a lone square, or a title over each; `reference` names the dashed line.
+    """Axis titles and a legend beside a lone square, or a title over each; `reference` names the
+    dashed line.
 
     Long names are wrapped rather than cut: they hold the numbers that a reader wants.
     """
@@ -148,10 +162,22 @@ def label_squares(
         add_legend(figure, [*looks], [Line2D([], [], **look) for look in looks.values()])
         outer_labels(figure, x_label, y_label)
         return
-    entries = [(name, style(index)) for index, name in enumerate(names) if name] + list(looks.items())
-    handles = [Line2D([], [], label=textwrap.fill(clean(name, 90), 26), **look) for name, look in entries]
-    axes[0].set(xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50), anchor="W")
-    axes[0].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.04, 1.0), handlelength=2.6, labelspacing=0.9)
+    entries = [(name, style(index)) for index, name in enumerate(names) if name] + list(
+        looks.items()
+    )
+    handles = [
+        Line2D([], [], label=textwrap.fill(clean(name, 90), 26), **look) for name, look in entries
+    ]
+    axes[0].set(
+        xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50), anchor="W"
+    )
+    axes[0].legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.04, 1.0),
+        handlelength=2.6,
+        labelspacing=0.9,
+    )
 
 
 def square(axis: Axes, end: float, ticks: int) -> None:

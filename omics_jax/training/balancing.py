@@ -1,8 +1,9 @@
 """Task balancing: ways to make one gradient of several tasks'.
 
-PCGrad (Yu et al. 2020) projects the gradients; GradNorm (Chen et al. 2018) and homoscedastic uncertainty (Kendall et
-al. 2018) weight them, by weights that learn beside the network. A task without a label in a batch has loss 0 and
-gradient 0 there; it keeps its weight and moves no other's. Fixed weights are left out: they are a stage's objective.
+PCGrad (Yu et al. 2020) projects the gradients; GradNorm (Chen et al. 2018) and homoscedastic
+uncertainty (Kendall et al. 2018) weight them, by weights that learn beside the network. A task
+without a label in a batch has loss 0 and gradient 0 there; it keeps its weight and moves no
+other's. Fixed weights are left out: they are a stage's objective.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ LEAST_WEIGHT = 1e-3  # what a GradNorm weight may fall to; the weights' mean is 
 
 
 def pcgrad(tasks: Callable[[Terms], jax.Array]) -> Balance:
-    """Projecting conflicting gradients (Yu et al. 2020, algorithm 1), tasks projected in their given order.
+    """Projecting conflicting gradients (Yu et al. 2020, algorithm 1), tasks projected in their
+    given order.
 
-    g_i <- g_i - min(0, <g_i, g_j>) / |g_j|^2 * g_j for every j != i in turn, against the other tasks' original
-    gradients; the result is sum_i g_i. Deviates: the paper visits j in random order; a fixed order keeps the step
+    g_i <- g_i - min(0, <g_i, g_j>) / |g_j|^2 * g_j for every j != i in turn, against the other
+    tasks' original gradients; the result is sum_i g_i. Deviates: the paper visits j in random
+    order; a fixed order keeps the step
     a function of the batch alone.
     """
     return Balance(tasks=tasks, init=lambda params: (), combine=_project)
 
 
-def _project(leaves: list[jax.Array], losses: jax.Array, state: tuple) -> tuple[list[jax.Array], tuple]:
+def _project(
+    leaves: list[jax.Array], losses: jax.Array, state: tuple
+) -> tuple[list[jax.Array], tuple]:
     count = leaves[0].shape[0]
     flat = jnp.concatenate([leaf.reshape(count, -1) for leaf in leaves], axis=1)
     norms = jnp.sum(flat**2, axis=1)
@@ -64,26 +69,36 @@ class GradNormState(NamedTuple):
 
 
 def gradnorm(
-    tasks: Callable[[Terms], jax.Array], count: int, optimizer: optax.GradientTransformation, alpha: float = 1.5
+    tasks: Callable[[Terms], jax.Array],
+    count: int,
+    optimizer: optax.GradientTransformation,
+    alpha: float = 1.5,
 ) -> Balance:
-    """Gradient normalisation (Chen et al. 2018, algorithm 1): tasks that train slower than the others pull harder.
+    """Gradient normalisation (Chen et al. 2018, algorithm 1): tasks that train slower than the
+    others pull harder.
 
     The network's gradient is sum_i w_i g_i, then w descends sum_i |G_i - target_i| with
-      G_i = w_i |g_i|,  target_i = mean_j(G_j) r_i^alpha held constant,  r_i = (L_i / L_i(0)) / mean_j(L_j / L_j(0)),
-    and is scaled back to sum T. Means and the scaling are over the tasks with a gradient in the batch; the others keep
-    w_i and their moments. The norm is over the trainable parameters that at least two tasks of the batch reach: a
-    task's own head is nobody else's to balance, and as every task's whole gradient is there anyway, taking the last
-    shared layer alone, as the paper does to save backward passes, would save nothing.
+      G_i = w_i |g_i|, target_i = mean_j(G_j) r_i^alpha held constant, r_i = (L_i / L_i(0)) /
+    mean_j(L_j / L_j(0)), and is scaled back to sum T. Means and the scaling are over the tasks with
+    a gradient in the batch; the others keep w_i and their moments. The norm is over the trainable
+    parameters that at least two tasks of the batch reach: a task's own head is nobody else's to
+    balance, and as every task's whole gradient is there anyway, taking the last shared layer alone,
+    as the paper does to save backward passes, would save nothing.
 
-    Deviates: w is kept above 0 (`LEAST_WEIGHT`, before the scaling), where algorithm 1 and the code of OmiEmbed let
-    it turn negative, which climbs the task's loss. L(0) is frozen once (OmiEmbed reads it anew every epoch).
+    Deviates: w is kept above 0 (`LEAST_WEIGHT`, before the scaling), where algorithm 1 and the code
+      of OmiEmbed let
+    it turn negative, which climbs the task's loss. L(0) is frozen once (OmiEmbed reads it anew
+    every epoch).
 
     Args:
-      tasks: terms -> (T,) losses; L_i is compared as a ratio, so a task begins with its first finite loss above 0,
+      tasks: terms -> (T,) losses; L_i is compared as a ratio, so a task begins with its first
+        finite loss above 0,
         and a later loss below 0 counts as 0.
       count: T.
-      optimizer: of each weight by itself, such as `optax.adam(0.025)`; a schedule counts the task's own steps.
-      alpha: 0 or more; how hard slow tasks are favoured (0: equal norms; the paper's examples have 0.12 and 1.5).
+      optimizer: of each weight by itself, such as `optax.adam(0.025)`; a schedule counts the task's
+        own steps.
+      alpha: 0 or more; how hard slow tasks are favoured (0: equal norms; the paper's examples have
+        0.12 and 1.5).
 
     Raises:
       UserError: alpha below 0.
@@ -102,7 +117,9 @@ def gradnorm(
         first = jnp.where(begins, losses, state.first)
         norm = _shared_norms(leaves).astype(w.dtype)
         present = (norm > 0) & (first > 0) & jnp.isfinite(norm) & jnp.isfinite(losses)
-        slope = _gradnorm_slope(w, norm, jnp.maximum(losses, 0) / jnp.where(first > 0, first, 1), present, alpha)
+        slope = _gradnorm_slope(
+            w, norm, jnp.maximum(losses, 0) / jnp.where(first > 0, first, 1), present, alpha
+        )
         moved, moments = _descend(optimizer, w, slope, state.moments, present)
         moved = jnp.where(present, jnp.maximum(moved, LEAST_WEIGHT), 0)
         scale = jnp.sum(jnp.where(present, w, 0)) / jnp.where(present.any(), jnp.sum(moved), 1)
@@ -131,7 +148,9 @@ def _shared_norms(leaves: list[jax.Array]) -> Float[Array, " T"]:
 
     def squares(leaf):
         flat = leaf.reshape(len(leaf), -1)
-        shared = jnp.sum(flat != 0, axis=0) > 1  # entries and not leaves: heads may be columns of one matrix
+        shared = (
+            jnp.sum(flat != 0, axis=0) > 1
+        )  # entries and not leaves: heads may be columns of one matrix
         return jnp.sum(jnp.where(shared, flat**2, 0), axis=1)
 
     return jnp.sqrt(sum(squares(leaf) for leaf in leaves))
@@ -145,26 +164,34 @@ class UncertaintyState(NamedTuple):
 
 
 def uncertainty(
-    tasks: Callable[[Terms], jax.Array], factors: Sequence[float], optimizer: optax.GradientTransformation
+    tasks: Callable[[Terms], jax.Array],
+    factors: Sequence[float],
+    optimizer: optax.GradientTransformation,
 ) -> Balance:
     """Weights from homoscedastic uncertainty (Kendall et al. 2018, eq. 7 and 10).
 
-    Descends sum_i a_i exp(-s_i) L_i + s_i / 2 in the network and in s_i = log sigma_i^2, from s = 0: the network's
-    gradient is sum_i a_i exp(-s_i) g_i, that of s_i is 1/2 - a_i exp(-s_i) L_i, both at the s before the step. At rest
-    sigma_i^2 = 2 a_i L_i: the residual variance where L_i is a mean squared error and a_i = 1/2. A task with
-    L_i = 0, as without a label, keeps s_i and its moments. Deviates: s has an optimiser of its own, beside the stage's.
+    Descends sum_i a_i exp(-s_i) L_i + s_i / 2 in the network and in s_i = log sigma_i^2, from s =
+    0: the network's gradient is sum_i a_i exp(-s_i) g_i, that of s_i is 1/2 - a_i exp(-s_i) L_i,
+    both at the s before the step. At rest sigma_i^2 = 2 a_i L_i: the residual variance where L_i is
+    a mean squared error and a_i = 1/2. A task with
+    L_i = 0, as without a label, keeps s_i and its moments. Deviates: s has an optimiser of its own,
+    beside the stage's.
 
     Args:
-      tasks: terms -> (T,) losses, none below 0 (s_i would fall for ever): mean squared errors, cross-entropies.
-      factors: a (T,), 1/2 for a mean squared error, 1 for a cross-entropy (the paper's approximation of it).
-      optimizer: of each s_i by itself, such as `optax.adam(1e-3)`; a schedule counts the task's own steps.
+      tasks: terms -> (T,) losses, none below 0 (s_i would fall for ever): mean squared errors,
+      cross-entropies. factors: a (T,), 1/2 for a mean squared error, 1 for a cross-entropy (the
+      paper's approximation of it).
+      optimizer: of each s_i by itself, such as `optax.adam(1e-3)`; a schedule counts the task's own
+        steps.
 
     Raises:
       UserError: a factor that is not above 0.
     """
     for i, factor in enumerate(factors):
         if not factor > 0:
-            raise UserError(f"the uncertainty weighting's factor of task {i} is {factor}; it must be above 0")
+            raise UserError(
+                f"the uncertainty weighting's factor of task {i} is {factor}; it must be above 0"
+            )
 
     def init(params):
         s = jnp.zeros(len(factors), _state_dtype(params))
@@ -175,14 +202,17 @@ def uncertainty(
         s = state.log_variance
         precision = jnp.asarray(factors, s.dtype) * jnp.exp(-s)
         present = (losses != 0) & jnp.isfinite(losses)
-        moved, moments = _descend(optimizer, s, 0.5 - precision * losses.astype(s.dtype), state.moments, present)
+        moved, moments = _descend(
+            optimizer, s, 0.5 - precision * losses.astype(s.dtype), state.moments, present
+        )
         return _weighted(precision, leaves), UncertaintyState(moved, moments)
 
     return Balance(tasks=tasks, init=init, combine=combine)
 
 
 def beside(plain: Callable[[Terms], jax.Array], balance: Balance) -> Balance:
-    """`balance`, and beside the tasks that it weighs a loss that it does not: the gradient of plain(terms) is added.
+    """`balance`, and beside the tasks that it weighs a loss that it does not: the gradient of
+    plain(terms) is added.
 
     So OmiEmbed's GradNorm leaves the embedding's loss alone while it weighs the heads'.
     """
@@ -195,17 +225,29 @@ def beside(plain: Callable[[Terms], jax.Array], balance: Balance) -> Balance:
     return Balance(tasks=tasks, init=balance.init, combine=combine)
 
 
-def _descend(optimizer, values: Float[Array, " T"], slope: Float[Array, " T"], moments, present: Bool[Array, " T"]):
-    """(values, moments) after a step of the entries that are present, each with an optimiser state of its own."""
+def _descend(
+    optimizer,
+    values: Float[Array, " T"],
+    slope: Float[Array, " T"],
+    moments,
+    present: Bool[Array, " T"],
+):
+    """(values, moments) after a step of the entries that are present, each with an optimiser state
+    of its own.
+    """
     updates, after = jax.vmap(optimizer.update)(slope, moments, values)
     moved, after = jax.tree.map(
-        lambda new, old: jnp.where(present, new, old), (optax.apply_updates(values, updates), after), (values, moments)
+        lambda new, old: jnp.where(present, new, old),
+        (optax.apply_updates(values, updates), after),
+        (values, moments),
     )
     return moved, after
 
 
 def _weighted(weights: Float[Array, " T"], leaves: list[jax.Array]) -> list[jax.Array]:
-    """sum_i w_i g_i, leaf by leaf. A product and a sum, because accelerators shorten the operands of a dot product."""
+    """sum_i w_i g_i, leaf by leaf. A product and a sum, because accelerators shorten the operands
+    of a dot product.
+    """
     along = lambda leaf: weights.astype(leaf.dtype).reshape(-1, *[1] * (leaf.ndim - 1))
     return [jnp.sum(along(leaf) * leaf, axis=0) for leaf in leaves]
 
@@ -216,4 +258,6 @@ def _state_dtype(params: list) -> Any:
 
 def _check_count(name: str, losses: jax.Array, count: int) -> None:
     if losses.shape != (count,):
-        raise ValueError(f"{name} was made for {count} tasks, and `tasks` gives losses of shape {losses.shape}")
+        raise ValueError(
+            f"{name} was made for {count} tasks, and `tasks` gives losses of shape {losses.shape}"
+        )

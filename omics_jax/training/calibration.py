@@ -1,12 +1,15 @@
-"""A last stage for networks that are too sure of themselves: a few numbers, fitted to the validation rows.
+"""A last stage for networks that are too sure of themselves: a few numbers, fitted to the
+validation rows.
 
-They lie in the module "calibration", by name of what they calibrate, and are 0 where they change nothing, such as the
-logarithm of a temperature T by which logits are divided (Guo et al. 2017, ICML). What is minimised is
+They lie in the module "calibration", by name of what they calibrate, and are 0 where they change
+nothing, such as the logarithm of a temperature T by which logits are divided (Guo et al. 2017,
+ICML). What is minimised is
 
     sum over names k of  L_k + sum_i a_ki^2 / (2 s^2 n_k),   s = 1/2, n_k validation rows with a known outcome;
 
-without the prior, rows that are all classified rightly would ask for a T of 0, and a network that knows nothing for an
-infinite one. The rows are validation rows, so nothing that learns from training rows has seen them.
+without the prior, rows that are all classified rightly would ask for a T of 0, and a network that
+knows nothing for an infinite one. The rows are validation rows, so nothing that learns from
+training rows has seen them.
 """
 
 from __future__ import annotations
@@ -39,19 +42,28 @@ def calibration_stage(
     reads: tuple[str, ...],
     epochs: int = EPOCHS,
 ) -> Stage:
-    """The stage, in which nothing but the module "calibration" moves; every epoch is one step on all rows.
+    """The stage, in which nothing but the module "calibration" moves; every epoch is one step on
+    all rows.
 
     Args:
-      rows: validation rows of a replicate, at most. features: what the network says of a row before it is calibrated,
-        computed once. terms: name -> the loss of what is calibrated, its weight the rows that are known. reads: regexes
-        of the fields that `terms` reads.
+      rows: validation rows of a replicate, at most. features: what the network says of a row before
+        it is calibrated, computed once. terms: name -> the loss of what is calibrated, its weight
+        the rows that are known. reads: regexes of the fields that `terms` reads.
     """
 
     def loss(variables, batch, key) -> tuple[Terms, dict]:
         found = terms(variables, batch[CALIBRATION])
-        share = jnp.sum(batch[CALIBRATION]["live"], dtype=jnp.float32) / rows  # of several devices each has its own
-        squares = {k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][CALIBRATION][k])) for k in found}
-        priors = {f"prior_{k}": Term(share * squares[k] / (2 * PRIOR_SD**2), found[k].weight) for k in found}
+        share = (
+            jnp.sum(batch[CALIBRATION]["live"], dtype=jnp.float32) / rows
+        )  # of several devices each has its own
+        squares = {
+            k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][CALIBRATION][k]))
+            for k in found
+        }
+        priors = {
+            f"prior_{k}": Term(share * squares[k] / (2 * PRIOR_SD**2), found[k].weight)
+            for k in found
+        }
         return {**found, **priors}, variables["batch_stats"]
 
     return Stage(

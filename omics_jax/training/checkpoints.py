@@ -1,7 +1,10 @@
-"""Checkpoints: what is written while a training runs, so that it can go on after a crash with the same bits.
+"""Checkpoints: what is written while a training runs, so that it can go on after a crash with the
+same bits.
 
-Orbax writes the arrays and renames the finished folder, but it neither notices a flipped bit, nor falls back
-to an older step, nor refuses a target of another shape or dtype; a manifest with a sha256 for every leaf adds
+Orbax writes the arrays and renames the finished folder, but it neither notices a flipped bit, nor
+falls back
+to an older step, nor refuses a target of another shape or dtype; a manifest with a sha256 for every
+leaf adds
 that here. Left out: typed PRNG keys, arrays sharded over hosts, two processes in one folder.
 """
 
@@ -18,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from omics_jax.durable import DamagedFile, check_digests, seal, unseal, user_can_mend
+from omics_jax.durable import DamagedFile, as_user_error, check_digests, seal, unseal
 from omics_jax.errors import RunEnded, UserError
 
 _log = logging.getLogger(__name__)
@@ -32,10 +35,13 @@ class DamagedCheckpoints(RunEnded, RuntimeError):
 
 
 class Checkpoints:
-    """The checkpoints of one training: folders `step_<n>` under `directory`, of which the newest `keep` stay.
+    """The checkpoints of one training: folders `step_<n>` under `directory`, of which the newest
+    `keep` stay.
 
-    A context manager; leaving it waits for what is still being written. What an interrupted writing left
-    behind is removed; files and folders of other names are left alone. Raises UserError where `directory`
+    A context manager; leaving it waits for what is still being written. What an interrupted writing
+    left
+    behind is removed; files and folders of other names are left alone. Raises UserError where
+    `directory`
     cannot be made or is a file.
     """
 
@@ -45,7 +51,7 @@ class Checkpoints:
         # Orbax logs a failed write once per thread with its traceback; here it is raised, once.
         logging.getLogger("absl").addFilter(_not_a_traceback_of_orbax)
         self.directory = Path(directory).absolute()
-        with user_can_mend(self.directory):
+        with as_user_error(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             # Orbax would remove these in a thread that nothing waits for when no save follows.
             for left_over in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
@@ -70,7 +76,8 @@ class Checkpoints:
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
         """Starts writing a checkpoint; it counts once its folder bears its final name.
 
-        The state is copied before this returns, so its buffers may be donated. An error of the writing itself
+        The state is copied before this returns, so its buffers may be donated. An error of the
+        writing itself
         is raised, as a UserError, by the next call of `save`, `restore`, `wait` or `close`.
 
         Args:
@@ -82,17 +89,22 @@ class Checkpoints:
 
         self.wait()
         leaves = {name: _on_host(name, leaf) for name, leaf in _by_path(state).items()}
-        stored = {name: array for name, array in leaves.items() if array.size}  # orbax refuses empty arrays
+        stored = {
+            name: array for name, array in leaves.items() if array.size
+        }  # orbax refuses empty arrays
         if not stored:
             raise ValueError("the state holds no values, so there is nothing to save")
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(stored), record=ocp.args.JsonSave(seal(leaves, meta, step=step))
+            state=ocp.args.StandardSave(stored),
+            record=ocp.args.JsonSave(seal(leaves, meta, step=step)),
         )
-        with user_can_mend(self.directory):
+        with as_user_error(self.directory):
             saved = self._manager.save(step, args=args)
         if not saved:
             newest = self._manager.latest_step()
-            raise ValueError(f"step {step} is not after step {newest}, the newest one in {self.directory}")
+            raise ValueError(
+                f"step {step} is not after step {newest}, the newest one in {self.directory}"
+            )
 
     def restore(self, target: Any) -> tuple[Any, dict[str, Any]] | None:
         """The newest intact checkpoint, bit for bit, or None where none was ever finished.
@@ -103,11 +115,12 @@ class Checkpoints:
           target: the state's pytree, of arrays or jax.ShapeDtypeStruct.
 
         Returns:
-          (state, meta): the target's tree with numpy arrays as leaves, and what was given to `save`.
+          (state, meta): the target's tree with numpy arrays as leaves, and what was given to
+          `save`.
 
         Raises:
-          UserError: the newest readable checkpoint has other leaves, shapes or dtypes than the target.
-          DamagedCheckpoints: no checkpoint is intact. All are left as they are.
+          UserError: the newest readable checkpoint has other leaves, shapes or dtypes than the
+          target. DamagedCheckpoints: no checkpoint is intact. All are left as they are.
         """
         self.wait()
         damage: dict[int, str] = {}
@@ -116,7 +129,9 @@ class Checkpoints:
                 restored = self._read(step, target)
             except DamagedFile as error:
                 damage[step] = str(error)
-                _log.warning("checkpoint of step %d in %s is damaged: %s", step, self.directory, error)
+                _log.warning(
+                    "checkpoint of step %d in %s is damaged: %s", step, self.directory, error
+                )
             else:
                 self._set_aside(list(damage))
                 _log.info("restored the checkpoint of step %d in %s", step, self.directory)
@@ -132,7 +147,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Blocks until the last `save` is finished. Raises UserError where it could not be written."""
-        with user_can_mend(self.directory):
+        with as_user_error(self.directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -143,7 +158,9 @@ class Checkpoints:
             self._manager.close()
 
     def _read(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
-        """One step, verified. Raises DamagedFile, or UserError where it is intact but of another training."""
+        """One step, verified. Raises DamagedFile, or UserError where it is intact but of another
+        training.
+        """
         import orbax.checkpoint as ocp
 
         record = self._read_item(step, "record", ocp.args.JsonRestore())
@@ -156,8 +173,8 @@ class Checkpoints:
             more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UserError(
                 f"the checkpoint of step {step} in {self.directory} is of another model: "
-                f"{'; '.join(differences[:_SHOWN])}{more}. Give the configuration it was trained with, "
-                "or another --workdir."
+                f"{'; '.join(differences[:_SHOWN])}{more}. Give the configuration it was trained "
+                "with, or another --workdir."
             )
         arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in wanted.items()}
         stored = {name: array for name, array in arrays.items() if array.size}
@@ -173,11 +190,15 @@ class Checkpoints:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
         except Exception as error:  # a damaged file surfaces as whatever its parser stumbles over
             reason = " ".join(str(error).split())[:300]
-            raise DamagedFile(f"its {item} cannot be read ({type(error).__name__}: {reason})") from error
+            raise DamagedFile(
+                f"its {item} cannot be read ({type(error).__name__}: {reason})"
+            ) from error
 
     def _set_aside(self, steps: list[int]) -> None:
-        """Renames damaged steps, so that the steps trained again can be saved under their own number."""
-        with user_can_mend(self.directory):
+        """Renames damaged steps, so that the steps trained again can be saved under their own
+        number.
+        """
+        with as_user_error(self.directory):
             for step in steps:
                 aside, count = self.directory / f"damaged-{step}", 1
                 while aside.exists():
@@ -201,19 +222,27 @@ def _not_a_traceback_of_orbax(record: logging.LogRecord) -> bool:
 def _by_path(tree: Any) -> dict[str, Any]:
     """A pytree's leaves by their path, such as `params/encoder/kernel`, in the tree's own order."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    named = {jax.tree_util.keystr(path, simple=True, separator="/") or ".": leaf for path, leaf in leaves}
+    named = {
+        jax.tree_util.keystr(path, simple=True, separator="/") or ".": leaf for path, leaf in leaves
+    }
     if len(named) != len(leaves):
-        raise ValueError("two leaves of the state have the same path; rename the keys that contain '/'")
+        raise ValueError(
+            "two leaves of the state have the same path; rename the keys that contain '/'"
+        )
     return named
 
 
 def _on_host(name: str, leaf: Any) -> np.ndarray:
-    """A copy: the device buffer may be donated to the next block while a background thread still writes."""
+    """A copy: the device buffer may be donated to the next block while a background thread still
+    writes.
+    """
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         raise TypeError(f"leaf {name!r} is a typed PRNG key; store jax.random.key_data of it")
     array = np.array(leaf, order="C")
     if array.dtype.kind in "OSUMm" or array.dtype.names:
-        raise TypeError(f"leaf {name!r} has dtype {array.dtype}; a checkpoint holds numbers and booleans")
+        raise TypeError(
+            f"leaf {name!r} has dtype {array.dtype}; a checkpoint holds numbers and booleans"
+        )
     return array
 
 
@@ -233,5 +262,7 @@ def _differences(target: Mapping[str, Any], manifest: Mapping[str, Any]) -> list
         shape, dtype = _shape_and_dtype(leaf)
         stored = tuple(manifest[name]["shape"]), manifest[name]["dtype"]
         if stored != (shape, str(dtype)):
-            phrases.append(f"{name!r} is {stored[1]}{list(stored[0])} there and {dtype}{list(shape)} here")
+            phrases.append(
+                f"{name!r} is {stored[1]}{list(stored[0])} there and {dtype}{list(shape)} here"
+            )
     return phrases

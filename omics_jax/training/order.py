@@ -1,6 +1,8 @@
-"""Which rows each step of a block sees: a function of (seed, stage, epoch, row id), with nothing to advance.
+"""Which rows each step of a block sees: a function of (seed, stage, epoch, row id), with nothing to
+advance.
 
-The rows of an epoch are ordered by one uniform number per row, keyed by the row itself, so the order does not depend
+The rows of an epoch are ordered by one uniform number per row, keyed by the row itself, so the
+order does not depend
 on how the index array was padded or which other replicates share the axis.
 """
 
@@ -29,8 +31,8 @@ def padded_rows(replicates: Sequence[Replicate], batch_size: Mapping[str, int]) 
     """The index arrays of a chunk of c replicates, padded to one shape.
 
     Returns:
-      {"seed": (c,) uint32, "steps": (c,) int32, "slots": {slot: {"rows": (c, n) int32, "count": (c,) int32,
-      "cumulative": (c, n) float32, the running sum of sampling weights, or absent}}}.
+      {"seed": (c,) uint32, "steps": (c,) int32, "slots": {slot: {"rows": (c, n) int32, "count":
+      (c,) int32, "cumulative": (c, n) float32, the running sum of sampling weights, or absent}}}.
 
     Raises:
       UserError: sampling weights that are negative, not finite or all 0.
@@ -59,20 +61,30 @@ def _running_share(replicate: Replicate, slot: str) -> np.ndarray:
     weights = np.asarray(replicate.sampling.get(slot, ()), np.float64)
     if len(weights) != len(replicate.rows[slot]):
         n = len(replicate.rows[slot])
-        raise ValueError(f"{replicate.name}: slot {slot!r} has {n} rows and {len(weights)} sampling weights")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights.sum() > 0 or not len(weights))):
+        raise ValueError(
+            f"{replicate.name}: slot {slot!r} has {n} rows and {len(weights)} sampling weights"
+        )
+    if not (
+        np.isfinite(weights).all()
+        and (weights >= 0).all()
+        and (weights.sum() > 0 or not len(weights))
+    ):
         raise UserError(
-            f"{replicate.name}: the sampling weights of slot {slot!r} must be numbers of 0 or more, and not all 0"
+            f"{replicate.name}: the sampling weights of slot {slot!r} must be numbers of 0 or "
+            "more, and not all 0"
         )
     running = np.cumsum(weights)
     return running / running[-1:]
 
 
 @partial(jax.jit, static_argnames=("stage", "length", "per_epoch", "widths"))
-def block_rows(padded, start, *, stage: int, length: int, per_epoch: int, widths: tuple[tuple[str, int], ...]):
+def block_rows(
+    padded, start, *, stage: int, length: int, per_epoch: int, widths: tuple[tuple[str, int], ...]
+):
     """Rows of the steps start..start+length-1 on the shared time axis of a chunk.
 
-    Time t = epoch * per_epoch + position; a replicate with fewer steps than `per_epoch` idles at the end of each
+    Time t = epoch * per_epoch + position; a replicate with fewer steps than `per_epoch` idles at
+    the end of each
     epoch (no live rows).
 
     Returns:
@@ -86,7 +98,15 @@ def block_rows(padded, start, *, stage: int, length: int, per_epoch: int, widths
         time = start + jnp.arange(length)
         epoch, position = time // per_epoch, time % per_epoch
         return {
-            name: _slot_rows(jax.random.fold_in(key, i), slots[name], width, epochs, epoch - first, position, steps)
+            name: _slot_rows(
+                jax.random.fold_in(key, i),
+                slots[name],
+                width,
+                epochs,
+                epoch - first,
+                position,
+                steps,
+            )
             for i, (name, width) in enumerate(widths)
         }
 
@@ -108,6 +128,8 @@ def _epoch_order(key, slot):
     place = jnp.arange(rows.shape[0])
     if "cumulative" in slot:
         draws = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(place)
-        return rows[jnp.minimum(jnp.searchsorted(slot["cumulative"], draws, side="right"), count - 1)]
+        return rows[
+            jnp.minimum(jnp.searchsorted(slot["cumulative"], draws, side="right"), count - 1)
+        ]
     u = jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))(rows)
     return rows[jnp.argsort(jnp.where(place < count, u, jnp.inf))]

@@ -1,6 +1,8 @@
-"""Small arrays laid end to end, so that what treats all alike is a few operations and not a few per array.
+"""Small arrays laid end to end, so that what treats all alike is a few operations and not a few per
+array.
 
-Networks have many biases and small kernels, and every array costs a dozen operations to compile and to start.
+Networks have many biases and small kernels, and every array costs a dozen operations to compile and
+to start.
 """
 
 from __future__ import annotations
@@ -15,20 +17,28 @@ SMALL = 1 << 16  # numbers; beyond, copying costs more than starting another ope
 
 
 def pack(tree: Any) -> dict[str, Any]:
-    """{"small": all leaves of up to `SMALL` numbers end to end, (m,) or () without any, "large": list of the others}.
+    """{"small": all leaves of up to `SMALL` numbers end to end, (m,) or () without any, "large":
+    list of the others}.
 
     Raises ValueError where leaves differ in dtype.
     """
     leaves = jax.tree.leaves(tree)
     kinds = sorted({str(leaf.dtype) for leaf in leaves})
     if len(kinds) > 1:
-        raise ValueError(f"parameters or statistics are of several dtypes, {', '.join(kinds)}; make them of one")
+        raise ValueError(
+            f"parameters or statistics are of several dtypes, {', '.join(kinds)}; make them of one"
+        )
     small = [leaf.ravel() for leaf in leaves if leaf.size <= SMALL]
-    return {"small": jnp.concatenate(small) if small else (), "large": [x for x in leaves if x.size > SMALL]}
+    return {
+        "small": jnp.concatenate(small) if small else (),
+        "large": [x for x in leaves if x.size > SMALL],
+    }
 
 
 def unpack(parts: dict[str, Any], like: Any) -> Any:
-    """The tree that `pack` has made `parts` of; `like` has its structure and shapes. Leading axes of `parts` stay."""
+    """The tree that `pack` has made `parts` of; `like` has its structure and shapes. Leading axes
+    of `parts` stay.
+    """
     leaves, tree = jax.tree.flatten(like)
     large, small, at, out = iter(parts["large"]), parts["small"], 0, []
     for leaf in leaves:
@@ -41,7 +51,9 @@ def unpack(parts: dict[str, Any], like: Any) -> Any:
 
 
 def packed(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """`optimizer` on `pack`ed trees: right for what is elementwise or a norm of everything, as `schedules` makes."""
+    """`optimizer` on `pack`ed trees: right for what is elementwise or a norm of everything, as
+    `schedules` makes.
+    """
 
     def update(updates, state, params):
         parts, state = optimizer.update(pack(updates), state, pack(params))

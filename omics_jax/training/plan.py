@@ -23,25 +23,38 @@ from omics_jax.training.freezing import leaf_path, trainable_labels
 from omics_jax.training.order import block_rows, padded_rows
 from omics_jax.training.rows import compile_rows, over_all_rows
 from omics_jax.training.stage import Replicate, Stage, Variables, monitored_values
-from omics_jax.training.state import TrainState, begin
+from omics_jax.training.state import TrainState, initial_state
 
-LONGEST_BLOCK = 128  # steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
+# steps; enough to hide a block's overhead even where a step takes a tenth of a millisecond
+LONGEST_BLOCK = 128
 GATHERED_BYTES = 256 << 20  # of rows that are gathered on the host for one block of one replicate
 FEATURE_ROWS = 256
 # What a line of the history is made of besides the monitored values.
-TAKEN = ("arm", "stage", "replicate", "label", "epoch", "objective", "update_norm", "rate", "trained")
+TAKEN = (
+    "arm",
+    "stage",
+    "replicate",
+    "label",
+    "epoch",
+    "objective",
+    "update_norm",
+    "rate",
+    "trained",
+)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, never what is computed (but for float rounding between strategies and device counts).
+    """How to run, never what is computed (but for float rounding between strategies and device
+    counts).
 
-    strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on accelerators). Replicates
+    strategy: "map" (replicates in turn), "vmap" (at once) or "auto" (map on CPU, vmap on
+      accelerators). Replicates
       that are spread over several cores train one by one.
     chunk: replicates that train together; 0 chooses, see `chunks.chunk_size`.
-    block_seconds: about how long a program of a block may take; where replicates queue for cores, a block is several
-      programs in turn. block_steps: the steps of a block instead, as far as its program goes; 0 leaves it to the
-      seconds.
+    block_seconds: about how long a program of a block may take; where replicates queue for cores, a
+      block is several programs in turn. block_steps: the steps of a block instead, as far as its
+      program goes; 0 leaves it to the seconds.
     checkpoint_seconds: at least so long between two saves of a running stage.
     resident_bytes: a larger table stays on the host, and each block's rows are gathered for it.
     """
@@ -59,10 +72,10 @@ class Options:
 class Training:
     """What is trained: stages, initialisation, the table of rows and the replicates.
 
-    init: (key, batch, constants) -> {"params", "batch_stats"}; the batch is one of real training rows, none padded.
-    table: field -> (N, ...) host arrays. ids: (N,) row names, for messages.
-    start: {"params", "batch_stats"} with a leading axis of its own. The top-level modules that `init` makes too are
-      taken from here; what else it holds is left out.
+    init: (key, batch, constants) -> {"params", "batch_stats"}; the batch is one of real training
+    rows, none padded. table: field -> (N, ...) host arrays. ids: (N,) row names, for messages.
+    start: {"params", "batch_stats"} with a leading axis of its own. The top-level modules that
+      `init` makes too are taken from here; what else it holds is left out.
     starts: for every replicate its place on that axis; () for the replicate's own.
     """
 
@@ -77,12 +90,14 @@ class Training:
 
 @dataclass(frozen=True)
 class CompiledStage:
-    """A stage with its programs (traced at their first call) and the index arrays of all replicates."""
+    """A stage with its programs (traced at their first call) and the index arrays of all
+    replicates.
+    """
 
     stage: Stage
     shape: BlockShape
     block: Callable
-    begin: Callable
+    initial_state: Callable
     features: Callable | None
     widths: tuple[tuple[str, int], ...]
     rows: Any
@@ -133,10 +148,11 @@ def make_plan(training: Training, options: Options) -> Plan:
     """Programs, index arrays and resident tables of a training.
 
     Raises:
-      UserError: an unknown strategy, impossible sampling weights, a monitor without validation rows, or a plateau
+      UserError: an unknown strategy, impossible sampling weights, a monitor without validation
+        rows, or a plateau
         that watches what is not monitored.
-      ValueError: a pattern of `trainable` that matches no parameter, a monitor whose values have impossible names, or a
-        start that does not fit the network.
+      ValueError: a pattern of `trainable` that matches no parameter, a monitor whose values have
+        impossible names, or a start that does not fit the network.
     """
     strategy = options.strategy
     if strategy == "auto":
@@ -150,40 +166,63 @@ def make_plan(training: Training, options: Options) -> Plan:
     batch, constants = _init_inputs(training, [0])
     first = lambda tree: jax.tree.map(lambda x: x[0], tree)
     if training.start is not None:
-        _check_start(training.start, jax.eval_shape(training.init, jax.random.key(0), first(batch), first(constants)))
-    start = lambda seed, b, c: {"batch_stats": {}, **training.init(jax.random.key(seed), b, c), "constants": c}
+        _check_start(
+            training.start,
+            jax.eval_shape(training.init, jax.random.key(0), first(batch), first(constants)),
+        )
+    start = lambda seed, b, c: {
+        "batch_stats": {},
+        **training.init(jax.random.key(seed), b, c),
+        "constants": c,
+    }
     shapes = jax.eval_shape(start, np.uint32(0), first(batch), first(constants))
-    stages = [_compile(training, options, i, strategy, fits, shapes) for i in range(len(training.stages))]
+    stages = [
+        _compile(training, options, i, strategy, fits, shapes) for i in range(len(training.stages))
+    ]
     init = jax.jit(lambda *inputs: jax.lax.map(lambda a: start(*a), inputs))
-    own = len(training.ids) * sum(_bytes(_features(stage, training, shapes)) for stage in training.stages)
+    own = len(training.ids) * sum(
+        _bytes(_features(stage, training, shapes)) for stage in training.stages
+    )
     held = {"state": 4 * _bytes(shapes), "own": own}  # parameters, their best copy and two moments
     size = chunk_size(len(training.replicates), options.chunk, options.devices, strategy, **held)
     return Plan(training, options, stages, size, table, init, shapes)
 
 
-def _compile(training: Training, options: Options, index: int, strategy: str, resident, variables) -> CompiledStage:
+def _compile(
+    training: Training, options: Options, index: int, strategy: str, resident, variables
+) -> CompiledStage:
     stage = training.stages[index]
     trainable_labels(stage.trainable, variables["params"])
     rows = padded_rows(training.replicates, stage.batch_size)
     per_epoch = int(rows["steps"].max())
-    widths = tuple((slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size))
+    widths = tuple(
+        (slot, width(stage.batch_size[slot], options.devices)) for slot in sorted(stage.batch_size)
+    )
     fields = _read_by(stage, {**_fields(training), **_features(stage, training, variables)})
     batch = {slot: _shapes_of_rows(fields, size) for slot, size in widths}
     validation = _validation_rows(stage, training.replicates) if stage.monitor is not None else {}
-    looked_at = {slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()}
+    looked_at = {
+        slot: _shapes_of_rows(fields, rows["row"].shape[1]) for slot, rows in validation.items()
+    }
     length = min(stage.epochs * per_epoch, LONGEST_BLOCK)
     if not resident:
         step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(batch))
         length = min(length, GATHERED_BYTES // step)
-    length = max(2, length)  # XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the length
-    shape = BlockShape(length, per_epoch, stage.epochs, index, _monitored(stage, variables, looked_at), strategy)
+    length = max(
+        2, length
+    )  # XLA drops an axis of 1, fuses otherwise, and the last bits would depend on the length
+    shape = BlockShape(
+        length, per_epoch, stage.epochs, index, _monitored(stage, variables, looked_at), strategy
+    )
     terms = jax.eval_shape(lambda v, b: stage.loss(v, b, jax.random.key(0))[0], variables, batch)
     return CompiledStage(
         stage=stage,
         shape=shape,
         block=make_block(stage, shape, options.devices),
-        begin=jax.jit(jax.vmap(lambda v: begin(stage, v, terms))),
-        features=compile_rows(stage.features, min(FEATURE_ROWS, len(training.ids))) if stage.features else None,
+        initial_state=jax.jit(jax.vmap(lambda v: initial_state(stage, v, terms))),
+        features=compile_rows(stage.features, min(FEATURE_ROWS, len(training.ids)))
+        if stage.features
+        else None,
         widths=widths,
         rows=rows,
         validation=validation,
@@ -201,9 +240,14 @@ def first_variables(plan: Plan, chunk: Sequence[int]) -> Variables:
 
 
 def _begun_from(start: Variables, made: Variables, places: np.ndarray) -> Variables:
-    """`made` (c, ...) with the modules that `start` (R, ...) has as well taken from its `places` (c,)."""
+    """`made` (c, ...) with the modules that `start` (R, ...) has as well taken from its `places`
+    (c,).
+    """
     taken = {
-        kind: {name: jax.tree.map(lambda x: x[places], start[kind][name]) for name in made[kind].keys() & start[kind]}
+        kind: {
+            name: jax.tree.map(lambda x: x[places], start[kind][name])
+            for name in made[kind].keys() & start[kind]
+        }
         for kind in ("params", "batch_stats")
     }
     return {**made, **{kind: {**made[kind], **modules} for kind, modules in taken.items()}}
@@ -213,34 +257,48 @@ def _check_start(start: Variables, made: Variables) -> None:
     """Refuses a start that shares no module with what `init` makes, or one of another shape."""
     if not start["params"].keys() & made["params"].keys():
         raise ValueError(
-            f"the start has the modules {', '.join(sorted(start['params']))}, of which the network has none; "
-            f"it has {', '.join(sorted(made['params']))}"
+            f"the start has the modules {', '.join(sorted(start['params']))}, of which the network "
+            f"has none; it has {', '.join(sorted(made['params']))}"
         )
     for kind in ("params", "batch_stats"):
         for name in start[kind].keys() & made.get(kind, {}).keys():
             theirs, ours = (
-                {leaf_path(path): x.shape[skip:] for path, x in jax.tree_util.tree_leaves_with_path(tree[kind][name])}
+                {
+                    leaf_path(path): x.shape[skip:]
+                    for path, x in jax.tree_util.tree_leaves_with_path(tree[kind][name])
+                }
                 for tree, skip in ((start, 1), (made, 0))
             )
             if theirs != ours:
-                raise ValueError(f"the start's module {name!r} is of another shape: {theirs} there and {ours} here")
+                raise ValueError(
+                    f"the start's module {name!r} is of another shape: {theirs} there and {ours} "
+                    "here"
+                )
 
 
-def start_stage(plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real: int, variables: Variables):
-    """The state and the inputs with which a chunk starts a stage; replicates from `real` on only fill the axis."""
+def start_stage(
+    plan: Plan, compiled: CompiledStage, chunk: Sequence[int], real: int, variables: Variables
+):
+    """The state and the inputs with which a chunk starts a stage; replicates from `real` on only
+    fill the axis.
+    """
     training, index = plan.training, np.asarray(chunk)
     own = {}
     if compiled.features:
         n = len(training.ids)
         own = over_all_rows(compiled.features, min(FEATURE_ROWS, n), variables, plan.table, n)
-    state = compiled.begin(variables).replace(stopped=jnp.asarray(np.arange(len(chunk)) >= real))
+    state = compiled.initial_state(variables).replace(
+        stopped=jnp.asarray(np.arange(len(chunk)) >= real)
+    )
     pick = lambda tree: jax.tree.map(lambda x: x[index], tree)
     table, mine, placed = _place(plan, compiled.stage, own, pick(compiled.validation))
     validation = {"table": table, "own": mine, "rows": placed}
     return state, Inputs(_seeds(training, chunk), pick(compiled.rows), own, validation)
 
 
-def run_block(plan: Plan, compiled: CompiledStage, state: TrainState, inputs: Inputs, at: int, count: int):
+def run_block(
+    plan: Plan, compiled: CompiledStage, state: TrainState, inputs: Inputs, at: int, count: int
+):
     """`count` steps from time `at`. The state is donated.
 
     Returns:
@@ -257,15 +315,25 @@ def run_block(plan: Plan, compiled: CompiledStage, state: TrainState, inputs: In
     )
     table, own, placed = _place(plan, compiled.stage, inputs.own, rows)
     state, log = compiled.block(
-        state, inputs.seeds, table, own, placed, inputs.validation, np.int32(at), np.int32(at), np.int32(count)
+        state,
+        inputs.seeds,
+        table,
+        own,
+        placed,
+        inputs.validation,
+        np.int32(at),
+        np.int32(at),
+        np.int32(count),
     )
     return state, jax.tree.map(np.asarray, log), rows
 
 
 def estimate_seconds(plan: Plan) -> tuple[float, float]:
-    """(seconds to compile, seconds to train at most), measured on a few steps of the first chunk, thrown away.
+    """(seconds to compile, seconds to train at most), measured on a few steps of the first chunk,
+    thrown away.
 
-    Early stopping makes a training shorter than the second figure; replicates of a chunk that stop earlier than
+    Early stopping makes a training shorter than the second figure; replicates of a chunk that stop
+    earlier than
     others too.
     """
     chunk = filled(plan.chunks[0], plan.size)
@@ -288,18 +356,24 @@ def _seeds(training: Training, chunk: Sequence[int]) -> np.ndarray:
 
 
 def _init_inputs(training: Training, chunk: Sequence[int]):
-    """A batch of real rows per replicate (the first rows of each slot, repeated if there are fewer) and constants.
+    """A batch of real rows per replicate (the first rows of each slot, repeated if there are fewer)
+    and constants.
 
     A slot without rows borrows training rows of the others.
     """
     replicates = [training.replicates[i] for i in chunk]
     batch = {}
     for slot, size in training.stages[0].batch_size.items():
-        source = [r.rows[slot] if len(r.rows[slot]) else np.concatenate([*r.rows.values()]) for r in replicates]
+        source = [
+            r.rows[slot] if len(r.rows[slot]) else np.concatenate([*r.rows.values()])
+            for r in replicates
+        ]
         rows = np.stack([np.resize(np.sort(s), size) for s in source]).astype(np.int32)
         fields = {name: values[rows] for name, values in training.table.items()}
         batch[slot] = {**fields, "row": rows, "live": np.ones(rows.shape, bool)}
-    constants = {name: np.stack([r.constants[name] for r in replicates]) for name in replicates[0].constants}
+    constants = {
+        name: np.stack([r.constants[name] for r in replicates]) for name in replicates[0].constants
+    }
     return batch, constants
 
 
@@ -312,12 +386,16 @@ def _monitored(stage: Stage, variables, batch) -> tuple[str, ...]:
     if "monitor" not in names or taken:
         raise ValueError(
             f"the monitor of stage {stage.name!r} gives {', '.join(sorted(names))}: "
-            + (f"{taken[0]!r} stands for something else in the history" if taken else "one must be 'monitor'")
+            + (
+                f"{taken[0]!r} stands for something else in the history"
+                if taken
+                else "one must be 'monitor'"
+            )
         )
     if stage.plateau is not None and stage.plateau.watch not in names:
         raise UserError(
-            f"the learning rate of stage {stage.name!r} watches {stage.plateau.watch!r}, which is not monitored; "
-            f"set learning_rate.watch to one of {', '.join(sorted(names))}"
+            f"the learning rate of stage {stage.name!r} watches {stage.plateau.watch!r}, which is "
+            f"not monitored; set learning_rate.watch to one of {', '.join(sorted(names))}"
         )
     return tuple(sorted(name for name in names if name != "monitor"))
 
@@ -326,8 +404,8 @@ def _validation_rows(stage: Stage, replicates: Sequence[Replicate]):
     for r in replicates:
         if not sum(len(rows) for rows in r.validation.values()):
             raise UserError(
-                f"{r.name} has no validation rows, which the monitor of stage {stage.name!r} needs; "
-                "use fewer folds, or more rows"
+                f"{r.name} has no validation rows, which the monitor of stage {stage.name!r} "
+                "needs; use fewer folds, or more rows"
             )
     slots = {}
     for slot in replicates[0].validation:
@@ -343,7 +421,11 @@ def _validation_rows(stage: Stage, replicates: Sequence[Replicate]):
 
 def _read_by(stage: Stage, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a row that the stage reads."""
-    return {name: v for name, v in fields.items() if any(re.fullmatch(pattern, name) for pattern in stage.reads)}
+    return {
+        name: v
+        for name, v in fields.items()
+        if any(re.fullmatch(pattern, name) for pattern in stage.reads)
+    }
 
 
 def _place(plan: Plan, stage: Stage, own, rows):
@@ -368,7 +450,10 @@ def _place(plan: Plan, stage: Stage, own, rows):
 
 def _fields(training: Training) -> dict[str, jax.ShapeDtypeStruct]:
     """Fields of a row of the table."""
-    return {k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype) for k, v in training.table.items()}
+    return {
+        k: jax.ShapeDtypeStruct(v.shape[1:], jnp.asarray(v[:0]).dtype)
+        for k, v in training.table.items()
+    }
 
 
 def _features(stage: Stage, training: Training, variables) -> dict[str, jax.ShapeDtypeStruct]:
@@ -385,4 +470,8 @@ def _bytes(tree) -> int:
 
 def _shapes_of_rows(fields, size: int):
     rows = {k: jax.ShapeDtypeStruct((size, *v.shape), v.dtype) for k, v in fields.items()}
-    return {**rows, "row": jax.ShapeDtypeStruct((size,), jnp.int32), "live": jax.ShapeDtypeStruct((size,), bool)}
+    return {
+        **rows,
+        "row": jax.ShapeDtypeStruct((size,), jnp.int32),
+        "live": jax.ShapeDtypeStruct((size,), bool),
+    }

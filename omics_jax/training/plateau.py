@@ -1,8 +1,10 @@
-"""A learning rate that falls where a monitored value stops falling, as part of the compiled epoch end.
+"""A learning rate that falls where a monitored value stops falling, as part of the compiled epoch
+end.
 
-The rule, its threshold and its counting of bad epochs are those of torch.optim.lr_scheduler.ReduceLROnPlateau (mode
-"min", threshold mode "rel"), which optax.contrib.reduce_on_plateau meets only at a patience one higher. Left out:
-cooldown and mode "max".
+The rule, its threshold and its counting of bad epochs are those of
+torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", threshold mode "rel"), which
+optax.contrib.reduce_on_plateau meets only at a patience one higher. Left out: cooldown and mode
+"max".
 """
 
 from __future__ import annotations
@@ -42,17 +44,24 @@ class Plateau:
     def __post_init__(self):
         ranges = {
             "factor": (0 < self.factor < 1, "a number above 0 and below 1"),
-            "patience": (self.patience >= 0 and self.patience == int(self.patience), "a whole number of 0 or more"),
+            "patience": (
+                self.patience >= 0 and self.patience == int(self.patience),
+                "a whole number of 0 or more",
+            ),
             "floor": (self.floor >= 0, "0 or more"),
             "threshold": (0 <= self.threshold < 1, "0 or more and below 1"),
         }
         for name, (right, wanted) in ranges.items():
             if not right:
-                raise UserError(f"the plateau's {name} is {getattr(self, name)}; it must be {wanted}")
+                raise UserError(
+                    f"the plateau's {name} is {getattr(self, name)}; it must be {wanted}"
+                )
 
 
 class PlateauState(NamedTuple):
-    """best: the least value that counted as better. bad: epochs since then, or since the rate last fell."""
+    """best: the least value that counted as better. bad: epochs since then, or since the rate last
+    fell.
+    """
 
     best: Array
     bad: Array

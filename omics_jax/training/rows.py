@@ -1,7 +1,8 @@
-"""Running a function of rows (a prediction, a feature extractor) over many rows and replicates in one program.
+"""Running a function of rows (a prediction, a feature extractor) over many rows and replicates in
+one program.
 
-A table of jax arrays is read on the device; a table of host arrays is taken not to fit there, and travels piece by
-piece into the same program.
+A table of jax arrays is read on the device; a table of host arrays is taken not to fit there, and
+travels piece by piece into the same program.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import numpy as np
 from omics_jax.training.stage import Variables
 
 
-def compile_rows(function: Callable[[Variables, Mapping[str, jax.Array]], Any], width: int) -> Callable:
-    """`function(variables, batch)` as `run(variables, table, row)`, mapped over row batches of `width` and replicates.
+def compile_rows(
+    function: Callable[[Variables, Mapping[str, jax.Array]], Any], width: int
+) -> Callable:
+    """`function(variables, batch)` as `run(variables, table, row)`, mapped over row batches of
+    `width` and replicates.
 
-    `run` takes variables with a leading replicate axis c, `table` field -> (N, ...) and row (c, m) with m a multiple
-    of `width`, and returns leaves (c, m, ...). Where the rows of the table are not all rows there are, a fourth
-    argument `at` (c, m) says where in the table each row stands.
+    `run` takes variables with a leading replicate axis c, `table` field -> (N, ...) and row (c, m)
+    with m a multiple
+    of `width`, and returns leaves (c, m, ...). Where the rows of the table are not all rows there
+    are, a fourth argument `at` (c, m) says where in the table each row stands.
     """
 
     def one(variables, table, row, at):
@@ -37,13 +42,19 @@ def compile_rows(function: Callable[[Variables, Mapping[str, jax.Array]], Any], 
     def run(variables, table, row, at):
         return jax.lax.map(lambda a: one(a[0], table, a[1], a[2]), (variables, row, at))
 
-    return lambda variables, table, row, at=None: run(variables, table, row, row if at is None else at)
+    return lambda variables, table, row, at=None: run(
+        variables, table, row, row if at is None else at
+    )
 
 
-def over_rows(run: Callable, width: int, variables, table, rows: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    """What `run` (see `compile_rows`) makes of each replicate's rows: field -> (n_i, ...) per replicate.
+def over_rows(
+    run: Callable, width: int, variables, table, rows: Sequence[np.ndarray]
+) -> list[dict[str, np.ndarray]]:
+    """What `run` (see `compile_rows`) makes of each replicate's rows: field -> (n_i, ...) per
+    replicate.
 
-    Rows are padded by repeating the first, which changes nothing, because a row's result depends on that row alone.
+    Rows are padded by repeating the first, which changes nothing, because a row's result depends on
+    that row alone.
     """
     longest = max(1, *(len(r) for r in rows))
     padded = np.zeros((len(rows), -(-longest // width) * width), np.int32)
@@ -54,7 +65,9 @@ def over_rows(run: Callable, width: int, variables, table, rows: Sequence[np.nda
 
 
 def over_all_rows(run: Callable, width: int, variables, table, n: int) -> dict[str, Any]:
-    """What `run` makes of rows 0..n-1 of every replicate: field -> (c, n, ...), where the table is (device or host)."""
+    """What `run` makes of rows 0..n-1 of every replicate: field -> (c, n, ...), where the table is
+    (device or host).
+    """
     count = len(jax.tree.leaves(variables)[0])
     every = np.resize(np.arange(n, dtype=np.int32), -(-n // width) * width)
     made = _run(run, width, variables, table, np.tile(every, (count, 1)))

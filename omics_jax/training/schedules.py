@@ -22,11 +22,13 @@ def schedule(spec: Any, steps: int) -> optax.Schedule:
 
     Args:
       spec: a number (constant), or a mapping with `name` and its arguments:
-        constant: value. cosine: peak, warmup (steps from 0 to peak), floor; falls to `floor` at `steps`.
+        constant: value. cosine: peak, warmup (steps from 0 to peak), floor; falls to `floor` at
+          `steps`.
         exponential: peak, rate, every (multiplied by `rate` each `every` steps).
         linear: peak, floor; from peak to floor at `steps`.
-        cyclic: base, max, step_size_up (steps from base to max), step_size_down (back again; None: as many), mode
-          ("triangular"; "triangular2": each cycle half as high; "exp_range": the height times gamma^step), gamma.
+        cyclic: base, max, step_size_up (steps from base to max), step_size_down (back again; None:
+          as many), mode ("triangular"; "triangular2": each cycle half as high; "exp_range": the
+          height times gamma^step), gamma.
         plateau: start, factor, patience, floor, watch; here the constant `start`, see `plateau_of`.
         replicate: the constant 1, because the rate is the replicate's own, see `Stage.rate`.
       steps: the most optimiser steps the stage can take.
@@ -39,10 +41,11 @@ def schedule(spec: Any, steps: int) -> optax.Schedule:
 
 
 def plateau_of(spec: Any) -> Plateau | None:
-    """What lowers the learning rate of `spec` (see `schedule`) when a monitored value stops falling: `Stage.plateau`.
+    """What lowers the learning rate of `spec` (see `schedule`) when a monitored value stops
+    falling: `Stage.plateau`.
 
-    The schedule of a plateau is the constant `start`, and the stage's rate starts from 1, so the floor and torch's
-    least fall of 1e-8 are given relative to `start`. None for every other name.
+    The schedule of a plateau is the constant `start`, and the stage's rate starts from 1, so the
+    floor and torch's least fall of 1e-8 are given relative to `start`. None for every other name.
 
     Raises:
       UserError: as `schedule`, or a factor or patience that cannot be.
@@ -58,7 +61,9 @@ def _named(spec: Any) -> tuple[str, dict[str, Any]]:
     arguments = dict(spec)
     name = arguments.pop("name", None)
     if name not in _SCHEDULES:
-        raise UserError(f"learning_rate.name is {name!r}; choose one of {', '.join(sorted(_SCHEDULES))}")
+        raise UserError(
+            f"learning_rate.name is {name!r}; choose one of {', '.join(sorted(_SCHEDULES))}"
+        )
     for key, value in arguments.items():
         if key in _WORDS:
             _check_word(f"learning_rate.{key}", value, _WORDS[key])
@@ -68,7 +73,10 @@ def _named(spec: Any) -> tuple[str, dict[str, Any]]:
                 raise UserError(f"learning_rate.{key} is {value}; it must be a whole number")
     for low, high in (("floor", "peak"), ("base", "max")):
         if arguments.get(low, 0) > arguments.get(high, math.inf):
-            raise UserError(f"learning_rate.{low} is {arguments[low]}, above the {high} {arguments[high]}; lower it")
+            raise UserError(
+                f"learning_rate.{low} is {arguments[low]}, above the {high} {arguments[high]}; "
+                "lower it"
+            )
     return name, arguments
 
 
@@ -76,14 +84,17 @@ def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:
     try:
         return make(*positional, **arguments)
     except TypeError as error:
-        raise UserError(f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}") from None
+        raise UserError(
+            f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}"
+        ) from None
 
 
 def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     """Adam or SGD with an optional clip of the global gradient norm and decoupled weight decay.
 
     Args:
-      spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip (norm, 0 = off)
+      spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip
+        (norm, 0 = off)
         and weight_decay.
       steps: the most optimiser steps the stage can take.
 
@@ -100,10 +111,13 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     _check("optimizer.weight_decay", decay)
     if arguments:
         raise UserError(
-            f"optimizer has the unknown key {sorted(arguments)[0]!r}; known: name, learning_rate, clip, weight_decay"
+            f"optimizer has the unknown key {sorted(arguments)[0]!r}; known: name, learning_rate, "
+            "clip, weight_decay"
         )
     if name not in _OPTIMIZERS:
-        raise UserError(f"optimizer.name is {name!r}; choose one of {', '.join(sorted(_OPTIMIZERS))}")
+        raise UserError(
+            f"optimizer.name is {name!r}; choose one of {', '.join(sorted(_OPTIMIZERS))}"
+        )
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts.append(_OPTIMIZERS[name]())
     if decay:
@@ -127,13 +141,25 @@ def _check_word(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 _WORDS = {"mode": ("triangular", "triangular2", "exp_range"), "watch": ()}
-_ABOVE_ZERO = ("value", "peak", "rate", "every", "max", "start", "gamma", "step_size_up", "step_size_down")
+_ABOVE_ZERO = (
+    "value",
+    "peak",
+    "rate",
+    "every",
+    "max",
+    "start",
+    "gamma",
+    "step_size_up",
+    "step_size_down",
+)
 _WHOLE = ("step_size_up", "step_size_down", "patience")
 _OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity}
 
 
 def _cosine(steps: int, peak: float, warmup: int = 0, floor: float = 0.0) -> optax.Schedule:
-    return optax.warmup_cosine_decay_schedule(0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor)
+    return optax.warmup_cosine_decay_schedule(
+        0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor
+    )
 
 
 def _cyclic(
@@ -145,21 +171,29 @@ def _cyclic(
     mode: str = "triangular",
     gamma: float = 1.0,
 ) -> optax.Schedule:
-    """torch.optim.lr_scheduler.CyclicLR without its momentum: with T = up + down and x = step mod T,
+    """torch.optim.lr_scheduler.CyclicLR without its momentum: with T = up + down and x = step mod
+    T,
 
-    rate = base + (max - base) * (x / up if x <= up else (T - x) / down) * scale, scale being 1 ("triangular"),
+    rate = base + (max - base) * (x / up if x <= up else (T - x) / down) * scale, scale being 1
+    ("triangular"),
     1 / 2^floor(step / T) ("triangular2") or gamma^step ("exp_range").
     """
     up, down = step_size_up, step_size_down or step_size_up
     scale = {
         "triangular": lambda step: 1.0,
         "triangular2": lambda step: 0.5 ** (step // (up + down)),
-        "exp_range": lambda step: jnp.exp(step * math.log(gamma)),  # 0.999 in float32 to the 2000 is 6e-5 off
+        "exp_range": lambda step: jnp.exp(
+            step * math.log(gamma)
+        ),  # 0.999 in float32 to the 2000 is 6e-5 off
     }[mode]
 
     def rate(step):
-        x = step % (up + down)  # of whole numbers, so that no digit is lost however many cycles have passed
-        return base + (max - base) * jnp.where(x <= up, x / up, (up + down - x) / down) * scale(step)
+        x = step % (
+            up + down
+        )  # of whole numbers, so that no digit is lost however many cycles have passed
+        return base + (max - base) * jnp.where(x <= up, x / up, (up + down - x) / down) * scale(
+            step
+        )
 
     return rate
 

@@ -1,6 +1,8 @@
-"""A first SIGTERM or SIGINT asks the training to stop after the running block; a second ends the process.
+"""A first SIGTERM or SIGINT asks the training to stop after the running block; a second ends the
+process.
 
-The handler only sets a flag: saving and leaving are the loop's business. Left out: two signals that arrive
+The handler only sets a flag: saving and leaving are the loop's business. Left out: two signals that
+arrive
 during one uninterruptible call (a compilation, a block) are seen when it returns, and count as one.
 """
 
@@ -26,9 +28,12 @@ class StopRequest:
 def stop_signals() -> Iterator[StopRequest]:
     """Turns the first SIGTERM or SIGINT within the context into `request.received`.
 
-    From then on both signals have their default action again, so a second one of either kind ends the
-    process at once, whatever it is doing. The previous handlers return on exit. A signal that was ignored (as
-    SIGINT is in a shell's background jobs) stays ignored; outside the main thread, where Python installs no
+    From then on both signals have their default action again, so a second one of either kind ends
+    the
+    process at once, whatever it is doing. The previous handlers return on exit. A signal that was
+    ignored (as
+    SIGINT is in a shell's background jobs) stays ignored; outside the main thread, where Python
+    installs no
     handlers, nothing is done.
     """
     request = StopRequest()
@@ -40,7 +45,8 @@ def stop_signals() -> Iterator[StopRequest]:
 
     def note(signum, frame):
         request.received = signum
-        # The system's default and not a second handler: Python's handlers wait until a C call returns.
+        # The system's default and not a second handler: Python's handlers wait until a C call
+        # returns.
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
 
@@ -50,5 +56,6 @@ def stop_signals() -> Iterator[StopRequest]:
         yield request
     finally:
         for number in taken:
-            # None stands for a handler that was not installed from Python and cannot be put back from here.
+            # None stands for a handler that was not installed from Python and cannot be put back
+            # from here.
             signal.signal(number, previous[number] or signal.SIG_DFL)

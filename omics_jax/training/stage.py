@@ -1,6 +1,7 @@
 """The values a training is made of: `Term`, `Stage`, `Replicate`.
 
-A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and knows nothing of
+A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and
+knows nothing of
 what is being trained.
 """
 
@@ -26,9 +27,12 @@ Batch = Mapping[str, Mapping[str, jax.Array | np.ndarray]]
 class Term(NamedTuple):
     """One term of a loss as a sum and the weight it was summed with; both are added over devices.
 
-    Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or carry no label
-    are masked with `where` before the sum and count nothing in the weight. What may hold NaN there (a missing label)
-    is masked before it meets a parameter as well, because the gradient of a later `where` is 0 times NaN.
+    Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or carry
+    no label
+    are masked with `where` before the sum and count nothing in the weight. What may hold NaN there
+    (a missing label)
+    is masked before it meets a parameter as well, because the gradient of a later `where` is 0
+    times NaN.
     """
 
     sum: jax.Array
@@ -63,29 +67,37 @@ class Stage:
 
     Attributes:
       name: names the stage in the history and among the kept variables.
-      loss: (variables, batch, key) -> (terms, new batch_stats). Local sums only: no mean over rows, no
-        collective but those of `nn.collective`. Noise is keyed by `batch[slot]["row"]`. Dropout of modules that
-        `trainable` freezes must be off: the loss is written for its stage.
+      loss: (variables, batch, key) -> (terms, new batch_stats). Local sums only: no mean over rows,
+        no
+        collective but those of `nn.collective`. Noise is keyed by `batch[slot]["row"]`. Dropout of
+        modules that `trainable` freezes must be off: the loss is written for its stage.
       objective: terms (added over devices) -> scalar to minimise.
       optimizer: acts on the trainable parameters alone; clipping belongs inside it.
       epochs: at most so many passes over the rows.
-      batch_size: slot -> the most rows of that slot in one step. The rows of an epoch are shared out evenly
+      batch_size: slot -> the most rows of that slot in one step. The rows of an epoch are shared
+        out evenly
         over its steps, of which there are max over slots of ceil(rows / batch_size).
-      trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else is frozen.
-      monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the variables of the
-        best epoch are what the stage hands on, or those it began with if another stage handed them on and no epoch was
-        better; without it, the last. Or name -> scalar, of which "monitor" is the
+      trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else
+        is frozen.
+      monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the
+        variables of the
+        best epoch are what the stage hands on, or those it began with if another stage handed them
+        on and no epoch was better; without it, the last. Or name -> scalar, of which "monitor" is
+        the
         one that decides and the others stand beside it in the history.
       patience: stop after so many monitored epochs without improvement; None trains all epochs.
       monitor_every: epochs between two looks at the monitor.
-      features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the network makes
-        of every row, computed once at the start of the stage and found in the batch under these names.
-      reads: regexes, each matching whole names of the fields of a row that `loss` and `monitor` read. Of a table that
-        stays on the host only these are gathered.
+      features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the
+        network makes
+        of every row, computed once at the start of the stage and found in the batch under these
+        names.
+      reads: regexes, each matching whole names of the fields of a row that `loss` and `monitor`
+        read. Of a table that stays on the host only these are gathered.
       balance: task balancing instead of the gradient of `objective`.
-      rate: constants -> scalar that multiplies every update of the replicate: a learning rate that is its
-        hyper-parameter (the optimizer then has learning rate 1).
-      plateau: lowers that rate (1 where `rate` is None) when one of the monitored values stops falling.
+      rate: constants -> scalar that multiplies every update of the replicate: a learning rate that
+        is its hyper-parameter (the optimizer then has learning rate 1).
+      plateau: lowers that rate (1 where `rate` is None) when one of the monitored values stops
+        falling.
 
     Raises:
       UserError: epochs, a batch size, monitor_every or patience below 1.
@@ -141,7 +153,8 @@ class Replicate:
       seed: of everything random in this training; never its position among the others.
       constants: name -> array fitted on this replicate's training rows (scalers, medians, masks).
       labels: what tells it apart, for tables: {"group": "vorinostat", "fold": 0, "repeat": 3}.
-      sampling: slot -> (n,) weights; rows of that slot are then drawn with replacement in proportion to them.
+      sampling: slot -> (n,) weights; rows of that slot are then drawn with replacement in
+        proportion to them.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -155,4 +168,7 @@ class Replicate:
     @property
     def name(self) -> str:
         """The labels in words, e.g. "vorinostat fold 0 repeat 3"."""
-        return " ".join(str(v) if k == "group" else f"{k} {v}" for k, v in self.labels.items()) or "all rows"
+        return (
+            " ".join(str(v) if k == "group" else f"{k} {v}" for k, v in self.labels.items())
+            or "all rows"
+        )

@@ -1,7 +1,7 @@
 """`TrainState`: everything a training has to remember, and nothing random.
 
-Keys, noise and row order are functions of (seed, stage, step, row), so this state and the two integers (stage, block
-position) resume a run bit for bit.
+Keys, noise and row order are functions of (seed, stage, step, row), so this state and the two
+integers (stage, block position) resume a run bit for bit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from omics_jax.training.stage import Stage, Terms, Variables
 
 @struct.dataclass
 class EpochSums:
-    """What the running epoch has added up so far: each term's sum and weight, and per-step quantities."""
+    """What the running epoch has added up so far: each term's sum and weight, and per-step
+    quantities.
+    """
 
     sums: dict[str, Any]
     weights: dict[str, Any]
@@ -32,7 +34,8 @@ class EpochSums:
 
 @struct.dataclass
 class TrainState:
-    """The state of one replicate within one stage; its leaves may be arrays of jax or numpy, or their shapes.
+    """The state of one replicate within one stage; its leaves may be arrays of jax or numpy, or
+    their shapes.
 
     Attributes:
       step: () int32, optimiser steps taken in this stage; the noise of a step is keyed by it.
@@ -40,12 +43,14 @@ class TrainState:
       constants: fitted on the replicate's training rows; never trained.
       rate: () float32, what every update is multiplied with.
       plateau: the `PlateauState` that lowers the rate; () in a stage without one.
-      best: what the stage moves (see `moved`), packed, of the best monitored epoch; None in a stage without a monitor.
-      best_value, best_epoch: its monitor value (lower is better, infinite as long as there is none) and epoch; -1 for
+      best: what the stage moves (see `moved`), packed, of the best monitored epoch; None in a stage
+      without a monitor. best_value, best_epoch: its monitor value (lower is better, infinite as
+      long as there is none) and epoch; -1 for
         what the stage was handed by another, which is monitored before its first step.
       stale: () int32, monitored epochs since the best.
       stopped: () bool, patience is used up (or the replicate only fills the axis).
-      bad_step: () int32, the step whose objective or update was not finite; -1 while all are well. From that step
+      bad_step: () int32, the step whose objective or update was not finite; -1 while all are well.
+        From that step
         on the state is frozen.
       epoch: sums of the running epoch.
     """
@@ -75,7 +80,7 @@ class TrainState:
         return self.stopped | (self.bad_step >= 0)
 
 
-def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
+def initial_state(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
     """The state at the start of a stage; `terms` gives names and shapes (as `jax.eval_shape` does)."""
     params, stats = variables["params"], variables["batch_stats"]
     best = None
@@ -87,9 +92,13 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
         params=params,
         batch_stats=stats,
         opt_state=freeze(stage.optimizer, stage.trainable, params).init(params),
-        balance=stage.balance.init(trainable_leaves(stage.trainable, params)[0]) if stage.balance else (),
+        balance=stage.balance.init(trainable_leaves(stage.trainable, params)[0])
+        if stage.balance
+        else (),
         constants=variables["constants"],
-        rate=jnp.asarray(1 if stage.rate is None else stage.rate(variables["constants"]), jnp.float32),
+        rate=jnp.asarray(
+            1 if stage.rate is None else stage.rate(variables["constants"]), jnp.float32
+        ),
         plateau=() if stage.plateau is None else begin_plateau(),
         best=best,
         best_value=jnp.float32(jnp.inf),
@@ -99,7 +108,9 @@ def begin(stage: Stage, variables: Variables, terms: Terms) -> TrainState:
         bad_step=jnp.int32(-1),
         epoch=EpochSums(
             sums={name: jnp.zeros(term.sum.shape, jnp.float32) for name, term in terms.items()},
-            weights={name: jnp.zeros(term.weight.shape, jnp.float32) for name, term in terms.items()},
+            weights={
+                name: jnp.zeros(term.weight.shape, jnp.float32) for name, term in terms.items()
+            },
             objective=jnp.float32(0),
             update_norm=jnp.float32(0),
             steps=jnp.float32(0),
@@ -113,7 +124,8 @@ def moved(stage: Stage, params: Any, stats: Any) -> dict[str, Any]:
 
 
 def outcome(stage: Stage, state: TrainState) -> Variables:
-    """What the stage hands on, of a state with a leading replicate axis c: the best epoch's variables, host arrays.
+    """What the stage hands on, of a state with a leading replicate axis c: the best epoch's
+    variables, host arrays.
 
     The last ones, where nothing was monitored or the monitor was never a number.
     """
@@ -126,4 +138,8 @@ def outcome(stage: Stage, state: TrainState) -> Variables:
     found = np.asarray(state.best_value) < np.inf
     pick = lambda b, now: np.where(found.reshape(-1, *[1] * (now.ndim - 1)), b, now)
     picked = jax.tree.map(pick, best, now)
-    return {**last, "params": among(picked["params"], last["params"]), "batch_stats": picked["batch_stats"]}
+    return {
+        **last,
+        "params": among(picked["params"], last["params"]),
+        "batch_stats": picked["batch_stats"],
+    }

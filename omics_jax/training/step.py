@@ -1,8 +1,9 @@
 """One optimiser step: gradient of an objective over sums, right on any number of devices.
 
-With S_k = sum over devices of the local sums s_k(theta) and objective F(S), dF/dtheta = sum over devices of
-vjp(s)(dF/dS): one vjp of the local sums with the objective's cotangent, then one sum over devices. No mean of means
-exists, so ragged batches and any device count give the same gradient.
+With S_k = sum over devices of the local sums s_k(theta) and objective F(S), dF/dtheta = sum over
+devices of vjp(s)(dF/dS): one vjp of the local sums with the objective's cotangent, then one sum
+over devices. No mean of means exists, so ragged batches and any device count give the same
+gradient.
 """
 
 from __future__ import annotations
@@ -24,15 +25,22 @@ def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, b
     """Gradient with respect to the trainable parameters.
 
     Returns:
-      (gradient, objective (), terms, new batch_stats, new balance state); the gradient as `trainable_leaves` lists it.
+      (gradient, objective (), terms, new batch_stats, new balance state); the gradient as
+      `trainable_leaves` lists it.
     """
 
-    # Only trainable leaves are differentiated, so that neither a norm nor a sum over devices sees the others.
+    # Only trainable leaves are differentiated, so that neither a norm nor a sum over devices sees
+    # the others.
     moving, among = trainable_leaves(stage.trainable, variables["params"])
 
     def local_sums(leaves):
-        terms, stats = stage.loss({**variables, "params": among(leaves, variables["params"])}, batch, key)
-        return {k: t.sum for k, t in terms.items()}, ({k: t.weight for k, t in terms.items()}, stats)
+        terms, stats = stage.loss(
+            {**variables, "params": among(leaves, variables["params"])}, batch, key
+        )
+        return {k: t.sum for k, t in terms.items()}, (
+            {k: t.weight for k, t in terms.items()},
+            stats,
+        )
 
     sums, pull_back, (weights, stats) = jax.vjp(local_sums, moving, has_aux=True)
     sums, weights = sum_over_devices((sums, weights))
@@ -49,11 +57,16 @@ def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, b
 
 
 def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) -> TrainState:
-    """The state after one step on `batch`; unchanged where it has no live row, is stopped or would turn non-finite."""
+    """The state after one step on `batch`; unchanged where it has no live row, is stopped or would
+    turn non-finite.
+    """
     live = sum_over_devices(sum(jnp.sum(slot["live"]) for slot in batch.values())) > 0
-    grads, objective, terms, stats, balance = gradient(stage, state.variables, batch, key, state.balance)
+    grads, objective, terms, stats, balance = gradient(
+        stage, state.variables, batch, key, state.balance
+    )
     stats = keep_frozen_stats(stage.trainable, state.batch_stats, stats)
-    # A gradient whose square overflows gives Adam an infinite second moment and with it an update of 0 for ever.
+    # A gradient whose square overflows gives Adam an infinite second moment and with it an update
+    # of 0 for ever.
     sound = _finite((objective, optax.tree.norm(pack(grads)), pack(stats)))
     act = live & ~state.done
     tx = freeze(stage.optimizer, stage.trainable, state.params)
@@ -69,11 +82,16 @@ def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) ->
         moved = optax.apply_updates(moving, updates), moments
         return *_where(jnp.isfinite(norm), moved, (moving, opt_state)), norm
 
-    # A branch and not one `where` over everything: on a CPU it takes a tenth less of a step of 2 million parameters.
+    # A branch and not one `where` over everything: on a CPU it takes a tenth less of a step of 2
+    # million parameters.
     idle = lambda moving, opt_state: (moving, opt_state, jnp.float32(0))
     moving, opt_state, norm = jax.lax.cond(act & sound, update, idle, moving, state.opt_state)
     taken = act & sound & jnp.isfinite(norm)
-    now = {"batch_stats": stats, "balance": balance, "epoch": _add(state.epoch, terms, objective, norm)}
+    now = {
+        "batch_stats": stats,
+        "balance": balance,
+        "epoch": _add(state.epoch, terms, objective, norm),
+    }
     return state.replace(
         step=state.step + taken,
         params=among(moving, state.params),

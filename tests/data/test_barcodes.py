@@ -1,10 +1,18 @@
-"""Which sample of a patient counts: barcodes by hand, every sample once, the aligned table of the real data."""
+"""Which sample of a patient counts: barcodes by hand, every sample once, the aligned table of the
+real data.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from omics_jax.data.barcodes import barcode_hint, patient_of, patient_rows, primary_samples, sample_type
+from omics_jax.data.patients.barcodes import (
+    barcode_hint,
+    patient_of,
+    patient_rows,
+    primary_samples,
+    sample_type,
+)
 from omics_jax.errors import UserError
 
 
@@ -44,21 +52,33 @@ def test_one_primary_sample_of_each_patient_in_file_order():
     assert chosen.patients.tolist() == ["TCGA-AA-0001", "TCGA-AB-0003", "TCGA-AA-0004"]
     stranger, others, aliquots = chosen.notes
     assert stranger.startswith("rna: 1 sample (TARGET-20-PABGKN-09A) is without a TCGA barcode")
-    assert "no primary tumours left out: 3 (type 06: 1, type 11: 2); patients who have no other in it: 1." in others
+    assert (
+        "no primary tumours left out: 3 (type 06: 1, type 11: 2); patients who have no other in "
+        "it: 1." in others
+    )
     assert aliquots.startswith("rna: further aliquots left out") and aliquots.endswith(": 1.")
 
 
 def test_a_table_keeps_patients_without_a_primary_tumour():
     chosen = patient_rows("clinical", SAMPLES, "tcga")
     assert chosen.rows.tolist() == [1, 2, 5, 6]
-    assert chosen.patients.tolist() == ["TCGA-AA-0002", "TCGA-AA-0001", "TCGA-AB-0003", "TCGA-AA-0004"]
+    assert chosen.patients.tolist() == [
+        "TCGA-AA-0002",
+        "TCGA-AA-0001",
+        "TCGA-AB-0003",
+        "TCGA-AA-0004",
+    ]
     assert chosen.notes[1].startswith("clinical: further rows") and chosen.notes[1].endswith(": 3.")
 
 
 @pytest.mark.parametrize("choose", [primary_samples, patient_rows])
 def test_without_a_code_every_id_is_a_patient(choose):
     chosen = choose("rna", SAMPLES, "")
-    assert chosen.rows.tolist() == list(range(8)) and chosen.patients.tolist() == SAMPLES and not chosen.notes
+    assert (
+        chosen.rows.tolist() == list(range(8))
+        and chosen.patients.tolist() == SAMPLES
+        and not chosen.notes
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -74,10 +94,18 @@ def test_the_patients_do_not_depend_on_the_order(seed):
 @pytest.mark.parametrize(
     ("samples", "fragments"),
     [
-        (["P1", "P2"], ["rna: not one of its 2 samples (such as 'P1') bears a TCGA barcode", "set barcode=''"]),
+        (
+            ["P1", "P2"],
+            ["rna: not one of its 2 samples (such as 'P1') bears a TCGA barcode", "set barcode=''"],
+        ),
         (
             ["TCGA-AA-0001-11"],
-            ["not one of its 1 samples", "'TCGA-AA-0001-11'", "is a primary tumour", "set barcode=''"],
+            [
+                "not one of its 1 samples",
+                "'TCGA-AA-0001-11'",
+                "is a primary tumour",
+                "set barcode=''",
+            ],
         ),
     ],
 )
@@ -87,9 +115,13 @@ def test_nothing_to_choose_from(samples, fragments):
     assert all(fragment in str(caught.value) for fragment in fragments)
 
 
-@pytest.mark.parametrize(("file", "differ"), [("mirna_rpm", 6), ("rna_zscore_porpoise", 0), ("rppa", 0)])
+@pytest.mark.parametrize(
+    ("file", "differ"), [("mirna_rpm", 6), ("rna_zscore_porpoise", 0), ("rppa", 0)]
+)
 def test_real_samples_are_those_of_the_alignment(real_data, file, differ):
-    """The alignment takes other samples where there is no primary tumour, and of six pairs the second aliquot."""
+    """The alignment takes other samples where there is no primary tumour, and of six pairs the
+    second aliquot.
+    """
     samples = np.load(real_data / f"tcga/{file}.npz")["samples"]
     table = pd.read_csv(real_data / "tcga/alignment.csv.gz").set_index("patient")[file]
     table = table[table >= 0]
@@ -101,4 +133,6 @@ def test_real_samples_are_those_of_the_alignment(real_data, file, differ):
     assert set(shared) == with_primary & set(table.index)
     differing = table[shared][table[shared] != ours[shared]]
     assert len(differing) == differ
-    assert all(samples[ours[patient]][:16] == samples[row][:16] for patient, row in differing.items())
+    assert all(
+        samples[ours[patient]][:16] == samples[row][:16] for patient, row in differing.items()
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omics_jax.data.hiding import held_out, hiding_rates, median_gaps
+from omics_jax.data.clinical_series.hiding import held_out, hiding_rates, median_gaps
 from omics_jax.errors import UserError
 
 IDS = np.array([f"P{i:03d}" for i in range(60)])
@@ -21,7 +21,9 @@ ORACLE = {
 
 def observed_at(rates, cells=1000):
     """A mask (10, cells / 10, D) with exactly these shares of observed cells."""
-    return (np.arange(cells)[:, None] < np.round(cells * np.asarray(rates))).reshape(10, cells // 10, len(rates))
+    return (np.arange(cells)[:, None] < np.round(cells * np.asarray(rates))).reshape(
+        10, cells // 10, len(rates)
+    )
 
 
 def test_held_out_cells_are_observed_and_nested_at_their_rates():
@@ -36,8 +38,8 @@ def test_held_out_cells_are_observed_and_nested_at_their_rates():
 
 
 def test_another_rate_leaves_the_first_cells_hidden():
-    few, more = held_out(IDS, MASK, (0.2,), 0), held_out(IDS, MASK, (0.2, 0.6), 0)
-    np.testing.assert_array_equal(few == 1, more == 1)
+    count_phrase, more = held_out(IDS, MASK, (0.2,), 0), held_out(IDS, MASK, (0.2, 0.6), 0)
+    np.testing.assert_array_equal(count_phrase == 1, more == 1)
     np.testing.assert_array_equal(held_out(IDS, MASK, (0.6,), 0) > 0, more > 0)
 
 
@@ -61,7 +63,9 @@ def test_other_ids_and_other_seeds_hide_other_cells():
     assert abs(agreement - 0.5) < 0.02
 
 
-@pytest.mark.parametrize("rates", [(), (0.0, 0.5), (0.5, 1.0), (0.5, 0.2), (0.5, 0.5), (float("nan"),)], ids=str)
+@pytest.mark.parametrize(
+    "rates", [(), (0.0, 0.5), (0.5, 1.0), (0.5, 0.2), (0.5, 0.5), (float("nan"),)], ids=str
+)
 def test_rates_that_are_no_increasing_fractions_are_refused(rates):
     with pytest.raises(UserError, match="increasing fractions"):
         held_out(IDS, MASK, rates, 0)
@@ -87,15 +91,19 @@ def test_a_feature_never_observed_is_never_hidden(increase):
 
 
 def test_a_rate_scaled_beyond_one_always_hides():
-    # n = (10, 10, 980), mean 1000/3: q = (1, 1, .8 * 2.94); scaled by .8 * 1000 / (20 + 980 * 2.352) = .3441.
+    # n = (10, 10, 980), mean 1000/3: q = (1, 1, .8 * 2.94); scaled by .8 * 1000 / (20 + 980 *
+    # 2.352) = .3441.
     q = hiding_rates(observed_at([0.01, 0.01, 0.98]), 0.8, 1.0)
     np.testing.assert_allclose(q, [0.34409, 0.34409, 0.80931], atol=1e-5)
-    # n = (200, 1000), mean 600: q = (1, .6); scaled by .9 * 1200 / (200 + 600) = 1.35 -> (1.35, .81).
+    # n = (200, 1000), mean 600: q = (1, .6); scaled by .9 * 1200 / (200 + 600) = 1.35 -> (1.35,
+    # .81).
     q = hiding_rates(observed_at([0.2, 1.0]), 0.9, 2.5)
     np.testing.assert_allclose(q, [1.0, 0.81])
 
 
-@pytest.mark.parametrize(("rate", "increase"), [(0.0, 0.5), (1.0, 0.5), (0.1, -1.0), (0.1, float("inf"))])
+@pytest.mark.parametrize(
+    ("rate", "increase"), [(0.0, 0.5), (1.0, 0.5), (0.1, -1.0), (0.1, float("inf"))]
+)
 def test_impossible_hiding_rates_are_refused(rate, increase):
     with pytest.raises(UserError, match="give"):
         hiding_rates(MASK, rate, increase)
@@ -106,14 +114,23 @@ def test_median_gaps_of_a_worked_example():
     mask = np.zeros((2, 4, 4), bool)
     mask[0, [0, 1, 3], 0] = mask[1, [0, 3], 0] = True  # gaps 1, 6, 5: median 5
     mask[0, [2, 3], 1] = mask[1, [1, 2], 1] = True  # gaps 4, 2: median 3
-    mask[:, 0, 2] = True  # one observation in each of two patients: no gap, and none between patients
-    np.testing.assert_array_equal(median_gaps(mask, hours), [5, 3, 4, 4])  # all gaps 1, 2, 4, 5, 6: median 4
+    mask[:, 0, 2] = (
+        True  # one observation in each of two patients: no gap, and none between patients
+    )
+    np.testing.assert_array_equal(
+        median_gaps(mask, hours), [5, 3, 4, 4]
+    )  # all gaps 1, 2, 4, 5, 6: median 4
 
 
 def test_median_gaps_match_a_loop_over_patients_and_features():
-    hours = np.cumsum(np.random.default_rng(1).exponential(size=(60, 24)), axis=1).astype(np.float32)
+    hours = np.cumsum(np.random.default_rng(1).exponential(size=(60, 24)), axis=1).astype(
+        np.float32
+    )
     mask = MASK & (np.random.default_rng(2).random(MASK.shape) < [0.1, 0.2, 0.3, 0.5, 1, 1, 1])
-    expected = [np.median(np.concatenate([np.diff(hours[i, mask[i, :, d]]) for i in range(60)])) for d in range(7)]
+    expected = [
+        np.median(np.concatenate([np.diff(hours[i, mask[i, :, d]]) for i in range(60)]))
+        for d in range(7)
+    ]
     np.testing.assert_allclose(median_gaps(mask, hours), expected, rtol=1e-6)
 
 

@@ -1,4 +1,6 @@
-"""Long tables: the patients of raw records give the same dataset; dates, groups, and the sentence for each mistake."""
+"""Long tables: the patients of raw records give the same dataset; dates, groups, and the sentence
+for each mistake.
+"""
 
 import gzip
 from types import SimpleNamespace
@@ -7,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omics_jax.data.series import read_series
+from omics_jax.data.clinical_series.read import read_series
 from omics_jax.errors import UserError
 
 DEFAULTS = {
@@ -54,11 +56,18 @@ def test_a_table_is_binned_as_computed_by_hand(tmp_path):
     series, static = dataset.modalities["series"], dataset.modalities["static"]
     assert series.features.tolist() == ["HR", "Na", "Temp"] and series.values.shape == (3, 4, 3)
     observed = {(0, 0, 0): 90, (0, 3, 1): 140, (1, 1, 2): 37.5}
-    assert {tuple(cell): series.values[tuple(cell)] for cell in np.argwhere(series.mask)} == observed
+    assert {
+        tuple(cell): series.values[tuple(cell)] for cell in np.argwhere(series.mask)
+    } == observed
     assert static.features.tolist() == ["Age"] and static.values[:, 0].tolist() == [70, 31, 0]
     assert static.mask[:, 0].tolist() == [True, True, False]
     notes = " ".join(dataset.notes)
-    for part in ("left out: 1.", "averaged with it: 1.", "measure nothing: 1", "1 patient (13) is without any"):
+    for part in (
+        "left out: 1.",
+        "averaged with it: 1.",
+        "measure nothing: 1",
+        "1 patient (13) is without any",
+    ):
         assert part in notes
 
 
@@ -86,7 +95,9 @@ def test_units_of_time_agree(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_dates_count_from_the_first_row_of_each_patient(tmp_path, suffix):
-    start = TABLE["stay"].map({"007": "2024-02-28 23:30", "12": "2031-01-01 00:00", "13": "2020-05-05 12:00"})
+    start = TABLE["stay"].map(
+        {"007": "2024-02-28 23:30", "12": "2031-01-01 00:00", "13": "2020-05-05 12:00"}
+    )
     dated = TABLE.assign(t=pd.to_datetime(start) + pd.to_timedelta(TABLE["t"] * 60, unit="min"))
     expected = read_series(written(tmp_path, "ward.csv", CSV))
     path = tmp_path / f"ward.{suffix}"
@@ -94,14 +105,18 @@ def test_dates_count_from_the_first_row_of_each_patient(tmp_path, suffix):
         pytest.importorskip("pyarrow")
     dated.to_csv(path, index=False) if suffix == "csv" else dated.to_parquet(path, index=False)
     found = read_series(settings(path))
-    np.testing.assert_array_equal(found.modalities["series"].values, expected.modalities["series"].values)
+    np.testing.assert_array_equal(
+        found.modalities["series"].values, expected.modalities["series"].values
+    )
     assert any("are dates" in note for note in found.notes)
 
 
 def test_a_group_may_bind_stays_together(tmp_path):
     columns = {**DEFAULTS["columns"], "group": "person"}
     people = TABLE.assign(person=TABLE["stay"].map({"007": "A", "12": "B", "13": "A"}))
-    dataset = read_series(written(tmp_path, "ward.csv", people.to_csv(index=False), columns=columns))
+    dataset = read_series(
+        written(tmp_path, "ward.csv", people.to_csv(index=False), columns=columns)
+    )
     assert dataset.groups.tolist() == ["A", "B", "A"]
     people.loc[2, "person"] = "B"
     with pytest.raises(UserError, match=r"ward\.csv: line .*id '007' is in group .*one group"):
@@ -110,14 +125,18 @@ def test_a_group_may_bind_stays_together(tmp_path):
 
 def test_a_null_in_a_column_of_whole_numbers_is_nobodys_id(tmp_path):
     pytest.importorskip("pyarrow")
-    TABLE.assign(stay=pd.array([7, 7, 7, 7, 7, 7, 12, 12, None, 13], "Int64")).to_parquet(tmp_path / "ward.parquet")
+    TABLE.assign(stay=pd.array([7, 7, 7, 7, 7, 7, 12, 12, None, 13], "Int64")).to_parquet(
+        tmp_path / "ward.parquet"
+    )
     with pytest.raises(UserError, match=r"row 9 has no id"):
         read_series(settings(tmp_path / "ward.parquet"))
 
 
 def test_descriptors_may_lack_a_time_and_be_named(tmp_path):
     text = CSV.replace("007,0.0,Age,70", "007,,frailty,3")
-    dataset = read_series(written(tmp_path, "ward.csv", text, statics=("frailty",), variables=("Na", "Age")))
+    dataset = read_series(
+        written(tmp_path, "ward.csv", text, statics=("frailty",), variables=("Na", "Age"))
+    )
     assert dataset.modalities["static"].values[:, 0].tolist() == [3, 0, 0]
     assert dataset.modalities["static"].mask[:, 0].tolist() == [True, False, False]
     assert dataset.modalities["series"].features.tolist() == ["Na", "Age"]
@@ -126,32 +145,68 @@ def test_descriptors_may_lack_a_time_and_be_named(tmp_path):
 
 def test_outcomes_of_a_long_table_join_by_id(tmp_path):
     (tmp_path / "outcomes.csv").write_text("stay,died\n12,1\n007,0\n")
-    given = written(tmp_path, "ward.csv", CSV, outcomes=str(tmp_path / "outcomes.csv"), label="died", outcome_id="stay")
+    given = written(
+        tmp_path,
+        "ward.csv",
+        CSV,
+        outcomes=str(tmp_path / "outcomes.csv"),
+        label="died",
+        outcome_id="stay",
+    )
     values, mask = read_series(given).targets["died"]
     assert values.tolist() == [0, 1, 0] and mask.tolist() == [True, True, False]
 
 
-# The text, changed settings, and what the message must hold (beside the name): the place, then the mend
+# The text, changed settings, and what the message must hold (beside the name): the place, then the
+# mend
 WRONG = {
-    "no column": (CSV, {"columns": {**DEFAULTS["columns"], "value": "y"}}, ["no column 'y'", "columns.value", "'x'"]),
+    "no column": (
+        CSV,
+        {"columns": {**DEFAULTS["columns"], "value": "y"}},
+        ["no column 'y'", "columns.value", "'x'"],
+    ),
     "near column": (CSV.replace("what", "What"), {}, ["no column 'what'", "did you mean 'What'?"]),
     "column twice": (CSV.replace("what", "stay"), {}, ["column 'stay' twice", "rename"]),
-    "column unset": (CSV, {"columns": {**DEFAULTS["columns"], "id": ""}}, ["columns.id is empty", "set it"]),
+    "column unset": (
+        CSV,
+        {"columns": {**DEFAULTS["columns"], "id": ""}},
+        ["columns.id is empty", "set it"],
+    ),
     "id not known": (CSV.replace("007,4.0", "NA,4.0"), {}, ["line 6 has no id", "fill it in"]),
     "no id": (CSV.replace("007,4.0", ",4.0"), {}, ["line 6 has no id", "fill it in"]),
     "no variable": (CSV.replace("Temp", ""), {}, ["line 9 has no variable", "fill it in"]),
-    "no time": (CSV.replace("12,1.5", "12,"), {}, ["line 9: the time in column 't' is empty", "statics"]),
+    "no time": (
+        CSV.replace("12,1.5", "12,"),
+        {},
+        ["line 9: the time in column 't' is empty", "statics"],
+    ),
     "negative": (CSV.replace("12,1.5", "12,-1.5"), {}, ["line 9", "is negative", "from admission"]),
     "endless": (CSV.replace("12,1.5", "12,inf"), {}, ["line 9", "is infinite"]),
-    "no date": (CSV.replace("12,1.5", "12,noon"), {}, ["line 9, column 't': 'noon' is not a number"]),
-    "text": (CSV.replace("37.5", "warm"), {}, ["line 9, column 'x': 'warm' is not a number", "write a number"]),
+    "no date": (
+        CSV.replace("12,1.5", "12,noon"),
+        {},
+        ["line 9, column 't': 'noon' is not a number"],
+    ),
+    "text": (
+        CSV.replace("37.5", "warm"),
+        {},
+        ["line 9, column 'x': 'warm' is not a number", "write a number"],
+    ),
     "decimal comma": (CSV.replace(",37.5", ',"37,5"'), {}, ["line 9", "'37,5'", "decimal point"]),
     "infinite": (CSV.replace("37.5", "inf"), {}, ["line 9", "infinite", "NA where"]),
     "unit": (CSV, {"time_unit": "weeks"}, ["time_unit='weeks'", "hours, minutes, days"]),
     "variable": (CSV, {"variables": ("Tmp",)}, ["no variable 'Tmp'", "did you mean 'Temp'?"]),
     "static": (CSV, {"statics": ("Agee",)}, ["no static 'Agee'", "did you mean 'Age'?"]),
-    "all late": (CSV, {"variables": ("Temp",), "hours": 1.0}, ["not one patient has a value of 'Temp'", "check"]),
-    "only statics": ("stay,t,what,x\n1,0,Age,3\n2,0,Age,4\n", {}, ["no variable beside", "'Age'", "statics"]),
+    "all late": (
+        CSV,
+        {"variables": ("Temp",), "hours": 1.0},
+        ["not one patient has a value of 'Temp'", "check"],
+    ),
+    "only statics": (
+        "stay,t,what,x\n1,0,Age,3\n2,0,Age,4\n",
+        {},
+        ["no variable beside", "'Age'", "statics"],
+    ),
     "rows": ("stay,t,what,x\n", {}, ["no rows"]),
 }
 
@@ -167,7 +222,9 @@ def test_a_wrong_table_is_answered_in_words(tmp_path, case):
 
 def test_wrong_dates_are_answered_in_words(tmp_path):
     text = "stay,t,what,x\n1,2024-01-01 10:00,HR,3\n1,2024-01-01 11:00,HR,4\n1,01/02/2024,HR,5\n"
-    with pytest.raises(UserError, match=r"line 4: the time '01/02/2024' in column 't'.*dates such as"):
+    with pytest.raises(
+        UserError, match=r"line 4: the time '01/02/2024' in column 't'.*dates such as"
+    ):
         read_series(written(tmp_path, "ward.csv", text))
 
 
@@ -179,12 +236,25 @@ def test_the_mini_set_in_long_form_equals_its_raw_records(tmp_path, real_data):
     long = pd.concat(frames).query("Parameter != 'RecordID'")
     clock = long["Time"].str.split(":", expand=True).astype(int)
     long = long.assign(t=clock[0] * 60 + clock[1]).sample(frac=1, random_state=0)
-    long.rename(columns={"Parameter": "what", "Value": "x"}).to_csv(tmp_path / "long.csv", index=False)
-    variables = tuple(name for name in raw.modalities["series"].features.tolist() if (long["Parameter"] == name).any())
-    table = read_series(
-        SimpleNamespace(**{**whole, "path": str(tmp_path / "long.csv"), "time_unit": "minutes", "variables": variables})
+    long.rename(columns={"Parameter": "what", "Value": "x"}).to_csv(
+        tmp_path / "long.csv", index=False
     )
-    expected = raw.modalities["series"].on(variables)
+    variables = tuple(
+        name
+        for name in raw.modalities["series"].features.tolist()
+        if (long["Parameter"] == name).any()
+    )
+    table = read_series(
+        SimpleNamespace(
+            **{
+                **whole,
+                "path": str(tmp_path / "long.csv"),
+                "time_unit": "minutes",
+                "variables": variables,
+            }
+        )
+    )
+    expected = raw.modalities["series"].select_features(variables)
     assert table.ids.tolist() == raw.ids.tolist()
     np.testing.assert_array_equal(table.modalities["series"].mask, expected.mask)
     np.testing.assert_allclose(table.modalities["series"].values, expected.values, rtol=1e-6)

@@ -1,4 +1,6 @@
-"""What users get wrong: every malformed input is answered by a `UserError` that names file, place and mend."""
+"""What users get wrong: every malformed input is answered by a `UserError` that names file, place
+and mend.
+"""
 
 import gzip
 import string
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omics_jax.data.matrices import read_matrix
-from omics_jax.data.perturbations import read_perturbations
+from omics_jax.data.formats.matrix import read_matrix
+from omics_jax.data.perturbation.read import read_perturbations
 from omics_jax.errors import UserError
 
 CSV = "sample,cell,TP53,EGFR,MYC\ns1,A,1,2,3\ns2,B,4,5,6\ns3,C,7,8,9\n"
@@ -102,14 +104,32 @@ def test_malformed_matrix(tmp_path, case):
     [
         ({"samples": ["a"], "features": ["x"]}, ["no array 'X' or 'values'", "add it"]),
         ({"X": [[1.0]], "features": ["x"]}, ["no array 'samples' or 'ids'", "add it"]),
-        ({"X": [1.0], "samples": ["a"], "features": ["x"]}, ["'X' has shape (1,)", "needs 2 dimension"]),
-        ({"X": [[1.0, 2]], "samples": ["a", "b"], "features": ["x"]}, ["(1, 2)", "store samples in rows"]),
+        (
+            {"X": [1.0], "samples": ["a"], "features": ["x"]},
+            ["'X' has shape (1,)", "needs 2 dimension"],
+        ),
+        (
+            {"X": [[1.0, 2]], "samples": ["a", "b"], "features": ["x"]},
+            ["(1, 2)", "store samples in rows"],
+        ),
         ({"X": [["1"]], "samples": ["a"], "features": ["x"]}, ["'X' holds <U1", "convert it"]),
-        ({"X": np.array([[None]]), "samples": ["a"], "features": ["x"]}, ["array 'X'", "no object arrays"]),
-        ({"X": [[1.0]], "samples": ["a"], "features": ["x"], "mask": [[1]]}, ["'mask' must be boolean", "True means"]),
-        ({"X": np.ones((0, 1)), "samples": np.array([], "U1"), "features": ["x"]}, ["no samples", "add them"]),
+        (
+            {"X": np.array([[None]]), "samples": ["a"], "features": ["x"]},
+            ["array 'X'", "no object arrays"],
+        ),
+        (
+            {"X": [[1.0]], "samples": ["a"], "features": ["x"], "mask": [[1]]},
+            ["'mask' must be boolean", "True means"],
+        ),
+        (
+            {"X": np.ones((0, 1)), "samples": np.array([], "U1"), "features": ["x"]},
+            ["no samples", "add them"],
+        ),
         ({"X": [[np.inf]], "samples": ["a"], "features": ["x"]}, ["sample 1, gene 1", "finite"]),
-        ({"X": [[1.0], [2]], "samples": ["a", "a"], "features": ["x"]}, ["sample 1 and sample 2", "rename"]),
+        (
+            {"X": [[1.0], [2]], "samples": ["a", "a"], "features": ["x"]},
+            ["sample 1 and sample 2", "rename"],
+        ),
         ({"x1": [[1.0]], "x2": [[1.0]], "features": ["x"]}, ["arrays x1, x2", "path of the pairs"]),
     ],
 )
@@ -125,10 +145,19 @@ def test_malformed_npz(tmp_path, arrays, fragments):
     [
         (lambda f: f.__delitem__("0/DATA/0/matrix"), ["'0/DATA/0/matrix'", "GCTX file has"]),
         (lambda f: f.__delitem__("0/META/COL/id"), ["'0/META/COL/id'", "GCTX file has"]),
-        (lambda f: replace(f, "0/META/ROW/id", [b"x"]), ["(2, 2)", "1 row ids", "write the file again"]),
+        (
+            lambda f: replace(f, "0/META/ROW/id", [b"x"]),
+            ["(2, 2)", "1 row ids", "write the file again"],
+        ),
         (lambda f: replace(f, "0/META/COL/id", [b"a", b"a"]), ["sample 'a'", "entry 1", "rename"]),
-        (lambda f: replace(f, "0/DATA/0/matrix", np.array([[1, np.nan], [np.inf, 1]])), ["column id 2", "finite"]),
-        (lambda f: replace(f, "0/META/COL/dose", [1.0]), ["'0/META/COL/dose'", "length 2", "remove it"]),
+        (
+            lambda f: replace(f, "0/DATA/0/matrix", np.array([[1, np.nan], [np.inf, 1]])),
+            ["column id 2", "finite"],
+        ),
+        (
+            lambda f: replace(f, "0/META/COL/dose", [1.0]),
+            ["'0/META/COL/dose'", "length 2", "remove it"],
+        ),
     ],
 )
 def test_malformed_gctx(tmp_path, change, fragments):
@@ -190,7 +219,13 @@ SETTINGS = {
     "path": "m.csv",
     "orientation": "auto",
     "conditions": "conditions.csv",
-    "columns": {"sample": "id", "cell_line": "cell", "drug": "drug", "dose": "dose", "role": "type"},
+    "columns": {
+        "sample": "id",
+        "cell_line": "cell",
+        "drug": "drug",
+        "dose": "dose",
+        "role": "type",
+    },
     "control_values": ("ctl",),
     "pair_by": ("cell_line",),
     "control_profile": "mean",
@@ -272,10 +307,18 @@ def test_malformed_design(tmp_path, monkeypatch, case):
 @pytest.mark.parametrize(
     ("arrays", "changes", "fragments"),
     [
-        ({"x2": np.ones((1, 2))}, {}, ["p.npz", "x1 is (2, 2), x2 (1, 2)", "store one row per pair"]),
+        (
+            {"x2": np.ones((1, 2))},
+            {},
+            ["p.npz", "x1 is (2, 2), x2 (1, 2)", "store one row per pair"],
+        ),
         ({"features": ["a"]}, {}, ["p.npz", "for 1 features", "one column per feature"]),
         ({"samples": ["a"]}, {}, ["p.npz", "'samples' names 1 of 2", "one id per pair"]),
-        ({}, {"conditions": "conditions.csv"}, ["p.npz", "already holds pairs", "leave conditions"]),
+        (
+            {},
+            {"conditions": "conditions.csv"},
+            ["p.npz", "already holds pairs", "leave conditions"],
+        ),
         ({"x1": np.full((2, 2), np.inf)}, {}, ["p.npz", "sample 1, gene 1", "finite"]),
         ({"x1": np.array([["a", "b"]] * 2)}, {}, ["p.npz", "'x1' holds <U1", "convert it"]),
         ({"cell": ["A", ""]}, {}, ["p.npz", "row 2 has no cell_line", "fill it in"]),
@@ -283,11 +326,23 @@ def test_malformed_design(tmp_path, monkeypatch, case):
     ],
 )
 def test_malformed_stored_pairs(tmp_path, arrays, changes, fragments):
-    whole = {"x1": np.ones((2, 2)), "x2": np.ones((2, 2)), "features": ["x", "y"], "cell": ["A", "B"], **arrays}
+    whole = {
+        "x1": np.ones((2, 2)),
+        "x2": np.ones((2, 2)),
+        "features": ["x", "y"],
+        "cell": ["A", "B"],
+        **arrays,
+    }
     np.savez(tmp_path / "p.npz", **whole)
     if "drug" in arrays:
         changes = {**changes, "columns": {**STORED, "drug": "drug"}}
-    given_settings = {**SETTINGS, "path": str(tmp_path / "p.npz"), "conditions": "", "columns": STORED, **changes}
+    given_settings = {
+        **SETTINGS,
+        "path": str(tmp_path / "p.npz"),
+        "conditions": "",
+        "columns": STORED,
+        **changes,
+    }
     message = error_of(read_perturbations, SimpleNamespace(**given_settings))
     for fragment in fragments:
         assert fragment in message
@@ -300,7 +355,9 @@ MUTATION = st.tuples(
     st.one_of(
         st.binary(min_size=1, max_size=3),
         st.sampled_from([c.encode() for c in string.punctuation + string.whitespace + "019eE"]),
-        st.sampled_from([b'"', b'""', b"\t", b"\n", b"\r\n", b"NA", b"inf", b"1e999", b"\xef\xbb\xbf", b"#1.2"]),
+        st.sampled_from(
+            [b'"', b'""', b"\t", b"\n", b"\r\n", b"NA", b"inf", b"1e999", b"\xef\xbb\xbf", b"#1.2"]
+        ),
     ),
 )
 
@@ -325,9 +382,21 @@ def mutated(data, mutations):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("f.csv", CSV), ("f.tsv", CSV.replace(",", "\t")), ("f.txt", CSV), ("f.gct", GCT), ("g.gct", TWO)],
+    [
+        ("f.csv", CSV),
+        ("f.tsv", CSV.replace(",", "\t")),
+        ("f.txt", CSV),
+        ("f.gct", GCT),
+        ("g.gct", TWO),
+    ],
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    database=None,
+)
 @given(mutations=st.lists(MUTATION, min_size=1, max_size=6))
 def test_mutations_read_or_raise_user_error(tmp_path_factory, name, text, mutations):
     path = tmp_path_factory.getbasetemp() / name
@@ -339,7 +408,9 @@ def test_mutations_read_or_raise_user_error(tmp_path_factory, name, text, mutati
         return
     assert matrix.values.shape == matrix.mask.shape == (len(matrix.ids), len(matrix.features))
     assert np.isfinite(matrix.values).all() and not matrix.values[~matrix.mask].any()
-    assert len(set(matrix.ids)) == len(matrix.ids) and len(set(matrix.features)) == len(matrix.features)
+    assert len(set(matrix.ids)) == len(matrix.ids) and len(set(matrix.features)) == len(
+        matrix.features
+    )
     assert isinstance(matrix.table, pd.DataFrame) and len(matrix.table) == len(matrix.ids)
 
 

@@ -1,4 +1,6 @@
-"""Arrays in files are those in memory, wherever they come from; a disk without room is one sentence."""
+"""Arrays in files are those in memory, wherever they come from; a disk without room is one
+sentence.
+"""
 
 import errno
 import os
@@ -12,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as shapes
 
-from omics_jax.data import mapped
-from omics_jax.data.dataset import Modality
-from omics_jax.data.matrices import read_matrix
-from omics_jax.data.multiomics import read_multiomics
+from omics_jax.data.dataset import mapped
+from omics_jax.data.dataset.dataset import Modality
+from omics_jax.data.formats.matrix import read_matrix
+from omics_jax.data.patients.read import read_multiomics
 from omics_jax.errors import UserError
 
 
@@ -43,9 +45,11 @@ def test_rows_columns_and_masks_are_those_of_numpy(small, seed):
     taken = modality.take(rows)
     np.testing.assert_array_equal(taken.values, np.nan_to_num(raw[rows]).astype(np.float32))
     np.testing.assert_array_equal(modality.take(raw[:, 0] > 0).mask, ~np.isnan(raw[raw[:, 0] > 0]))
-    on = modality.on(["d", "z", "a"])
+    on = modality.select_features(["d", "z", "a"])
     np.testing.assert_array_equal(on.mask, ~np.isnan(raw[:, columns]) & (columns >= 0))
-    np.testing.assert_array_equal(on.values, np.where(on.mask, raw[:, columns], 0).astype(np.float32))
+    np.testing.assert_array_equal(
+        on.values, np.where(on.mask, raw[:, columns], 0).astype(np.float32)
+    )
     place = np.array([2, -1, 6])
     found, seen = mapped.placed(values, mask, place)
     np.testing.assert_array_equal(seen, ~np.isnan(raw[place]) & (place >= 0)[:, None])
@@ -59,7 +63,11 @@ def test_values_that_are_all_observed_are_not_copied():
     assert mapped.observed(values, mask).tolist() == [[1, 1], [1, 0], [1, 1]]
 
 
-@given(values=shapes.arrays(np.float64, (3, 4), elements=st.floats(allow_nan=True, allow_infinity=True)))
+@given(
+    values=shapes.arrays(
+        np.float64, (3, 4), elements=st.floats(allow_nan=True, allow_infinity=True)
+    )
+)
 def test_the_first_infinite_value_is_found(values):
     with np.errstate(over="ignore"):
         wrong = np.argwhere(np.isinf(values.astype(np.float32)))
@@ -81,7 +89,9 @@ def test_a_full_disk_is_one_sentence(monkeypatch, small, tmp_path):
 
     monkeypatch.setattr(mapped.os, "posix_fallocate", full)
     monkeypatch.setattr(mapped.tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(UserError, match=r"has no room for .* GiB .*\(No space left on device\); set .* TMPDIR"):
+    with pytest.raises(
+        UserError, match=r"has no room for .* GiB .*\(No space left on device\); set .* TMPDIR"
+    ):
         mapped.empty((2**20, 300), np.float32)
 
 
@@ -101,13 +111,17 @@ def test_where_no_room_can_be_reserved_it_is_asked_for(monkeypatch, small, tmp_p
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_an_npz_is_read_where_it_lies_unless_it_is_compressed(small, monkeypatch, tmp_path, save, order):
+def test_an_npz_is_read_where_it_lies_unless_it_is_compressed(
+    small, monkeypatch, tmp_path, save, order
+):
     raw = np.asarray(table(0), order=order)
     path = tmp_path / "m.npz"
     save(path, samples=np.array(list("abcdefg")), X=raw, features=np.array(list("ABCDE")))
     read, seen = zipfile.ZipFile.open, []
     monkeypatch.setattr(
-        zipfile.ZipFile, "open", lambda self, name, *a, **k: seen.append(str(name)) or read(self, name, *a, **k)
+        zipfile.ZipFile,
+        "open",
+        lambda self, name, *a, **k: seen.append(str(name)) or read(self, name, *a, **k),
     )
     matrix = read_matrix(path)
     assert any("X.npy" in name for name in seen) == (save is np.savez_compressed)
@@ -120,7 +134,9 @@ def test_patients_are_the_same_in_files_and_in_memory(monkeypatch, tmp_path):
     """From reading to the table that is trained on; one modality lacks patients, one cells."""
     for seed, (name, ids) in enumerate({"rna": "cabdfeg", "mirna": "gfa"}.items()):
         columns = [f"{name}{j}" for j in range(5)]
-        np.savez(tmp_path / f"{name}.npz", X=table(seed, len(ids)), samples=list(ids), features=columns)
+        np.savez(
+            tmp_path / f"{name}.npz", X=table(seed, len(ids)), samples=list(ids), features=columns
+        )
     age = pd.DataFrame({"id": list("abcdefg"), "age": range(7)})
     age.to_csv(tmp_path / "clinical.csv", index=False)
     settings = SimpleNamespace(

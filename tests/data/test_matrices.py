@@ -1,4 +1,6 @@
-"""Every format gives the same matrix; oracles are the arrays the files were written from, pandas and anndata."""
+"""Every format gives the same matrix; oracles are the arrays the files were written from, pandas
+and anndata.
+"""
 
 import gzip
 import os
@@ -13,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omics_jax.data.hdf5 import slab
-from omics_jax.data.matrices import FORMATS, averaged_features, read_matrix
+from omics_jax.data.formats.hdf5 import slab
+from omics_jax.data.formats.matrix import FORMATS, averaged_features, read_matrix
 from omics_jax.errors import UserError
 
 IDS = ["s1", "s2", "s3"]
@@ -30,7 +32,9 @@ def text(x):
 
 def csv_rows(delimiter=","):
     header = delimiter.join(["sample", "cell", *GENES])
-    return [header] + [delimiter.join([i, c, *map(text, v)]) for i, c, v in zip(IDS, CELLS, VALUES, strict=True)]
+    return [header] + [
+        delimiter.join([i, c, *map(text, v)]) for i, c, v in zip(IDS, CELLS, VALUES, strict=True)
+    ]
 
 
 def gct13():
@@ -62,7 +66,11 @@ def write(path, format_):
     if format_ == ".gct":
         target.write_text(gct13())
     elif format_ == ".gctx":
-        write_gctx(target, cell=np.array(["A549", "MCF7", "-666"], dtype="S"), dose=np.array([10, 0.5, -666], "f4"))
+        write_gctx(
+            target,
+            cell=np.array(["A549", "MCF7", "-666"], dtype="S"),
+            dose=np.array([10, 0.5, -666], "f4"),
+        )
     elif format_ in (".csv", ".tsv", ".txt"):
         target.write_text("\n".join(csv_rows("," if format_ == ".csv" else "\t")))
     elif format_ == ".parquet":
@@ -82,7 +90,9 @@ def write_h5ad(target, x=VALUES):
         warnings.simplefilter("ignore")
         import anndata
 
-        obs = pd.DataFrame({"cell": pd.Categorical([c or None for c in CELLS]), "dose": DOSE}, index=IDS)
+        obs = pd.DataFrame(
+            {"cell": pd.Categorical([c or None for c in CELLS]), "dose": DOSE}, index=IDS
+        )
         obs["passed"] = pd.array([True, None, False], dtype="boolean")
         obs["age"] = pd.array([1, None, 3], dtype="Int64")
         anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=GENES)).write_h5ad(target)
@@ -154,10 +164,14 @@ def test_genes_of_the_same_name_are_refused_or_averaged(tmp_path, monkeypatch, f
         read_matrix(path)
     matrix = read_matrix(path, repeated="mean")
     both = np.nanmean(VALUES[:, [1, 3]], axis=1)
-    assert_matrix(matrix, np.stack([VALUES[:, 0], both, VALUES[:, 2]], axis=1), genes=["TP53", "EGFR", "MYC"])
+    assert_matrix(
+        matrix, np.stack([VALUES[:, 0], both, VALUES[:, 2]], axis=1), genes=["TP53", "EGFR", "MYC"]
+    )
     assert matrix.averaged == ("EGFR",)
     assert_matrix(
-        read_matrix(path, genes=["MYC", "EGFR"], repeated="mean"), matrix.values[:, [2, 1]], genes=["MYC", "EGFR"]
+        read_matrix(path, genes=["MYC", "EGFR"], repeated="mean"),
+        matrix.values[:, [2, 1]],
+        genes=["MYC", "EGFR"],
     )
 
 
@@ -167,12 +181,20 @@ def test_genes_of_the_same_name_are_refused_or_averaged(tmp_path, monkeypatch, f
 )
 def test_averaging_is_that_of_pandas(names, seed):
     rng = np.random.default_rng(seed)
-    values = np.where(rng.random((4, len(names))) < 0.4, np.nan, rng.normal(size=(4, len(names)))).astype(np.float32)
-    features, found, seen, averaged = averaged_features(np.array(names), np.nan_to_num(values), ~np.isnan(values))
-    expected = pd.DataFrame(values.astype(float).T, index=names).groupby(level=0, sort=False).mean().T
+    values = np.where(
+        rng.random((4, len(names))) < 0.4, np.nan, rng.normal(size=(4, len(names)))
+    ).astype(np.float32)
+    features, found, seen, averaged = averaged_features(
+        np.array(names), np.nan_to_num(values), ~np.isnan(values)
+    )
+    expected = (
+        pd.DataFrame(values.astype(float).T, index=names).groupby(level=0, sort=False).mean().T
+    )
     assert features.tolist() == expected.columns.tolist()
     assert set(averaged) == {name for name in names if names.count(name) > 1}
-    np.testing.assert_allclose(np.where(seen, found, np.nan), expected.to_numpy(), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        np.where(seen, found, np.nan), expected.to_numpy(), rtol=1e-6, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("repeated", ["EGFR\tnote", "-666\tnote"])
@@ -181,7 +203,9 @@ def test_gct13_falls_back_on_row_ids(tmp_path, repeated):
     assert read_matrix(tmp_path / "m.gct").features.tolist() == ["p0", "p1", "p2", "p3"]
     averaged = read_matrix(tmp_path / "m.gct", repeated="mean")
     if repeated.startswith("EGFR"):
-        assert averaged.features.tolist() == ["TP53", "EGFR", "GAPDH"] and averaged.averaged == ("EGFR",)
+        assert averaged.features.tolist() == ["TP53", "EGFR", "GAPDH"] and averaged.averaged == (
+            "EGFR",
+        )
         expected = np.nanmean(VALUES[:, [1, 2]], axis=1)
         np.testing.assert_allclose(averaged.values[:, 1], expected)
     else:
@@ -202,7 +226,9 @@ def test_gctx_number_types(tmp_path, dtype):
 
 def test_npz_mask_and_alternative_names(tmp_path):
     mask = np.array([[True, False], [True, True]])
-    np.savez(tmp_path / "m.npz", values=[[1, 2], [3, 4]], ids=["a", "b"], features=["x", "y"], mask=mask)
+    np.savez(
+        tmp_path / "m.npz", values=[[1, 2], [3, 4]], ids=["a", "b"], features=["x", "y"], mask=mask
+    )
     matrix = read_matrix(tmp_path / "m.npz")
     np.testing.assert_array_equal(matrix.mask, mask)
     np.testing.assert_array_equal(matrix.values, [[1, 0], [3, 4]])
@@ -221,7 +247,9 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
         read_matrix(path)
 
 
-@pytest.mark.parametrize("cell", ["", "NA", "na", "NaN", "nan", "NULL", "null", "N/A", "None", " NA ", "nAn", "#N/A"])
+@pytest.mark.parametrize(
+    "cell", ["", "NA", "na", "NaN", "nan", "NULL", "null", "N/A", "None", " NA ", "nAn", "#N/A"]
+)
 def test_missing_cells(tmp_path, cell):
     (tmp_path / "m.csv").write_text(f"sample,TP53,EGFR\ns1,{cell},2\ns2,3,{cell}\n")
     matrix = read_matrix(tmp_path / "m.csv")
@@ -248,7 +276,10 @@ def test_r_write_table_without_corner(tmp_path):
 def test_ids_that_look_like_missing_or_numbers_stay_text(tmp_path):
     (tmp_path / "m.csv").write_text("sample,TP53,7157\nNA,1,2\n007,3,4\n1e3,5,6\n")
     matrix = read_matrix(tmp_path / "m.csv")
-    assert matrix.ids.tolist() == ["NA", "007", "1e3"] and matrix.features.tolist() == ["TP53", "7157"]
+    assert matrix.ids.tolist() == ["NA", "007", "1e3"] and matrix.features.tolist() == [
+        "TP53",
+        "7157",
+    ]
 
 
 def test_numeric_annotations_by_name(tmp_path):
@@ -277,10 +308,14 @@ def test_orientation_from_names_and_shape(tmp_path, corner, rows, columns, trans
     assert_matrix(read_matrix(tmp_path / "m.csv"), values, rows, columns)
 
 
-@pytest.mark.parametrize(("corner", "transposed"), [("gene_id", True), ("Hugo_Symbol", True), ("barcode", False)])
+@pytest.mark.parametrize(
+    ("corner", "transposed"), [("gene_id", True), ("Hugo_Symbol", True), ("barcode", False)]
+)
 def test_orientation_from_the_corner(tmp_path, corner, transposed):
     (tmp_path / "m.csv").write_text(f"{corner},a,b\nc,1,2\nd,3,4\n")
-    assert read_matrix(tmp_path / "m.csv").ids.tolist() == (["a", "b"] if transposed else ["c", "d"])
+    assert read_matrix(tmp_path / "m.csv").ids.tolist() == (
+        ["a", "b"] if transposed else ["c", "d"]
+    )
 
 
 @pytest.mark.parametrize("orientation", ["samples", "genes"])
@@ -293,7 +328,9 @@ def test_orientation_as_told(tmp_path, orientation):
 
 def test_numbers_parse_as_pandas_round_trip(tmp_path):
     values = np.random.default_rng(0).normal(8, 3, (40, 30)).astype("f4")
-    frame = pd.DataFrame(values, index=[f"s{i}" for i in range(40)], columns=[f"ZNF{j}" for j in range(30)])
+    frame = pd.DataFrame(
+        values, index=[f"s{i}" for i in range(40)], columns=[f"ZNF{j}" for j in range(30)]
+    )
     frame.to_csv(tmp_path / "m.csv")
     np.testing.assert_array_equal(read_matrix(tmp_path / "m.csv").values, values)
 
@@ -311,11 +348,13 @@ class CountingDataset:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_slab_reads_only_what_was_asked(seed, monkeypatch):
-    monkeypatch.setattr("omics_jax.data.hdf5._BLOCK_BYTES", 400)
+    monkeypatch.setattr("omics_jax.data.formats.hdf5._BLOCK_BYTES", 400)
     rng = np.random.default_rng(seed)
     dataset = CountingDataset(rng.normal(size=(50, 20)))
     rows, columns = rng.permutation(50)[:17], rng.permutation(15)[:6]
-    np.testing.assert_array_equal(slab(dataset, rows, columns), dataset.array[np.ix_(rows, columns)])
+    np.testing.assert_array_equal(
+        slab(dataset, rows, columns), dataset.array[np.ix_(rows, columns)]
+    )
     touched = dataset.read.any(axis=1)
     assert set(np.flatnonzero(touched)) == set(rows)
     assert dataset.read.max() == 1 and not dataset.read[:, columns.max() + 1 :].any()
@@ -336,8 +375,11 @@ def test_real_plate_is_the_same_in_three_formats(data):
     assert gct.values.shape == gctx.values.shape == npz.values.shape == (371, 978)
     np.testing.assert_array_equal(gct.values, gctx.values)
     assert gct.features.tolist() == gctx.features.tolist() and gct.ids.tolist() == npz.ids.tolist()
-    pd.testing.assert_frame_equal(gct.table[sorted(gct.table)], gctx.table[sorted(gctx.table)], check_exact=False)
-    # The .npz has today's symbols in Entrez order, so genes are matched through the Entrez ids of the .gctx.
+    pd.testing.assert_frame_equal(
+        gct.table[sorted(gct.table)], gctx.table[sorted(gctx.table)], check_exact=False
+    )
+    # The .npz has today's symbols in Entrez order, so genes are matched through the Entrez ids of
+    # the .gctx.
     with h5py.File(folder / "raw/plate_CPC006_A375_6H_X1.gctx") as file:
         entrez = file["0/META/ROW/pr_gene_id"][()].astype(int)
     order = {g: j for j, g in enumerate(entrez)}
@@ -352,7 +394,9 @@ def test_real_gctx_subset_equals_the_whole(data):
     assert whole.values.shape == (131, 12328)
     rng = np.random.default_rng(0)
     rows, columns = rng.permutation(131)[:20], rng.permutation(12328)[:50]
-    part = read_matrix(path, samples=whole.ids[rows].tolist(), genes=whole.features[columns].tolist())
+    part = read_matrix(
+        path, samples=whole.ids[rows].tolist(), genes=whole.features[columns].tolist()
+    )
     np.testing.assert_array_equal(part.values, whole.values[np.ix_(rows, columns)])
 
 

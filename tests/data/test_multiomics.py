@@ -1,4 +1,6 @@
-"""Modalities of patients from files of every kind: one pandas table is the oracle; layouts, masks and refusals."""
+"""Modalities of patients from files of every kind: one pandas table is the oracle; layouts, masks
+and refusals.
+"""
 
 import warnings
 from types import SimpleNamespace
@@ -10,8 +12,8 @@ import pytest
 from ml_collections import ConfigDict
 from scipy import sparse
 
-from omics_jax.data.multiomics import read_multiomics
-from omics_jax.data.summary import overlaps
+from omics_jax.data.dataset.summary import overlaps
+from omics_jax.data.patients.read import read_multiomics
 from omics_jax.errors import UserError
 
 DEFAULTS = {
@@ -26,14 +28,20 @@ DEFAULTS = {
     "numbers": {},
     "survival_times": {},
 }
-TARGETS = {"classes": {"type": "cancer"}, "numbers": {"age": "age"}, "survival_times": {"OS": ("days", "dead")}}
+TARGETS = {
+    "classes": {"type": "cancer"},
+    "numbers": {"age": "age"},
+    "survival_times": {"OS": ("days", "dead")},
+}
 # p5 is in no modality, p0 in no clinical table; p3 has a row of rna without a value.
 RNA = pd.DataFrame(
     [[1.5, np.nan, 7, 2], [np.nan] * 4, [0, 4, 7, np.nan], [3, 5, 7, 1]],
     index=["p4", "p3", "p1", "p0"],
     columns=["a1", "a2", "a3", "a4"],
 )
-MIRNA = pd.DataFrame([[0.25, 8], [9, np.nan], [2, 8]], index=["p1", "p2", "p3"], columns=["m1", "m2"])
+MIRNA = pd.DataFrame(
+    [[0.25, 8], [9, np.nan], [2, 8]], index=["p1", "p2", "p3"], columns=["m1", "m2"]
+)
 CLINICAL = pd.DataFrame(
     {
         "cancer": ["BRCA", "ACC", "", "BRCA", "ACC"],
@@ -57,7 +65,9 @@ def error_of(**changes) -> str:
 
 
 def write(path, frame: pd.DataFrame) -> str:
-    """The samples in rows in the format that the path's name tells; "genes-..." has them in columns."""
+    """The samples in rows in the format that the path's name tells; "genes-..." has them in
+    columns.
+    """
     if path.name.startswith("genes-"):
         frame = frame.T
     if path.name.endswith(".parquet"):
@@ -75,7 +85,12 @@ def write(path, frame: pd.DataFrame) -> str:
         }
         np.savez(path, **arrays)
     elif path.name.endswith(".npz"):
-        np.savez(path, X=frame.to_numpy(), samples=frame.index.to_numpy(str), features=frame.columns.to_numpy(str))
+        np.savez(
+            path,
+            X=frame.to_numpy(),
+            samples=frame.index.to_numpy(str),
+            features=frame.columns.to_numpy(str),
+        )
     elif path.name.endswith(".h5ad"):
         anndata_of(frame).write_h5ad(path)
     else:
@@ -89,11 +104,15 @@ def anndata_of(frame: pd.DataFrame, obs: pd.DataFrame | None = None, x=None):
         import anndata
 
         obs = pd.DataFrame(index=frame.index) if obs is None else obs
-        return anndata.AnnData(frame.to_numpy() if x is None else x, obs=obs, var=pd.DataFrame(index=frame.columns))
+        return anndata.AnnData(
+            frame.to_numpy() if x is None else x, obs=obs, var=pd.DataFrame(index=frame.columns)
+        )
 
 
 def write_h5mu(path, shared: pd.DataFrame, titled=True, **modalities) -> str:
-    """A MuData file: a title before the HDF5, an AnnData group per modality, their order, the obs that they share."""
+    """A MuData file: a title before the HDF5, an AnnData group per modality, their order, the obs
+    that they share.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from anndata.io import write_elem
@@ -115,7 +134,10 @@ def clinical(tmp_path) -> str:
 
 
 def files(tmp_path) -> dict:
-    return {"rna": write(tmp_path / "rna.csv", RNA), "mirna": write(tmp_path / "genes-mirna.tsv", MIRNA)}
+    return {
+        "rna": write(tmp_path / "rna.csv", RNA),
+        "mirna": write(tmp_path / "genes-mirna.tsv", MIRNA),
+    }
 
 
 def assert_modality(modality, frame: pd.DataFrame):
@@ -136,23 +158,35 @@ def assert_targets(dataset):
     assert dataset.classes == {"type": ("ACC", "BRCA")} and values.dtype == np.int32
     assert values.tolist() == [0, 1, 0, 0, 1] and mask.tolist() == [False, True, True, False, True]
     values, mask = dataset.targets["age"]
-    assert values.tolist() == [0, 61, 0, 40.5, 70] and mask.tolist() == [False, True, False, True, True]
+    assert values.tolist() == [0, 61, 0, 40.5, 70] and mask.tolist() == [
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
     (times, mask), (events, same) = dataset.targets["OS.time"], dataset.targets["OS.event"]
     assert mask.tolist() == same.tolist() == [False, True, True, False, False]
     assert times.tolist() == [0, 100, 30, 0, 0] and events.tolist() == [0, 1, 0, 0, 0]
 
 
 FORMATS = [
-    f"{name}{suffix}" for suffix in (".csv", ".tsv", ".txt", ".csv.gz", ".parquet") for name in ("rna", "genes-rna")
+    f"{name}{suffix}"
+    for suffix in (".csv", ".tsv", ".txt", ".csv.gz", ".parquet")
+    for name in ("rna", "genes-rna")
 ]
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "rna.npz", "blocks.npz", "rna.h5ad"])
 def test_every_format_and_orientation_gives_the_same_patients(tmp_path, name):
-    modalities = {"rna": write(tmp_path / name, RNA), "mirna": write(tmp_path / "genes-mirna.tsv", MIRNA)}
+    modalities = {
+        "rna": write(tmp_path / name, RNA),
+        "mirna": write(tmp_path / "genes-mirna.tsv", MIRNA),
+    }
     told = []
     dataset = read_multiomics(
-        settings(modalities=modalities, clinical=clinical(tmp_path), **TARGETS), lambda *args: told.append(args)
+        settings(modalities=modalities, clinical=clinical(tmp_path), **TARGETS),
+        lambda *args: told.append(args),
     )
     assert dataset.ids.tolist() == dataset.groups.tolist() == dataset.table.index.tolist() == IDS
     assert list(dataset.modalities) == ["rna", "mirna"]
@@ -164,11 +198,14 @@ def test_every_format_and_orientation_gives_the_same_patients(tmp_path, name):
 
 
 def test_notes_say_what_was_understood(tmp_path):
-    notes = read_multiomics(settings(modalities=files(tmp_path), clinical=clinical(tmp_path), **TARGETS)).notes
+    notes = read_multiomics(
+        settings(modalities=files(tmp_path), clinical=clinical(tmp_path), **TARGETS)
+    ).notes
     for expected in (
         "5 patients with 2 modalities.",
         "rna: 3 patients, 4 features (1 constant, 0 never observed), 16.7% of their cells missing.",
-        "mirna: 3 patients, 2 features (1 constant, 0 never observed), 16.7% of their cells missing.",
+        "mirna: 3 patients, 2 features (1 constant, 0 never observed), 16.7% of their cells "
+        "missing.",
         "Patients by what they have: mirna 2, rna 2, rna + mirna 1.",
         "1 patient (p5) is in clinical.csv without any modality; left out.",
         "1 patient (p0) is not in clinical.csv; kept, their targets masked.",
@@ -188,9 +225,17 @@ def test_the_order_of_files_and_rows_changes_nothing(tmp_path, seed):
     (tmp_path / "again").mkdir()
 
     def read(folder, shuffled):
-        frames = [frame.sample(frac=1, random_state=rng) if shuffled else frame for frame in (RNA, MIRNA, CLINICAL)]
-        paths = [write(folder / name, frame) for name, frame in zip(("r.csv", "m.npz", "c.tsv"), frames, strict=True)]
-        return read_multiomics(settings(modalities=dict(rna=paths[0], mirna=paths[1]), clinical=paths[2], **TARGETS))
+        frames = [
+            frame.sample(frac=1, random_state=rng) if shuffled else frame
+            for frame in (RNA, MIRNA, CLINICAL)
+        ]
+        paths = [
+            write(folder / name, frame)
+            for name, frame in zip(("r.csv", "m.npz", "c.tsv"), frames, strict=True)
+        ]
+        return read_multiomics(
+            settings(modalities=dict(rna=paths[0], mirna=paths[1]), clinical=paths[2], **TARGETS)
+        )
 
     assert read(tmp_path, False).fingerprint() == read(tmp_path / "again", True).fingerprint()
 
@@ -201,7 +246,10 @@ def test_overlaps_against_counting(tmp_path, seed):
     has = rng.random((30, 3)) < 0.6
     has[0] = True
     modalities = {
-        name: write(tmp_path / f"{name}.npz", pd.DataFrame(1.0, [f"p{i:02}" for i in np.flatnonzero(here)], ["f", "g"]))
+        name: write(
+            tmp_path / f"{name}.npz",
+            pd.DataFrame(1.0, [f"p{i:02}" for i in np.flatnonzero(here)], ["f", "g"]),
+        )
         for name, here in zip("abc", has.T, strict=True)
     }
     dataset = read_multiomics(settings(modalities=modalities))
@@ -209,16 +257,27 @@ def test_overlaps_against_counting(tmp_path, seed):
     found = overlaps(dataset)
     assert found["patients"].is_monotonic_decreasing and found["patients"].sum() == len(dataset)
     for words, count in found.itertuples(index=False):
-        assert count == (has == [name in words.split(" + ") for name in "abc"]).all(axis=1).sum() > 0
+        assert (
+            count == (has == [name in words.split(" + ") for name in "abc"]).all(axis=1).sum() > 0
+        )
 
 
-def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_orientation(tmp_path):
-    found = {"rna": write(tmp_path / "genes-rna.csv", RNA), "mirna": write(tmp_path / "mirna.npz", MIRNA)}
+def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_orientation(
+    tmp_path,
+):
+    found = {
+        "rna": write(tmp_path / "genes-rna.csv", RNA),
+        "mirna": write(tmp_path / "mirna.npz", MIRNA),
+    }
     dataset = read_multiomics(settings(modalities=found, **TARGETS))
     assert_modality(dataset.modalities["rna"], RNA)
-    assert not dataset.targets and any(note.endswith("no target type, age, OS.") for note in dataset.notes)
+    assert not dataset.targets and any(
+        note.endswith("no target type, age, OS.") for note in dataset.notes
+    )
     samples = RNA.set_axis([f"TCGA-AA-000{k}-01" for k in range(4)])
-    barcoded = read_multiomics(settings(modalities={"rna": write(tmp_path / "genes-b.csv", samples)}, barcode="tcga"))
+    barcoded = read_multiomics(
+        settings(modalities={"rna": write(tmp_path / "genes-b.csv", samples)}, barcode="tcga")
+    )
     assert barcoded.ids.tolist() == ["TCGA-AA-0000", "TCGA-AA-0002", "TCGA-AA-0003"]
     genes = RNA.set_axis(["TP53", "EGFR", "MYC", "ACTB"], axis=1)
     judged = read_multiomics(settings(modalities={"rna": write(tmp_path / "genes-j.csv", genes)}))
@@ -234,7 +293,9 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
 def test_survival_in_a_table_of_its_own(tmp_path):
     path = write(tmp_path / "survival.tsv", CLINICAL[["days", "dead"]].assign(age="1").iloc[::-1])
     told = write(tmp_path / "c.csv", CLINICAL[["cancer", "age"]])
-    dataset = read_multiomics(settings(modalities=files(tmp_path), clinical=told, survival=path, **TARGETS))
+    dataset = read_multiomics(
+        settings(modalities=files(tmp_path), clinical=told, survival=path, **TARGETS)
+    )
     assert_targets(dataset)
     assert dataset.table.columns.tolist() == ["cancer", "age", "days", "dead"]
     assert dataset.table["age"].tolist() == ["", "61", "", "40.5", "70"]
@@ -245,7 +306,14 @@ def test_survival_in_a_table_of_its_own(tmp_path):
 
 def test_a_config_is_settings_and_empty_entries_mean_none(tmp_path):
     found = files(tmp_path)
-    config = ConfigDict({**DEFAULTS, "modalities": {**found, "protein": ""}, "clinical": clinical(tmp_path), **TARGETS})
+    config = ConfigDict(
+        {
+            **DEFAULTS,
+            "modalities": {**found, "protein": ""},
+            "clinical": clinical(tmp_path),
+            **TARGETS,
+        }
+    )
     config.classes.subtype = ""
     config.survival_times.PFI = ("", "")
     assert_targets(read_multiomics(config))
@@ -261,12 +329,21 @@ def test_blocks_are_united_and_lack_what_others_have(tmp_path):
         A_samples=["p1", "p3"],
         A_features=["g1", "g2"],
     )
-    dataset = read_multiomics(settings(modalities={"states": str(tmp_path / "b.npz")}, classes={"cohort": "block"}))
+    dataset = read_multiomics(
+        settings(modalities={"states": str(tmp_path / "b.npz")}, classes={"cohort": "block"})
+    )
     states = dataset.modalities["states"]
-    assert dataset.ids.tolist() == ["p1", "p2", "p3"] and states.features.tolist() == ["g1", "g2", "g3"]
+    assert dataset.ids.tolist() == ["p1", "p2", "p3"] and states.features.tolist() == [
+        "g1",
+        "g2",
+        "g3",
+    ]
     assert states.values.tolist() == [[5, 6, 0], [0, 1, 0], [7, 8, 0]]
     assert states.mask.tolist() == [[True, True, False], [False, True, False], [True, True, False]]
-    assert dataset.targets["cohort"][0].tolist() == [0, 1, 0] and dataset.classes["cohort"] == ("A", "B")
+    assert dataset.targets["cohort"][0].tolist() == [0, 1, 0] and dataset.classes["cohort"] == (
+        "A",
+        "B",
+    )
     assert any("united to 3, of which all share 1" in note for note in dataset.notes)
 
 
@@ -275,10 +352,16 @@ def test_mudata_takes_every_modality_and_its_annotations(tmp_path, where):
     zeros = MIRNA.fillna(0)
     known = CLINICAL.reindex(MIRNA.index)
     rna = anndata_of(RNA, CLINICAL.reindex(RNA.index).fillna("") if where == "modality" else None)
-    mirna = anndata_of(zeros, known if where == "modality" else None, sparse.csr_matrix(zeros.to_numpy()))
+    mirna = anndata_of(
+        zeros, known if where == "modality" else None, sparse.csr_matrix(zeros.to_numpy())
+    )
     shared = CLINICAL.reindex(IDS).fillna("") if where == "shared" else pd.DataFrame(index=IDS)
-    path = write_h5mu(tmp_path / "cohort.h5mu", shared, titled=where != "table", rna=rna, mirna=mirna)
-    dataset = read_multiomics(settings(path=path, clinical=clinical(tmp_path) if where == "table" else "", **TARGETS))
+    path = write_h5mu(
+        tmp_path / "cohort.h5mu", shared, titled=where != "table", rna=rna, mirna=mirna
+    )
+    dataset = read_multiomics(
+        settings(path=path, clinical=clinical(tmp_path) if where == "table" else "", **TARGETS)
+    )
     assert list(dataset.modalities) == ["rna", "mirna"] and dataset.ids.tolist() == IDS
     assert_modality(dataset.modalities["rna"], RNA)
     assert_modality(dataset.modalities["mirna"], zeros)
@@ -289,10 +372,15 @@ def omiembed_folder(tmp_path):
     write(tmp_path / "A.tsv", RNA.T)
     write(tmp_path / "C.tsv", MIRNA.T)
     write(tmp_path / "P.csv.gz", MIRNA.T)
-    known = CLINICAL[CLINICAL["cancer"] != ""]["cancer"].map({"ACC": 0, "BRCA": 1}).to_frame("label")
+    known = (
+        CLINICAL[CLINICAL["cancer"] != ""]["cancer"].map({"ACC": 0, "BRCA": 1}).to_frame("label")
+    )
     write(tmp_path / "labels.tsv", known.assign(site="x")[["site", "label"]])
     write(tmp_path / "values.tsv", CLINICAL[["age"]])
-    write(tmp_path / "survival.tsv", CLINICAL[["cancer", "days", "dead"]].replace({"Dead": "1", "Alive": "0"}))
+    write(
+        tmp_path / "survival.tsv",
+        CLINICAL[["cancer", "days", "dead"]].replace({"Dead": "1", "Alive": "0"}),
+    )
     (tmp_path / "sample_list.tsv").write_text("p1\np2\n")
     return tmp_path
 
@@ -324,24 +412,40 @@ def test_omiembed_layout(tmp_path):
 
 def test_barcodes_join_samples_and_patients(tmp_path):
     """Samples, aliquots and patients in four notations are joined by the patient."""
-    rna = RNA.set_axis(["TCGA-AA-0001-11A-01", "TCGA-AA-0002-01", "TCGA-AA-0001-01B", "TCGA-AA-0001-01A"])
+    rna = RNA.set_axis(
+        ["TCGA-AA-0001-11A-01", "TCGA-AA-0002-01", "TCGA-AA-0001-01B", "TCGA-AA-0001-01A"]
+    )
     mirna = MIRNA.set_axis(["TCGA.AA.0001.01A", "TCGA.AA.0003.06A", "TCGA.AA.0002.01A"])
     told = CLINICAL.iloc[:3].set_axis(["tcga-aa-0001", "tcga-aa-0002", "tcga-aa-0003"])
-    paths = {"rna": write(tmp_path / "genes-rna.tsv", rna.fillna(1)), "mirna": write(tmp_path / "mirna.csv", mirna)}
-    dataset = read_multiomics(settings(modalities=paths, clinical=write(tmp_path / "c.csv", told), barcode="tcga"))
+    paths = {
+        "rna": write(tmp_path / "genes-rna.tsv", rna.fillna(1)),
+        "mirna": write(tmp_path / "mirna.csv", mirna),
+    }
+    dataset = read_multiomics(
+        settings(modalities=paths, clinical=write(tmp_path / "c.csv", told), barcode="tcga")
+    )
     assert dataset.ids.tolist() == ["TCGA-AA-0001", "TCGA-AA-0002"]
-    np.testing.assert_array_equal(dataset.modalities["rna"].values, rna.fillna(1).to_numpy("f4")[[2, 1]])
+    np.testing.assert_array_equal(
+        dataset.modalities["rna"].values, rna.fillna(1).to_numpy("f4")[[2, 1]]
+    )
     np.testing.assert_array_equal(dataset.modalities["mirna"].values, mirna.to_numpy("f4")[[0, 2]])
     assert dataset.table["cancer"].tolist() == ["BRCA", "ACC"]
     assert any("no primary tumours left out: 1 (type 11: 1)" in note for note in dataset.notes)
 
 
 def test_target_columns_are_never_features(tmp_path):
-    flat = RNA.join(CLINICAL[["age", "days"]]).assign(dead=["1", "0", "1", "0"], cancer=["A", "B", "A", "B"])
+    flat = RNA.join(CLINICAL[["age", "days"]]).assign(
+        dead=["1", "0", "1", "0"], cancer=["A", "B", "A", "B"]
+    )
     path = write(tmp_path / "flat.csv", flat)
     dataset = read_multiomics(settings(modalities={"rna": path}, orientation="samples", **TARGETS))
     assert dataset.modalities["rna"].features.tolist() == RNA.columns.tolist()
-    assert dataset.targets["age"][0].tolist() == [0, 61, 70] and set(dataset.table) == {"age", "days", "dead", "cancer"}
+    assert dataset.targets["age"][0].tolist() == [0, 61, 70] and set(dataset.table) == {
+        "age",
+        "days",
+        "dead",
+        "cancer",
+    }
 
 
 @pytest.mark.parametrize(
@@ -350,10 +454,16 @@ def test_target_columns_are_never_features(tmp_path):
         (dict(modalities={}), ["modalities and path are empty", "data.modalities='rna=rna.csv'"]),
         (dict(modalities="rna.csv"), ["modalities='rna.csv' is no mapping"]),
         (dict(path="x.h5mu"), ["path='x.h5mu' and modalities.mirna both name data", "leave one"]),
-        (dict(orientation="patients"), ["orientation='patients' is unknown", "auto, samples, genes"]),
+        (
+            dict(orientation="patients"),
+            ["orientation='patients' is unknown", "auto, samples, genes"],
+        ),
         (dict(zero_times="drop"), ["zero_times='drop' is unknown", "error, mask"]),
         (dict(barcode="TCGA"), ["barcode='TCGA' is unknown", "'tcga'"]),
-        (dict(survival_times={"OS": "days"}), ["survival_times.OS='days'", "data.survival_times=OS=TIME:EVENT"]),
+        (
+            dict(survival_times={"OS": "days"}),
+            ["survival_times.OS='days'", "data.survival_times=OS=TIME:EVENT"],
+        ),
         (
             dict(survival_times={"OS": ("days", "")}),
             ["survival_times.OS=('days', '') names one column", "OS=TIME:EVENT"],
@@ -366,19 +476,26 @@ def test_target_columns_are_never_features(tmp_path):
         (dict(modalities={"rna": "nowhere.csv"}), ["nowhere.csv does not exist"]),
         (
             dict(barcode="tcga"),
-            ["clinical.csv: not one of its 5 rows (such as 'p1') bears a TCGA barcode", "barcode=''"],
+            [
+                "clinical.csv: not one of its 5 rows (such as 'p1') bears a TCGA barcode",
+                "barcode=''",
+            ],
         ),
         (dict(id="sample"), ["clinical.csv has no column 'sample' (id)", "'patient'"]),
     ],
 )
 def test_settings_that_are_refused(tmp_path, change, fragments):
-    message = error_of(**{"modalities": files(tmp_path), "clinical": clinical(tmp_path), **TARGETS, **change})
+    message = error_of(
+        **{"modalities": files(tmp_path), "clinical": clinical(tmp_path), **TARGETS, **change}
+    )
     assert all(fragment in message for fragment in fragments)
 
 
 def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
     flat = write(tmp_path / "flat.csv", RNA.fillna(0) * 0 + 3.5)
-    dataset = read_multiomics(settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path)))
+    dataset = read_multiomics(
+        settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path))
+    )
     warned = [note for note in dataset.notes if note.startswith("Warning: no feature of")]
     assert len(warned) == 1 and "flat differs between patients" in warned[0]
 
@@ -391,7 +508,11 @@ def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
             list("wxyz"),
             ["neither its rows (such as 'w') nor its columns (such as 'a1')", "'p1'", "same ids"],
         ),
-        ("rna.npz", list("wxyz"), ["not one of its 5 ids (such as 'p1')", "'w' in rna", "same ids in both"]),
+        (
+            "rna.npz",
+            list("wxyz"),
+            ["not one of its 5 ids (such as 'p1')", "'w' in rna", "same ids in both"],
+        ),
     ],
 )
 def test_ids_shared_with_no_clinical_row(tmp_path, name, rows, fragments):
@@ -403,27 +524,43 @@ def test_ids_shared_with_no_clinical_row(tmp_path, name, rows, fragments):
 @pytest.mark.parametrize("name", ["rna.csv", "rna.npz"])
 def test_barcodes_of_different_length_are_recognised(tmp_path, name):
     samples = [f"TCGA-AA-000{k}-01A" for k in range(4)]
-    told = write(tmp_path / "c.csv", CLINICAL.iloc[:4].set_axis([sample[:12] for sample in samples]))
+    told = write(
+        tmp_path / "c.csv", CLINICAL.iloc[:4].set_axis([sample[:12] for sample in samples])
+    )
     path = write(tmp_path / name, RNA.set_axis(samples))
     assert "set barcode='tcga'" in error_of(modalities={"rna": path}, clinical=told)
-    assert len(read_multiomics(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
+    assert (
+        len(read_multiomics(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
+    )
 
 
 def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path):
     """In a table, in a block of an .npz and in a MuData; the mean is of what is observed."""
     twice = pd.concat([RNA, RNA.iloc[:, :1] + 2], axis=1)
     np.savez(
-        tmp_path / "blocks.npz", A_X=twice.to_numpy(), A_samples=twice.index.tolist(), A_features=twice.columns.tolist()
+        tmp_path / "blocks.npz",
+        A_X=twice.to_numpy(),
+        A_samples=twice.index.tolist(),
+        A_features=twice.columns.tolist(),
     )
     mean = RNA.assign(**{RNA.columns[0]: RNA.iloc[:, 0] + 1}).dropna(how="all").sort_index()
     paths = [dict(modalities={"rna": write(tmp_path / "rna.csv", twice)}, orientation="samples")]
     paths += [dict(modalities={"rna": str(tmp_path / "blocks.npz")})]
-    paths += [dict(path=write_h5mu(tmp_path / "c.h5mu", pd.DataFrame(index=RNA.index), rna=anndata_of(twice)))]
+    paths += [
+        dict(
+            path=write_h5mu(
+                tmp_path / "c.h5mu", pd.DataFrame(index=RNA.index), rna=anndata_of(twice)
+            )
+        )
+    ]
     for path in paths:
         assert f"{RNA.columns[0]!r} stands twice" in error_of(**path)
         dataset = read_multiomics(settings(**path, repeated="mean"))
         rna = dataset.modalities["rna"]
-        assert dataset.ids.tolist() == mean.index.tolist() and rna.features.tolist() == mean.columns.tolist()
+        assert (
+            dataset.ids.tolist() == mean.index.tolist()
+            and rna.features.tolist() == mean.columns.tolist()
+        )
         np.testing.assert_allclose(np.where(rna.mask, rna.values, np.nan), mean.to_numpy())
         note = f"rna: 1 feature ({RNA.columns[0]}) is in the file more than once; the mean of each counts."
         assert note in dataset.notes
@@ -433,20 +570,30 @@ def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path
 def test_a_modality_that_shares_no_patient(tmp_path):
     other = write(tmp_path / "rppa.npz", MIRNA.set_axis(["q1", "q2", "q3"]))
     message = error_of(modalities={**files(tmp_path), "rppa": other}, clinical=clinical(tmp_path))
-    assert "modality 'rppa' shares no patient with any other" in message and "'q1'" in message and "'p0'" in message
+    assert (
+        "modality 'rppa' shares no patient with any other" in message
+        and "'q1'" in message
+        and "'p0'" in message
+    )
 
 
 @pytest.mark.parametrize(
     ("arrays", "fragments"),
     [
         ({"A_X": [[1.0]], "A_samples": ["p1"]}, ["has no array 'A_features'", "add it"]),
-        ({"A_X": [[1.0]], "A_samples": ["p1", "p2"], "A_features": ["f"]}, ["A_X is (1, 1) for 2 samples", "in rows"]),
+        (
+            {"A_X": [[1.0]], "A_samples": ["p1", "p2"], "A_features": ["f"]},
+            ["A_X is (1, 1) for 2 samples", "in rows"],
+        ),
         (
             {"A_X": [[1.0]], "A_samples": ["p1"], "A_features": ["f"]}
             | {"B_X": [[1.0]], "B_samples": ["p1"], "B_features": ["f"]},
             ["'p1' stands twice, at A_samples[0] and B_samples[0]"],
         ),
-        ({"A_X": [[1.0, 2.0]], "A_samples": ["p1"], "A_features": ["f", "f"]}, ["'f' stands twice, at A_features[0]"]),
+        (
+            {"A_X": [[1.0, 2.0]], "A_samples": ["p1"], "A_features": ["f", "f"]},
+            ["'f' stands twice, at A_features[0]"],
+        ),
     ],
 )
 def test_blocks_that_are_refused(tmp_path, arrays, fragments):
@@ -472,10 +619,14 @@ def test_mudata_that_is_refused(tmp_path, damage, fragments):
     assert all(fragment in message for fragment in fragments)
 
 
-@pytest.mark.parametrize("content", [b"MuData (format-version=0.1.0)" + bytes(600), b"no HDF5 at all"])
+@pytest.mark.parametrize(
+    "content", [b"MuData (format-version=0.1.0)" + bytes(600), b"no HDF5 at all"]
+)
 def test_mudata_that_is_damaged(tmp_path, content):
     (tmp_path / "cohort.h5mu").write_bytes(content)
-    assert f"{tmp_path / 'cohort.h5mu'} is " in (message := error_of(path=str(tmp_path / "cohort.h5mu")))
+    assert f"{tmp_path / 'cohort.h5mu'} is " in (
+        message := error_of(path=str(tmp_path / "cohort.h5mu"))
+    )
     assert "again" in message
 
 
@@ -484,7 +635,9 @@ def test_paths_that_are_no_layout(tmp_path):
     assert "is neither an .h5mu nor a folder" in error_of(path=clinical(tmp_path))
     folder = omiembed_folder(tmp_path)
     message = error_of(path=str(folder), **{**TARGETS, "numbers": {"age": "age", "bmi": "bmi"}})
-    assert "numbers names 2 targets (age, bmi), but" in message and "values.tsv holds one" in message
+    assert (
+        "numbers names 2 targets (age, bmi), but" in message and "values.tsv holds one" in message
+    )
     write(folder / "A.csv", RNA.T)
     assert "A.csv and A.tsv, both modality A" in error_of(path=str(folder))
 
@@ -505,10 +658,17 @@ def test_real_cohort_is_the_same_in_three_formats(real_data):
         survival=str(mini / "survival_BRCA_survival.txt"),
         **shared,
     )
-    xena, mudata = read_multiomics(text), read_multiomics(settings(path=str(mini / "brca.h5mu"), **shared))
+    xena, mudata = (
+        read_multiomics(text),
+        read_multiomics(settings(path=str(mini / "brca.h5mu"), **shared)),
+    )
     h5ad = read_multiomics(settings(modalities={"rna": str(mini / "brca_rna.h5ad")}, **shared))
     followed = pd.read_csv(text.survival, sep="\t").query("OS == OS and `OS.time` > 0")
-    assert len(xena) == 120 and xena.targets["OS.event"][1].sum() == len(followed) and len(xena.classes["type"]) == 5
+    assert (
+        len(xena) == 120
+        and xena.targets["OS.event"][1].sum() == len(followed)
+        and len(xena.classes["type"]) == 5
+    )
     assert xena.targets["OS.event"][0].sum() == followed["OS"].sum()
     for other in (mudata, h5ad):
         np.testing.assert_array_equal(other.ids, xena.ids)
@@ -517,7 +677,9 @@ def test_real_cohort_is_the_same_in_three_formats(real_data):
             assert modality.features.tolist() == xena.modalities[name].features.tolist()
             np.testing.assert_array_equal(modality.mask, xena.modalities[name].mask)
             # The text has five decimals.
-            np.testing.assert_allclose(modality.values, xena.modalities[name].values, rtol=0, atol=6e-6)
+            np.testing.assert_allclose(
+                modality.values, xena.modalities[name].values, rtol=0, atol=6e-6
+            )
         for name, (values, mask) in xena.targets.items():
             np.testing.assert_array_equal(other.targets[name][0], values)
             np.testing.assert_array_equal(other.targets[name][1], mask)
@@ -532,26 +694,39 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
         "mirna": write(tmp_path / "mirna.csv", MIRNA),
     }
     found = read_multiomics(
-        settings(modalities=modalities, clinical=clinical(tmp_path), **TARGETS, only={"cancer": "BRCA"})
+        settings(
+            modalities=modalities, clinical=clinical(tmp_path), **TARGETS, only={"cancer": "BRCA"}
+        )
     )
     assert found.ids.tolist() == ["p1", "p4"] and found.classes == {"type": ("BRCA",)}
     np.testing.assert_array_equal(found.modalities["rna"].observed_rows, [True, True])
     np.testing.assert_array_equal(found.modalities["mirna"].observed_rows, [True, False])
     assert "2 of 5 patients have cancer BRCA." in found.notes
     mirna = {"mirna": modalities["mirna"]}
-    both = settings(modalities=mirna, clinical=clinical(tmp_path), only={"cancer": "BRCA+ACC", "dead": "Alive"})
+    both = settings(
+        modalities=mirna, clinical=clinical(tmp_path), only={"cancer": "BRCA+ACC", "dead": "Alive"}
+    )
     assert read_multiomics(both).ids.tolist() == ["p2"]
 
 
 @pytest.mark.parametrize(
     ("only", "sentence"),
     [
-        ({"tumour": "BRCA"}, "data.only names the column 'tumour'; the patients' tables have cancer, age"),
-        ({"cancer": "BRCA+LIHC"}, "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA"),
+        (
+            {"tumour": "BRCA"},
+            "data.only names the column 'tumour'; the patients' tables have cancer, age",
+        ),
+        (
+            {"cancer": "BRCA+LIHC"},
+            "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA",
+        ),
         ({"cancer": "ACC"}, "modality 'rna' has nobody of those data.only asks for"),
     ],
     ids=["column", "cell", "modality"],
 )
 def test_conditions_that_nobody_meets_are_refused(tmp_path, only, sentence):
-    modalities = {"rna": write(tmp_path / "rna.csv", RNA), "mirna": write(tmp_path / "mirna.csv", MIRNA)}
+    modalities = {
+        "rna": write(tmp_path / "rna.csv", RNA),
+        "mirna": write(tmp_path / "mirna.csv", MIRNA),
+    }
     assert sentence in error_of(modalities=modalities, clinical=clinical(tmp_path), only=only)

@@ -1,4 +1,6 @@
-"""Multi-omics preprocessing against scikit-learn and brute force; nothing but training rows may reach the constants."""
+"""Multi-omics preprocessing against scikit-learn and brute force; nothing but training rows may
+reach the constants.
+"""
 
 import dataclasses
 
@@ -10,9 +12,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from omics_jax.data import omics_preprocessing
-from omics_jax.data.dataset import Modality
-from omics_jax.data.omics_preprocessing import (
+from omics_jax.data.dataset.dataset import Modality
+from omics_jax.data.preprocessing import features as omics_preprocessing
+from omics_jax.data.preprocessing.features import (
     Rules,
     apply,
     column_variance,
@@ -35,7 +37,9 @@ on_device = jax.jit(apply)
 
 
 def measured(n=40, features=30, seed=0):
-    """Non-negative values with zeros, NaN where unobserved, features of very unlike missingness, rows without any."""
+    """Non-negative values with zeros, NaN where unobserved, features of very unlike missingness,
+    rows without any.
+    """
     rng = np.random.default_rng(seed)
     scale = np.exp(rng.normal(0, 0.3, features))
     values = np.maximum(rng.normal(4, 2, (n, features)) * scale, 0).astype(np.float32)
@@ -58,9 +62,13 @@ def fitted(m, rows=TRAIN, **rules):
 
 
 def columns_where(m, rule):
-    """Columns whose training column (with NaN) satisfies the rule and is not all NaN: one at a time, in float64."""
+    """Columns whose training column (with NaN) satisfies the rule and is not all NaN: one at a
+    time, in float64.
+    """
     train = m.values[TRAIN].astype(np.float64)
-    return [j for j in range(train.shape[1]) if not np.isnan(train[:, j]).all() and rule(train[:, j])]
+    return [
+        j for j in range(train.shape[1]) if not np.isnan(train[:, j]).all() and rule(train[:, j])
+    ]
 
 
 def same_bits(a, b, names=NAMES):
@@ -104,13 +112,21 @@ def test_the_random_share_is_exact_nested_seeded_and_the_same_in_every_fold():
     assert random_share(3, 0.01, 0).sum() == 1
     m = modality(np.random.default_rng(0).normal(size=(40, 30)))
     one, other = fit_folds(m, [TRAIN, np.arange(12)], Rules(share=0.4, seed=5), "rna")
-    assert one["columns"].tolist() == other["columns"].tolist() == np.flatnonzero(random_share(30, 0.4, 5)).tolist()
+    assert (
+        one["columns"].tolist()
+        == other["columns"].tolist()
+        == np.flatnonzero(random_share(30, 0.4, 5)).tolist()
+    )
     assert one["alive"].all() and other["alive"].all()
 
 
 @pytest.mark.parametrize("k", [1, 7, 20])
 def test_top_k_are_those_of_largest_observed_training_variance(k):
-    passed = columns_where(measured(), BY_RULE["any zero"][1]) if k == 1 else columns_where(measured(), lambda c: True)
+    passed = (
+        columns_where(measured(), BY_RULE["any zero"][1])
+        if k == 1
+        else columns_where(measured(), lambda c: True)
+    )
     variance = [np.nanvar(measured().values[TRAIN, j].astype(np.float64)) for j in passed]
     expected = sorted(sorted(passed, key=lambda j: -variance[passed.index(j)])[:k])
     zeros = "drop_any_zero" if k == 1 else "keep"
@@ -142,25 +158,38 @@ def test_fill_and_range_are_those_of_scikit_learn():
     np.testing.assert_array_equal(constants["high"], steps[1].data_max_.astype(np.float32))
     kinds = {name: (values.dtype, values.shape) for name, values in constants.items()}
     k = (len(constants["columns"]),)
-    assert kinds == {"columns": (np.int32, k), "alive": (bool, k), **dict.fromkeys(NAMES[2:], (np.float32, k))}
+    assert kinds == {
+        "columns": (np.int32, k),
+        "alive": (bool, k),
+        **dict.fromkeys(NAMES[2:], (np.float32, k)),
+    }
 
 
 @pytest.mark.parametrize("array", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
 def test_scaled_values_are_those_of_scikit_learn(array):
     m = measured()
     constants, (expected, _) = fitted(m), scikit_learn(m)
-    scaled = (on_device if array is jnp.asarray else apply)(constants, array(m.values), array(m.mask))
+    scaled = (on_device if array is jnp.asarray else apply)(
+        constants, array(m.values), array(m.mask)
+    )
     assert scaled.dtype == np.float32 and isinstance(scaled, type(array(m.values)))
     varies = constants["high"] > constants["low"]
     scaled = np.asarray(scaled)
     np.testing.assert_allclose(scaled[:, varies], expected[:, varies], atol=3e-7)
-    assert scaled.min() == 0 and scaled.max() == 1 and not scaled[:, ~varies].any() and (~varies).sum() >= 2
+    assert (
+        scaled.min() == 0
+        and scaled.max() == 1
+        and not scaled[:, ~varies].any()
+        and (~varies).sum() >= 2
+    )
 
 
 def test_unseen_values_are_clipped_and_constant_features_are_0():
     constants = fitted(modality([[2, 5], [4, 5]]), np.arange(2))
     values = np.array([[-1e38, 5], [3e38, 9], [3, -9]], np.float32)
-    np.testing.assert_array_equal(apply(constants, values, values == values), [[0, 0], [1, 0], [0.5, 0]])
+    np.testing.assert_array_equal(
+        apply(constants, values, values == values), [[0, 0], [1, 0], [0.5, 0]]
+    )
 
 
 @pytest.mark.parametrize("rules", [{}, {"top_k": 9}])
@@ -216,7 +245,9 @@ def test_unobserved_cells_are_never_read(stored):
 EVERY_RULE = {"zeros": "drop_all_zero", "most_missing": 0.9, "share": 0.8}
 
 
-@pytest.mark.parametrize("rules", [EVERY_RULE, {**EVERY_RULE, "top_k": 6}, {"zeros": "drop_any_zero"}])
+@pytest.mark.parametrize(
+    "rules", [EVERY_RULE, {**EVERY_RULE, "top_k": 6}, {"zeros": "drop_any_zero"}]
+)
 def test_rows_outside_training_never_reach_a_folds_constants(rules):
     m = measured()
     rows = np.arange(40)
@@ -227,9 +258,12 @@ def test_rows_outside_training_never_reach_a_folds_constants(rules):
         values, mask = m.values.copy(), m.mask.copy()
         values[rows % 4 == f] = rng.normal(0, 1e4, (10, 30)) * rng.integers(0, 2, 30)
         mask[rows % 4 == f] = rng.random((10, 30)) < 0.7
-        after = fit_folds(dataclasses.replace(m, values=values, mask=mask), folds, Rules(**rules), "rna")
+        after = fit_folds(
+            dataclasses.replace(m, values=values, mask=mask), folds, Rules(**rules), "rna"
+        )
         assert not same_bits(before[f - 1], after[f - 1], ("fill",))
-        # The union itself may grow by what other folds keep; what is alive in this one may not change by a bit.
+        # The union itself may grow by what other folds keep; what is alive in this one may not
+        # change by a bit.
         own, new = ({name: c[name][c["alive"]] for name in NAMES} for c in (own, after[f]))
         assert same_bits(own, new)
 
@@ -247,18 +281,26 @@ def test_folds_share_the_union_and_dead_columns_are_0():
     folds = [np.array([0, 1]), np.array([1, 2])]
     one, other = fit_folds(modality(values), folds, Rules(zeros="drop_any_zero"), "rna")
     assert one["columns"].tolist() == other["columns"].tolist() == [0, 2, 3]
-    assert one["alive"].tolist() == [False, True, True] and other["alive"].tolist() == [True, False, True]
+    assert one["alive"].tolist() == [False, True, True] and other["alive"].tolist() == [
+        True,
+        False,
+        True,
+    ]
     assert [one[name].tolist() for name in NAMES[2:]] == [[0, 5, 3], [0, 3, 2], [0, 7, 4]]
     assert [other[name].tolist() for name in NAMES[2:]] == [[5.5, 0, 6], [5, 0, 4], [6, 0, 8]]
     values = values.astype(np.float32)
-    np.testing.assert_array_equal(apply(one, values, values == values), [[0, 0, 0], [0, 1, 1], [0, 0, 1]])
+    np.testing.assert_array_equal(
+        apply(one, values, values == values), [[0, 0, 0], [0, 1, 1], [0, 0, 1]]
+    )
     np.testing.assert_array_equal(invert(one, np.full((1, 3), 0.5, np.float32)), [[0, 5, 3]])
 
 
 def test_a_stack_of_folds_is_applied_under_vmap_as_each_alone():
     m = measured()
     rows = np.arange(40)
-    folds = fit_folds(m, [rows[rows % 3 != f] for f in range(3)], Rules(top_k=6, zeros="drop_all_zero"), "rna")
+    folds = fit_folds(
+        m, [rows[rows % 3 != f] for f in range(3)], Rules(top_k=6, zeros="drop_all_zero"), "rna"
+    )
     assert len({tuple(c["columns"]) for c in folds}) > 1
     stacked = {name: np.stack([c[name] for c in folds]) for name in NAMES}
     together = jax.jit(jax.vmap(apply, (0, None, None)))(stacked, m.values, m.mask)
@@ -302,8 +344,8 @@ def test_what_a_name_alone_tells_of_its_chromosome(name, lies_on_y):
     found, note = on_chromosome_y([name], "methylation")
     assert found == ({name} if lies_on_y else set())
     assert note == (
-        f"methylation: the chromosome of no feature is known (names such as {name} do not tell it), so that sites of "
-        "chromosome Y stay in; an annotation of chromosomes would find them."
+        f"methylation: the chromosome of no feature is known (names such as {name} do not tell "
+        "it), so that sites of chromosome Y stay in; an annotation of chromosomes would find them."
         if lies_on_y is None
         else f"methylation: {len(found)} of 1 features lie on chromosome Y."
     )
@@ -311,11 +353,19 @@ def test_what_a_name_alone_tells_of_its_chromosome(name, lies_on_y):
 
 def test_an_annotation_goes_before_names_and_names_stand_in_for_it():
     features = np.array(["cg1", "cg2", "cg3", "chrY:10", "chrY:11", "cg4"])
-    annotation = {"cg1": "Y", "cg2": " chrY", "cg3": "7", "chrY:10": "X", "cg4": float("nan"), "elsewhere": "Y"}
+    annotation = {
+        "cg1": "Y",
+        "cg2": " chrY",
+        "cg3": "7",
+        "chrY:10": "X",
+        "cg4": float("nan"),
+        "elsewhere": "Y",
+    }
     found, note = on_chromosome_y(features, "methylation", annotation)
     assert found == {"cg1", "cg2", "chrY:11"}
     assert note == (
-        "methylation: 3 of 6 features lie on chromosome Y; that of 1 is not known and they stay in, such as cg4."
+        "methylation: 3 of 6 features lie on chromosome Y; that of 1 is not known and they stay "
+        "in, such as cg4."
     )
 
 
@@ -328,7 +378,10 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: Rules(zeros="drop"), "zeros is 'drop'; choose one of keep, drop_all_zero, drop_any_zero"),
+        (
+            lambda: Rules(zeros="drop"),
+            "zeros is 'drop'; choose one of keep, drop_all_zero, drop_any_zero",
+        ),
         (lambda: Rules(most_missing=90.0), "most_missing is 90.0; give a share of rows"),
         (lambda: Rules(share=0.0), "share of features is 0.0; give one above 0"),
         (lambda: Rules(top_k=0), "top_k is 0; give at least 1, or None"),
@@ -338,20 +391,32 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
         ),
         (lambda: log2_plus_one(BROKEN, "rna", IDS), r"'g1' in row 'P2' is inf, one of 3 "),
         (lambda: fitted(ONES, np.arange(0)), "rna, fold 1 of 1: there are 0 training rows"),
-        (lambda: fitted(HOLED, np.arange(2)), "none of the 2 training rows has a value of this modality"),
-        (lambda: fitted(BROKEN, np.array([2, 1])), "row 2, feature 'g1' is -inf but marked as observed"),
         (
-            lambda: fitted(modality([[1, np.nan], [1, np.inf]], np.array([[True, False], [True, True]])), np.arange(2)),
+            lambda: fitted(HOLED, np.arange(2)),
+            "none of the 2 training rows has a value of this modality",
+        ),
+        (
+            lambda: fitted(BROKEN, np.array([2, 1])),
+            "row 2, feature 'g1' is -inf but marked as observed",
+        ),
+        (
+            lambda: fitted(
+                modality([[1, np.nan], [1, np.inf]], np.array([[True, False], [True, True]])),
+                np.arange(2),
+            ),
             "row 1, feature 'g1' is inf",
         ),
         (
-            lambda: fitted(modality(np.zeros((3, 4))), np.arange(3), share=0.5, zeros="drop_all_zero"),
+            lambda: fitted(
+                modality(np.zeros((3, 4))), np.arange(3), share=0.5, zeros="drop_all_zero"
+            ),
             r"of 4 features none passes all rules in the training rows \(observed 4, not zero in every row 0, in the "
             r"random 50 % 2\); loosen a rule",
         ),
         (
             lambda: on_chromosome_y(["cg1"], "methylation", {"ABC": "Y"}),
-            "methylation: the annotation gives chromosomes of features such as 'ABC', .* such as 'cg1'; give an annot",
+            "methylation: the annotation gives chromosomes of features such as 'ABC', .* such as "
+            "'cg1'; give an annot",
         ),
     ],
 )
@@ -366,11 +431,20 @@ def test_where_fewer_pass_than_are_asked_for_all_of_them_are_kept():
     first, second = fit_folds(m, folds, Rules(zeros="drop_any_zero", top_k=2), "rna")
     # Of the first fold's three the two that vary most, of the second's one that one.
     assert first["columns"].tolist() == second["columns"].tolist() == [0, 1, 2]
-    assert first["alive"].tolist() == [True, False, True] and second["alive"].tolist() == [False, True, False]
+    assert first["alive"].tolist() == [True, False, True] and second["alive"].tolist() == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_the_parts_make_the_whole():
     m, rules = measured(), Rules(zeros="drop_all_zero", top_k=8)
     statistics = training_statistics(m, TRAIN, "rna")
-    columns = most_variable(column_variance(m, TRAIN, statistics), kept_features(statistics, rules, "rna"), 8)
-    assert same_bits(constants_of(statistics, columns, np.ones(8, bool)), fitted(m, zeros="drop_all_zero", top_k=8))
+    columns = most_variable(
+        column_variance(m, TRAIN, statistics), kept_features(statistics, rules, "rna"), 8
+    )
+    assert same_bits(
+        constants_of(statistics, columns, np.ones(8, bool)),
+        fitted(m, zeros="drop_all_zero", top_k=8),
+    )

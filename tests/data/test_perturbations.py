@@ -1,4 +1,6 @@
-"""Pairing against brute force over conditions, grouping, joining of platforms, and the designs of real studies."""
+"""Pairing against brute force over conditions, grouping, joining of platforms, and the designs of
+real studies.
+"""
 
 import os
 from pathlib import Path
@@ -10,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omics_jax.data import pairing
-from omics_jax.data.perturbations import read_perturbations
+from omics_jax.data.perturbation import pairing
+from omics_jax.data.perturbation.read import read_perturbations
 
 GENES = ["TP53", "EGFR", "MYC", "GAPDH"]
 COLUMNS = {
@@ -65,7 +67,11 @@ def study(tmp_path):
     CONDITIONS.sample(frac=1, random_state=1).to_csv(tmp_path / "conditions.csv", index=False)
 
     def read(**changes):
-        settings = {**DEFAULTS, "path": str(tmp_path / "main.csv"), "conditions": str(tmp_path / "conditions.csv")}
+        settings = {
+            **DEFAULTS,
+            "path": str(tmp_path / "main.csv"),
+            "conditions": str(tmp_path / "conditions.csv"),
+        }
         return read_perturbations(SimpleNamespace(**{**settings, **changes}))
 
     read.folder = tmp_path
@@ -97,7 +103,16 @@ def test_mean_of_agreeing_controls(study):
 
 def test_table_is_text(study):
     table = study().table
-    assert list(table) == ["drug", "cell_line", "dose", "time", "batch", "platform", "control_id", "treated_id"]
+    assert list(table) == [
+        "drug",
+        "cell_line",
+        "dose",
+        "time",
+        "batch",
+        "platform",
+        "control_id",
+        "treated_id",
+    ]
     assert table.loc["t2"].tolist() == ["x", "MCF7", "10", "", "p1", "main", "c1;c2", "t2"]
 
 
@@ -142,7 +157,9 @@ def test_dealing_against_brute_force(seed, profile):
     if profile == "one":
         assert len(dealt) == len({t for t, _ in allowed})
         for key in set(keys):
-            uses = [sum(c == used for _, used in dealt) for c in controls if keys[c] == key and key[1]]
+            uses = [
+                sum(c == used for _, used in dealt) for c in controls if keys[c] == key and key[1]
+            ]
             assert not uses or max(uses) - min(uses) <= 1
     else:
         assert set(dealt) == allowed
@@ -192,12 +209,16 @@ def test_unpaired_controls_become_singletons(study):
     assert data.ids.tolist() == ["t1", "t2", "t3", "t4", "c4"]
     assert data.groups[-1] == "HeLa"
     assert data.table.loc["c4"].tolist() == ["", "HeLa", "", "", "p3", "main", "c4", ""]
-    assert not data.modalities["treated"].mask[-1].any() and data.modalities["control"].mask[-1].all()
+    assert (
+        not data.modalities["treated"].mask[-1].any() and data.modalities["control"].mask[-1].all()
+    )
 
 
 def test_explicit_pairs_override_agreement(study):
     (study.folder / "pairs.csv").write_text("control,treated,dose\nc3,t1,99\nc1,t5,7\n")
-    data = study(pairs=str(study.folder / "pairs.csv"), pair_by=(), group_by="drug", unpaired_controls=True)
+    data = study(
+        pairs=str(study.folder / "pairs.csv"), pair_by=(), group_by="drug", unpaired_controls=True
+    )
     assert data.ids.tolist() == ["t1", "t5", "c2", "c4"]
     assert data.table["control_id"].tolist() == ["c3", "c1", "c2", "c4"]
     assert data.table["dose"].tolist() == ["99", "7", "", ""]
@@ -219,7 +240,10 @@ def test_singletons_join_over_shared_genes_and_lines(study):
     assert data.groups.tolist()[-2:] == ["MCF7", "K562"]
     assert data.modalities["control"].features.tolist() == ["TP53", "EGFR", "MYC"]
     assert data.modalities["control"].values[-2:].tolist() == [[2, 3, 0], [6, 7, 4]]
-    assert not data.modalities["treated"].mask[-2:].any() and not data.modalities["treated"].values[-2:].any()
+    assert (
+        not data.modalities["treated"].mask[-2:].any()
+        and not data.modalities["treated"].values[-2:].any()
+    )
     assert data.table["platform"].tolist()[-3:] == ["main", "basal", "basal"]
     assert any("1 gene (GAPDH) is not in basal.tsv" in note for note in data.notes)
 
@@ -234,18 +258,22 @@ def test_conditions_inside_the_matrix(tmp_path):
 
 
 def test_gctx_reads_only_profiles_in_use(study, monkeypatch):
-    from omics_jax.data import gct
+    from omics_jax.data.formats import gct
 
     with h5py.File(study.folder / "main.gctx", "w") as file:
         file["0/DATA/0/matrix"] = FRAME.to_numpy()
         file["0/META/COL/id"] = CONDITIONS["id"].to_numpy(dtype="S")
         file["0/META/ROW/id"] = np.array(GENES, dtype="S")
     seen = []
-    monkeypatch.setattr(gct, "slab", lambda d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns])
+    monkeypatch.setattr(
+        gct, "slab", lambda d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns]
+    )
     data = study(path=str(study.folder / "main.gctx"), drugs=("y",))
     whole = study(drugs=("y",))
     assert seen == [3] and data.ids.tolist() == whole.ids.tolist() == ["t3"]
-    np.testing.assert_array_equal(data.modalities["control"].values, whole.modalities["control"].values)
+    np.testing.assert_array_equal(
+        data.modalities["control"].values, whole.modalities["control"].values
+    )
 
 
 def test_gctx_with_conditions_of_its_own_averages_repeated_genes(study):
@@ -262,18 +290,29 @@ def test_gctx_with_conditions_of_its_own_averages_repeated_genes(study):
     )
     expected = treated(whole)
     expected["TP53"] = expected[["TP53", "MYC"]].mean(axis=1)
-    pd.testing.assert_frame_equal(treated(found), expected[["TP53", "EGFR", "GAPDH"]], check_names=False)
+    pd.testing.assert_frame_equal(
+        treated(found), expected[["TP53", "EGFR", "GAPDH"]], check_names=False
+    )
 
 
 def test_stored_pairs(tmp_path):
     rng = np.random.default_rng(0)
     x1, x2 = rng.normal(size=(2, 4, 3)).astype("f4")
     x2[1, 2] = np.nan
-    arrays = dict(x1=x1, x2=x2, features=GENES[:3], cell=["A", "B", "A", "C"], dose=[1.0, 1, 2, np.nan])
+    arrays = dict(
+        x1=x1, x2=x2, features=GENES[:3], cell=["A", "B", "A", "C"], dose=[1.0, 1, 2, np.nan]
+    )
     np.savez(tmp_path / "p.npz", **arrays)
     columns = {"cell_line": "cell", "dose": "dose"}
-    data = read_perturbations(SimpleNamespace(**{**DEFAULTS, "path": str(tmp_path / "p.npz"), "columns": columns}))
-    assert data.ids.tolist() == ["p:0", "p:1", "p:2", "p:3"] and data.groups.tolist() == ["A", "B", "A", "C"]
+    data = read_perturbations(
+        SimpleNamespace(**{**DEFAULTS, "path": str(tmp_path / "p.npz"), "columns": columns})
+    )
+    assert data.ids.tolist() == ["p:0", "p:1", "p:2", "p:3"] and data.groups.tolist() == [
+        "A",
+        "B",
+        "A",
+        "C",
+    ]
     assert data.table["dose"].tolist() == ["1", "1", "2", ""]
     np.testing.assert_array_equal(data.modalities["control"].values, x1)
     np.testing.assert_array_equal(data.modalities["treated"].mask, ~np.isnan(x2))
@@ -281,7 +320,10 @@ def test_stored_pairs(tmp_path):
 
 def test_raw_counts_are_noted(study):
     (FRAME * 1000).to_csv(study.folder / "counts.csv", index_label="sample")
-    assert any("counts.csv" in n and "log2" in n for n in study(path=str(study.folder / "counts.csv")).notes)
+    assert any(
+        "counts.csv" in n and "log2" in n
+        for n in study(path=str(study.folder / "counts.csv")).notes
+    )
     assert not any("log2" in n for n in study().notes)
 
 
@@ -305,7 +347,13 @@ LINCS = {
     "batch": "rna_plate",
     "role": "pert_type",
 }
-TGGATES = {"sample": "sample", "drug": "treatmentid", "dose": "concentration", "time": "hours", "role": "xptype"}
+TGGATES = {
+    "sample": "sample",
+    "drug": "treatmentid",
+    "dose": "concentration",
+    "time": "hours",
+    "role": "xptype",
+}
 
 
 def read(**changes):
@@ -315,15 +363,21 @@ def read(**changes):
 def test_real_plate(l1000):
     meta = pd.read_csv(l1000 / "plate_CPC006_A375_6H_X1.meta.csv")
     path = l1000 / "plate_CPC006_A375_6H_X1.npz"
-    settings = dict(path=str(path), conditions=str(l1000 / "plate_CPC006_A375_6H_X1.meta.csv"), columns=LINCS)
+    settings = dict(
+        path=str(path), conditions=str(l1000 / "plate_CPC006_A375_6H_X1.meta.csv"), columns=LINCS
+    )
     data = read(**settings, group_by="drug")
     assert len(data) == 355 and set(data.groups) == set(meta.pert_iname[meta.pert_type == "trt_cp"])
     controls = np.load(path)["X"][(meta.pert_type == "ctl_vehicle").to_numpy()]
     assert len(controls) == 16
-    np.testing.assert_allclose(data.modalities["control"].values[7], controls.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        data.modalities["control"].values[7], controls.mean(axis=0), rtol=1e-6
+    )
     assert len(read(**settings, control_profile="each", group_by="drug")) == 355 * 16
     own = dict(LINCS, drug="pert_desc", dose="exp_pert_dose", time="exp_pert_time")
-    same = read(path=str(l1000 / "raw/plate_CPC006_A375_6H_X1.gct.gz"), columns=own, group_by="drug")
+    same = read(
+        path=str(l1000 / "raw/plate_CPC006_A375_6H_X1.gct.gz"), columns=own, group_by="drug"
+    )
     assert same.ids.tolist() == data.ids.tolist()
 
 

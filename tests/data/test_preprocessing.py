@@ -1,12 +1,14 @@
-"""Preprocessing against scikit-learn and masked arrays; nothing but training rows may reach the constants."""
+"""Preprocessing against scikit-learn and masked arrays; nothing but training rows may reach the
+constants.
+"""
 
 import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from omics_jax.data.preprocessing import fit_standardizer, standardize, unstandardize
-from omics_jax.data.simulate import simulate_perturbations
-from omics_jax.data.splits import repeated_group_folds
+from omics_jax.data.dataset.splits import repeated_group_folds
+from omics_jax.data.perturbation.simulate import simulate_perturbations
+from omics_jax.data.preprocessing.standardize import fit_standardizer, standardize, unstandardize
 from omics_jax.errors import UserError
 
 
@@ -14,7 +16,9 @@ def measured(n=60, genes=7, platforms=2, seed=0, missing=0.25):
     """Values with NaN where unobserved, their mask, and a platform per row."""
     rng = np.random.default_rng(seed)
     platform = rng.integers(0, platforms, n)
-    values = rng.normal(8 + 2 * platform[:, None], 1 + np.arange(genes), (n, genes)).astype(np.float32)
+    values = rng.normal(8 + 2 * platform[:, None], 1 + np.arange(genes), (n, genes)).astype(
+        np.float32
+    )
     mask = rng.random((n, genes)) >= missing
     return np.where(mask, values, np.float32(np.nan)), mask, platform
 
@@ -39,7 +43,9 @@ def test_standardised_training_cells_have_mean_0_and_sd_1_and_others_are_0():
     scaled = standardize(values, mask, platform, fit_standardizer(values, mask, platform, 2))
     assert scaled.dtype == np.float32 and not scaled[~mask].any()
     for index in range(2):
-        cells = np.ma.array(scaled[platform == index], mask=~mask[platform == index], dtype=np.float64)
+        cells = np.ma.array(
+            scaled[platform == index], mask=~mask[platform == index], dtype=np.float64
+        )
         np.testing.assert_allclose(cells.mean(axis=0), 0, atol=1e-6)
         np.testing.assert_allclose(cells.std(axis=0), 1, rtol=1e-6)
 
@@ -80,13 +86,17 @@ def test_rows_outside_training_never_reach_the_constants():
         for rows in (split.validation, split.test):
             values[rows] = rng.normal(1e4, 1e4, (len(rows), 15))
             mask[rows] = rng.random((len(rows), 15)) < 0.5
-        assert same_constants(before, fit_standardizer(values[train], mask[train], platform[train], 2))
+        assert same_constants(
+            before, fit_standardizer(values[train], mask[train], platform[train], 2)
+        )
 
 
 def test_unobserved_cells_are_never_read():
     values, mask, platform = measured()
     zeroed = np.where(mask, values, np.float32(0))
-    assert same_constants(fit_standardizer(values, mask, platform, 2), fit_standardizer(zeroed, mask, platform, 2))
+    assert same_constants(
+        fit_standardizer(values, mask, platform, 2), fit_standardizer(zeroed, mask, platform, 2)
+    )
 
 
 def test_row_order_and_platform_numbers_only_permute():
@@ -134,10 +144,16 @@ FIRST = np.zeros(3, dtype=int)
     ("call", "sentence"),
     [
         (lambda: fit_standardizer(ONES[:0], ALL[:0], FIRST[:0], 1), "0 training rows"),
-        (lambda: fit_standardizer(ONES, ALL, np.array([0, 2, 0]), 2), "row 1 is of platform 2 .* 0 to 1"),
+        (
+            lambda: fit_standardizer(ONES, ALL, np.array([0, 2, 0]), 2),
+            "row 1 is of platform 2 .* 0 to 1",
+        ),
         (lambda: fit_standardizer(ONES, ALL, np.array([0, 0, -1]), 2), "row 2 is of platform -1"),
         (lambda: fit_standardizer(ONES * np.nan, ALL, FIRST, 1), "row 0, gene column 0 is nan"),
-        (lambda: fit_standardizer(ONES / [1, 1, 0.5, 1e-320], ALL, FIRST, 1), "row 0, gene column 3 is inf"),
+        (
+            lambda: fit_standardizer(ONES / [1, 1, 0.5, 1e-320], ALL, FIRST, 1),
+            "row 0, gene column 3 is inf",
+        ),
         (
             lambda: standardize(ONES, ALL, FIRST + 1, {"mean": ONES[:1], "sd": ONES[:1]}),
             "row 0 is of platform 1",

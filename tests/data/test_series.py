@@ -1,4 +1,6 @@
-"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and the sentence for each mistake."""
+"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and the sentence for
+each mistake.
+"""
 
 from types import SimpleNamespace
 
@@ -6,8 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
-from omics_jax.data.observations import Observations, binned
-from omics_jax.data.series import read_series
+from omics_jax.data.clinical_series.observations import Observations, binned
+from omics_jax.data.clinical_series.read import read_series
 from omics_jax.errors import UserError
 
 DEFAULTS = {
@@ -63,13 +65,18 @@ def test_arrays_come_back_as_they_were_stored(tmp_path, name):
     np.testing.assert_allclose(series.values, np.nan_to_num(X), rtol=1e-6)
     np.testing.assert_array_equal(truth.mask, np.isnan(X) & ~np.isnan(X_ORI))
     np.testing.assert_allclose(truth.values, np.where(truth.mask, X_ORI, 0), rtol=1e-6)
-    np.testing.assert_array_equal(dataset.modalities["hours"].values, np.tile(FULL["times"], (5, 1)))
+    np.testing.assert_array_equal(
+        dataset.modalities["hours"].values, np.tile(FULL["times"], (5, 1))
+    )
     assert dataset.modalities["hours"].mask.all()
     assert dataset.modalities["hours"].features.tolist() == ["0", "1", "3", "8.5"]
     static = dataset.modalities["static"]
     assert static.features.tolist() == ["age", "sex"] and static.values.tolist() == [[1, 0]] * 5
     assert static.mask.tolist() == [[True, False]] * 5
-    assert series.features.tolist() == NAMES.tolist() and dataset.groups.tolist() == FULL["groups"].tolist()
+    assert (
+        series.features.tolist() == NAMES.tolist()
+        and dataset.groups.tolist() == FULL["groups"].tolist()
+    )
     assert dataset.ids.tolist() == list("abcde") and dataset.table["set"].tolist() == ["ward"] * 5
     values, mask = dataset.targets["label"]
     assert values.tolist() == Y.tolist() and values.dtype == np.float32 and mask.all()
@@ -89,7 +96,9 @@ def test_variables_and_statics_are_chosen_in_the_order_asked_for(tmp_path):
     chosen.variables, chosen.statics = ("Na", "HR"), ("sex",)
     dataset = read_series(chosen)
     np.testing.assert_array_equal(dataset.modalities["series"].mask, ~np.isnan(X[..., [2, 0]]))
-    np.testing.assert_array_equal(dataset.modalities["truth"].mask, (np.isnan(X) & ~np.isnan(X_ORI))[..., [2, 0]])
+    np.testing.assert_array_equal(
+        dataset.modalities["truth"].mask, (np.isnan(X) & ~np.isnan(X_ORI))[..., [2, 0]]
+    )
     assert dataset.modalities["static"].features.tolist() == ["sex"]
 
 
@@ -107,7 +116,9 @@ def test_blocks_of_train_val_and_test_become_rows_with_their_split(tmp_path, mar
     dataset = read_series(stored(tmp_path, name, arrays))
     assert dataset.table["split"].tolist() == ["train"] * 5 + ["val"] * 2 + ["test"] * 3
     assert dataset.ids[[0, 4, 5, 9]].tolist() == ["train:0", "train:4", "val:0", "test:2"]
-    np.testing.assert_array_equal(dataset.modalities["series"].mask, ~np.isnan(np.concatenate([X, X[:2], X[2:]])))
+    np.testing.assert_array_equal(
+        dataset.modalities["series"].mask, ~np.isnan(np.concatenate([X, X[:2], X[2:]]))
+    )
     truth = dataset.modalities["truth"].mask
     np.testing.assert_array_equal(truth[5:7], np.isnan(X[:2]) & ~np.isnan(X_ORI[:2]))
     assert not truth[:5].any() and not truth[7:].any()
@@ -125,19 +136,25 @@ def test_x_ori_that_holds_nothing_out_is_left_aside(tmp_path):
 
 
 def test_arrays_of_other_names_may_be_anything(tmp_path):
-    dataset = read_series(stored(tmp_path, "ward.npz", {"X": X, "scaler": np.array([{"mean": 1}], dtype=object)}))
+    dataset = read_series(
+        stored(tmp_path, "ward.npz", {"X": X, "scaler": np.array([{"mean": 1}], dtype=object)})
+    )
     assert any("scaler" in note for note in dataset.notes)
 
 
 def test_a_window_that_does_not_cut_arrays_is_said(tmp_path):
     given = stored(tmp_path, "ward.npz", FULL)
-    said = lambda hours: [n for n in read_series(settings(given.path, hours=hours)).notes if "data.hours" in n]
+    said = lambda hours: [
+        n for n in read_series(settings(given.path, hours=hours)).notes if "data.hours" in n
+    ]
     assert not said(9.0) and "hour 8.5" in said(4.0)[0]
 
 
 def test_labels_may_be_unknown(tmp_path):
     unknown = np.where(np.arange(5) == 2, np.nan, Y)
-    values, mask = read_series(stored(tmp_path, "ward.npz", {"X": X, "y": unknown})).targets["label"]
+    values, mask = read_series(stored(tmp_path, "ward.npz", {"X": X, "y": unknown})).targets[
+        "label"
+    ]
     assert mask.tolist() == [True, True, False, True, True] and values.tolist() == [0, 1, 0, 1, 1]
 
 
@@ -159,23 +176,50 @@ ARRAYS = {
     "nothing": ({"X": X * np.nan}, ["not one patient has a value", "check variables"]),
     "y short": ({"X": X, "y": Y[:3]}, ["y has shape (3,)", "5 patients", "needs (5,)"]),
     "y of classes": ({"X": X, "y": Y * 2}, ["row 2: y is 2", "neither 0 nor 1", "recode"]),
-    "X_ori shape": ({"X": X, "X_ori": X_ORI[:, :2]}, ["X_ori has shape (5, 2, 3)", "(5, 4, 3)", "need the same"]),
-    "X_ori lacks": ({"X": X, "X_ori": with_cell(X_ORI, np.nan, KNOWN)}, ["lacks a value that X has", "store it so"]),
+    "X_ori shape": (
+        {"X": X, "X_ori": X_ORI[:, :2]},
+        ["X_ori has shape (5, 2, 3)", "(5, 4, 3)", "need the same"],
+    ),
+    "X_ori lacks": (
+        {"X": X, "X_ori": with_cell(X_ORI, np.nan, KNOWN)},
+        ["lacks a value that X has", "store it so"],
+    ),
     "X_ori disagrees": ({"X": X, "X_ori": X_ORI + 1}, ["disagrees with X at [", "same scale"]),
-    "X_ori infinite": ({"X": X, "X_ori": with_cell(X_ORI, -np.inf)}, ["X_ori[1, 2, 0] is infinite"]),
-    "times back": ({"X": X, "times": np.array([0, 2, 2, 3])}, ["times do not increase at step 2", "order the steps"]),
+    "X_ori infinite": (
+        {"X": X, "X_ori": with_cell(X_ORI, -np.inf)},
+        ["X_ori[1, 2, 0] is infinite"],
+    ),
+    "times back": (
+        {"X": X, "times": np.array([0, 2, 2, 3])},
+        ["times do not increase at step 2", "order the steps"],
+    ),
     "times of one": (
         {"X": X, "times": np.tile([0, 1, 2, 3], (5, 1)) * [[1], [1], [1], [-1], [1]]},
         ["negative or missing time", "hours since admission"],
     ),
     "times shape": ({"X": X, "times": np.arange(3)}, ["times has shape (3,)", "(4,) or (5, 4)"]),
-    "features short": ({"X": X, "features": NAMES[:2]}, ["features names 2 of 3", "one name per column"]),
-    "features twice": ({"X": X, "features": NAMES[[0, 1, 0]]}, ["'HR' stands twice", "features[0] and features[2]"]),
-    "ids twice": ({"X": X, "ids": np.array(list("abcda"))}, ["patient 'a' stands twice", "row 1 and row 5", "rename"]),
+    "features short": (
+        {"X": X, "features": NAMES[:2]},
+        ["features names 2 of 3", "one name per column"],
+    ),
+    "features twice": (
+        {"X": X, "features": NAMES[[0, 1, 0]]},
+        ["'HR' stands twice", "features[0] and features[2]"],
+    ),
+    "ids twice": (
+        {"X": X, "ids": np.array(list("abcda"))},
+        ["patient 'a' stands twice", "row 1 and row 5", "rename"],
+    ),
     "groups short": ({"X": X, "groups": np.array(["a"])}, ["groups has length 1", "5 patients"]),
     "static short": ({"X": X, "static": np.ones((3, 2))}, ["static has 3 rows", "5 patients"]),
-    "splits differ": ({"train_X": X, "test_X": X[..., :2]}, ["shapes of X do not agree", "test (5, 4, 2)", "the same"]),
-    "ids in one split": ({"train_X": X, "test_X": X, "test_ids": Y.astype(str)}, ["train has no 'ids'", "in all or"]),
+    "splits differ": (
+        {"train_X": X, "test_X": X[..., :2]},
+        ["shapes of X do not agree", "test (5, 4, 2)", "the same"],
+    ),
+    "ids in one split": (
+        {"train_X": X, "test_X": X, "test_ids": Y.astype(str)},
+        ["train has no 'ids'", "in all or"],
+    ),
     "names of splits": (
         {"train_X": X, "test_X": X, "train_features": NAMES, "test_features": NAMES[::-1]},
         ["features of test are not those", "the same in all"],
@@ -212,7 +256,10 @@ SETTINGS = {
     "zero hours": ({"hours": 0.0}, ["hours=0.0", "positive"]),
     "negative bins": ({"bin_hours": -1.0}, ["bin_hours=-1.0", "positive"]),
     "not a number": ({"bin_hours": float("nan")}, ["bin_hours=nan", "positive"]),
-    "a bin too wide": ({"hours": 1.0, "bin_hours": 4.0}, ["hours=1 is no multiple of bin_hours=4", "choose bins"]),
+    "a bin too wide": (
+        {"hours": 1.0, "bin_hours": 4.0},
+        ["hours=1 is no multiple of bin_hours=4", "choose bins"],
+    ),
     "uneven bins": ({"bin_hours": 5.0}, ["hours=48 is no multiple of bin_hours=5", "choose bins"]),
     "a string": ({"variables": "HR"}, ["variables='HR' must be a tuple", "write ('HR',)"]),
     "twice": ({"variables": ("HR", "HR")}, ["variables names 'HR' twice", "remove"]),
@@ -241,7 +288,14 @@ def test_a_foreign_suffix_is_refused(tmp_path):
 def with_outcomes(tmp_path, text: str, **changes):
     (tmp_path / "outcomes.csv").write_text(text)
     given = stored(tmp_path, "ward.npz", {"X": X, "ids": np.array(list("abcde"))})
-    vars(given).update({"outcomes": str(tmp_path / "outcomes.csv"), "label": "died", "outcome_id": "who", **changes})
+    vars(given).update(
+        {
+            "outcomes": str(tmp_path / "outcomes.csv"),
+            "label": "died",
+            "outcome_id": "who",
+            **changes,
+        }
+    )
     return read_series(given)
 
 
@@ -250,7 +304,10 @@ def test_outcomes_join_by_id_and_are_masked_where_unknown(tmp_path):
     values, mask = dataset.targets["died"]
     assert mask.tolist() == [True, True, False, False, True] and values.tolist() == [1, 0, 0, 0, 1]
     notes = " ".join(dataset.notes)
-    assert "2 records (c, d) are without an outcome" in notes and "belong to no record that was read: 1." in notes
+    assert (
+        "2 records (c, d) are without an outcome" in notes
+        and "belong to no record that was read: 1." in notes
+    )
     assert "died is known of 3 patients and 1 in 2 (66.7%)" in notes
 
 
@@ -260,7 +317,10 @@ OUTCOMES = {
     "twice": ("who,died\na,1\nb,0\na,0\n", ["'a' stands twice", "line 2 and line 4", "remove one"]),
     "two": ("who,died\na,1\nb,2\n", ["line 3: died is 2, which is neither 0 nor 1", "recode"]),
     "text": ("who,died\na,1\nb,yes\n", ["line 3: died is 'yes', which is neither 0 nor 1"]),
-    "strangers": ("who,died\nx,1\ny,0\n", ["not one of its 2 rows", "'x'", "'a'", "outcome_id='who'"]),
+    "strangers": (
+        "who,died\nx,1\ny,0\n",
+        ["not one of its 2 rows", "'x'", "'a'", "outcome_id='who'"],
+    ),
     "empty": ("who,died\na,\nb,\n", ["'died' is empty for every record"]),
 }
 
@@ -291,7 +351,9 @@ def test_bins_hold_their_start_and_the_last_one_its_end(bin_hours, n_steps):
     names = np.array(["HR"])
     values = rng.normal(size=k)
     ids = np.array(["a"])
-    observations = Observations("f", ids, ids, ids, names, np.zeros(k, np.int64), np.zeros(k, np.int64), hours, values)
+    observations = Observations(
+        "f", ids, ids, ids, names, np.zeros(k, np.int64), np.zeros(k, np.int64), hours, values
+    )
     series, notes = binned(observations, ("HR",), n_steps, bin_hours)
     owner = np.concatenate([np.minimum(np.arange(n_steps + 1), n_steps - 1), np.arange(n_steps)])
     expected = [values[:-1][owner == t].mean() for t in range(n_steps)]

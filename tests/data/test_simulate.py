@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from omics_jax.data.simulate import ExpressionMap, expression, simulate_perturbations
+from omics_jax.data.perturbation.simulate import ExpressionMap, expression, simulate_perturbations
 from omics_jax.errors import UserError
 
 SMALL = {"genes": 20, "drugs": 2, "cell_lines": 6, "singletons": 20, "latent": 4}
@@ -20,7 +20,9 @@ def default_experiment(seed=0):
 
 def difference(dataset, rows):
     """Observed treated minus control expression, float64."""
-    control, treated = (dataset.modalities[name].values[rows].astype(float) for name in ("control", "treated"))
+    control, treated = (
+        dataset.modalities[name].values[rows].astype(float) for name in ("control", "treated")
+    )
     return treated - control
 
 
@@ -71,7 +73,8 @@ def test_drugs_act_linearly_on_the_latent_state():
         if drug:
             index = truth.drugs.index(drug)
             expected = [
-                z1[i] + sum(truth.W[index, i, j] * z1[j] for j in range(4)) + truth.b[index, i] for i in range(4)
+                z1[i] + sum(truth.W[index, i, j] * z1[j] for j in range(4)) + truth.b[index, i]
+                for i in range(4)
             ]
         np.testing.assert_allclose(truth.z2[row], expected, atol=1e-12)
 
@@ -133,7 +136,9 @@ def test_without_platform_shift_the_array_reads_as_the_l1000_platform():
     single = dataset.table["platform"] == "array"
     assert not truth.platform_shift.any() and (truth.platform_gain == 1).all()
     np.testing.assert_allclose(
-        dataset.modalities["control"].values[single], expression(truth.genes, truth.z1[single]), rtol=1e-6
+        dataset.modalities["control"].values[single],
+        expression(truth.genes, truth.z1[single]),
+        rtol=1e-6,
     )
 
 
@@ -181,7 +186,9 @@ def test_singletons_extend_the_lines_and_repeat_a_few():
 
 
 def test_change_is_predictable_but_not_trivially():
-    """Bands around the figures of the defaults: the truth beats the mean shift, which beats no change."""
+    """Bands around the figures of the defaults: the truth beats the mean shift, which beats no
+    change.
+    """
     for seed in range(2):
         dataset, truth = default_experiment(seed)
         for drug in np.array(truth.drugs)[~truth.null]:
@@ -205,10 +212,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 
 def test_further_singletons_leave_the_pairs_as_they_were():
-    few, _ = simulate_perturbations(**SMALL)
+    count_phrase, _ = simulate_perturbations(**SMALL)
     many, _ = simulate_perturbations(**(SMALL | {"singletons": 60}))
-    pairs = np.flatnonzero(few.table["drug"] != "")
-    assert few.take(pairs).fingerprint() == many.take(pairs).fingerprint()
+    pairs = np.flatnonzero(count_phrase.table["drug"] != "")
+    assert count_phrase.take(pairs).fingerprint() == many.take(pairs).fingerprint()
 
 
 def test_missing_hides_the_stated_fraction_and_changes_nothing_else():

@@ -1,13 +1,15 @@
-"""The simulated stays against their own statement: layout, failures, measuring, deaths, and what can be learned."""
+"""The simulated stays against their own statement: layout, failures, measuring, deaths, and what
+can be learned.
+"""
 
 from functools import cache
 
 import numpy as np
 import pytest
 
-from omics_jax.data import simulate_icu as icu
-from omics_jax.data.hiding import held_out
-from omics_jax.data.simulate_icu import expected_auroc, simulate_icu
+from omics_jax.data.clinical_series import simulate as icu
+from omics_jax.data.clinical_series.hiding import held_out
+from omics_jax.data.clinical_series.simulate import expected_auroc, simulate_icu
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 40, "steps": 10, "features": 5}
@@ -37,18 +39,24 @@ def null_standard_error(y):
 
 
 def summaries(dataset):
-    """Mean, minimum, maximum and last measurement of every feature, and its rate; the feature's mean where none."""
+    """Mean, minimum, maximum and last measurement of every feature, and its rate; the feature's
+    mean where none.
+    """
     series = dataset.modalities["series"]
     mask, overall = series.mask, series.values.sum(axis=(0, 1)) / series.mask.sum(axis=(0, 1))
     count = mask.sum(axis=1)
-    last = np.take_along_axis(series.values, (mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1))[:, None], axis=1)[:, 0]
+    last = np.take_along_axis(
+        series.values, (mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1))[:, None], axis=1
+    )[:, 0]
     parts = [
         series.values.sum(axis=1) / np.maximum(count, 1),
         np.where(mask, series.values, np.inf).min(axis=1),
         np.where(mask, series.values, -np.inf).max(axis=1),
         last,
     ]
-    return np.concatenate([*(np.where(count > 0, part, overall) for part in parts), mask.mean(axis=1)], axis=1)
+    return np.concatenate(
+        [*(np.where(count > 0, part, overall) for part in parts), mask.mean(axis=1)], axis=1
+    )
 
 
 def test_layout_is_that_of_a_patient_reader():
@@ -58,19 +66,31 @@ def test_layout_is_that_of_a_patient_reader():
     assert not series.values[~series.mask].any()
     np.testing.assert_array_equal(hours.values, np.tile(np.arange(10), (40, 1)))
     assert hours.mask.all() and list(hours.features) == [str(t) for t in range(10)]
-    assert list(static.features) == ["Age", "Gender", "Height", "Weight", *(f"ICUType={k}" for k in range(1, 5))]
+    assert list(static.features) == [
+        "Age",
+        "Gender",
+        "Height",
+        "Weight",
+        *(f"ICUType={k}" for k in range(1, 5)),
+    ]
     assert (static.values[:, 4:].sum(axis=1) == 1).all()
     assert list(dataset.ids[:2]) == ["P0001", "P0002"] and (dataset.groups == dataset.ids).all()
     values, mask = dataset.targets["death"]
     assert mask.all() and set(np.unique(values)) <= {0, 1}
     assert (~series.observed_rows).sum() >= 3
-    assert truth.values.shape == (40, 10, 5) and truth.latent.shape == (40, 10, 3) and truth.risk.shape == (40,)
+    assert (
+        truth.values.shape == (40, 10, 5)
+        and truth.latent.shape == (40, 10, 3)
+        and truth.risk.shape == (40,)
+    )
 
 
 def test_measured_values_are_the_truth_where_observed():
     dataset, truth = stays()
     series = dataset.modalities["series"]
-    np.testing.assert_array_equal(series.values[series.mask], truth.values[series.mask].astype(np.float32))
+    np.testing.assert_array_equal(
+        series.values[series.mask], truth.values[series.mask].astype(np.float32)
+    )
 
 
 def test_without_noise_values_are_the_loadings_of_the_failures():
@@ -93,7 +113,9 @@ def test_failures_have_unit_variance_and_the_stated_correlation_in_time():
     z = stays(patients=20_000, features=1, latent=2, steps=9)[1].latent
     time = np.linspace(-1, 1, 9)
     lag = np.abs(np.subtract.outer(np.arange(9), np.arange(9)))
-    expected = icu.LEVEL + icu.SLOPE * 3 * np.outer(time, time) + icu.COURSE * icu.HOURLY_CORRELATION**lag
+    expected = (
+        icu.LEVEL + icu.SLOPE * 3 * np.outer(time, time) + icu.COURSE * icu.HOURLY_CORRELATION**lag
+    )
     for k in range(2):
         np.testing.assert_allclose(np.cov(z[:, :, k].T), expected, atol=0.06)
     assert abs(np.corrcoef(z[:, 4, 0], z[:, 4, 1])[0, 1]) < 0.03
@@ -161,7 +183,9 @@ def test_a_simple_model_learns_the_deaths_but_not_all_of_them():
 
 
 def test_time_and_other_features_help_to_impute():
-    """The exact posterior mean of hidden cells beats what one feature of one patient tells, and that the mean."""
+    """The exact posterior mean of hidden cells beats what one feature of one patient tells, and
+    that the mean.
+    """
     dataset, truth = stays()
     spread = np.array([row[2] for row in icu.FEATURES[:12]])
     u = np.log(truth.values / [row[1] for row in icu.FEATURES[:12]]) / spread
@@ -170,7 +194,9 @@ def test_time_and_other_features_help_to_impute():
     steps = np.arange(48)
     time = np.linspace(-1, 1, 48)
     in_time = icu.LEVEL + icu.SLOPE * 3 * np.outer(time, time)
-    in_time = in_time + icu.COURSE * icu.HOURLY_CORRELATION ** np.abs(np.subtract.outer(steps, steps))
+    in_time = in_time + icu.COURSE * icu.HOURLY_CORRELATION ** np.abs(
+        np.subtract.outer(steps, steps)
+    )
     covariance = np.kron(in_time, truth.loadings @ truth.loadings.T)
     errors = {"mean": [], "carried": [], "linear": [], "posterior": []}
     for row in np.flatnonzero(mask.any(axis=(1, 2)))[:60]:
@@ -183,9 +209,14 @@ def test_time_and_other_features_help_to_impute():
             past = seen[seen < t]
             errors["mean"].append(u[row, t, d])
             errors["carried"].append(u[row, t, d] - (u[row, past[-1], d] if len(past) else 0))
-            errors["linear"].append(u[row, t, d] - (np.interp(t, seen, u[row, seen, d]) if len(seen) else 0))
+            errors["linear"].append(
+                u[row, t, d] - (np.interp(t, seen, u[row, seen, d]) if len(seen) else 0)
+            )
     mae = {name: np.mean(np.abs(error)) for name, error in errors.items()}
-    assert mae["posterior"] < 0.85 * mae["linear"] and mae["linear"] < mae["carried"] < 0.8 * mae["mean"]
+    assert (
+        mae["posterior"] < 0.85 * mae["linear"]
+        and mae["linear"] < mae["carried"] < 0.8 * mae["mean"]
+    )
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
@@ -195,7 +226,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
 
 @pytest.mark.parametrize(
     "change",
-    [{"missing": 0.5}, {"noise": 1.0}, {"informative": 0.0}, {"features": 40}, {"empty": 9}, {"static": False}],
+    [
+        {"missing": 0.5},
+        {"noise": 1.0},
+        {"informative": 0.0},
+        {"features": 40},
+        {"empty": 9},
+        {"static": False},
+    ],
 )
 def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
     (dataset, truth), (changed, other) = simulate_icu(**SMALL), simulate_icu(**SMALL | change)
@@ -207,7 +245,9 @@ def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
     if "empty" in change:
         kept = changed.modalities["series"].observed_rows
         series = dataset.modalities["series"]
-        np.testing.assert_array_equal(changed.modalities["series"].values[kept], series.values[kept])
+        np.testing.assert_array_equal(
+            changed.modalities["series"].values[kept], series.values[kept]
+        )
         assert (~kept & series.observed_rows).sum() <= 7
 
 
@@ -220,7 +260,11 @@ def test_features_beyond_the_table_are_numbered():
 @pytest.mark.parametrize("size", ["patients", "steps", "features", "latent"])
 def test_the_smallest_settings_work(size):
     dataset, truth = simulate_icu(**SMALL | {size: 1, "empty": 0})
-    assert np.isfinite(truth.values).all() and np.isfinite(truth.risk).all() and len(dataset) == len(truth.risk)
+    assert (
+        np.isfinite(truth.values).all()
+        and np.isfinite(truth.risk).all()
+        and len(dataset) == len(truth.risk)
+    )
 
 
 @pytest.mark.parametrize(

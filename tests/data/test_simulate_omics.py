@@ -1,12 +1,14 @@
-"""The simulated patients against their own statement: layout, shares, read-out, targets, and what can be learned."""
+"""The simulated patients against their own statement: layout, shares, read-out, targets, and what
+can be learned.
+"""
 
 from functools import cache
 
 import numpy as np
 import pytest
 
-from omics_jax.data import simulate_omics as omics
-from omics_jax.data.simulate_omics import class_names, concordance, feature_names, simulate_omics
+from omics_jax.data.patients import simulate as omics
+from omics_jax.data.patients.simulate import class_names, concordance, feature_names, simulate_omics
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 60, "features": {"rna": 30, "methylation": 30, "mirna": 6}, "latent": 4}
@@ -26,7 +28,9 @@ def complete(**settings):
 
 
 def components(dataset, k=30):
-    """Principal components of all modalities side by side, standardised, missing cells at the feature's mean."""
+    """Principal components of all modalities side by side, standardised, missing cells at the
+    feature's mean.
+    """
     columns = []
     for kind, modality in dataset.modalities.items():
         x = np.where(modality.mask, unlinked(kind, modality.values), np.nan)
@@ -89,16 +93,31 @@ def test_layout_is_that_of_a_reader():
     assert list(dataset.modalities) == ["rna", "methylation", "mirna"]
     for kind, modality in dataset.modalities.items():
         f = SMALL["features"][kind]
-        assert modality.values.shape == modality.mask.shape == (60, f) and modality.values.dtype == np.float32
+        assert (
+            modality.values.shape == modality.mask.shape == (60, f)
+            and modality.values.dtype == np.float32
+        )
         assert not modality.values[~modality.mask].any()
-        np.testing.assert_array_equal(modality.values[modality.mask], truth.values[kind][modality.mask])
-        assert truth.noise_free[kind].shape == truth.values[kind].shape and truth.loadings[kind].shape == (f, 4 + 2)
+        np.testing.assert_array_equal(
+            modality.values[modality.mask], truth.values[kind][modality.mask]
+        )
+        assert truth.noise_free[kind].shape == truth.values[kind].shape and truth.loadings[
+            kind
+        ].shape == (f, 4 + 2)
         assert len(set(modality.features)) == f and truth.private[kind].shape == (60, 2)
     assert list(dataset.ids[:2]) == ["P0001", "P0002"] and (dataset.groups == dataset.ids).all()
-    assert list(dataset.table.index) == list(dataset.ids) and set(dataset.table["sex"]) == {"female", "male"}
+    assert list(dataset.table.index) == list(dataset.ids) and set(dataset.table["sex"]) == {
+        "female",
+        "male",
+    }
     assert dataset.classes == {"type": ("A", "B", "C", "D")}
     dtypes = {name: values.dtype for name, (values, _) in dataset.targets.items()}
-    assert dtypes == {"type": np.int32, "age": np.float32, "OS.time": np.float32, "OS.event": np.float32}
+    assert dtypes == {
+        "type": np.int32,
+        "age": np.float32,
+        "OS.time": np.float32,
+        "OS.event": np.float32,
+    }
     for values, mask in dataset.targets.values():
         assert not values[~mask].any() and 0 < (~mask).sum()
     assert set(np.unique(labelled(dataset, "type")[0])) <= set(range(4))
@@ -111,17 +130,35 @@ def test_layout_is_that_of_a_reader():
 def test_values_and_ages_lie_where_such_values_lie():
     dataset, truth = complete()
     rna, beta, reads = (truth.values[kind] for kind in ("rna", "methylation", "mirna"))
-    assert rna.min() == 0 and 0.01 < (rna == 0).mean() < 0.1 and 10 < np.percentile(rna, 99) < rna.max() < 25
+    assert (
+        rna.min() == 0
+        and 0.01 < (rna == 0).mean() < 0.1
+        and 10 < np.percentile(rna, 99) < rna.max() < 25
+    )
     assert 0 < beta.min() and beta.max() < 1 and np.mean((beta < 0.25) | (beta > 0.75)) > 0.6
     assert reads.min() == 0 and reads.max() <= 1e6 and reads.mean() > 5 * np.median(reads)
     age = labelled(dataset, "age")[0]
-    assert age.min() >= 15 and age.max() <= 100 and abs(age.mean() - 60) < 1 and abs(age.std() - 12) < 0.5
+    assert (
+        age.min() >= 15
+        and age.max() <= 100
+        and abs(age.mean() - 60) < 1
+        and abs(age.std() - 12) < 0.5
+    )
 
 
-@pytest.mark.parametrize("modality, cells, labels, censored", [(0.15, 0.02, 0.05, 0.5), (0.5, 0.3, 0.4, 0.9)])
+@pytest.mark.parametrize(
+    "modality, cells, labels, censored", [(0.15, 0.02, 0.05, 0.5), (0.5, 0.3, 0.4, 0.9)]
+)
 def test_shares_are_the_asked_ones(modality, cells, labels, censored):
-    shares = {"missing_modality": modality, "missing_cells": cells, "missing_labels": labels, "censored": censored}
-    dataset, truth = simulate_omics(3000, features={"rna": 20, "methylation": 20, "mirna": 20}, **shares)
+    shares = {
+        "missing_modality": modality,
+        "missing_cells": cells,
+        "missing_labels": labels,
+        "censored": censored,
+    }
+    dataset, truth = simulate_omics(
+        3000, features={"rna": 20, "methylation": 20, "mirna": 20}, **shares
+    )
     present = np.stack([m.observed_rows for m in dataset.modalities.values()], axis=1)
     assert present.any(axis=1).all()
 
@@ -141,18 +178,24 @@ def test_shares_are_the_asked_ones(modality, cells, labels, censored):
 
 
 def test_modalities_are_missing_independently_but_never_all():
-    """Numbers of missing modalities are binomial, given less than all, and every set of one size is as frequent."""
+    """Numbers of missing modalities are binomial, given less than all, and every set of one size is
+    as frequent.
+    """
     dataset, _ = simulate_omics(
         20_000, features={"rna": 1, "mirna": 1, "protein": 1}, missing_modality=0.4, censored=0.99
     )
     lacks = np.stack([~m.observed_rows for m in dataset.modalities.values()], axis=1)
     found = np.bincount(lacks @ [1, 2, 4], minlength=8) / 20_000
     q = next(q for q in np.arange(0.4, 1, 1e-4) if (q - q**3) / (1 - q**3) >= 0.4)
-    expected = [q ** bin(s).count("1") * (1 - q) ** (3 - bin(s).count("1")) / (1 - q**3) for s in range(7)] + [0]
+    expected = [
+        q ** bin(s).count("1") * (1 - q) ** (3 - bin(s).count("1")) / (1 - q**3) for s in range(7)
+    ] + [0]
     np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.2 * 0.8 / 20_000))
 
 
-@pytest.mark.parametrize("kinds, missing", [(("rna", "mirna"), 0.49), (("rna", "methylation", "mirna"), 0.66)])
+@pytest.mark.parametrize(
+    "kinds, missing", [(("rna", "mirna"), 0.49), (("rna", "methylation", "mirna"), 0.66)]
+)
 def test_nobody_is_left_without_any_modality(kinds, missing):
     settings = {"missing_modality": missing, "missing_cells": 0.95}
     dataset, _ = simulate_omics(500, features=dict.fromkeys(kinds, 2), **settings)
@@ -161,7 +204,9 @@ def test_nobody_is_left_without_any_modality(kinds, missing):
 
 
 def test_values_read_the_factors_through_the_loadings():
-    """Before the link every feature is a straight line in A [z, w] without noise, and noise has the stated size."""
+    """Before the link every feature is a straight line in A [z, w] without noise, and noise has the
+    stated size.
+    """
     _, truth = complete()
     for kind, f in ALL_KINDS.items():
         factors = np.concatenate([truth.z, truth.private[kind]], axis=1)
@@ -174,10 +219,14 @@ def test_values_read_the_factors_through_the_loadings():
             signal = sum(truth.loadings[kind][j, k] * factors[:, k] for k in range(8 + 2))
             inside = unclipped(kind, noise_free[:, j])
             slope, intercept = np.polyfit(signal[inside], noise_free[inside, j], 1)
-            np.testing.assert_allclose(noise_free[inside, j], intercept + slope * signal[inside], atol=2e-3)
+            np.testing.assert_allclose(
+                noise_free[inside, j], intercept + slope * signal[inside], atol=2e-3
+            )
             if unclipped(kind, values[:, j]).all():
                 noise = (values[:, j] - noise_free[:, j]) / slope
-                assert abs(noise.std() - 0.7) < 0.04 and abs(np.corrcoef(noise, signal)[0, 1]) < 0.07
+                assert (
+                    abs(noise.std() - 0.7) < 0.04 and abs(np.corrcoef(noise, signal)[0, 1]) < 0.07
+                )
     loadings = truth.loadings["rna"][:, :8]
     assert (loadings != 0).any(axis=0).all() and (loadings != 0).mean() < 0.2
     assert abs(np.corrcoef(factors.T) - np.eye(10)).max() < 0.07
@@ -193,25 +242,36 @@ def test_some_features_are_noise_constant_or_on_chromosome_y():
         assert (truth.values[kind][:, constant] == (0.5 if kind == "methylation" else 0)).all()
     on_y = [name for name, chromosome in truth.chromosomes.items() if chromosome == "Y"]
     sites = list(dataset.modalities["methylation"].features)
-    assert set(truth.chromosomes) == set(sites) and on_y == [s for s in sites if s.startswith("chrY:")]
+    assert set(truth.chromosomes) == set(sites) and on_y == [
+        s for s in sites if s.startswith("chrY:")
+    ]
     assert len(on_y) == 3 and set(truth.chromosomes.values()) == {*map(str, range(1, 23)), "X", "Y"}
     for site in on_y:
         free = truth.noise_free["methylation"][:, sites.index(site)]
         assert len(np.unique(free)) == 2 and free[man].min() > free[~man].max()
-    assert not {*on_y} & {name for by_kind in truth.informative.values() for name in by_kind["methylation"]}
+    assert not {*on_y} & {
+        name for by_kind in truth.informative.values() for name in by_kind["methylation"]
+    }
     noise_only = truth.noise_free["rna"][:, ~truth.loadings["rna"].any(axis=1)]
     assert not np.ptp(noise_only, axis=0).any()
 
 
 def test_linked_sites_mirror_their_genes():
     dataset, truth = complete()
-    place = {kind: {str(name): j for j, name in enumerate(m.features)} for kind, m in dataset.modalities.items()}
+    place = {
+        kind: {str(name): j for j, name in enumerate(m.features)}
+        for kind, m in dataset.modalities.items()
+    }
     pairs = [(place["methylation"][site], place["rna"][gene]) for site, gene in truth.links]
     assert len(pairs) == 22 == len({site for site, _ in pairs})
     for site, gene in pairs:
-        np.testing.assert_array_equal(truth.loadings["methylation"][site, :8], -truth.loadings["rna"][gene, :8])
+        np.testing.assert_array_equal(
+            truth.loadings["methylation"][site, :8], -truth.loadings["rna"][gene, :8]
+        )
         if np.median(truth.values["rna"][:, gene]) > 2:
-            x = np.corrcoef(truth.values["rna"][:, gene], truth.values["methylation"][:, site])[0, 1]
+            x = np.corrcoef(truth.values["rna"][:, gene], truth.values["methylation"][:, site])[
+                0, 1
+            ]
             assert x < -0.3
 
 
@@ -219,7 +279,11 @@ def test_informative_features_load_on_what_the_target_depends_on():
     """By regressing the target's truth on z: a factor counts where its coefficient is not zero."""
     dataset, truth = complete()
     log_odds = np.log(truth.class_probability)
-    scores = {"type": log_odds - log_odds[:, :1], "age": truth.age[:, None], "OS": truth.risk[:, None]}
+    scores = {
+        "type": log_odds - log_odds[:, :1],
+        "age": truth.age[:, None],
+        "OS": truth.risk[:, None],
+    }
     assert set(truth.informative) == set(scores)
     read = {}
     for target, score in scores.items():
@@ -227,7 +291,11 @@ def test_informative_features_load_on_what_the_target_depends_on():
         read[target] = np.flatnonzero(np.abs(coefficients).max(axis=1) > 0.1)
         assert len(read[target]) == 4
         for kind, m in dataset.modalities.items():
-            rows = [j for j in range(ALL_KINDS[kind]) if any(truth.loadings[kind][j, k] for k in read[target])]
+            rows = [
+                j
+                for j in range(ALL_KINDS[kind])
+                if any(truth.loadings[kind][j, k] for k in read[target])
+            ]
             assert truth.informative[target][kind] == tuple(m.features[rows])
     assert set(read["type"]) & set(read["age"]) and set(read["age"]) & set(read["OS"])
 
@@ -243,7 +311,10 @@ def test_a_simple_model_learns_the_targets_but_no_better_than_the_truth():
     assert abs(accuracy(truth.z[known], y) - bayes) < 3 * error
     assert 0.65 < accuracy(x[known], y) < bayes
     age, known = labelled(dataset, "age")
-    r2 = [r_squared(p, age) for p in (ridge_prediction(x[known], age), ridge_prediction(truth.z[known], age))]
+    r2 = [
+        r_squared(p, age)
+        for p in (ridge_prediction(x[known], age), ridge_prediction(truth.z[known], age))
+    ]
     assert 0.3 < r2[0] < r2[1] <= r_squared(truth.age[known], age) + 0.01
     np.testing.assert_allclose(r_squared(truth.age[known], age), 0.5, atol=0.05)
     days, known = labelled(dataset, "OS.time")
@@ -278,7 +349,9 @@ def test_without_signal_nothing_is_learned():
 
 
 def test_signal_changes_the_targets_alone():
-    (dataset, truth), (null, other) = (simulate_omics(**SMALL, signal=signal) for signal in (1.0, 0.0))
+    (dataset, truth), (null, other) = (
+        simulate_omics(**SMALL, signal=signal) for signal in (1.0, 0.0)
+    )
     for kind in SMALL["features"]:
         np.testing.assert_array_equal(dataset.modalities[kind].values, null.modalities[kind].values)
     np.testing.assert_array_equal(truth.z, other.z)
@@ -301,7 +374,9 @@ def test_uncensored_times_are_weibull_with_proportional_hazards():
 
 
 def test_censoring_says_nothing_about_death_or_risk():
-    """Martingale residuals, event minus accumulated hazard, of death and of censoring do not go with the risk."""
+    """Martingale residuals, event minus accumulated hazard, of death and of censoring do not go
+    with the risk.
+    """
     dataset, truth = complete()
     days, event = (dataset.targets[name][0].astype(float) for name in ("OS.time", "OS.event"))
     death = ((days - 0.5) / omics.SURVIVAL_SCALE) ** omics.SURVIVAL_SHAPE * np.exp(truth.risk)
@@ -329,7 +404,10 @@ def test_concordance_counts_every_pair():
     np.testing.assert_allclose(found, concordance_index(times, -risk, event), rtol=1e-12)
     # T = (1, 2, 3), E = (1, 0, 1): pairs (1, 2) and (1, 3) alone.
     hand = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
-    assert concordance(np.array([3.0, 2.0, 1.0]), *hand) == 1 and concordance(np.array([1.0, 2.0, 1.0]), *hand) == 0.25
+    assert (
+        concordance(np.array([3.0, 2.0, 1.0]), *hand) == 1
+        and concordance(np.array([1.0, 2.0, 1.0]), *hand) == 0.25
+    )
     assert np.isnan(concordance(risk, times, np.zeros(60, bool)))
 
 
@@ -338,15 +416,21 @@ def test_the_ceiling_is_the_concordance_of_the_true_risk():
 
     dataset, truth = complete()
     days, event = (dataset.targets[name][0] for name in ("OS.time", "OS.event"))
-    np.testing.assert_allclose(truth.c_index, concordance_index(days, -truth.risk, event), rtol=1e-12)
+    np.testing.assert_allclose(
+        truth.c_index, concordance_index(days, -truth.risk, event), rtol=1e-12
+    )
 
 
 def test_one_modality_predicts_what_another_shares_with_it():
-    """A site's variance is 0.7 shared and 0.3 private, and noise of 0.49 comes on top: 0.47 at most can be told."""
+    """A site's variance is 0.7 shared and 0.3 private, and noise of 0.49 comes on top: 0.47 at most
+    can be told.
+    """
     _, truth = complete()
     genes = truth.values["rna"][:, truth.loadings["rna"].any(axis=1)]
     sites = truth.values["methylation"][:, np.ptp(truth.values["methylation"], axis=0) > 0]
-    carries = truth.loadings["methylation"].any(axis=1)[np.ptp(truth.values["methylation"], axis=0) > 0]
+    carries = truth.loadings["methylation"].any(axis=1)[
+        np.ptp(truth.values["methylation"], axis=0) > 0
+    ]
     y = unlinked("methylation", sites)
     r2 = r_squared(ridge_prediction(genes.astype(float), y), y)
     assert 0.4 < np.median(r2[carries]) < 0.47 and r2[carries].min() > 0.3
@@ -354,7 +438,9 @@ def test_one_modality_predicts_what_another_shares_with_it():
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
-    first, again, other = (simulate_omics(**SMALL, seed=seed)[0].fingerprint() for seed in (1, 1, 2))
+    first, again, other = (
+        simulate_omics(**SMALL, seed=seed)[0].fingerprint() for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
@@ -378,13 +464,15 @@ def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
         np.testing.assert_array_equal(truth.loadings[kind], other.loadings[kind])
     for name in ("type", "age") if "censored" in change else dataset.targets:
         both = dataset.targets[name][1] & changed.targets[name][1]
-        np.testing.assert_array_equal(dataset.targets[name][0][both], changed.targets[name][0][both])
+        np.testing.assert_array_equal(
+            dataset.targets[name][0][both], changed.targets[name][0][both]
+        )
 
 
 def test_more_features_keep_the_names_of_the_first():
     for kind in omics.SCALES:
-        few, many = feature_names(kind, 30), feature_names(kind, 300)
-        assert list(few) == list(many[:30]) and len(set(many)) == 300
+        count_phrase, many = feature_names(kind, 30), feature_names(kind, 300)
+        assert list(count_phrase) == list(many[:30]) and len(set(many)) == 300
 
 
 def test_types_beyond_the_alphabet_are_numbered():
@@ -409,11 +497,15 @@ def test_types_beyond_the_alphabet_are_numbered():
 def test_extreme_settings_work(size):
     dataset, truth = simulate_omics(**SMALL | size)
     assert all(np.isfinite(x).all() for x in (truth.risk, truth.age, *truth.values.values()))
-    assert len(dataset) == len(truth.z) and all(np.isfinite(v).all() for v, _ in dataset.targets.values())
+    assert len(dataset) == len(truth.z) and all(
+        np.isfinite(v).all() for v, _ in dataset.targets.values()
+    )
     assert len(dataset.classes["type"]) == truth.class_probability.shape[1]
     if size.get("noise") == 0:
         carries = truth.loadings["rna"].any(axis=1)
-        np.testing.assert_array_equal(truth.values["rna"][:, carries], truth.noise_free["rna"][:, carries])
+        np.testing.assert_array_equal(
+            truth.values["rna"][:, carries], truth.noise_free["rna"][:, carries]
+        )
 
 
 @pytest.mark.parametrize(
@@ -431,7 +523,10 @@ def test_extreme_settings_work(size):
         ({"missing_modality": 1.0}, "a fraction"),
         ({"missing_modality": 0.67}, "less than 0.667"),
         ({"features": {"rna": 3}, "missing_modality": 0.1}, "0, or more modalities"),
-        ({"features": {"rna": 3, "atac": 4}}, "a number for one or more of rna, methylation, mirna, protein"),
+        (
+            {"features": {"rna": 3, "atac": 4}},
+            "a number for one or more of rna, methylation, mirna, protein",
+        ),
         ({"features": {"rna": 3, "mirna": 0}}, "1 or more"),
         ({"features": {}}, "a number for one or more of rna"),
     ],

@@ -1,4 +1,6 @@
-"""Group splits: exhaustive, disjoint, groups whole, balanced, and a function of names and seed alone."""
+"""Group splits: exhaustive, disjoint, groups whole, balanced, and a function of names and seed
+alone.
+"""
 
 import hashlib
 
@@ -7,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omics_jax.data.splits import repeated_group_folds, with_training_rows
+from omics_jax.data.dataset.splits import repeated_group_folds, with_training_rows
 from omics_jax.errors import UserError
 
 PARTS = ("train", "validation", "test")
 
 grouped_rows = st.lists(
-    st.text(min_size=1, max_size=4).filter(lambda name: not name.endswith("\0")), min_size=3, max_size=40
+    st.text(min_size=1, max_size=4).filter(lambda name: not name.endswith("\0")),
+    min_size=3,
+    max_size=40,
 ).filter(lambda names: len(set(names)) >= 3)
 seeds = st.integers(0, 10_000)
 
@@ -73,7 +77,9 @@ def test_the_deal_is_the_order_of_the_hashes():
 def test_repeats_and_seeds_deal_anew():
     groups = np.array([f"line-{i}" for i in range(30)])
     tests = {
-        tuple(split.test) for seed in range(3) for split in repeated_group_folds(groups, folds=5, repeats=10, seed=seed)
+        tuple(split.test)
+        for seed in range(3)
+        for split in repeated_group_folds(groups, folds=5, repeats=10, seed=seed)
     }
     assert len(tests) == 150
 
@@ -111,7 +117,9 @@ def test_added_training_rows_leave_held_out_groups_alone():
         held = set(groups[split.test]) | set(groups[split.validation])
         expected = set(split.train) | {row for row in range(12, 24) if groups[row] not in held}
         assert more.train.tolist() == sorted(expected)
-        assert with_training_rows(more, groups, np.flatnonzero(~pairs)).train.tolist() == sorted(expected)
+        assert with_training_rows(more, groups, np.flatnonzero(~pairs)).train.tolist() == sorted(
+            expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -126,7 +134,11 @@ def test_added_training_rows_leave_held_out_groups_alone():
         (["a", "b", "c"], {"folds": 2}, "2 folds leave no rows to train on.* 3 or more"),
         (["a", "b", "c"], {"folds": 3, "repeats": 0}, "0 repeats .* set 1 or more"),
         (["a", "b", "", "c"], {"folds": 3}, "row 2 has an empty group name"),
-        (["a", "b", "", "c"], {"folds": 3, "rows": np.array([0, 2, 3])}, "row 2 has an empty group name"),
+        (
+            ["a", "b", "", "c"],
+            {"folds": 3, "rows": np.array([0, 2, 3])},
+            "row 2 has an empty group name",
+        ),
     ],
 )
 def test_impossible_folds_are_named(groups, arguments, sentence):

@@ -1,4 +1,6 @@
-"""Integrated gradients against their axioms, closed forms and adaptive quadrature; p-values against enumeration."""
+"""Integrated gradients against their axioms, closed forms and adaptive quadrature; p-values against
+enumeration.
+"""
 
 import inspect
 
@@ -28,7 +30,9 @@ attributed = jax.jit(integrated_gradients, static_argnames=("score", "steps"))
 @pytest.mark.parametrize("start", [START, STARTS], ids=["one for all rows", "one per row"])
 def test_a_linear_score_gives_weight_times_change(start):
     w = np.array([2.0, -1.0, 0.5], np.float32)
-    np.testing.assert_allclose(integrated_gradients(lambda x: x @ w + 3, X, start, 1), w * (X - start), rtol=1e-5)
+    np.testing.assert_allclose(
+        integrated_gradients(lambda x: x @ w + 3, X, start, 1), w * (X - start), rtol=1e-5
+    )
 
 
 def test_a_product_is_shared_equally_from_zero():
@@ -40,7 +44,9 @@ def test_a_product_is_shared_equally_from_zero():
 def test_polynomials_of_degree_two_steps_are_exact(x64):
     x = np.float64(X)
     found = integrated_gradients(lambda x: x[:, 0] ** 5 * x[:, 1], x, np.zeros(3), 3)
-    np.testing.assert_allclose(found, (x[:, 0] ** 5 * x[:, 1])[:, None] * np.array([5, 1, 0]) / 6, rtol=1e-12)
+    np.testing.assert_allclose(
+        found, (x[:, 0] ** 5 * x[:, 1])[:, None] * np.array([5, 1, 0]) / 6, rtol=1e-12
+    )
 
 
 def test_a_network_agrees_with_adaptive_quadrature(x64):
@@ -50,7 +56,10 @@ def test_a_network_agrees_with_adaptive_quadrature(x64):
         hidden = np.tanh((start + alpha * (row - start)) @ w1 + b1)
         return w1[feature] @ (w2 * (1 - hidden**2))
 
-    integral = [[scipy.integrate.quad(slope, 0, 1, (row, j), epsabs=1e-13)[0] for j in range(3)] for row in x]
+    integral = [
+        [scipy.integrate.quad(slope, 0, 1, (row, j), epsabs=1e-13)[0] for j in range(3)]
+        for row in x
+    ]
     np.testing.assert_allclose(attributed(network, x, start), (x - start) * integral, rtol=1e-9)
 
 
@@ -64,12 +73,16 @@ def test_the_attributions_of_a_smooth_network_add_up_in_single_precision():
 def test_one_implementation_of_a_function_is_as_good_as_another():
     order = np.arange(6)[::-1]
     other = lambda x: (2 * jax.nn.sigmoid(2 * (x @ W1[:, order] + B1[order])) - 1) @ W2[order]
-    np.testing.assert_allclose(attributed(network, X, START), attributed(other, X, START), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(
+        attributed(network, X, START), attributed(other, X, START), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_symmetric_inputs_share_equally_and_unread_ones_get_nothing():
     x = np.stack([X[:, 0], X[:, 0], X[:, 1]], axis=1)
-    found = np.asarray(attributed(lambda x: jnp.tanh(x[:, 0] + x[:, 1] + x[:, 0] * x[:, 1]), x, np.zeros(3)))
+    found = np.asarray(
+        attributed(lambda x: jnp.tanh(x[:, 0] + x[:, 1] + x[:, 0] * x[:, 1]), x, np.zeros(3))
+    )
     np.testing.assert_allclose(found[:, 0], found[:, 1], rtol=1e-5)
     assert np.all(np.abs(found[:, 0]) > 0.01)
     np.testing.assert_array_equal(found[:, 2], 0)
@@ -86,19 +99,25 @@ def test_modalities_get_what_their_columns_get():
 
 
 def test_the_ends_of_the_path_are_never_evaluated():
-    found = integrated_gradients(lambda x: (1 - jnp.sqrt(1 - x)).sum(axis=1), np.ones((1, 1)), np.zeros(1), 64)
+    found = integrated_gradients(
+        lambda x: (1 - jnp.sqrt(1 - x)).sum(axis=1), np.ones((1, 1)), np.zeros(1), 64
+    )
     np.testing.assert_allclose(found, [[1.0]], atol=0.02)
 
 
 def test_integer_counts_are_attributed_as_numbers():
-    found = integrated_gradients(lambda x: (x**2).sum(axis=1), np.array([[3, 0], [1, 2]]), np.zeros(2, int), 1)
+    found = integrated_gradients(
+        lambda x: (x**2).sum(axis=1), np.array([[3, 0], [1, 2]]), np.zeros(2, int), 1
+    )
     np.testing.assert_allclose(found, [[9, 0], [1, 4]], rtol=1e-6)
 
 
 def test_memory_does_not_grow_with_the_steps():
     x = jnp.ones((50, 40))
     memory = [
-        attributed.lower(lambda x: jnp.tanh(x).sum(axis=1), x, x[0], steps=steps).compile().memory_analysis()
+        attributed.lower(lambda x: jnp.tanh(x).sum(axis=1), x, x[0], steps=steps)
+        .compile()
+        .memory_analysis()
         for steps in (2, 200)
     ]
     few, many = (found.temp_size_in_bytes for found in memory)
@@ -111,16 +130,21 @@ def test_what_cannot_be_attributed_is_refused_in_words():
     with pytest.raises(ValueError, match=r"one number per row, shape \(4,\), not \(4, 3\)"):
         integrated_gradients(jnp.tanh, X, START, 1)
     with pytest.raises(
-        ValueError, match=r"baseline\['rna'\] of shape \(2,\) does not fit x\['rna'\] of shape \(4, 3\)"
+        ValueError,
+        match=r"baseline\['rna'\] of shape \(2,\) does not fit x\['rna'\] of shape \(4, 3\)",
     ):
         integrated_gradients(lambda x: x["rna"].sum(axis=1), {"rna": X}, {"rna": START[:2]}, 1)
-    with pytest.raises(ValueError, match=r"x has the modalities .*'rna'.* and the baseline .*'cnv'"):
+    with pytest.raises(
+        ValueError, match=r"x has the modalities .*'rna'.* and the baseline .*'cnv'"
+    ):
         integrated_gradients(lambda x: x["rna"].sum(axis=1), {"rna": X}, {"cnv": START}, 1)
 
 
 def test_means_over_rows_are_weighted_and_padding_is_not_read():
     values, weights = X.copy(), np.array([1.0, 0.0, 3.0, 0.5])
-    expected = [np.average(np.float64(v), axis=0, weights=weights) for v in (np.abs(values), values)]
+    expected = [
+        np.average(np.float64(v), axis=0, weights=weights) for v in (np.abs(values), values)
+    ]
     values[1] = np.nan
     found = attribution.mean_attribution(jnp.asarray(values), weights)
     np.testing.assert_allclose(found.magnitude, expected[0], rtol=1e-12)
@@ -149,8 +173,12 @@ def test_p_is_exactly_uniform_over_exchangeable_rows():
 
 
 def test_ties_with_the_null_count_against_the_feature():
-    np.testing.assert_allclose(attribution.permutation_p(np.array([2]), np.array([[2], [1], [3]])), [3 / 4])
-    np.testing.assert_allclose(attribution.max_t_p(np.array([2, 0]), np.array([[0, 2], [1, 0], [3, 0]])), [3 / 4, 1])
+    np.testing.assert_allclose(
+        attribution.permutation_p(np.array([2]), np.array([[2], [1], [3]])), [3 / 4]
+    )
+    np.testing.assert_allclose(
+        attribution.max_t_p(np.array([2, 0]), np.array([[0, 2], [1, 0], [3, 0]])), [3 / 4, 1]
+    )
 
 
 def test_the_maximum_holds_the_family_wise_error_exactly():
@@ -177,7 +205,8 @@ def test_pooled_p_agrees_with_brute_force():
 
 
 def test_pooled_p_keeps_its_level_with_few_permutations():
-    # Scaled by statistics that it took part in, the null would give a share of 0.04 at the level 0.001.
+    # Scaled by statistics that it took part in, the null would give a share of 0.04 at the level
+    # 0.001.
     random = np.random.default_rng(4)
     location, scale = random.normal(size=400), random.lognormal(size=400)
     draws = random.normal(size=(20, 9, 400)) * scale + location
@@ -204,12 +233,16 @@ def test_a_feature_whose_null_is_constant_stays_out_of_the_pool():
 
 
 def test_a_null_of_equal_values_but_one_reaches_everything():
-    found = attribution.pooled_permutation_p(np.array([1e6]), np.array([[0.0], [0.0], [0.0], [1.0]]))
+    found = attribution.pooled_permutation_p(
+        np.array([1e6]), np.array([[0.0], [0.0], [0.0], [1.0]])
+    )
     np.testing.assert_allclose(found, [2 / 5])
 
 
 @pytest.mark.parametrize(
-    "test", [attribution.permutation_p, attribution.pooled_permutation_p, attribution.max_t_p], ids=lambda t: t.__name__
+    "test",
+    [attribution.permutation_p, attribution.pooled_permutation_p, attribution.max_t_p],
+    ids=lambda t: t.__name__,
 )
 def test_what_is_not_finite_is_nan_and_changes_nothing_else(test):
     values = np.random.default_rng(7).normal(size=(9, 4))
@@ -254,7 +287,9 @@ def test_stability_is_the_mean_correlation_over_pairs():
     values = np.random.default_rng(8).normal(size=(4, 12)).round(1)
     expected = scipy.stats.spearmanr(values, axis=1).statistic[np.triu_indices(4, 1)].mean()
     assert attribution.spearman_stability(jnp.asarray(values)) == pytest.approx(expected, rel=1e-6)
-    assert attribution.spearman_stability(np.stack([values[0], 3 * values[0] + 1])) == pytest.approx(1)
+    assert attribution.spearman_stability(
+        np.stack([values[0], 3 * values[0] + 1])
+    ) == pytest.approx(1)
     assert np.isnan(attribution.spearman_stability(values[:1]))
     values[2, 3] = np.nan
     assert np.isnan(attribution.spearman_stability(values))

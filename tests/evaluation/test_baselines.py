@@ -25,13 +25,20 @@ predictors = pytest.mark.parametrize("name", PREDICTORS)
 
 
 def cohort(rows, genes, tests=7, latent=4, seed=0):
-    """x, y, groups, x_test, y_test: profiles over a low-rank cell state on which the drug acts linearly."""
+    """x, y, groups, x_test, y_test: profiles over a low-rank cell state on which the drug acts
+    linearly.
+    """
     random = np.random.default_rng(seed)
     axes, effect = random.normal(size=(latent, genes)), random.normal(size=(latent, latent)) * 0.4
     offset, shift = random.uniform(4, 12, genes), random.normal(size=genes) * 0.3
     state = random.normal(size=(rows + tests, latent))
     x = offset + state @ axes + 0.2 * random.normal(size=(rows + tests, genes))
-    y = offset + shift + (state + state @ effect) @ axes + 0.2 * random.normal(size=(rows + tests, genes))
+    y = (
+        offset
+        + shift
+        + (state + state @ effect) @ axes
+        + 0.2 * random.normal(size=(rows + tests, genes))
+    )
     groups = np.array([f"line{i % (rows // 2)}" for i in range(rows)])
     return x[:rows], y[:rows], groups, x[rows:], y[rows:]
 
@@ -41,7 +48,9 @@ def test_no_change_and_mean_shift():
     unchanged = baselines.no_change(test)
     np.testing.assert_array_equal(unchanged, test)
     assert not np.shares_memory(unchanged, test)
-    np.testing.assert_allclose(baselines.mean_shift(x, y, test), test + (y.mean(axis=0) - x.mean(axis=0)))
+    np.testing.assert_allclose(
+        baselines.mean_shift(x, y, test), test + (y.mean(axis=0) - x.mean(axis=0))
+    )
 
 
 @pytest.mark.parametrize("rows, genes", [(12, 30), (30, 30), (80, 25)])
@@ -70,7 +79,9 @@ def test_ridge_takes_the_alpha_of_least_leave_one_out_error(rows, genes):
     alphas = tuple(10.0 ** np.arange(-2, 4))
     best = min(alphas, key=error)
     assert alphas[0] < best < alphas[-1]
-    np.testing.assert_allclose(baselines.ridge(x, y, test, alphas), baselines.ridge(x, y, test, (best,)), rtol=1e-12)
+    np.testing.assert_allclose(
+        baselines.ridge(x, y, test, alphas), baselines.ridge(x, y, test, (best,)), rtol=1e-12
+    )
 
 
 def test_ridge_maps_between_different_sets_of_columns():
@@ -92,12 +103,16 @@ def test_pca_linear_is_scikit_learns_pca_and_regression(rows, genes, components)
     score = lambda values: pca.transform(scaler.transform(values))
     scores = LinearRegression().fit(score(x), score(y)).predict(score(test))
     expected = scaler.inverse_transform(pca.inverse_transform(scores))
-    np.testing.assert_allclose(baselines.pca_linear(x, y, test, components, (1e-9,)), expected, rtol=1e-7)
+    np.testing.assert_allclose(
+        baselines.pca_linear(x, y, test, components, (1e-9,)), expected, rtol=1e-7
+    )
 
 
 def test_pca_linear_beyond_the_rank_changes_nothing():
     x, y, _, test, _ = cohort(6, 20)
-    np.testing.assert_allclose(baselines.pca_linear(x, y, test, 11), baselines.pca_linear(x, y, test, 500), rtol=1e-12)
+    np.testing.assert_allclose(
+        baselines.pca_linear(x, y, test, 11), baselines.pca_linear(x, y, test, 500), rtol=1e-12
+    )
 
 
 def test_nearest_group_takes_the_most_similar_lines_mean_change():
@@ -106,7 +121,9 @@ def test_nearest_group_takes_the_most_similar_lines_mean_change():
     for row, profile in enumerate(test):
         scaled = (profile - x.mean(axis=0)) / x.std(axis=0)
         correlations = {
-            group: np.corrcoef(scaled, (x[groups == group].mean(axis=0) - x.mean(axis=0)) / x.std(axis=0))[0, 1]
+            group: np.corrcoef(
+                scaled, (x[groups == group].mean(axis=0) - x.mean(axis=0)) / x.std(axis=0)
+            )[0, 1]
             for group in np.unique(groups)
         }
         nearest = groups == max(correlations, key=correlations.get)
@@ -130,14 +147,18 @@ def test_pca_reconstruction_is_scikit_learns(components):
     x, _, _, test, _ = cohort(12, 30)
     scaler = StandardScaler().fit(x)
     pca = PCA(components, svd_solver="full").fit(scaler.transform(x))
-    expected = scaler.inverse_transform(pca.inverse_transform(pca.transform(scaler.transform(test))))
+    expected = scaler.inverse_transform(
+        pca.inverse_transform(pca.transform(scaler.transform(test)))
+    )
     np.testing.assert_allclose(baselines.pca_reconstruction(x, test, components), expected)
 
 
 @pytest.mark.parametrize("rows, genes, components", [(12, 30, 12), (40, 8, 9)])
 def test_a_pca_has_no_more_components_than_its_rows_span(rows, genes, components):
     x, _, _, test, _ = cohort(rows, genes)
-    with pytest.raises(UserError, match=f"{rows} training profiles by {genes} genes has {components - 1} "):
+    with pytest.raises(
+        UserError, match=f"{rows} training profiles by {genes} genes has {components - 1} "
+    ):
         baselines.pca_reconstruction(x, test, components)
 
 
@@ -147,8 +168,12 @@ def test_units_do_not_matter(name):
     x, y, groups, test, _ = cohort(14, 25)
     random = np.random.default_rng(2)
     scale, shift = random.uniform(0.1, 10.0, 25), random.normal(0.0, 5.0, 25)
-    other_units = PREDICTORS[name](x * scale + shift, y * scale + shift, groups, test * scale + shift)
-    np.testing.assert_allclose(other_units, PREDICTORS[name](x, y, groups, test) * scale + shift, rtol=1e-7)
+    other_units = PREDICTORS[name](
+        x * scale + shift, y * scale + shift, groups, test * scale + shift
+    )
+    np.testing.assert_allclose(
+        other_units, PREDICTORS[name](x, y, groups, test) * scale + shift, rtol=1e-7
+    )
 
 
 @predictors
@@ -190,7 +215,9 @@ def test_single_precision_profiles_are_fitted_in_double(name):
     predicted = PREDICTORS[name](x, y, groups, test)
     assert predicted.dtype == np.float64
     doubles = (part.astype(np.float64) for part in (x, y))
-    np.testing.assert_array_equal(predicted, PREDICTORS[name](*doubles, groups, test.astype(np.float64)))
+    np.testing.assert_array_equal(
+        predicted, PREDICTORS[name](*doubles, groups, test.astype(np.float64))
+    )
 
 
 @predictors
@@ -202,14 +229,18 @@ def test_missing_values_are_refused_by_place(name, value):
         PREDICTORS[name](x, y, groups, test)
 
 
-@pytest.mark.parametrize("name", ["mean_shift", "ridge", "pca_linear", "nearest_group", "pca_reconstruction"])
+@pytest.mark.parametrize(
+    "name", ["mean_shift", "ridge", "pca_linear", "nearest_group", "pca_reconstruction"]
+)
 def test_no_training_rows_are_refused(name):
     x, y, groups, test, _ = cohort(14, 25)
     with pytest.raises(ValueError, match="x_train has no rows"):
         PREDICTORS[name](x[:0], y[:0], groups[:0], test)
 
 
-@pytest.mark.parametrize("regress", [baselines.ridge, lambda x, y, t, a=(1.0,): baselines.pca_linear(x, y, t, 3, a)])
+@pytest.mark.parametrize(
+    "regress", [baselines.ridge, lambda x, y, t, a=(1.0,): baselines.pca_linear(x, y, t, 3, a)]
+)
 @pytest.mark.parametrize("alphas", [(), (0.0, 1.0), (-1.0,)])
 def test_ridge_needs_positive_alphas_and_two_rows(regress, alphas):
     x, y, _, test, _ = cohort(14, 25)
@@ -233,9 +264,13 @@ def test_a_linear_effect_is_learned(name):
     assert error(name) < 0.6 * error("mean_shift") < 0.6 * error("no_change")
 
 
-@pytest.mark.skipif("OMICS_JAX_DATA" not in os.environ, reason="OMICS_JAX_DATA names no folder with real data")
+@pytest.mark.skipif(
+    "OMICS_JAX_DATA" not in os.environ, reason="OMICS_JAX_DATA names no folder with real data"
+)
 def test_real_treated_profiles_resemble_their_controls():
-    """The reference figures of the 100 L1000 pairs: no change alone reaches Spearman .952 and RMSE .676."""
+    """The reference figures of the 100 L1000 pairs: no change alone reaches Spearman .952 and RMSE
+    .676.
+    """
     with np.load(Path(os.environ["OMICS_JAX_DATA"]) / "l1000" / "pairs_transigen100.npz") as pairs:
         x, y = pairs["x1"], pairs["x2"]
     predicted, observed = baselines.no_change(x), y.astype(np.float64)
@@ -243,4 +278,6 @@ def test_real_treated_profiles_resemble_their_controls():
     assert metrics.rmse(predicted, observed) == pytest.approx(0.676, abs=5e-4)
     change = observed - x
     np.testing.assert_array_equal(metrics.spearman_rows(predicted - x, change), 0.0)
-    np.testing.assert_allclose(metrics.top_change_recall(predicted - x, change), 50 / 978, rtol=1e-12)
+    np.testing.assert_allclose(
+        metrics.top_change_recall(predicted - x, change), 50 / 978, rtol=1e-12
+    )

@@ -1,4 +1,6 @@
-"""Measures of scores and probabilities against scikit-learn, scipy and hand computation; bootstraps by simulation."""
+"""Measures of scores and probabilities against scikit-learn, scipy and hand computation; bootstraps
+by simulation.
+"""
 
 import inspect
 
@@ -11,14 +13,25 @@ import sklearn.metrics
 
 from omics_jax.evaluation import classification
 
-RANKINGS = {"auroc": sklearn.metrics.roc_auc_score, "auprc": sklearn.metrics.average_precision_score}
-OF_PROBABILITIES = ("hard_label_auroc", "brier", "calibration", "expected_calibration_error", "calibration_curve")
+RANKINGS = {
+    "auroc": sklearn.metrics.roc_auc_score,
+    "auprc": sklearn.metrics.average_precision_score,
+}
+OF_PROBABILITIES = (
+    "hard_label_auroc",
+    "brier",
+    "calibration",
+    "expected_calibration_error",
+    "calibration_curve",
+)
 CURVES = ("roc_curve", "precision_recall_curve")
 MEASURES = (*RANKINGS, *OF_PROBABILITIES, *CURVES)
 
 
 def patients(n=200, levels=None, seed=0):
-    """Probabilities (n,), on a grid of `levels` if given, and labels (n,) drawn from less extreme ones."""
+    """Probabilities (n,), on a grid of `levels` if given, and labels (n,) drawn from less extreme
+    ones.
+    """
     random = np.random.default_rng(seed)
     logit = random.normal(-1.0, 1.5, n)
     probability = 1 / (1 + np.exp(-logit))
@@ -49,14 +62,19 @@ def test_rankings_see_order_alone(name, kind):
 
 
 def test_infinite_scores_rank_at_the_ends():
-    assert classification.auroc(np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0])) == 2.5 / 3
+    assert (
+        classification.auroc(np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0]))
+        == 2.5 / 3
+    )
 
 
 def test_hard_labels_give_the_mean_of_sensitivity_and_specificity():
     probability, label = patients()
     expected = sklearn.metrics.balanced_accuracy_score(label, probability >= 0.5)
     assert classification.hard_label_auroc(probability, label) == pytest.approx(expected, rel=1e-12)
-    assert classification.hard_label_auroc(probability, label) < classification.auroc(probability, label)
+    assert classification.hard_label_auroc(probability, label) < classification.auroc(
+        probability, label
+    )
 
 
 def test_brier_is_scikit_learns():
@@ -71,15 +89,21 @@ def test_calibration_is_the_maximum_likelihood_recalibration(sharpness):
     probability, label = patients()
     logit = np.log(probability / (1 - probability)) * sharpness
     logit = np.clip(logit, -np.log(1e6), np.log(1e6))
-    loss = lambda ab: np.logaddexp(0, -(2.0 * label - 1) * (ab[0] + ab[1] * logit / sharpness)).sum()
-    fit = scipy.optimize.minimize(loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    loss = lambda ab: np.logaddexp(
+        0, -(2.0 * label - 1) * (ab[0] + ab[1] * logit / sharpness)
+    ).sum()
+    fit = scipy.optimize.minimize(
+        loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+    )
     found = classification.calibration(1 / (1 + np.exp(-logit)), label)
     np.testing.assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
 
 
 def test_calibration_finds_the_planted_miscalibration():
     """Labels were drawn at logit .4 + .7 logit(p)."""
-    np.testing.assert_allclose(classification.calibration(*patients(100_000)), [0.4, 0.7], atol=0.03)
+    np.testing.assert_allclose(
+        classification.calibration(*patients(100_000)), [0.4, 0.7], atol=0.03
+    )
 
 
 def test_calibration_takes_certainties_as_one_in_a_million():
@@ -105,10 +129,14 @@ def test_calibration_without_a_finite_fit_is_nan(probability, label):
 
 
 def test_classes_that_barely_overlap_still_have_a_calibration():
-    intercept, slope = classification.calibration(np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), np.arange(82) > 40)
+    intercept, slope = classification.calibration(
+        np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), np.arange(82) > 40
+    )
     assert np.isnan([intercept, slope]).all()
     label = np.array([0] * 40 + [1, 0] + [1] * 40)
-    intercept, slope = classification.calibration(np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), label)
+    intercept, slope = classification.calibration(
+        np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), label
+    )
     assert np.isfinite([intercept, slope]).all() and slope > 1
 
 
@@ -116,13 +144,17 @@ def test_expected_calibration_error_by_hand():
     """Bins [0, .5) with mean .2 and rate 1/2, and [.5, 1] with mean .8 and rate 2/3."""
     probability, label = np.array([0.1, 0.3, 0.5, 0.9, 1.0]), np.array([0, 1, 0, 1, 1])
     expected = (2 * 0.3 + 3 * (0.8 - 2 / 3)) / 5
-    assert classification.expected_calibration_error(probability, label, bins=2) == pytest.approx(expected)
+    assert classification.expected_calibration_error(probability, label, bins=2) == pytest.approx(
+        expected
+    )
 
 
 def test_expected_calibration_error_vanishes_for_probabilities_that_hold():
     probability = np.repeat([0.25, 0.75], 400)
     label = np.concatenate([np.arange(400) < 100, np.arange(400) < 300])
-    assert classification.expected_calibration_error(probability, label) == pytest.approx(0.0, abs=1e-12)
+    assert classification.expected_calibration_error(probability, label) == pytest.approx(
+        0.0, abs=1e-12
+    )
 
 
 def test_calibration_curve_is_scikit_learns_on_quantile_bins():
@@ -138,8 +170,12 @@ def test_calibration_curve_is_scikit_learns_on_quantile_bins():
 
 def test_calibration_curve_has_wilsons_intervals():
     curve = classification.calibration_curve(*patients(100))
-    for rate, low, high, count in zip(*(curve[c] for c in ("y", "low", "high", "count")), strict=True):
-        expected = scipy.stats.binomtest(round(rate * count), int(count)).proportion_ci(0.95, method="wilson")
+    for rate, low, high, count in zip(
+        *(curve[c] for c in ("y", "low", "high", "count")), strict=True
+    ):
+        expected = scipy.stats.binomtest(round(rate * count), int(count)).proportion_ci(
+            0.95, method="wilson"
+        )
         np.testing.assert_allclose([low, high], expected, atol=1e-9)
 
 
@@ -172,7 +208,8 @@ def test_precision_recall_curve_is_scikit_learns(levels):
     score, label = patients(80, levels)
     curve = classification.precision_recall_curve(score, label)
     precision, recall, thresholds = sklearn.metrics.precision_recall_curve(label, score)
-    # scikit-learn rises in threshold and closes with the point (0, 1), which belongs to no threshold.
+    # scikit-learn rises in threshold and closes with the point (0, 1), which belongs to no
+    # threshold.
     np.testing.assert_allclose(curve["x"], recall[-2::-1], rtol=1e-12)
     np.testing.assert_allclose(curve["y"], precision[-2::-1], rtol=1e-12)
     np.testing.assert_array_equal(curve["threshold"], thresholds[::-1])
@@ -193,11 +230,15 @@ def test_one_class_has_no_ranking_but_has_probabilities(event):
         assert np.isnan(getattr(classification, name)(probability, label))
     for name in CURVES:
         assert len(getattr(classification, name)(probability, label)["x"]) == 0
-    assert classification.brier(probability, label) == pytest.approx(((probability - event) ** 2).mean())
+    assert classification.brier(probability, label) == pytest.approx(
+        ((probability - event) ** 2).mean()
+    )
     assert classification.expected_calibration_error(probability, label) > 0
 
 
-@pytest.mark.parametrize("name", ["auroc", "auprc", "hard_label_auroc", "brier", "expected_calibration_error"])
+@pytest.mark.parametrize(
+    "name", ["auroc", "auprc", "hard_label_auroc", "brier", "expected_calibration_error"]
+)
 def test_no_rows_are_nan(name):
     assert np.isnan(getattr(classification, name)(np.empty(0), np.empty(0)))
 
@@ -247,37 +288,59 @@ def test_bootstrap_interval_of_a_mean_is_the_normal_one():
 
 
 def test_whole_groups_are_drawn():
-    """Every patient four times over: rows taken for independent halve the interval, groups restore it."""
+    """Every patient four times over: rows taken for independent halve the interval, groups restore
+    it.
+    """
     probability, label = patients(150)
-    repeated, labels, groups = np.repeat(probability, 4), np.repeat(label, 4), np.repeat(np.arange(150), 4)
-    width = lambda *rows: np.diff(classification.bootstrap_interval(classification.brier, *rows, n=800))[0]
+    repeated, labels, groups = (
+        np.repeat(probability, 4),
+        np.repeat(label, 4),
+        np.repeat(np.arange(150), 4),
+    )
+    width = lambda *rows: np.diff(
+        classification.bootstrap_interval(classification.brier, *rows, n=800)
+    )[0]
     assert width(repeated, labels) / width(probability, label) == pytest.approx(0.5, rel=0.15)
-    assert width(repeated, labels, groups) / width(probability, label) == pytest.approx(1.0, rel=0.15)
+    assert width(repeated, labels, groups) / width(probability, label) == pytest.approx(
+        1.0, rel=0.15
+    )
 
 
 def test_bootstraps_are_functions_of_their_seed():
-    interval = lambda seed: classification.bootstrap_interval(classification.auroc, *patients(60), n=50, seed=seed)
+    interval = lambda seed: classification.bootstrap_interval(
+        classification.auroc, *patients(60), n=50, seed=seed
+    )
     assert interval(0) == interval(0) != interval(1)
 
 
 def test_too_few_events_have_no_interval_and_one_missing_draw_does_no_harm():
     score, label = patients(40)
     rare = np.arange(40) < 1  # a draw lacks the one event with probability 1/e
-    assert np.isnan(classification.bootstrap_interval(classification.auroc, score, rare, n=200)).all()
+    assert np.isnan(
+        classification.bootstrap_interval(classification.auroc, score, rare, n=200)
+    ).all()
     seldom = np.arange(40) < 5  # with probability .005
-    assert np.isfinite(classification.bootstrap_interval(classification.auroc, score, seldom, n=400)).all()
+    assert np.isfinite(
+        classification.bootstrap_interval(classification.auroc, score, seldom, n=400)
+    ).all()
 
 
 def test_paired_bootstrap_of_a_mean_is_the_paired_normal_test():
-    """The Brier score's difference is a mean of paired differences, so the z-test of their mean is the oracle."""
+    """The Brier score's difference is a mean of paired differences, so the z-test of their mean is
+    the oracle.
+    """
     random = np.random.default_rng(2)
     probability, label = patients(400)
     other = np.clip(probability + random.normal(0.0, 0.12, 400), 0, 1)
-    difference, low, high, p = classification.paired_bootstrap(classification.brier, probability, other, label)
+    difference, low, high, p = classification.paired_bootstrap(
+        classification.brier, probability, other, label
+    )
     paired = (probability - label) ** 2 - (other - label) ** 2
     error = paired.std() / 20
     assert difference == pytest.approx(paired.mean(), rel=1e-12)
-    np.testing.assert_allclose([low, high], paired.mean() + np.array([-1.96, 1.96]) * error, atol=0.1 * error)
+    np.testing.assert_allclose(
+        [low, high], paired.mean() + np.array([-1.96, 1.96]) * error, atol=0.1 * error
+    )
     assert p == pytest.approx(2 * scipy.stats.norm.sf(abs(paired.mean()) / error), abs=0.02)
 
 
@@ -305,4 +368,6 @@ def test_swapping_the_sides_turns_the_sign():
 def test_groups_must_pair_with_rows():
     score, label = patients(20)
     with pytest.raises(ValueError, match="20 labels and 3 groups"):
-        inspect.unwrap(classification.bootstrap_interval)(classification.auroc, score, label, np.arange(3))
+        inspect.unwrap(classification.bootstrap_interval)(
+            classification.auroc, score, label, np.arange(3)
+        )

@@ -1,4 +1,6 @@
-"""Comparisons against scipy where it has the test, by hand where not, and by simulation under the null."""
+"""Comparisons against scipy where it has the test, by hand where not, and by simulation under the
+null.
+"""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,9 @@ ALTERNATIVES = ("two-sided", "greater", "less")
 
 
 def correlated_normals(random, experiments, splits, correlation, shift=0.0):
-    """(experiments, splits) normal differences of mean `shift`, every two of one experiment correlated."""
+    """(experiments, splits) normal differences of mean `shift`, every two of one experiment
+    correlated.
+    """
     shared, own = random.normal(size=(experiments, 1)), random.normal(size=(experiments, splits))
     return shift + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
 
@@ -25,7 +29,8 @@ def rejections(differences, ratio):
 def cross_validation_differences(random, experiments, rows=50, repeats=10, folds=5):
     """Squared-error differences (experiments, splits) of two linear models that are equally good.
 
-    y = u + v + noise; one model regresses y on u, the other on v, without intercept, so that a fold's sums
+    y = u + v + noise; one model regresses y on u, the other on v, without intercept, so that a
+    fold's sums
     are all that a fit needs.
     """
     u, v = random.normal(size=(2, experiments, rows))
@@ -50,13 +55,17 @@ def test_without_overlap_it_is_the_ordinary_t_test(alternative):
     result = comparisons.corrected_resampled_t(differences, 0.0, alternative)
     expected = scipy.stats.ttest_1samp(differences, 0.0, alternative=alternative)
     interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    np.testing.assert_allclose([result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12)
+    np.testing.assert_allclose(
+        [result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12
+    )
     np.testing.assert_allclose(result.ci95, interval, rtol=1e-12)
     assert result.df == 16 and result.difference == differences.mean()
 
 
 def test_the_corrected_test_by_hand():
-    """d = (1, 2, 3, 6) has mean 3, s^2 = 14/3; 4-fold: t = 3 / sqrt((1/4 + 1/3) 14/3) = 9 / sqrt(24.5)."""
+    """d = (1, 2, 3, 6) has mean 3, s^2 = 14/3; 4-fold: t = 3 / sqrt((1/4 + 1/3) 14/3) = 9 /
+    sqrt(24.5).
+    """
     result = comparisons.corrected_resampled_t(np.array([1.0, 2.0, 3.0, 6.0]), 1 / 3)
     t = 9 / np.sqrt(24.5)
     assert result.statistic == pytest.approx(t, rel=1e-12)
@@ -69,7 +78,9 @@ def test_the_corrected_test_by_hand():
 
 def test_alternatives_are_consistent():
     differences = np.random.default_rng(1).normal(0.3, 1.0, 50)
-    two, greater, less = (comparisons.corrected_resampled_t(differences, 0.25, a) for a in ALTERNATIVES)
+    two, greater, less = (
+        comparisons.corrected_resampled_t(differences, 0.25, a) for a in ALTERNATIVES
+    )
     assert greater.p + less.p == pytest.approx(1.0)
     assert two.p == pytest.approx(2 * min(greater.p, less.p))
     assert two.ci95 == greater.ci95 == less.ci95
@@ -82,7 +93,9 @@ def test_interval_and_p_agree():
     differences = np.random.default_rng(2).normal(size=30)
     low, high = comparisons.corrected_interval(differences, 0.25)
     for end in (low, high):
-        assert comparisons.corrected_resampled_t(differences - end, 0.25).p == pytest.approx(0.05, rel=1e-9)
+        assert comparisons.corrected_resampled_t(differences - end, 0.25).p == pytest.approx(
+            0.05, rel=1e-9
+        )
 
 
 @pytest.mark.parametrize("values", [[], [0.3]])
@@ -128,7 +141,9 @@ def test_on_repeated_cross_validation_the_corrected_test_holds_its_level_and_the
 
 def test_the_corrected_interval_covers_the_mean():
     experiments, ratio, truth = 2000, 0.25, 0.4
-    values = correlated_normals(np.random.default_rng(5), experiments, 20, ratio / (1 + ratio), truth)
+    values = correlated_normals(
+        np.random.default_rng(5), experiments, 20, ratio / (1 + ratio), truth
+    )
     intervals = np.array([comparisons.corrected_interval(row, ratio) for row in values])
     covered = ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
     assert abs(covered - 0.95) <= 3 * np.sqrt(0.05 * 0.95 / experiments)
@@ -159,7 +174,9 @@ def test_mann_whitney_of_nothing_or_nan_is_nan(b):
 def test_benjamini_hochberg_agrees_with_scipy(m):
     p = np.random.default_rng(m).uniform(size=m) ** 2
     p[m // 2 :] = np.round(p[m // 2 :], 1)
-    np.testing.assert_allclose(comparisons.benjamini_hochberg(p), scipy.stats.false_discovery_control(p), rtol=1e-12)
+    np.testing.assert_allclose(
+        comparisons.benjamini_hochberg(p), scipy.stats.false_discovery_control(p), rtol=1e-12
+    )
 
 
 def test_holm_by_hand():
@@ -190,7 +207,11 @@ def test_undefined_p_values_stay_and_are_not_counted(adjust):
 def test_a_summary_of_splits():
     values = np.array([0.5, np.nan, 0.7, 0.6])
     summary = comparisons.summarize(values, 0.25)
-    assert (summary["mean"], summary["sd"], summary["n"]) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    assert (summary["mean"], summary["sd"], summary["n"]) == (
+        pytest.approx(0.6),
+        pytest.approx(0.1),
+        3,
+    )
     assert summary["ci95"] == list(comparisons.corrected_interval(values[[0, 2, 3]], 0.25))
     assert summary["ci_method"] == "corrected resampled t (Nadeau-Bengio), n_test/n_train = 0.25"
 
@@ -205,7 +226,9 @@ def test_a_summary_of_too_few_splits_says_so(values, n):
 
 @pytest.fixture
 def scores():
-    """Tidy scores: 3 drugs x 5 folds x 4 repeats, two models and two metrics; drug A is truly better."""
+    """Tidy scores: 3 drugs x 5 folds x 4 repeats, two models and two metrics; drug A is truly
+    better.
+    """
     random = np.random.default_rng(10)
     rows = [
         {
@@ -228,7 +251,10 @@ def paired(scores, drug, metric="spearman"):
 @pytest.mark.parametrize("alternative", ALTERNATIVES)
 def test_a_comparison_is_one_corrected_test_per_group(scores, alternative):
     rows = comparisons.compare(scores, "model", "ridge", "spearman", alternative=alternative)
-    expected = {drug: comparisons.corrected_resampled_t(paired(scores, drug), 0.25, alternative) for drug in "ABC"}
+    expected = {
+        drug: comparisons.corrected_resampled_t(paired(scores, drug), 0.25, alternative)
+        for drug in "ABC"
+    }
     assert [row["group"] for row in rows] == ["A", "B", "C"]
     for row in rows:
         result = expected[row["group"]]
@@ -245,18 +271,26 @@ def test_a_comparison_is_one_corrected_test_per_group(scores, alternative):
 
 
 def test_a_true_difference_is_found_and_no_other(scores):
-    found = {row["group"]: row["p_adjusted"] < 0.05 for row in comparisons.compare(scores, "model", "ridge", "rmse")}
+    found = {
+        row["group"]: row["p_adjusted"] < 0.05
+        for row in comparisons.compare(scores, "model", "ridge", "rmse")
+    }
     assert found == {"A": True, "B": False, "C": False}
 
 
 def test_splits_without_a_pair_are_left_out_and_counted(scores):
     scores = scores.reset_index(drop=True)
-    side = scores[(scores["metric"] == "spearman") & (scores["group"] == "B") & (scores["model"] == "ridge")]
+    side = scores[
+        (scores["metric"] == "spearman") & (scores["group"] == "B") & (scores["model"] == "ridge")
+    ]
     scores.loc[side.index[0], "value"] = np.nan
     by_drug = {
-        row["group"]: row for row in comparisons.compare(scores.drop(side.index[1]), "model", "ridge", "spearman")
+        row["group"]: row
+        for row in comparisons.compare(scores.drop(side.index[1]), "model", "ridge", "spearman")
     }
-    assert by_drug["B"]["test"].endswith("18 of 20 splits") and by_drug["A"]["test"].endswith("20 splits")
+    assert by_drug["B"]["test"].endswith("18 of 20 splits") and by_drug["A"]["test"].endswith(
+        "20 splits"
+    )
     assert np.isfinite(by_drug["B"]["p"])
 
 

@@ -1,4 +1,6 @@
-"""Concordance and time-dependent AUC against scikit-survival, lifelines, AUROC and hand computation."""
+"""Concordance and time-dependent AUC against scikit-survival, lifelines, AUROC and hand
+computation.
+"""
 
 import numpy as np
 import pytest
@@ -20,8 +22,12 @@ TIMES = np.array([2.0, 3.0, 5.5, 9.0, 11.0])
 MEASURES = {
     "Harrell": lambda train, times, events, risk: concordance(times, events, risk),
     "Uno": lambda train, times, events, risk: concordance_uno(train, (times, events), risk),
-    "Uno, truncated": lambda train, times, events, risk: concordance_uno(train, (times, events), risk, tau=8.0),
-    "AUC": lambda train, times, events, risk: cumulative_dynamic_auc(train, (times, events), risk, TIMES)[1],
+    "Uno, truncated": lambda train, times, events, risk: concordance_uno(
+        train, (times, events), risk, tau=8.0
+    ),
+    "AUC": lambda train, times, events, risk: cumulative_dynamic_auc(
+        train, (times, events), risk, TIMES
+    )[1],
 }
 
 
@@ -32,7 +38,9 @@ def test_the_hand_case_has_two_pairs_and_orders_both():
 
 
 def test_ties_by_hand():
-    """At time 1 two events, not comparable, each before the censoring at 1 and the row at 2; one pair ties in risk."""
+    """At time 1 two events, not comparable, each before the censoring at 1 and the row at 2; one
+    pair ties in risk.
+    """
     times, events, risk = np.array([1, 1, 1, 2]), np.array([1, 1, 0, 0]), np.array([5, 2, 2, 3])
     assert concordance_pairs(times, events, risk) == (2, 1, 4)
     assert concordance(times, events, risk) == 2.5 / 4
@@ -47,7 +55,9 @@ def test_concordance_is_scikit_survivals_and_lifelines(n, seed):
     pairs = concordance_pairs(times, events, risk)
     assert pairs[:2] == (concordant, tied_risk)
     assert (pairs[0] + 0.5 * pairs[1]) / pairs[2] == pytest.approx(c, rel=1e-10)
-    assert concordance(times, events, risk) == pytest.approx(concordance_index(times, -risk, events), rel=1e-10)
+    assert concordance(times, events, risk) == pytest.approx(
+        concordance_index(times, -risk, events), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("tau", [None, 12.0, 8.0, 3.5])
@@ -55,7 +65,9 @@ def test_concordance_is_scikit_survivals_and_lifelines(n, seed):
 def test_uno_is_scikit_survivals(tau, seed):
     times, events, risk = tied(seed=seed)
     train = training()
-    expected = sksurv.metrics.concordance_index_ipcw(structured(train), structured((times, events)), risk, tau)[0]
+    expected = sksurv.metrics.concordance_index_ipcw(
+        structured(train), structured((times, events)), risk, tau
+    )[0]
     assert concordance_uno(train, (times, events), risk, tau) == pytest.approx(expected, rel=1e-10)
 
 
@@ -65,9 +77,13 @@ def test_uno_is_scikit_survivals(tau, seed):
 def test_auc_is_scikit_survivals(per_time, times, seed):
     *test, risk = tied(seed=seed)
     if per_time:
-        risk = np.round(risk[:, None] * np.random.default_rng(seed).uniform(0, 1, (len(risk), len(times))))
+        risk = np.round(
+            risk[:, None] * np.random.default_rng(seed).uniform(0, 1, (len(risk), len(times)))
+        )
     train, test = training(), tuple(test)
-    expected = sksurv.metrics.cumulative_dynamic_auc(structured(train), structured(test), risk, times)
+    expected = sksurv.metrics.cumulative_dynamic_auc(
+        structured(train), structured(test), risk, times
+    )
     auc, mean = cumulative_dynamic_auc(train, test, risk, times)
     np.testing.assert_allclose(auc, expected[0], rtol=1e-10)
     assert mean == pytest.approx(expected[1], rel=1e-10)
@@ -76,33 +92,55 @@ def test_auc_is_scikit_survivals(per_time, times, seed):
 def test_without_censoring_uno_is_harrell_and_auc_is_auroc():
     times, _, risk = tied()
     outcome = (times, np.ones(len(times)))
-    assert concordance_uno(outcome, outcome, risk) == pytest.approx(concordance(*outcome, risk), rel=1e-12)
+    assert concordance_uno(outcome, outcome, risk) == pytest.approx(
+        concordance(*outcome, risk), rel=1e-12
+    )
     expected = [auroc(risk, times <= t) for t in TIMES]
-    np.testing.assert_allclose(cumulative_dynamic_auc(outcome, outcome, risk, TIMES)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        cumulative_dynamic_auc(outcome, outcome, risk, TIMES)[0], expected, rtol=1e-12
+    )
 
 
 def test_uno_does_not_depend_on_how_much_is_censored_and_harrell_does():
-    """Hazards cross at time 1, so that Harrell's, fed with early pairs by censoring, is far from the value without."""
+    """Hazards cross at time 1, so that Harrell's, fed with early pairs by censoring, is far from
+    the value without.
+    """
     random = np.random.default_rng(0)
     n = 20_000
     high = random.random(n) < 0.5
-    first, second = random.exponential(1 / np.where(high, 1.0, 0.2)), random.exponential(1 / np.where(high, 0.2, 1.0))
+    first, second = (
+        random.exponential(1 / np.where(high, 1.0, 0.2)),
+        random.exponential(1 / np.where(high, 0.2, 1.0)),
+    )
     full = np.where(first < 1, first, 1 + second)
     censoring = random.exponential(1.5, n)
     seen = (np.minimum(full, censoring), full <= censoring)
     truth = concordance(np.minimum(full, 3.0), full < 3.0, high.astype(float))
     assert abs(concordance_uno(seen, seen, high.astype(float), tau=3.0) - truth) < 0.01
-    assert abs(concordance(np.minimum(seen[0], 3.0), seen[1] & (full < 3.0), high.astype(float)) - truth) > 0.03
+    assert (
+        abs(
+            concordance(np.minimum(seen[0], 3.0), seen[1] & (full < 3.0), high.astype(float))
+            - truth
+        )
+        > 0.03
+    )
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_order_alone_counts(measure):
     times, events, risk = tied()
-    value, order = measure(training(), times, events, risk), np.random.default_rng(1).permutation(len(risk))
+    value, order = (
+        measure(training(), times, events, risk),
+        np.random.default_rng(1).permutation(len(risk)),
+    )
     assert measure(training(), times, events, np.exp(3 * risk) - 5) == value
-    assert measure(training(), times[order], events[order], risk[order]) == pytest.approx(value, rel=1e-12)
+    assert measure(training(), times[order], events[order], risk[order]) == pytest.approx(
+        value, rel=1e-12
+    )
     assert measure(training(), times, events, -risk) == pytest.approx(1 - value, rel=1e-12)
-    assert measure(training(), times, events, np.full(len(risk), 0.3)) == pytest.approx(0.5, rel=1e-12)
+    assert measure(training(), times, events, np.full(len(risk), 0.3)) == pytest.approx(
+        0.5, rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -125,11 +163,13 @@ def test_uno_takes_later_events_as_censored_where_training_ends():
     with pytest.warns(FollowUpWarning) as caught:
         found = concordance_uno(train, (times, events), risk)
     assert [str(one.message) for one in caught] == [
-        f"{beyond} of {events.sum()} test events lie outside the training rows' follow-up, 0 to 13, and count as "
-        "censored at 13"
+        f"{beyond} of {events.sum()} test events lie outside the training rows' follow-up, 0 to "
+        "13, and count as censored at 13"
     ]
     censored = (np.minimum(times, 13.0), events & (times <= 13))
-    expected = sksurv.metrics.concordance_index_ipcw(structured(train), structured(censored), risk)[0]
+    expected = sksurv.metrics.concordance_index_ipcw(structured(train), structured(censored), risk)[
+        0
+    ]
     assert beyond > 5 and found == pytest.approx(expected, rel=1e-10)
 
 
@@ -138,7 +178,9 @@ def test_auc_after_the_end_of_training_is_that_at_the_end():
     test, late = (4 * times, events), np.array([5.0, 11.0, 15.0, 30.0])
     early = np.array([5.0, 11.0, 13.0])
     expected = cumulative_dynamic_auc(train, test, risk, early)
-    with pytest.warns(FollowUpWarning, match="2 of 4 times of evaluation .* are clipped to 13") as caught:
+    with pytest.warns(
+        FollowUpWarning, match="2 of 4 times of evaluation .* are clipped to 13"
+    ) as caught:
         found = cumulative_dynamic_auc(train, test, risk, late)
     assert len(caught) == 1
     np.testing.assert_allclose(found[0], expected[0][[0, 1, 2, 2]], rtol=1e-12)
@@ -167,7 +209,9 @@ def test_risks_per_time_are_interpolated_where_times_are_clipped():
 
 def test_auc_is_nan_before_the_first_event_and_after_the_last_row():
     times, events, risk = np.array([2, 4, 6, 6]), np.array([1, 1, 1, 0]), np.array([2, 3, 1, 0])
-    auc, mean = cumulative_dynamic_auc(training(), (times, events), risk, np.array([1.0, 3.0, 5.0, 6.0]))
+    auc, mean = cumulative_dynamic_auc(
+        training(), (times, events), risk, np.array([1.0, 3.0, 5.0, 6.0])
+    )
     np.testing.assert_allclose(auc, [np.nan, 2 / 3, 1, np.nan], rtol=1e-12)
     assert mean == pytest.approx((2 / 3 + 1) / 2, rel=1e-12)
 
@@ -179,19 +223,47 @@ DEAD, ALIVE = (TWO, np.ones(2)), (TWO, np.zeros(2))
 @pytest.mark.parametrize(
     "call, error, sentence",
     [
-        (lambda: concordance(*ALIVE, TWO), UserError, "none of 2 rows has an event; check that 1 codes the event"),
-        (lambda: concordance(np.ones(3), np.ones(3), np.arange(3)), UserError, "none of 3 rows has a counted event"),
-        (lambda: concordance(*DEAD, np.array([0.0, np.nan])), ValueError, "the risk of row 1 is nan"),
-        (lambda: concordance_uno(training(), DEAD, TWO, tau=1.0), UserError, "no two can be compared"),
+        (
+            lambda: concordance(*ALIVE, TWO),
+            UserError,
+            "none of 2 rows has an event; check that 1 codes the event",
+        ),
+        (
+            lambda: concordance(np.ones(3), np.ones(3), np.arange(3)),
+            UserError,
+            "none of 3 rows has a counted event",
+        ),
+        (
+            lambda: concordance(*DEAD, np.array([0.0, np.nan])),
+            ValueError,
+            "the risk of row 1 is nan",
+        ),
+        (
+            lambda: concordance_uno(training(), DEAD, TWO, tau=1.0),
+            UserError,
+            "no two can be compared",
+        ),
         (lambda: concordance_uno(training(), ALIVE, TWO), UserError, "none of 2 rows has an event"),
         (
             lambda: cumulative_dynamic_auc(training(), DEAD, TWO, np.array([0.5])),
             UserError,
             r"times \[0.5\] parts the 2",
         ),
-        (lambda: cumulative_dynamic_auc(training(), ALIVE, TWO, ONE), UserError, "choose times between the first"),
-        (lambda: cumulative_dynamic_auc(training(), DEAD, np.ones((2, 3)), ONE), ValueError, "2 rows at 1 times"),
-        (lambda: cumulative_dynamic_auc(training(), DEAD, np.full((2, 1), np.nan), ONE), ValueError, "row 0 is nan"),
+        (
+            lambda: cumulative_dynamic_auc(training(), ALIVE, TWO, ONE),
+            UserError,
+            "choose times between the first",
+        ),
+        (
+            lambda: cumulative_dynamic_auc(training(), DEAD, np.ones((2, 3)), ONE),
+            ValueError,
+            "2 rows at 1 times",
+        ),
+        (
+            lambda: cumulative_dynamic_auc(training(), DEAD, np.full((2, 1), np.nan), ONE),
+            ValueError,
+            "row 0 is nan",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_refused_in_words(call, error, sentence):

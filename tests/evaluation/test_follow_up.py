@@ -1,4 +1,6 @@
-"""Kaplan-Meier and log-rank against lifelines, scikit-survival and hand computation; groups, clipping, refusals."""
+"""Kaplan-Meier and log-rank against lifelines, scikit-survival and hand computation; groups,
+clipping, refusals.
+"""
 
 import numpy as np
 import pytest
@@ -47,14 +49,18 @@ def test_survival_times_uncensored_is_the_share_still_followed():
     times, events, _ = tied()
     distinct, survival, _ = follow_up.kaplan_meier(times, events)
     uncensored = follow_up.kaplan_meier_censoring(times, events)[1]
-    np.testing.assert_allclose(survival * uncensored, (times > distinct[:, None]).mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        survival * uncensored, (times > distinct[:, None]).mean(axis=1), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kind", [bool, int, np.float32])
 def test_events_may_be_of_any_type(kind):
     times, events, _ = tied()
     expected = follow_up.kaplan_meier(times, events)[1]
-    np.testing.assert_array_equal(follow_up.kaplan_meier(times.astype(int), events.astype(kind))[1], expected)
+    np.testing.assert_array_equal(
+        follow_up.kaplan_meier(times.astype(int), events.astype(kind))[1], expected
+    )
 
 
 @pytest.mark.parametrize("last_event, end", [(True, 13.0), (False, np.nextafter(13.0, 0))])
@@ -71,18 +77,23 @@ def test_times_after_follow_up_are_clipped_with_one_warning():
         clipped = follow_up.clip_times(training(), np.array([0.0, 5.0, 14.0, 20.0]))
     np.testing.assert_array_equal(clipped, [0, 5, 13, 13])
     assert [str(one.message) for one in caught] == [
-        "2 of 4 times of evaluation lie outside the training rows' follow-up, 0 to 13, and are clipped to 13"
+        "2 of 4 times of evaluation lie outside the training rows' follow-up, 0 to 13, and are "
+        "clipped to 13"
     ]
 
 
 def test_times_within_follow_up_stay_without_a_warning():
-    np.testing.assert_array_equal(follow_up.clip_times(training(), np.array([0.5, 13.0])), [0.5, 13.0])
+    np.testing.assert_array_equal(
+        follow_up.clip_times(training(), np.array([0.5, 13.0])), [0.5, 13.0]
+    )
 
 
 def test_risk_groups_are_tertiles_and_equal_risks_stay_together():
     risk = np.random.default_rng(0).permutation(9)
     np.testing.assert_array_equal(follow_up.risk_groups(risk), risk // 3)
-    np.testing.assert_array_equal(follow_up.risk_groups(np.array([1, 1, 1, 1, 2, 3])), [1, 1, 1, 1, 2, 2])
+    np.testing.assert_array_equal(
+        follow_up.risk_groups(np.array([1, 1, 1, 1, 2, 3])), [1, 1, 1, 1, 2, 2]
+    )
     assert np.ptp(follow_up.risk_groups(np.ones(5))) == 0
 
 
@@ -104,8 +115,14 @@ def test_log_rank_is_scikit_survivals(groups, seed):
 
 
 def test_log_rank_by_hand():
-    """O - E and hypergeometric variance of arm a: at 1, 2 of 4 at risk, 2 die; at 3, 1 of 2, 1 dies."""
-    times, events, groups = np.array([1, 1, 3, 5]), np.array([1, 1, 1, 0]), np.array(["a", "a", "b", "b"])
+    """O - E and hypergeometric variance of arm a: at 1, 2 of 4 at risk, 2 die; at 3, 1 of 2, 1
+    dies.
+    """
+    times, events, groups = (
+        np.array([1, 1, 3, 5]),
+        np.array([1, 1, 1, 0]),
+        np.array(["a", "a", "b", "b"]),
+    )
     variance = 2 * (2 / 4) * (2 / 4) * (4 - 2) / (4 - 1)
     found = follow_up.log_rank(times, events, groups)
     assert found.statistic == pytest.approx((2 - 2 * 2 / 4) ** 2 / variance, rel=1e-12)
@@ -117,22 +134,82 @@ ONE = np.array([1.0])
 @pytest.mark.parametrize(
     "call, error, sentence",
     [
-        (lambda: follow_up.kaplan_meier(np.ones(0), np.ones(0)), UserError, "no row with a time and an event"),
-        (lambda: follow_up.kaplan_meier(np.array([1.0, -2.0]), np.ones(2)), ValueError, "time of row 1 is -2, not a"),
-        (lambda: follow_up.kaplan_meier(np.array([np.nan]), ONE), ValueError, "time of row 0 is nan, not a finite"),
-        (lambda: follow_up.kaplan_meier(np.ones(2), np.array([1, 2])), ValueError, "event of row 1 is 2, neither 0"),
-        (lambda: follow_up.kaplan_meier(ONE, np.array([np.nan])), ValueError, "event of row 0 is nan, neither 0 nor 1"),
-        (lambda: follow_up.follow_up_end((np.zeros(3), np.ones(3))), UserError, "all 3 training rows have a follow-up"),
-        (lambda: follow_up.clip_times(training(), np.array([2.0, 2.0])), ValueError, r"rise strictly .* \[2. 2.\]"),
-        (lambda: follow_up.clip_times(training(), np.array([-1.0, 2.0])), ValueError, "rise strictly from 0 or more"),
-        (lambda: follow_up.clip_times(training(), np.array([1.0, np.inf])), ValueError, "are finite, unlike"),
-        (lambda: follow_up.clip_times(training(), np.ones(0)), ValueError, "rise strictly from 0 or more"),
+        (
+            lambda: follow_up.kaplan_meier(np.ones(0), np.ones(0)),
+            UserError,
+            "no row with a time and an event",
+        ),
+        (
+            lambda: follow_up.kaplan_meier(np.array([1.0, -2.0]), np.ones(2)),
+            ValueError,
+            "time of row 1 is -2, not a",
+        ),
+        (
+            lambda: follow_up.kaplan_meier(np.array([np.nan]), ONE),
+            ValueError,
+            "time of row 0 is nan, not a finite",
+        ),
+        (
+            lambda: follow_up.kaplan_meier(np.ones(2), np.array([1, 2])),
+            ValueError,
+            "event of row 1 is 2, neither 0",
+        ),
+        (
+            lambda: follow_up.kaplan_meier(ONE, np.array([np.nan])),
+            ValueError,
+            "event of row 0 is nan, neither 0 nor 1",
+        ),
+        (
+            lambda: follow_up.follow_up_end((np.zeros(3), np.ones(3))),
+            UserError,
+            "all 3 training rows have a follow-up",
+        ),
+        (
+            lambda: follow_up.clip_times(training(), np.array([2.0, 2.0])),
+            ValueError,
+            r"rise strictly .* \[2. 2.\]",
+        ),
+        (
+            lambda: follow_up.clip_times(training(), np.array([-1.0, 2.0])),
+            ValueError,
+            "rise strictly from 0 or more",
+        ),
+        (
+            lambda: follow_up.clip_times(training(), np.array([1.0, np.inf])),
+            ValueError,
+            "are finite, unlike",
+        ),
+        (
+            lambda: follow_up.clip_times(training(), np.ones(0)),
+            ValueError,
+            "rise strictly from 0 or more",
+        ),
         (lambda: follow_up.risk_groups(ONE, 1), ValueError, "at least 2 groups, not 1"),
-        (lambda: follow_up.risk_groups(np.array([1, np.nan])), ValueError, "the risk of row 1 is nan"),
-        (lambda: follow_up.risk_groups(ONE, 3, ONE * np.inf), ValueError, "the reference risk of row 0 is inf"),
-        (lambda: follow_up.risk_groups(ONE, 3, np.ones(0)), UserError, "no risk to take 3 quantile groups from"),
-        (lambda: follow_up.log_rank(np.ones(2), np.ones(2), np.array(["a", "a"])), UserError, "all 2 rows are in 'a'"),
-        (lambda: follow_up.log_rank(np.ones(2), np.zeros(2), np.arange(2)), UserError, "none of 2 rows has an event"),
+        (
+            lambda: follow_up.risk_groups(np.array([1, np.nan])),
+            ValueError,
+            "the risk of row 1 is nan",
+        ),
+        (
+            lambda: follow_up.risk_groups(ONE, 3, ONE * np.inf),
+            ValueError,
+            "the reference risk of row 0 is inf",
+        ),
+        (
+            lambda: follow_up.risk_groups(ONE, 3, np.ones(0)),
+            UserError,
+            "no risk to take 3 quantile groups from",
+        ),
+        (
+            lambda: follow_up.log_rank(np.ones(2), np.ones(2), np.array(["a", "a"])),
+            UserError,
+            "all 2 rows are in 'a'",
+        ),
+        (
+            lambda: follow_up.log_rank(np.ones(2), np.zeros(2), np.arange(2)),
+            UserError,
+            "none of 2 rows has an event",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_refused_in_words(call, error, sentence):

@@ -11,14 +11,22 @@ def series(seed=0):
     """Imputed, truth (6, 5, 3) and the cells held out, about a third."""
     random = np.random.default_rng(seed)
     truth = random.normal(2.0, 3.0, (6, 5, 3)).astype(np.float32)
-    return truth + random.normal(size=truth.shape).astype(np.float32), truth, random.random(truth.shape) < 0.35
+    return (
+        truth + random.normal(size=truth.shape).astype(np.float32),
+        truth,
+        random.random(truth.shape) < 0.35,
+    )
 
 
 def test_errors_are_scikit_learns_on_the_held_out_cells():
     imputed, truth, held = series()
     errors = imputation.imputation_errors(imputed, truth, held)
-    assert errors["mae"] == pytest.approx(sklearn.metrics.mean_absolute_error(truth[held], imputed[held]))
-    assert errors["rmse"] == pytest.approx(sklearn.metrics.root_mean_squared_error(truth[held], imputed[held]))
+    assert errors["mae"] == pytest.approx(
+        sklearn.metrics.mean_absolute_error(truth[held], imputed[held])
+    )
+    assert errors["rmse"] == pytest.approx(
+        sklearn.metrics.root_mean_squared_error(truth[held], imputed[held])
+    )
 
 
 def test_errors_by_hand():
@@ -31,7 +39,9 @@ def test_errors_by_hand():
 def test_other_cells_are_never_read(hidden):
     imputed, truth, held = series()
     dirty = [np.where(held, part, np.float32(hidden)) for part in (imputed, truth)]
-    assert imputation.imputation_errors(*dirty, held) == imputation.imputation_errors(imputed, truth, held)
+    assert imputation.imputation_errors(*dirty, held) == imputation.imputation_errors(
+        imputed, truth, held
+    )
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -56,11 +66,15 @@ def test_errors_by_variable_are_those_of_each_variable_alone():
     assert [row["n"] for row in rows] == list(held.sum(axis=(0, 1)))
     for d in (0, 2):
         cells = held[:, :, d]
-        expected = sklearn.metrics.mean_absolute_error(truth[:, :, d][cells], imputed[:, :, d][cells])
+        expected = sklearn.metrics.mean_absolute_error(
+            truth[:, :, d][cells], imputed[:, :, d][cells]
+        )
         assert rows[d]["mae"] == pytest.approx(expected)
     assert np.isnan([rows[1][metric] for metric in ("mae", "rmse", "mre")]).all()
     pooled = imputation.imputation_errors(imputed, truth, held)["mae"]
-    assert np.average([rows[0]["mae"], rows[2]["mae"]], weights=[rows[0]["n"], rows[2]["n"]]) == pytest.approx(pooled)
+    assert np.average(
+        [rows[0]["mae"], rows[2]["mae"]], weights=[rows[0]["n"], rows[2]["n"]]
+    ) == pytest.approx(pooled)
 
 
 def test_names_and_variables_must_pair():

@@ -1,4 +1,6 @@
-"""Metrics against scipy and scikit-learn row by row, by brute force, and at the edges that data have."""
+"""Metrics against scipy and scikit-learn row by row, by brute force, and at the edges that data
+have.
+"""
 
 import inspect
 
@@ -43,8 +45,12 @@ def test_each_row_agrees_with_its_oracle(name, profiles):
 @pytest.mark.parametrize("hidden", [0.0, 1e9, np.nan, np.inf])
 def test_masked_cells_are_left_out_and_never_read(name, profiles, hidden):
     predicted, observed, mask = profiles
-    expected = [ORACLES[name](p[m], o[m]) for p, o, m in zip(predicted, observed, mask, strict=True)]
-    scores = ROW_METRICS[name](np.where(mask, predicted, hidden), np.where(mask, observed, hidden), mask)
+    expected = [
+        ORACLES[name](p[m], o[m]) for p, o, m in zip(predicted, observed, mask, strict=True)
+    ]
+    scores = ROW_METRICS[name](
+        np.where(mask, predicted, hidden), np.where(mask, observed, hidden), mask
+    )
     np.testing.assert_allclose(scores, expected, rtol=1e-12)
 
 
@@ -64,7 +70,9 @@ def test_single_precision_is_computed_in_double(name, profiles):
     predicted, observed = (profile.astype(np.float32) for profile in profiles[:2])
     scores = ROW_METRICS[name](predicted, observed)
     assert scores.dtype == np.float64
-    np.testing.assert_array_equal(scores, ROW_METRICS[name](predicted.astype(np.float64), observed.astype(np.float64)))
+    np.testing.assert_array_equal(
+        scores, ROW_METRICS[name](predicted.astype(np.float64), observed.astype(np.float64))
+    )
 
 
 @row_metrics
@@ -84,7 +92,9 @@ def test_shapes_that_would_broadcast_are_refused(metric, profiles):
 @pytest.mark.parametrize("levels", [2, 3, 6])
 def test_spearman_averages_ties(levels):
     a, b = np.random.default_rng(levels).integers(levels, size=(2, 20, 40)).astype(float)
-    expected = [scipy.stats.spearmanr(row_a, row_b).statistic for row_a, row_b in zip(a, b, strict=True)]
+    expected = [
+        scipy.stats.spearmanr(row_a, row_b).statistic for row_a, row_b in zip(a, b, strict=True)
+    ]
     np.testing.assert_allclose(metrics.spearman_rows(a, b), expected, rtol=1e-12)
 
 
@@ -110,7 +120,9 @@ def test_a_constant_side_has_no_association(correlation, constant, profiles):
 def test_fewer_than_three_cells_have_no_correlation(correlation, profiles):
     predicted, observed, _ = profiles
     mask = np.arange(30) < np.arange(12)[:, None]
-    np.testing.assert_array_equal(np.isnan(correlation(predicted, observed, mask)), np.arange(12) < 3)
+    np.testing.assert_array_equal(
+        np.isnan(correlation(predicted, observed, mask)), np.arange(12) < 3
+    )
 
 
 def test_a_perfect_correlation_is_exactly_one():
@@ -140,14 +152,19 @@ def test_recall_under_ties_is_the_mean_over_random_tie_breaking(k):
     predicted, observed = random.integers(-3, 4, size=(2, 4, 16)).astype(float)
     mask = random.random((4, 16)) < 0.8
     draws = 3000
-    expected = [tie_broken_recall(p, o, k, m, draws, random) for p, o, m in zip(predicted, observed, mask, strict=True)]
+    expected = [
+        tie_broken_recall(p, o, k, m, draws, random)
+        for p, o, m in zip(predicted, observed, mask, strict=True)
+    ]
     scores = metrics.top_change_recall(predicted, observed, k, mask)
     np.testing.assert_allclose(scores, expected, atol=4 * 0.5 / np.sqrt(draws))
 
 
 def test_no_change_recalls_what_chance_does(profiles):
     change = profiles[1]
-    np.testing.assert_allclose(metrics.top_change_recall(0.0 * change, change, 6), 6 / 30, rtol=1e-12)
+    np.testing.assert_allclose(
+        metrics.top_change_recall(0.0 * change, change, 6), 6 / 30, rtol=1e-12
+    )
     assert metrics.top_change_recall(-change, change, 6) == pytest.approx(1.0)
 
 
@@ -179,7 +196,9 @@ def test_a_calibrated_prediction_is_covered_at_its_level():
 
 def test_coverage_of_nothing_or_of_a_broken_prediction_is_nan(profiles):
     mean, observed, mask = profiles
-    assert np.isnan(metrics.interval_coverage(mean, np.ones_like(mean), observed, mask=np.zeros_like(mask)))
+    assert np.isnan(
+        metrics.interval_coverage(mean, np.ones_like(mean), observed, mask=np.zeros_like(mask))
+    )
     assert np.isnan(metrics.interval_coverage(mean * np.nan, np.ones_like(mean), observed))
 
 

@@ -12,7 +12,8 @@ imputers = pytest.mark.parametrize("name", IMPUTERS)
 
 
 def cohort(n=7, steps=11, width=4, observed=0.3, seed=0):
-    """values, mask, hours: irregular hours (some shared by two steps), a patient and a variable without observations.
+    """values, mask, hours: irregular hours (some shared by two steps), a patient and a variable
+    without observations.
 
     Unobserved cells hold nan, which any reading of them would spread.
     """
@@ -46,7 +47,9 @@ def straight_line(times, seen, t, at):
 def nearest_five(times, seen, t, at):
     # Nearest in time; of equally near ones those before first, and each side by steps outwards.
     nearest = sorted(at, key=lambda i: (abs(times[i] - times[t]), i > t, abs(i - t)))[:5]
-    return np.average([seen[i] for i in nearest], weights=[1 / (1 + abs(times[i] - times[t])) for i in nearest])
+    return np.average(
+        [seen[i] for i in nearest], weights=[1 / (1 + abs(times[i] - times[t])) for i in nearest]
+    )
 
 
 ORACLES = {"locf": last_or_next, "linear": straight_line, "knn": nearest_five, "mean": None}
@@ -71,7 +74,9 @@ def test_each_imputer_is_its_brute_force(name, observed, seed):
     train_values, train_mask, _ = cohort(12, 6, 4, 0.5, seed=seed + 10)
     test = cohort(observed=observed, seed=seed)
     expected = brute_force(name, train_values, train_mask, *test)
-    np.testing.assert_allclose(IMPUTERS[name](train_values, train_mask, *test), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        IMPUTERS[name](train_values, train_mask, *test), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @imputers
@@ -113,7 +118,9 @@ def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
     hours = np.array([[0.0, 1.0, 5.0, 6.0]])
     mask = np.array([True, False, False, True]).reshape(1, 4, 1)
     values = np.where(mask, 10 + 2 * hours[:, :, None], 0.0)
-    np.testing.assert_allclose(series_baselines.linear(values, mask, values, mask, hours)[0, :, 0], [10, 12, 20, 22])
+    np.testing.assert_allclose(
+        series_baselines.linear(values, mask, values, mask, hours)[0, :, 0], [10, 12, 20, 22]
+    )
 
 
 def test_neighbours_are_weighted_by_hours():

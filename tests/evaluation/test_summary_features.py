@@ -21,7 +21,9 @@ every = pytest.mark.parametrize("name", CLASSIFIERS)
 
 
 def series(seed=0):
-    """values, mask (6, 9, 3) and hours (6, 9): a variable never observed, some observed once; nan where unobserved."""
+    """values, mask (6, 9, 3) and hours (6, 9): a variable never observed, some observed once; nan
+    where unobserved.
+    """
     random = np.random.default_rng(seed)
     mask = random.random((6, 9, 3)) < 0.35
     mask[:, :, 2] = False
@@ -32,20 +34,26 @@ def series(seed=0):
 
 def test_summaries_are_those_of_pandas():
     values, mask, hours = series()
-    features, names = summary_features(values, mask, hours, extended=True, variables=["HR", "pH", "Lactate"])
+    features, names = summary_features(
+        values, mask, hours, extended=True, variables=["HR", "pH", "Lactate"]
+    )
     table = pd.DataFrame(features, columns=list(names))
     for i in range(len(values)):
         for d, variable in enumerate(["HR", "pH", "Lactate"]):
             seen = pd.Series(values[i, :, d].astype(np.float64)).dropna()
             expected = {"mean": seen.mean(), "min": seen.min(), "max": seen.max(), "sd": seen.std()}
             expected |= (
-                {"first": seen.iloc[0], "last": seen.iloc[-1]} if len(seen) else {"first": np.nan, "last": np.nan}
+                {"first": seen.iloc[0], "last": seen.iloc[-1]}
+                if len(seen)
+                else {"first": np.nan, "last": np.nan}
             )
             expected |= {"rate": len(seen) / 9, "slope": np.nan}
             if len(seen) > 1:
                 expected["slope"] = np.polyfit(hours[i, seen.index].astype(np.float64), seen, 1)[0]
             for what, number in expected.items():
-                np.testing.assert_allclose(table.loc[i, f"{what} {variable}"], number, rtol=1e-6, err_msg=what)
+                np.testing.assert_allclose(
+                    table.loc[i, f"{what} {variable}"], number, rtol=1e-6, err_msg=what
+                )
     assert table.isna().to_numpy().any()
 
 
@@ -86,7 +94,9 @@ def test_flattened_goes_step_by_step():
 
 
 def patients(n=300, seed=0):
-    """x (n, 6) with nan, a constant and an empty column, y (n,): only columns 0 and 1 (by its size) matter."""
+    """x (n, 6) with nan, a constant and an empty column, y (n,): only columns 0 and 1 (by its size)
+    matter.
+    """
     random = np.random.default_rng(seed)
     x = random.normal(size=(n, 6))
     label = (random.random(n) < 1 / (1 + np.exp(1 - 2.5 * x[:, 0] - x[:, 1]))).astype(np.float32)
@@ -109,7 +119,9 @@ def test_the_same_call_gives_the_same_bits_and_a_row_stands_alone(name):
     x, y = patients(120)
     probability = CLASSIFIERS[name](x[:80], y[:80], x[80:])
     np.testing.assert_array_equal(CLASSIFIERS[name](x[:80], y[:80], x[80:]), probability)
-    np.testing.assert_allclose(CLASSIFIERS[name](x[:80], y[:80], x[[85]]), probability[[5]], rtol=1e-6)
+    np.testing.assert_allclose(
+        CLASSIFIERS[name](x[:80], y[:80], x[[85]]), probability[[5]], rtol=1e-6
+    )
     assert CLASSIFIERS[name](x[:80], y[:80], x[:0]).shape == (0,)
 
 
@@ -132,7 +144,10 @@ def test_one_class_is_refused_in_words(name):
 @pytest.mark.parametrize("name", ["logistic", "svm"])
 def test_units_do_not_matter(name):
     x, y = patients(120)
-    scale, shift = np.array([1e-3, 10.0, 1.0, 2.0, 5.0, 1.0]), np.array([0.0, -40.0, 7.0, 1.0, 0.0, 0.0])
+    scale, shift = (
+        np.array([1e-3, 10.0, 1.0, 2.0, 5.0, 1.0]),
+        np.array([0.0, -40.0, 7.0, 1.0, 0.0, 0.0]),
+    )
     expected = CLASSIFIERS[name](x[:80], y[:80], x[80:])
     found = CLASSIFIERS[name](x[:80] * scale + shift, y[:80], x[80:] * scale + shift)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
@@ -144,9 +159,13 @@ def test_logistic_regression_is_fitted_on_training_medians_and_scales():
     median = np.nanmedian(train, axis=0)
     filled = [np.where(np.isnan(part), median, part) for part in (train, test)]
     mean, sd = filled[0].mean(axis=0), filled[0].std(axis=0)
-    oracle = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit((filled[0] - mean) / sd, y[:100])
+    oracle = LogisticRegression(C=0.1, tol=1e-8, max_iter=5000).fit(
+        (filled[0] - mean) / sd, y[:100]
+    )
     expected = oracle.predict_proba((filled[1] - mean) / sd)[:, 1]
-    np.testing.assert_allclose(classifiers.logistic_on_summary(x[:100], y[:100], x[100:]), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        classifiers.logistic_on_summary(x[:100], y[:100], x[100:]), expected, rtol=1e-4
+    )
 
 
 def test_the_svms_calibration_needs_three_rows_of_a_class():

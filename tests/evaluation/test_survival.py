@@ -1,4 +1,6 @@
-"""Brier scores and calibration of survival curves against scikit-survival, lifelines, scipy and planted truth."""
+"""Brier scores and calibration of survival curves against scikit-survival, lifelines, scipy and
+planted truth.
+"""
 
 import numpy as np
 import pytest
@@ -24,20 +26,30 @@ def test_brier_scores_are_scikit_survivals(seed):
     times, events, risk = tied(seed=seed)
     train, test, predicted = training(), (times, events), curves(risk, TIMES)
     expected = sksurv.metrics.brier_score(structured(train), structured(test), predicted, TIMES)[1]
-    np.testing.assert_allclose(survival.brier_score(train, test, predicted, TIMES), expected, rtol=1e-10)
-    expected = sksurv.metrics.integrated_brier_score(structured(train), structured(test), predicted, TIMES)
-    assert survival.integrated_brier_score(train, test, predicted, TIMES) == pytest.approx(expected, rel=1e-10)
+    np.testing.assert_allclose(
+        survival.brier_score(train, test, predicted, TIMES), expected, rtol=1e-10
+    )
+    expected = sksurv.metrics.integrated_brier_score(
+        structured(train), structured(test), predicted, TIMES
+    )
+    assert survival.integrated_brier_score(train, test, predicted, TIMES) == pytest.approx(
+        expected, rel=1e-10
+    )
 
 
 def test_brier_score_without_censoring_is_the_mean_squared_error():
     times, _, risk = tied()
     outcome, predicted = (times, np.ones(len(times))), curves(risk, TIMES)
     expected = (((times[:, None] > TIMES) - predicted) ** 2).mean(axis=0)
-    np.testing.assert_allclose(survival.brier_score(outcome, outcome, predicted, TIMES), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        survival.brier_score(outcome, outcome, predicted, TIMES), expected, rtol=1e-12
+    )
 
 
 def test_brier_score_of_kaplan_meier_is_its_variance():
-    """S (1 - S), since weighted by 1 / G the shares of dead and alive rows are 1 - S and S where no times tie."""
+    """S (1 - S), since weighted by 1 / G the shares of dead and alive rows are 1 - S and S where no
+    times tie.
+    """
     times, events, _ = exponential()
     at = np.quantile(times, [0.1, 0.4, 0.7, 0.9])
     s = kaplan_meier_at(times, events, at)
@@ -48,21 +60,30 @@ def test_brier_score_of_kaplan_meier_is_its_variance():
 def test_brier_score_does_not_depend_on_the_order_of_rows():
     times, events, risk = tied()
     order = np.random.default_rng(1).permutation(len(times))
-    found = survival.brier_score(training(), (times[order], events[order]), curves(risk[order], TIMES), TIMES)
+    found = survival.brier_score(
+        training(), (times[order], events[order]), curves(risk[order], TIMES), TIMES
+    )
     expected = survival.brier_score(training(), (times, events), curves(risk, TIMES), TIMES)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
-    "measure, expect", [(survival.brier_score, lambda s: s[[0, 1, 2, 2]]), (survival.integrated_brier_score, None)]
+    "measure, expect",
+    [(survival.brier_score, lambda s: s[[0, 1, 2, 2]]), (survival.integrated_brier_score, None)],
 )
 def test_times_after_the_end_of_training_are_scored_at_the_end(measure, expect):
     times, events, hazard = exponential()
-    test, late, early = (4 * times, events), np.array([5.0, 11.0, 15.0, 30.0]), np.array([5.0, 11.0, 13.0])
+    test, late, early = (
+        (4 * times, events),
+        np.array([5.0, 11.0, 15.0, 30.0]),
+        np.array([5.0, 11.0, 13.0]),
+    )
     predicted = np.exp(-hazard[:, None] / 4 * late)
     at_the_end = np.column_stack([predicted[:, :2], (predicted[:, 1] + predicted[:, 2]) / 2])
     expected = measure(training(), test, at_the_end, early)
-    with pytest.warns(FollowUpWarning, match="2 of 4 times of evaluation .* are clipped to 13") as caught:
+    with pytest.warns(
+        FollowUpWarning, match="2 of 4 times of evaluation .* are clipped to 13"
+    ) as caught:
         found = measure(training(), test, predicted, late)
     assert len(caught) == 1
     np.testing.assert_allclose(found, expected if expect is None else expect(expected), rtol=1e-12)
@@ -75,17 +96,25 @@ def test_training_that_ends_in_a_censoring_gives_finite_scores_up_to_it():
     train = (training()[0], np.append(training()[1][:-1], False))
     predicted = curves(risk, TIMES)
     expected = survival.brier_score(training(), (times, events), predicted, TIMES)
-    np.testing.assert_array_equal(survival.brier_score(train, (times, events), predicted, TIMES), expected)
+    np.testing.assert_array_equal(
+        survival.brier_score(train, (times, events), predicted, TIMES), expected
+    )
     with pytest.warns(FollowUpWarning, match="1 of 2 times"):
-        assert np.isfinite(survival.brier_score(train, (times, events), predicted[:, :2], np.array([9.0, 13.0]))).all()
+        assert np.isfinite(
+            survival.brier_score(train, (times, events), predicted[:, :2], np.array([9.0, 13.0]))
+        ).all()
 
 
 def test_scores_where_all_times_are_after_the_end_are_that_at_the_end():
     times, events, risk = tied()
     predicted = curves(risk, np.array([26.0, 39.0]))
-    expected = survival.brier_score(training(), (times, events), (1 + predicted[:, :1]) / 2, np.array([13.0]))
+    expected = survival.brier_score(
+        training(), (times, events), (1 + predicted[:, :1]) / 2, np.array([13.0])
+    )
     with pytest.warns(FollowUpWarning, match="2 of 2 times"):
-        found = survival.integrated_brier_score(training(), (times, events), predicted, np.array([26.0, 39.0]))
+        found = survival.integrated_brier_score(
+            training(), (times, events), predicted, np.array([26.0, 39.0])
+        )
     assert found == pytest.approx(expected[0], rel=1e-12)
 
 
@@ -94,15 +123,23 @@ def test_survival_at_own_time_is_interpolated_in_every_row():
     grid = np.array([2.0, 3.0, 7.0, 11.0])
     predicted = curves(risk, grid)
     expected = [np.interp(t, [0, *grid], [1, *s]) for t, s in zip(times, predicted, strict=True)]
-    np.testing.assert_allclose(survival.survival_at_own_time(predicted, grid, times), expected, rtol=1e-12)
-    with_zero = survival.survival_at_own_time(np.insert(predicted, 0, 1, axis=1), np.insert(grid, 0, 0), times)
+    np.testing.assert_allclose(
+        survival.survival_at_own_time(predicted, grid, times), expected, rtol=1e-12
+    )
+    with_zero = survival.survival_at_own_time(
+        np.insert(predicted, 0, 1, axis=1), np.insert(grid, 0, 0), times
+    )
     np.testing.assert_allclose(with_zero, expected, rtol=1e-12)
 
 
 def test_median_survival_is_where_the_curve_passes_one_half():
     grid = np.array([2.0, 3.0, 7.0, 11.0])
-    predicted = np.array([[0.9, 0.7, 0.3, 0.1], [0.2, 0.1, 0.1, 0.0], [1.0, 0.5, 0.5, 0.5], [0.9, 0.8, 0.7, 0.51]])
-    np.testing.assert_allclose(survival.median_survival(predicted, grid), [5, 1.25, 3, np.inf], rtol=1e-12)
+    predicted = np.array(
+        [[0.9, 0.7, 0.3, 0.1], [0.2, 0.1, 0.1, 0.0], [1.0, 0.5, 0.5, 0.5], [0.9, 0.8, 0.7, 0.51]]
+    )
+    np.testing.assert_allclose(
+        survival.median_survival(predicted, grid), [5, 1.25, 3, np.inf], rtol=1e-12
+    )
     assert survival.median_survival(np.array([[0.4, 0.3]]), np.array([0.0, 1.0]))[0] == 0.0
 
 
@@ -113,8 +150,12 @@ def test_median_survival_of_exponential_curves_is_log_2_over_the_hazard():
 
 
 def test_d_calibration_by_hand():
-    """Events at .1, .6 and 1; censored at .3 (all of it in bin 0), at .8 (5/8 and 3/8) and at 0 (bin 0)."""
-    found = survival.d_calibration(np.array([0.1, 0.6, 1.0, 0.3, 0.8, 0.0]), np.array([1, 1, 1, 0, 0, 0]), bins=2)
+    """Events at .1, .6 and 1; censored at .3 (all of it in bin 0), at .8 (5/8 and 3/8) and at 0
+    (bin 0).
+    """
+    found = survival.d_calibration(
+        np.array([0.1, 0.6, 1.0, 0.3, 0.8, 0.0]), np.array([1, 1, 1, 0, 0, 0]), bins=2
+    )
     np.testing.assert_allclose(found.counts, [1 + 1 + 5 / 8 + 1, 2 + 3 / 8], rtol=1e-12)
     assert found.statistic == pytest.approx(2 * 0.625**2 / 3, rel=1e-12)
     assert found.p == pytest.approx(scipy.stats.chi2.sf(found.statistic, 1), rel=1e-12)
@@ -146,13 +187,20 @@ def test_calibration_observes_kaplan_meier_in_quantile_groups():
         fitted = KaplanMeierFitter().fit(times[rows], events[rows])
         s = float(fitted.survival_function_at_times(2.0).iloc[0])
         upper = float(fitted.confidence_interval_survival_function_.loc[:2.0].iloc[-1, 1])
-        greenwood = (np.log(np.log(upper) / np.log(s)) * np.log(s) / scipy.stats.norm.ppf(0.975)) ** 2
+        greenwood = (
+            np.log(np.log(upper) / np.log(s)) * np.log(s) / scipy.stats.norm.ppf(0.975)
+        ) ** 2
         z2 = scipy.stats.norm.ppf(0.975) ** 2
-        for bound in (found["low"][i], found["high"][i]):  # the roots of (S - b)^2 = z^2 b (1 - b) / n'
+        for bound in (
+            found["low"][i],
+            found["high"][i],
+        ):  # the roots of (S - b)^2 = z^2 b (1 - b) / n'
             size = (1 - s) / (s * greenwood)
             assert (s - bound) ** 2 == pytest.approx(z2 * bound * (1 - bound) / size, rel=1e-8)
         assert found["low"][i] < s < found["high"][i]
-        np.testing.assert_allclose([found["x"][i], found["y"][i]], [predicted[rows].mean(), s], rtol=1e-10)
+        np.testing.assert_allclose(
+            [found["x"][i], found["y"][i]], [predicted[rows].mean(), s], rtol=1e-10
+        )
     np.testing.assert_array_equal(found["count"], [100] * 4)
 
 
@@ -166,20 +214,31 @@ def test_calibration_without_censoring_has_wilsons_intervals():
     for i, (alive, count) in enumerate([(0, 20), (5, 20), (20, 20)]):
         interval = scipy.stats.binomtest(alive, count).proportion_ci(0.95, method="wilson")
         expected = [alive / count, interval.low, interval.high, count]
-        np.testing.assert_allclose([found[c][i] for c in ("y", "low", "high", "count")], expected, atol=1e-12)
+        np.testing.assert_allclose(
+            [found[c][i] for c in ("y", "low", "high", "count")], expected, atol=1e-12
+        )
 
 
 def test_calibration_at_a_time_of_events_and_censorings():
-    """At 5, group 1 has lost one of four, with an event before a censoring; of group 2 two are left, all alive."""
-    times, events = np.array([5.0, 5.0, 9.0, 9.0, 2.0, 3.0, 5.0, 5.0]), np.array([1, 0, 1, 0, 0, 0, 0, 0])
+    """At 5, group 1 has lost one of four, with an event before a censoring; of group 2 two are
+    left, all alive.
+    """
+    times, events = (
+        np.array([5.0, 5.0, 9.0, 9.0, 2.0, 3.0, 5.0, 5.0]),
+        np.array([1, 0, 1, 0, 0, 0, 0, 0]),
+    )
     found = survival.calibration_at(times, events, np.repeat([0.6, 0.9], 4), 5.0, groups=2)
     for i, (alive, count) in enumerate([(3, 4), (2, 2)]):
         interval = scipy.stats.binomtest(alive, count).proportion_ci(0.95, method="wilson")
         expected = [alive / count, interval.low, interval.high]
-        np.testing.assert_allclose([found[c][i] for c in ("y", "low", "high")], expected, atol=1e-12)
+        np.testing.assert_allclose(
+            [found[c][i] for c in ("y", "low", "high")], expected, atol=1e-12
+        )
 
 
-@pytest.mark.parametrize("factor, least, most", [(1.0, 44, 50), (2.0, 0, 10)], ids=["true", "wrong"])
+@pytest.mark.parametrize(
+    "factor, least, most", [(1.0, 44, 50), (2.0, 0, 10)], ids=["true", "wrong"]
+)
 def test_intervals_hold_the_true_curves_and_not_wrong_ones(factor, least, most):
     """Of 50 groups 47.5 (sd 1.5) are expected to."""
     inside = 0
@@ -209,15 +268,47 @@ DEAD = (TWO, np.ones(2))
 @pytest.mark.parametrize(
     "call, error, sentence",
     [
-        (lambda: survival.brier_score(training(), DEAD, HALF * 3, TWO), ValueError, "row 0 has a survival .* of 1.5"),
-        (lambda: survival.brier_score(training(), DEAD, HALF * np.nan, TWO), ValueError, "of nan, outside"),
-        (lambda: survival.brier_score(training(), DEAD, HALF, TWO[::-1]), ValueError, "rise strictly"),
-        (lambda: survival.integrated_brier_score(training(), DEAD, HALF[:, :1], TWO[:1]), ValueError, "2 times, not 1"),
-        (lambda: survival.median_survival(HALF[:, :1], np.zeros(1)), ValueError, "needs a time after 0"),
-        (lambda: survival.d_calibration(HALF[0], np.zeros(2)), UserError, "none of 2 rows has an event"),
-        (lambda: survival.d_calibration(HALF[0], np.ones(2), bins=1), ValueError, "at least 2 bins, not 1"),
+        (
+            lambda: survival.brier_score(training(), DEAD, HALF * 3, TWO),
+            ValueError,
+            "row 0 has a survival .* of 1.5",
+        ),
+        (
+            lambda: survival.brier_score(training(), DEAD, HALF * np.nan, TWO),
+            ValueError,
+            "of nan, outside",
+        ),
+        (
+            lambda: survival.brier_score(training(), DEAD, HALF, TWO[::-1]),
+            ValueError,
+            "rise strictly",
+        ),
+        (
+            lambda: survival.integrated_brier_score(training(), DEAD, HALF[:, :1], TWO[:1]),
+            ValueError,
+            "2 times, not 1",
+        ),
+        (
+            lambda: survival.median_survival(HALF[:, :1], np.zeros(1)),
+            ValueError,
+            "needs a time after 0",
+        ),
+        (
+            lambda: survival.d_calibration(HALF[0], np.zeros(2)),
+            UserError,
+            "none of 2 rows has an event",
+        ),
+        (
+            lambda: survival.d_calibration(HALF[0], np.ones(2), bins=1),
+            ValueError,
+            "at least 2 bins, not 1",
+        ),
         (lambda: survival.calibration_at(*DEAD, HALF[0] * -1, 1.0), ValueError, "of -0.5, outside"),
-        (lambda: survival.calibration_at(TWO, np.zeros(2), HALF[0], 3.0), UserError, "2 rows was followed to time 3"),
+        (
+            lambda: survival.calibration_at(TWO, np.zeros(2), HALF[0], 3.0),
+            UserError,
+            "2 rows was followed to time 3",
+        ),
     ],
 )
 def test_what_cannot_be_computed_is_refused_in_words(call, error, sentence):

@@ -1,4 +1,6 @@
-"""Survival models against lifelines, scikit-survival and brute force; planted truth, noise, invariances, refusals."""
+"""Survival models against lifelines, scikit-survival and brute force; planted truth, noise,
+invariances, refusals.
+"""
 
 import inspect
 from functools import partial
@@ -32,7 +34,9 @@ of_features = pytest.mark.parametrize("name", [name for name in MODELS if name !
 
 
 def cohort(rows, log_hazard=lambda x: x @ COEFFICIENTS, features=5, seed=0, ties=False):
-    """x, times, events: exponential times of that log hazard, about a third censored; whole times on request."""
+    """x, times, events: exponential times of that log hazard, about a third censored; whole times
+    on request.
+    """
     random = np.random.default_rng(seed)
     x = random.normal(size=(rows, features))
     times, censoring = random.exponential(4 * np.exp(-log_hazard(x))), random.exponential(8.0, rows)
@@ -69,28 +73,46 @@ def test_cox_coefficients_are_scikit_survivals(penalty, ties):
 
 
 def test_cox_on_components_is_its_parts_put_together():
-    """scikit-learn's whitened PCA, then lifelines: risk, and curves at observed times (between them it draws lines)."""
+    """scikit-learn's whitened PCA, then lifelines: risk, and curves at observed times (between them
+    it draws lines).
+    """
     x, times, events = cohort(150, features=8, log_hazard=lambda x: x[:, 0] - x[:, 1], ties=True)
     x, test = x[:120], x[120:]
     times, events = times[:120], events[:120]
-    scaler, pca = StandardScaler().fit(x), PCA(4, whiten=True).fit(StandardScaler().fit_transform(x))
+    scaler, pca = (
+        StandardScaler().fit(x),
+        PCA(4, whiten=True).fit(StandardScaler().fit_transform(x)),
+    )
     z, z_test = (pca.transform(scaler.transform(part)) for part in (x, test))
     oracle = CoxPHFitter(penalizer=0.2).fit(
-        pd.DataFrame(z).assign(T=times, E=events), "T", "E", fit_options={"precision": 1e-14, "r_precision": 1e-14}
+        pd.DataFrame(z).assign(T=times, E=events),
+        "T",
+        "E",
+        fit_options={"precision": 1e-14, "r_precision": 1e-14},
     )
     at = np.unique(times)
-    risk, curves = survival_models.cox_on_components(x, times, events, test, at, components=4, penalty=0.2)
-    np.testing.assert_allclose(risk, oracle.predict_log_partial_hazard(pd.DataFrame(z_test)), rtol=1e-6)
-    np.testing.assert_allclose(curves.T, oracle.predict_survival_function(pd.DataFrame(z_test), at), rtol=1e-6)
+    risk, curves = survival_models.cox_on_components(
+        x, times, events, test, at, components=4, penalty=0.2
+    )
+    np.testing.assert_allclose(
+        risk, oracle.predict_log_partial_hazard(pd.DataFrame(z_test)), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        curves.T, oracle.predict_survival_function(pd.DataFrame(z_test), at), rtol=1e-6
+    )
 
 
 def test_cox_curves_are_steps_of_scikit_survivals_baseline():
     x, times, events = cohort(120, ties=True)
     z = PCA(whiten=True).fit_transform(unit_columns(x))
-    oracle = CoxPHSurvivalAnalysis(alpha=12.0, ties="efron", tol=1e-14).fit(z, Surv.from_arrays(events, times))
+    oracle = CoxPHSurvivalAnalysis(alpha=12.0, ties="efron", tol=1e-14).fit(
+        z, Surv.from_arrays(events, times)
+    )
     at = np.array([1.5, 2.0, 2.5, 7.9, times.max()])
     _, curves = survival_models.cox_on_components(x, times, events, x, at)
-    np.testing.assert_allclose(curves, [f(at) for f in oracle.predict_survival_function(z)], rtol=1e-6)
+    np.testing.assert_allclose(
+        curves, [f(at) for f in oracle.predict_survival_function(z)], rtol=1e-6
+    )
     _, outside = survival_models.cox_on_components(x, times, events, x, np.array([0.0, 0.99, 1e3]))
     np.testing.assert_array_equal(outside[:, :2], 1.0)
     np.testing.assert_array_equal(outside[:, 2], curves[:, -1])
@@ -113,9 +135,13 @@ def test_kaplan_meier_for_all_is_lifelines():
 
 
 def test_planted_coefficients_are_found():
-    """Each within 4 standard errors, which are about 1 / sqrt(events) for independent features of variance 1."""
+    """Each within 4 standard errors, which are about 1 / sqrt(events) for independent features of
+    variance 1.
+    """
     x, times, events = cohort(2000)
-    found = survival_models.cox_coefficients(unit_columns(x), times, events, 1e-6) / x.std(axis=0, ddof=1)
+    found = survival_models.cox_coefficients(unit_columns(x), times, events, 1e-6) / x.std(
+        axis=0, ddof=1
+    )
     np.testing.assert_allclose(found, COEFFICIENTS, atol=4 / np.sqrt(events.sum()))
 
 
@@ -148,23 +174,31 @@ def test_noise_foretells_nothing(name):
     x, times, events = cohort(600, nothing, seed=1)
     test = slice(300, None)
     risk, _ = MODELS[name](x[:300], times[:300], events[:300], x[test], GRID)
-    earlier = (times[test][:, None] < times[test]) & events[test][:, None]  # [i, j]: i died before j's time
+    earlier = (times[test][:, None] < times[test]) & events[test][
+        :, None
+    ]  # [i, j]: i died before j's time
     random = np.random.default_rng(0)
 
     def ranked(order):
         return (risk[order][:, None] > risk[order])[earlier].mean()
 
     drawn = [ranked(random.permutation(300)) for _ in range(200)]
-    assert ranked(np.arange(300)) == pytest.approx(concordance_index(times[test], -risk, events[test]), abs=1e-9)
+    assert ranked(np.arange(300)) == pytest.approx(
+        concordance_index(times[test], -risk, events[test]), abs=1e-9
+    )
     assert np.ptp(risk) > 0 and abs(ranked(np.arange(300)) - 0.5) < 3 * np.std(drawn)
 
 
 def test_a_forest_of_one_leaf_is_nelson_aalen():
     """And everyone's mortality is the number of events: what was expected is what was seen."""
     x, times, events = cohort(60, ties=True)
-    risk, curves = survival_models.survival_forest(x, times, events, x[:3], GRID, trees=1, min_leaf=60)
+    risk, curves = survival_models.survival_forest(
+        x, times, events, x[:3], GRID, trees=1, min_leaf=60
+    )
     fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
-    np.testing.assert_allclose(-np.log(curves), np.tile(fitted.cumulative_hazard_at_times(GRID), (3, 1)), rtol=1e-9)
+    np.testing.assert_allclose(
+        -np.log(curves), np.tile(fitted.cumulative_hazard_at_times(GRID), (3, 1)), rtol=1e-9
+    )
     np.testing.assert_allclose(risk, events.sum(), rtol=1e-12)
 
 
@@ -176,28 +210,42 @@ def test_leaves_have_the_hazards_of_their_own_rows():
     hazards, mortality = survival_models.leaf_hazards(leaf, times, events, GRID)
     assert hazards.shape == (4, len(GRID)) and (hazards[1] == 0).all() and mortality[1] == 0
     for own in (0, 2, 3):
-        fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times[leaf == own], events[leaf == own])
-        np.testing.assert_allclose(hazards[own], fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
-        assert mortality[own] == pytest.approx(fitted.cumulative_hazard_at_times(times).sum(), rel=1e-12)
+        fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(
+            times[leaf == own], events[leaf == own]
+        )
+        np.testing.assert_allclose(
+            hazards[own], fitted.cumulative_hazard_at_times(GRID), rtol=1e-12
+        )
+        assert mortality[own] == pytest.approx(
+            fitted.cumulative_hazard_at_times(times).sum(), rel=1e-12
+        )
 
 
 def test_martingale_residuals_are_events_seen_less_events_expected():
     _, times, events = cohort(60, ties=True)
     fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
     found = survival_models.martingale_residuals(times, events)
-    np.testing.assert_allclose(found, events - fitted.cumulative_hazard_at_times(times), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        found, events - fitted.cumulative_hazard_at_times(times), rtol=1e-12, atol=1e-12
+    )
     assert found.sum() == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_forest_of_two_leaves_gives_each_side_its_own_curve():
-    """One feature of two values has one place to split; nobody is censored, so only times can tell the sides apart."""
+    """One feature of two values has one place to split; nobody is censored, so only times can tell
+    the sides apart.
+    """
     x, times, _ = cohort(80, lambda x: 2 * np.sign(x[:, 0]), features=1)
     x, events = np.sign(x), np.ones(80, dtype=bool)
-    risk, curves = survival_models.survival_forest(x, times, events, np.array([[-1.0], [1.0], [9.0]]), GRID, trees=3)
+    risk, curves = survival_models.survival_forest(
+        x, times, events, np.array([[-1.0], [1.0], [9.0]]), GRID, trees=3
+    )
     for side, row in ((-1, 0), (1, 1), (1, 2)):
         own = x[:, 0] == side
         hazard = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times[own], events[own])
-        np.testing.assert_allclose(-np.log(curves[row]), hazard.cumulative_hazard_at_times(GRID), rtol=1e-9)
+        np.testing.assert_allclose(
+            -np.log(curves[row]), hazard.cumulative_hazard_at_times(GRID), rtol=1e-9
+        )
         assert risk[row] == pytest.approx(hazard.cumulative_hazard_at_times(times).sum(), rel=1e-9)
 
 
@@ -210,7 +258,9 @@ def test_curves_fall_within_0_and_1_also_far_out_and_with_missing_values(name):
     test = np.concatenate([x[:5], 1e6 * x[5:8], np.full((1, 30), np.nan)])
     risk, curves = SMALL[name](x, times, events, test, GRID)
     assert np.isfinite(risk).all() and curves.shape == (9, len(GRID))
-    assert (curves[:, 0] == 1).all() and (np.diff(curves, axis=1) <= 0).all() and (curves >= 0).all()
+    assert (
+        (curves[:, 0] == 1).all() and (np.diff(curves, axis=1) <= 0).all() and (curves >= 0).all()
+    )
     assert curves[:5, -1].max() < 1
 
 
@@ -253,7 +303,9 @@ def test_missing_values_are_training_means_and_empty_columns_are_not_used(name):
     useless = np.tile([np.nan, 0.1], (80, 1))
     expected = SMALL[name](filled, times, events, test, GRID)
     test[:, 2] = np.nan
-    found = SMALL[name](np.hstack([holed, useless]), times, events, np.hstack([test, 1 - useless[:10]]), GRID)
+    found = SMALL[name](
+        np.hstack([holed, useless]), times, events, np.hstack([test, 1 - useless[:10]]), GRID
+    )
     np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
 
@@ -261,19 +313,28 @@ def test_missing_values_are_training_means_and_empty_columns_are_not_used(name):
 def test_no_more_components_than_the_rows_span():
     """Repeated columns and few rows: a hundred components asked for are those there are."""
     x, times, events = cohort(60)
-    asked, _ = survival_models.cox_on_components(np.hstack([x, 2 * x]), times, events, np.hstack([x, 2 * x]), GRID)
-    spanned, _ = survival_models.cox_on_components(np.hstack([x, x]), times, events, np.hstack([x, x]), GRID, 5)
+    asked, _ = survival_models.cox_on_components(
+        np.hstack([x, 2 * x]), times, events, np.hstack([x, 2 * x]), GRID
+    )
+    spanned, _ = survival_models.cox_on_components(
+        np.hstack([x, x]), times, events, np.hstack([x, x]), GRID, 5
+    )
     np.testing.assert_allclose(asked, spanned, rtol=1e-6)
     few, times, events = cohort(6, features=40, log_hazard=nothing)
     risk, _ = survival_models.cox_on_components(few, times, events, few, GRID)
-    np.testing.assert_allclose(risk, survival_models.cox_on_components(few, times, events, few, GRID, 5)[0], rtol=1e-9)
+    np.testing.assert_allclose(
+        risk, survival_models.cox_on_components(few, times, events, few, GRID, 5)[0], rtol=1e-9
+    )
     assert np.isfinite(risk).all()
 
 
 def test_a_heavier_penalty_shrinks():
     x, times, events = cohort(80)
     z = unit_columns(x)
-    lengths = [np.linalg.norm(survival_models.cox_coefficients(z, times, events, p)) for p in (1e-4, 1e-2, 1.0, 100.0)]
+    lengths = [
+        np.linalg.norm(survival_models.cox_coefficients(z, times, events, p))
+        for p in (1e-4, 1e-2, 1.0, 100.0)
+    ]
     assert (np.diff(lengths) < 0).all() and lengths[-1] < 0.02
 
 
@@ -294,8 +355,12 @@ def log_posterior(beta, z, penalty):
 
 def test_a_fit_that_does_not_end_is_said_in_words():
     times = np.arange(1.0, 41.0)
-    with pytest.raises(UserError, match="40 rows on 1 components did not converge with the penalty 1e-12; raise"):
-        survival_models.cox_coefficients(unit_columns(-times[:, None]), times, np.ones(40, bool), 1e-12)
+    with pytest.raises(
+        UserError, match="40 rows on 1 components did not converge with the penalty 1e-12; raise"
+    ):
+        survival_models.cox_coefficients(
+            unit_columns(-times[:, None]), times, np.ones(40, bool), 1e-12
+        )
 
 
 @models

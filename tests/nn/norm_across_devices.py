@@ -1,6 +1,7 @@
 """Run by test_norm.py with eight fake CPU devices: masked batch norm on eight devices against one.
 
-Prints one JSON object, case -> quantity -> largest difference relative to the largest entry on one device.
+Prints one JSON object, case -> quantity -> largest difference relative to the largest entry on one
+device.
 """
 
 import json
@@ -32,11 +33,16 @@ def gradient_and_statistics(variables, batch):
     """Sums over live rows only; adding loss and gradients over devices is the trainer's part."""
 
     def loss(params):
-        y, changed = NET.apply({**variables, "params": params}, batch["x"], batch["live"], mutable=["batch_stats"])
+        y, changed = NET.apply(
+            {**variables, "params": params}, batch["x"], batch["live"], mutable=["batch_stats"]
+        )
         return jnp.sum(jnp.where(batch["live"][:, None], (y - batch["y"]) ** 2, 0)), changed
 
     (value, changed), gradient = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-    return {**sum_over_devices({"loss": value, "gradient": gradient}), "statistics": changed["batch_stats"]}
+    return {
+        **sum_over_devices({"loss": value, "gradient": gradient}),
+        "statistics": changed["batch_stats"],
+    }
 
 
 def on_devices(variables, batch):
@@ -49,7 +55,12 @@ def live_masks():
     ragged = rng.random((DEVICES, ROWS)) < np.linspace(0, 1, DEVICES)[:, None]
     one = np.zeros((DEVICES, ROWS), bool)
     one[5, 2] = True
-    return {"full": np.ones((DEVICES, ROWS), bool), "ragged": ragged, "one": one, "none": np.zeros_like(one)}
+    return {
+        "full": np.ones((DEVICES, ROWS), bool),
+        "ragged": ragged,
+        "one": one,
+        "none": np.zeros_like(one),
+    }
 
 
 def difference(a, b):
@@ -65,7 +76,9 @@ def main():
     x = rng.normal(3.0, 2.0, (DEVICES, ROWS, INPUTS)).astype(np.float32)
     y = rng.normal(size=(DEVICES, ROWS, 3)).astype(np.float32)
     variables = NET.init(jax.random.key(0), jnp.asarray(x[0]), jnp.ones(ROWS, bool))
-    variables = jax.tree.map(lambda a: a + 0.1 * jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape), variables)
+    variables = jax.tree.map(
+        lambda a: a + 0.1 * jnp.cos(jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape), variables
+    )
     many = jax.pmap(on_devices, axis_name="device", in_axes=(None, 0), out_axes=None)
     one = jax.jit(gradient_and_statistics)
     out = {}
@@ -75,7 +88,9 @@ def main():
         together = one(variables, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), batch))
         removed = one(variables, {key: value[live] for key, value in batch.items()})
         out[name] = {part: difference(apart[part], together[part]) for part in together}
-        out[name] |= {f"{part}, padding removed": difference(apart[part], removed[part]) for part in removed}
+        out[name] |= {
+            f"{part}, padding removed": difference(apart[part], removed[part]) for part in removed
+        }
         out[name]["loss on one device"] = float(together["loss"])
     print(json.dumps(out))
 

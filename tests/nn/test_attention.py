@@ -1,4 +1,6 @@
-"""The encoder layer against PyTorch's own numbers at weights that a formula gives, and its invariances."""
+"""The encoder layer against PyTorch's own numbers at weights that a formula gives, and its
+invariances.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +21,8 @@ from omics_jax.nn.attention import (
 from omics_jax.nn.initial import draw
 
 C, F, HEADS = 4, 3, 2
-# torch 2.13, float64: TransformerEncoderLayer(4, 2, 3, batch_first=True, activation="gelu").eval() with the weights of
-# `layer`, transposed, on `tokens`; first its self_attn alone.
+# torch 2.13, float64: TransformerEncoderLayer(4, 2, 3, batch_first=True, activation="gelu").eval()
+# with the weights of `layer`, transposed, on `tokens`; first its self_attn alone.
 ATTENDED = [
     [[-0.510455235, 0.19861476, 0.459274398, -0.316964715], [-0.510760378, 0.199051203, 0.459467075, -0.317450809],
      [-0.510818119, 0.199161738, 0.459496332, -0.317568883]],
@@ -41,7 +43,14 @@ def wave(*shape, phase):
 
 
 def layer():
-    shapes = {"query": (C, C), "key": (C, C), "value": (C, C), "output": (C, C), "wide": (C, F), "narrow": (F, C)}
+    shapes = {
+        "query": (C, C),
+        "key": (C, C),
+        "value": (C, C),
+        "output": (C, C),
+        "wide": (C, F),
+        "narrow": (F, C),
+    }
     p = {
         name: {"kernel": wave(i, j, phase=k), "bias": wave(j, phase=k + 0.5)}
         for k, (name, (i, j)) in enumerate(shapes.items(), 1)
@@ -64,7 +73,9 @@ def test_an_encoder_layer_gives_the_numbers_of_pytorch(x64):
 
 def test_gradients_are_those_of_finite_differences(gradient_error):
     x = tokens()
-    assert gradient_error(lambda p: jnp.sum(encoder_layer(p, x, HEADS)[..., 0] ** 3), layer()) < 1e-6
+    assert (
+        gradient_error(lambda p: jnp.sum(encoder_layer(p, x, HEADS)[..., 0] ** 3), layer()) < 1e-6
+    )
 
 
 def test_rows_do_not_see_each_other_and_tokens_have_no_order(x64):
@@ -80,7 +91,9 @@ def test_without_queries_attention_is_the_mean_of_all_tokens(x64):
     p["query"] = jax.tree.map(jnp.zeros_like, p["query"])
     mean = tokens().mean(axis=1) @ p["value"]["kernel"] + p["value"]["bias"]
     expected = mean @ p["output"]["kernel"] + p["output"]["bias"]
-    np.testing.assert_allclose(self_attention(p, tokens(), HEADS), np.stack([expected] * 3, axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        self_attention(p, tokens(), HEADS), np.stack([expected] * 3, axis=1), atol=1e-12
+    )
 
 
 def test_a_layer_norm_has_mean_0_and_variance_1_whatever_the_scale():
@@ -101,9 +114,16 @@ def test_dropout_is_asked_once_at_each_of_its_four_places():
     p = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), layer())
     x = jnp.asarray(tokens(), jnp.float32)
     found = encoder_layer(p, x, HEADS, dropout)
-    assert asked == {WEIGHTS: (2, HEADS, 3, 3), OUTPUT: (2, 3, C), HIDDEN: (2, 3, F), LAST: (2, 3, C)}
+    assert asked == {
+        WEIGHTS: (2, HEADS, 3, 3),
+        OUTPUT: (2, 3, C),
+        HIDDEN: (2, 3, F),
+        LAST: (2, 3, C),
+    }
     # With everything dropped two norms of the tokens are left.
-    np.testing.assert_allclose(found, layer_norm(p["norm_2"], layer_norm(p["norm_1"], x)), atol=1e-6)
+    np.testing.assert_allclose(
+        found, layer_norm(p["norm_2"], layer_norm(p["norm_1"], x)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("channels", [6, 5], ids=["even", "odd"])

@@ -38,7 +38,11 @@ def test_equals_the_explicit_weight_matrix(mask, shape):
 
 def test_parameters_have_the_names_and_shapes_of_the_paper():
     params = WeightNormDense(5).init(KEY, X)["params"]
-    assert {name: a.shape for name, a in params.items()} == {"direction": (9, 5), "gain": (5,), "bias": (5,)}
+    assert {name: a.shape for name, a in params.items()} == {
+        "direction": (9, 5),
+        "gain": (5,),
+        "bias": (5,),
+    }
 
 
 @pytest.mark.parametrize("scale, offset", [(1.0, 0.0), (0.1, 1.5), (2.0, -2.0)])
@@ -51,7 +55,9 @@ def test_first_batch_sets_mean_and_standard_deviation(scale, offset, shape):
     np.testing.assert_allclose(y.std(0), scale, rtol=1e-5)
 
 
-@pytest.mark.parametrize("x", [X[:1], jnp.full((8, 9), 1e3), jnp.zeros((8, 9))], ids=["one", "same", "zero"])
+@pytest.mark.parametrize(
+    "x", [X[:1], jnp.full((8, 9), 1e3), jnp.zeros((8, 9))], ids=["one", "same", "zero"]
+)
 def test_a_constant_first_batch_gives_finite_unit_gains(x):
     y, variables = WeightNormDense(5, init_scale=0.5, init_offset=2.0).init_with_output(KEY, x)
     np.testing.assert_allclose(variables["params"]["gain"], 0.5)
@@ -85,7 +91,9 @@ def test_later_batches_leave_gain_and_bias_alone():
 def test_the_norm_of_a_column_of_zeros_is_one_with_gradient_zero():
     v = jnp.array([[3.0, 0.0], [4.0, 0.0]])
     np.testing.assert_allclose(column_norm(v), [5, 1])
-    np.testing.assert_allclose(jax.grad(lambda v: column_norm(v).sum())(v), [[0.6, 0], [0.8, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.grad(lambda v: column_norm(v).sum())(v), [[0.6, 0], [0.8, 0]], rtol=1e-6
+    )
 
 
 def test_masked_weights_get_no_gradient_and_a_fully_masked_unit_stays_finite():
@@ -101,7 +109,9 @@ def test_masked_weights_get_no_gradient_and_a_fully_masked_unit_stays_finite():
 def test_gradient_with_respect_to_the_direction_is_orthogonal_to_it():
     layer = WeightNormDense(5)
     variables = jittered(layer.init(KEY, X))
-    gradient = jax.grad(lambda v: jnp.sum(jnp.sin(layer.apply(v, X))))(variables)["params"]["direction"]
+    gradient = jax.grad(lambda v: jnp.sum(jnp.sin(layer.apply(v, X))))(variables)["params"][
+        "direction"
+    ]
     v = variables["params"]["direction"]
     cosine = jnp.sum(v * gradient, 0) / (column_norm(v) * column_norm(gradient))
     np.testing.assert_allclose(cosine, 0, atol=1e-5)

@@ -1,4 +1,6 @@
-"""MADE and the gated flow: Jacobians by automatic differentiation are the oracle for masks and log-dets."""
+"""MADE and the gated flow: Jacobians by automatic differentiation are the oracle for masks and
+log-dets.
+"""
 
 import distrax
 import jax
@@ -101,7 +103,9 @@ def test_log_q_equals_the_change_of_variables_with_a_numerical_determinant():
         return FLOW.apply(VARIABLES, mean + jnp.exp(log_sd) * eps, context)[0]
 
     jacobian = jax.jit(jax.vmap(jax.jacfwd(draw)))(eps, mean, log_sd, CONTEXT)
-    expected = log_density(eps, 0.0, 0.0).sum(1) - np.linalg.slogdet(np.asarray(jacobian, np.float64))[1]
+    expected = (
+        log_density(eps, 0.0, 0.0).sum(1) - np.linalg.slogdet(np.asarray(jacobian, np.float64))[1]
+    )
     z0 = mean + jnp.exp(log_sd) * eps
     log_gates = FLOW.apply(VARIABLES, z0, CONTEXT)[1]
     log_q = (log_density(z0, mean, log_sd) - log_gates).sum(1)
@@ -123,7 +127,10 @@ def test_the_second_step_has_the_reversed_order():
 
 @pytest.mark.parametrize("batch", [(), (16,), (2, 8)], ids=str)
 def test_the_bijector_is_the_flow_and_its_inverse_undoes_it(batch):
-    z, context = Z[: np.prod(batch, dtype=int)].reshape(*batch, D), CONTEXT[: np.prod(batch, dtype=int)]
+    z, context = (
+        Z[: np.prod(batch, dtype=int)].reshape(*batch, D),
+        CONTEXT[: np.prod(batch, dtype=int)],
+    )
     context = context.reshape(*batch, C)
     forward, log_gates = FLOW.apply(VARIABLES, z, context)
 
@@ -150,7 +157,9 @@ def test_inverse_round_trip_in_many_dimensions():
 
 def test_works_inside_a_distrax_distribution():
     chain = FLOW.apply(VARIABLES, CONTEXT, method="bijector")
-    q = distrax.Transformed(distrax.MultivariateNormalDiag(jnp.zeros((16, D)), jnp.ones((16, D))), chain)
+    q = distrax.Transformed(
+        distrax.MultivariateNormalDiag(jnp.zeros((16, D)), jnp.ones((16, D))), chain
+    )
     sample, log_prob = q.sample_and_log_prob(seed=jax.random.key(1))
     assert sample.shape == (16, D)
     np.testing.assert_allclose(q.log_prob(sample), log_prob, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,9 @@ from omics_jax.nn.gaps import last_observed, reverse_hours, time_gaps
 RANDOM = np.random.default_rng(0)
 RATES = np.array([0.0, 0.1, 0.4, 0.8, 1.0])  # one feature never and one always observed
 MASK = RANDOM.random((6, 17, 5)) < RATES
-HOURS = np.cumsum(RANDOM.integers(1, 40, (6, 17)) / 8, axis=1).astype(np.float32)  # exact in float32, not from 0
+HOURS = np.cumsum(RANDOM.integers(1, 40, (6, 17)) / 8, axis=1).astype(
+    np.float32
+)  # exact in float32, not from 0
 VALUES = RANDOM.normal(size=MASK.shape).astype(np.float32)
 COLUMN = np.array([1, 0, 0, 1, 0], bool)[:, None]
 
@@ -31,7 +33,9 @@ def gaps(mask, hours, convention):
     return np.asarray(time_gaps(jnp.asarray(mask), jnp.asarray(hours, jnp.float32), convention))
 
 
-@pytest.mark.parametrize(("convention", "expected"), [("paper", [0, 1, 2, 3, 1]), ("code", [1, 2, 3, 1, 2])])
+@pytest.mark.parametrize(
+    ("convention", "expected"), [("paper", [0, 1, 2, 3, 1]), ("code", [1, 2, 3, 1, 2])]
+)
 def test_gaps_of_a_worked_example(convention, expected):
     np.testing.assert_array_equal(gaps(COLUMN, np.arange(5), convention)[:, 0], expected)
 
@@ -59,7 +63,9 @@ def test_the_code_counts_steps_whatever_the_hours():
 def test_reversed_hours_count_back_from_the_end():
     found = np.asarray(reverse_hours(jnp.array([[1.0, 1.5, 4.0], [0.0, 1.0, 2.0]])))
     np.testing.assert_array_equal(found, [[0, 2.5, 3], [0, 1, 2]])
-    np.testing.assert_array_equal(reverse_hours(reverse_hours(jnp.asarray(HOURS))), HOURS - HOURS[:, :1])
+    np.testing.assert_array_equal(
+        reverse_hours(reverse_hours(jnp.asarray(HOURS))), HOURS - HOURS[:, :1]
+    )
 
 
 def test_the_last_observed_value_is_strictly_earlier():
@@ -81,13 +87,19 @@ def test_unobserved_values_are_never_read():
 def test_compiled_batched_and_single_series_agree(convention):
     mask, hours, values = jnp.asarray(MASK), jnp.asarray(HOURS), jnp.asarray(VALUES)
     whole = time_gaps(mask, hours, convention)
-    np.testing.assert_array_equal(jax.jit(time_gaps, static_argnums=2)(mask, hours, convention), whole)
+    np.testing.assert_array_equal(
+        jax.jit(time_gaps, static_argnums=2)(mask, hours, convention), whole
+    )
     np.testing.assert_array_equal(time_gaps(mask[2], hours[2], convention), whole[2])
     np.testing.assert_array_equal(time_gaps(mask[None], hours[None], convention)[0], whole)
     np.testing.assert_array_equal(last_observed(values[2], mask[2]), last_observed(values, mask)[2])
 
 
 def test_a_series_of_one_step_has_no_past():
-    mask, hours, values = jnp.asarray(MASK[:, :1]), jnp.asarray(HOURS[:, :1]), jnp.asarray(VALUES[:, :1])
+    mask, hours, values = (
+        jnp.asarray(MASK[:, :1]),
+        jnp.asarray(HOURS[:, :1]),
+        jnp.asarray(VALUES[:, :1]),
+    )
     assert not np.any(time_gaps(mask, hours, "paper")) and not np.any(last_observed(values, mask))
     assert np.all(time_gaps(mask, hours, "code") == 1)

@@ -28,12 +28,16 @@ def test_divergence_equals_its_integral(x64):
     p = np.exp(gaussians.log_density(x, 0.7, -0.4))
     ratio = gaussians.log_density(x, 0.7, -0.4) - gaussians.log_density(x, -1.1, 0.3)
     assert np.trapezoid(p, x) == pytest.approx(1, abs=1e-10)
-    assert np.trapezoid(p * ratio, x) == pytest.approx(float(gaussians.kl(0.7, -0.4, -1.1, 0.3)), abs=1e-9)
+    assert np.trapezoid(p * ratio, x) == pytest.approx(
+        float(gaussians.kl(0.7, -0.4, -1.1, 0.3)), abs=1e-9
+    )
 
 
 def test_arguments_broadcast():
     assert gaussians.log_density(X, MEAN1[0], 0.0).shape == (6, 11)
-    np.testing.assert_allclose(gaussians.kl(MEAN1, LOG_SD1, 0.0, 0.0), gaussians.kl_to_standard(MEAN1, LOG_SD1))
+    np.testing.assert_allclose(
+        gaussians.kl(MEAN1, LOG_SD1, 0.0, 0.0), gaussians.kl_to_standard(MEAN1, LOG_SD1)
+    )
 
 
 def test_divergences_are_never_negative_and_zero_only_at_themselves():
@@ -60,7 +64,9 @@ def test_values_and_gradients_are_finite_at_extreme_scales(name):
 
 @pytest.mark.parametrize("name, count", [("log_density", 3), ("kl_to_standard", 2), ("kl", 4)])
 def test_gradients_match_finite_differences(gradient_error, name, count):
-    order = (X, MEAN1, LOG_SD1) if name == "log_density" else (MEAN1, LOG_SD1, MEAN2, LOG_SD2)[:count]
+    order = (
+        (X, MEAN1, LOG_SD1) if name == "log_density" else (MEAN1, LOG_SD1, MEAN2, LOG_SD2)[:count]
+    )
     function = getattr(gaussians, name)
     assert gradient_error(lambda a: jnp.mean(function(*a)), order) <= 1e-6
 

@@ -1,4 +1,6 @@
-"""The MTLR head against its published numbers, float64 enumeration of all outcomes, and Kaplan-Meier's estimate."""
+"""The MTLR head against its published numbers, float64 enumeration of all outcomes, and
+Kaplan-Meier's estimate.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +29,11 @@ EDGES = np.array([0, 1, 2.5, 3, 7, 10], np.float32)
 BIN = np.array([0, 2, 5, 1, 4, 5])
 EVENT = np.array([1, 0, 1, 1, 0, 0])
 WEIGHT = np.array([1, 0.5, 1, 2, 1, 3], np.float32)
-# 256 outputs: all large, all small, alternating, random signs, and the 1/2 at which a plain exp overflows float32
-EXTREME = np.stack([np.full(256, 1e3), np.full(256, -1e3), np.tile([1e3, -1e3], 128), *np.zeros((2, 256))])
+# 256 outputs: all large, all small, alternating, random signs, and the 1/2 at which a plain exp
+# overflows float32
+EXTREME = np.stack(
+    [np.full(256, 1e3), np.full(256, -1e3), np.tile([1e3, -1e3], 128), *np.zeros((2, 256))]
+)
 EXTREME[3], EXTREME[4] = 1e3 * RANDOM.choice([-1, 1], 256), 0.5
 EXTREME = EXTREME.astype(np.float32)
 
@@ -48,7 +53,11 @@ def loss_and_slope(y, bin, event, weight):
 def described(y):
     kinds = ("proper", "omiembed")
     own = {"score": scores(y), "log_pmf": log_pmf(y), "survival": survival_at_edges(y)}
-    return own | {f"hazard_{k}": hazards(y, k) for k in kinds} | {f"risk_{k}": risk(y, k) for k in kinds}
+    return (
+        own
+        | {f"hazard_{k}": hazards(y, k) for k in kinds}
+        | {f"risk_{k}": risk(y, k) for k in kinds}
+    )
 
 
 def enumerated(y):
@@ -87,11 +96,14 @@ def test_published_numbers(name, expected):
 
 
 @pytest.mark.parametrize(
-    ("bin", "event", "expected"), [(1, 1, 1.403002), (1, 0, 0.357091), (2, 0, 0.789987), (0, 0, 0), (3, 1, 1.703002)]
+    ("bin", "event", "expected"),
+    [(1, 1, 1.403002), (1, 0, 0.357091), (2, 0, 0.789987), (0, 0, 0), (3, 1, 1.703002)],
 )
 def test_published_losses(bin, event, expected):
     """The censored loss from bin 2 on is that of a censoring in bin 1 which leaves its own bin out."""
-    (value, weight), _ = loss_and_gradient(ORACLE, np.array([bin]), np.array([event], bool), np.ones(1, bool))
+    (value, weight), _ = loss_and_gradient(
+        ORACLE, np.array([bin]), np.array([event], bool), np.ones(1, bool)
+    )
     np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6)
     assert weight == 1
 
@@ -118,7 +130,9 @@ def test_hazards_and_risks_enumerated(name):
     np.testing.assert_allclose(found[f"risk_{name}"], summed, rtol=1e-5)
 
 
-@pytest.mark.parametrize("y", [EXTREME, RANDOM.normal(0, 0.3, (5, 256)).astype(np.float32)], ids=["extreme", "usual"])
+@pytest.mark.parametrize(
+    "y", [EXTREME, RANDOM.normal(0, 0.3, (5, 256)).astype(np.float32)], ids=["extreme", "usual"]
+)
 def test_survival_falls_from_1_and_hazards_are_probabilities(y):
     found = jax.tree.map(np.asarray, described(y))
     survival, hazard = found["survival"], found["hazard_proper"]
@@ -154,9 +168,13 @@ def test_outputs_of_any_size_have_a_finite_loss_and_gradient(bin, event):
 def test_a_large_score_shared_by_the_bins_costs_no_digits():
     """Outputs in eighths, so that the scores themselves are exact in float32."""
     y = np.round(8 * Y) / 8 + 2.0**14 * (np.arange(5) == 4)
-    np.testing.assert_allclose(described(y.astype(np.float32))["survival"], survival_of(y), atol=1e-6)
+    np.testing.assert_allclose(
+        described(y.astype(np.float32))["survival"], survival_of(y), atol=1e-6
+    )
     nll = [target_of(*row)[1] for row in zip(np.exp(enumerated(y)), BIN % 5, EVENT, strict=True)]
-    np.testing.assert_allclose(loss_and_slope(y, BIN % 5, EVENT, WEIGHT)[0], WEIGHT @ np.array(nll), rtol=1e-6)
+    np.testing.assert_allclose(
+        loss_and_slope(y, BIN % 5, EVENT, WEIGHT)[0], WEIGHT @ np.array(nll), rtol=1e-6
+    )
 
 
 def test_a_row_without_weight_adds_exactly_nothing():
@@ -175,7 +193,9 @@ def test_a_row_without_weight_adds_exactly_nothing():
 
 
 def test_a_batch_without_labels_costs_nothing():
-    value, weight, slope = loss_and_slope(np.full_like(Y, np.nan), BIN, np.full(6, np.nan), np.zeros(6))
+    value, weight, slope = loss_and_slope(
+        np.full_like(Y, np.nan), BIN, np.full(6, np.nan), np.zeros(6)
+    )
     assert value == 0 and weight == 0 and not np.any(slope)
 
 
@@ -222,7 +242,9 @@ def test_the_median_is_where_the_curve_crosses_one_half():
 
 
 def test_the_median_at_the_ends_of_the_grid():
-    """Edges 0, 1, 3; a curve that ends a hair below 1/2 has a median, one that ends a hair above has none."""
+    """Edges 0, 1, 3; a curve that ends a hair below 1/2 has a median, one that ends a hair above
+    has none.
+    """
     pmf = np.array([[6, 1, 1], [4, 2, 2], [2, 4, 2], [2, 2.001, 3.999], [2, 1.999, 4.001]]) / 8
     y = np.log(pmf[:, :-1] / pmf[:, 1:]).astype(np.float32)
     found = median_of(y, np.array([0, 1, 3], np.float32))
@@ -230,14 +252,19 @@ def test_the_median_at_the_ends_of_the_grid():
 
 
 def test_outputs_of_0_are_a_uniform_distribution():
-    np.testing.assert_allclose(described(np.zeros_like(Y))["survival"][0], 1 - np.arange(6) / 6, atol=1e-6)
-    np.testing.assert_allclose(median_of(np.zeros((18, 5), np.float32), np.arange(6, dtype=np.float32)), 3, rtol=1e-6)
+    np.testing.assert_allclose(
+        described(np.zeros_like(Y))["survival"][0], 1 - np.arange(6) / 6, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        median_of(np.zeros((18, 5), np.float32), np.arange(6, dtype=np.float32)), 3, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
     ("convention", "expected"),
     [
-        # of the times     0, .4, .5, .6, 1, 1.74, 1.76, 2.5, 8.6, 10, 99 at the edges 0, 1, 2.5, 3, 7, 10
+        # of the times 0, .4, .5, .6, 1, 1.74, 1.76, 2.5, 8.6, 10, 99 at the edges 0, 1, 2.5, 3, 7,
+        # 10
         ("containing", [0, 0, 0, 0, 1, 1, 1, 2, 4, 5, 5]),
         ("omiembed", [0, 0, 0, 1, 1, 1, 2, 2, 4, 4, 4]),
     ],
@@ -291,7 +318,9 @@ def test_every_quantile_grid_has_its_edges_in_order():
             edges = time_grid(times, events, bins)
             assert len(edges) == bins + 1 and np.all(np.diff(edges) > 0) and edges[0] == 0
             assert np.histogram(times[events].astype(np.float32), [*edges, np.inf])[0][1:].all()
-        with pytest.raises(UserError, match=f"{distinct + 1} bins needs as many .* rows have {distinct};"):
+        with pytest.raises(
+            UserError, match=f"{distinct + 1} bins needs as many .* rows have {distinct};"
+        ):
             time_grid(times, events, distinct + 1)
 
 
@@ -303,12 +332,30 @@ def test_times_that_float32_cannot_part_are_one():
 @pytest.mark.parametrize(
     ("times", "events", "bins", "how", "sentence"),
     [
-        ([1.0, -2.0], [1, 1], 1, "equal", "survival time of training row 1 is -2.0; a time is finite and not negative"),
+        (
+            [1.0, -2.0],
+            [1, 1],
+            1,
+            "equal",
+            "survival time of training row 1 is -2.0; a time is finite and not negative",
+        ),
         ([np.nan, 2.0], [1, 1], 1, "quantile", "survival time of training row 0 is nan"),
         ([1.0, np.inf], [1, 1], 1, "quantile", "survival time of training row 1 is inf"),
-        ([1.0, 2.0], [1, 2], 1, "equal", "event of training row 1 is 2; write 1 where the event was seen"),
+        (
+            [1.0, 2.0],
+            [1, 2],
+            1,
+            "equal",
+            "event of training row 1 is 2; write 1 where the event was seen",
+        ),
         ([1.0, 2.0], [np.nan, 1], 1, "equal", "event of training row 0 is nan"),
-        ([1.0, 2.0], [0, 0], 1, "quantile", "1 bins needs as many distinct event times after 0, .* rows have 0;"),
+        (
+            [1.0, 2.0],
+            [0, 0],
+            1,
+            "quantile",
+            "1 bins needs as many distinct event times after 0, .* rows have 0;",
+        ),
         (
             [0.0, 0.0],
             [1, 0],
@@ -318,7 +365,13 @@ def test_times_that_float32_cannot_part_are_one():
         ),
         ([], [], 2, "equal", "an equal survival grid needs a time after 0"),
         ([1.0, 2.0], [1, 1], 0, "quantile", "at least 1 bin, not 0; ask for more bins"),
-        ([1.0, 2.0], [1, 1], 2, "deciles", "a survival grid is 'quantile' or 'equal', not 'deciles'; choose one"),
+        (
+            [1.0, 2.0],
+            [1, 1],
+            2,
+            "deciles",
+            "a survival grid is 'quantile' or 'equal', not 'deciles'; choose one",
+        ),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_in_a_sentence(times, events, bins, how, sentence):
@@ -327,7 +380,12 @@ def test_a_grid_that_cannot_be_is_refused_in_a_sentence(times, events, bins, how
 
 
 def test_unknown_conventions_are_refused_in_a_sentence():
-    with pytest.raises(UserError, match="an MTLR convention is 'containing' or 'omiembed', not 'nearest'; choose one"):
+    with pytest.raises(
+        UserError,
+        match="an MTLR convention is 'containing' or 'omiembed', not 'nearest'; choose one",
+    ):
         bins_of(np.ones(2), EDGES, "nearest")
-    with pytest.raises(UserError, match="an MTLR hazard is 'proper' or 'omiembed', not 'odds'; choose one of them"):
+    with pytest.raises(
+        UserError, match="an MTLR hazard is 'proper' or 'omiembed', not 'odds'; choose one of them"
+    ):
         risk(jnp.asarray(Y), "odds")

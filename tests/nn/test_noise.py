@@ -60,10 +60,19 @@ def test_dropout_zeroes_its_share_and_scales_the_rest(rate):
 
 @pytest.mark.parametrize("shape", [(7,), (3, 3), (1,)], ids=str)
 def test_dropped_entries_of_a_row_are_independent(shape):
-    kept = np.asarray(row_dropout(KEY, jnp.arange(4000, dtype=jnp.int32), jnp.ones((4000, *shape)), 0.3)) != 0
+    kept = (
+        np.asarray(
+            row_dropout(KEY, jnp.arange(4000, dtype=jnp.int32), jnp.ones((4000, *shape)), 0.3)
+        )
+        != 0
+    )
     flat = kept.reshape(4000, -1).astype(float)
     assert np.abs(flat.mean(0) - 0.7).max() < 4 * np.sqrt(0.21 / 4000)
-    off_diagonal = np.corrcoef(flat.T)[~np.eye(flat.shape[1], dtype=bool)] if flat.shape[1] > 1 else np.zeros(1)
+    off_diagonal = (
+        np.corrcoef(flat.T)[~np.eye(flat.shape[1], dtype=bool)]
+        if flat.shape[1] > 1
+        else np.zeros(1)
+    )
     assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(4000)
 
 
@@ -87,4 +96,7 @@ def test_a_rate_that_is_no_probability_below_one_is_refused(rate):
 
 def test_dropout_gradient_matches_finite_differences(gradient_error):
     weights = jnp.asarray(np.random.default_rng(1).normal(size=X.shape))
-    assert gradient_error(lambda x: jnp.sum(weights * jnp.sin(row_dropout(KEY, ROWS, x, 0.4))), X) <= 1e-6
+    assert (
+        gradient_error(lambda x: jnp.sum(weights * jnp.sin(row_dropout(KEY, ROWS, x, 0.4))), X)
+        <= 1e-6
+    )

@@ -41,7 +41,9 @@ def test_training_equals_flax_on_the_live_rows_alone():
     flax_norm = nn.BatchNorm(momentum=0.9, use_running_average=False)
     expected, changed = flax_norm.apply(VARIABLES, X[LIVE], mutable=["batch_stats"])
     np.testing.assert_allclose(y[LIVE], expected, rtol=1e-5, atol=2e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), statistics, changed["batch_stats"])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), statistics, changed["batch_stats"]
+    )
 
 
 def test_prediction_uses_the_running_statistics_and_moves_nothing():
@@ -68,7 +70,9 @@ def test_padding_rows_change_nothing_and_come_out_as_the_bias(train, padding):
     np.testing.assert_array_equal(gradient, jax.grad(value)(X))
     np.testing.assert_array_equal(gradient[~LIVE], 0)
     out = NORM.apply(VARIABLES, padded, LIVE, train)
-    np.testing.assert_array_equal(out[~LIVE], jnp.tile(VARIABLES["params"]["bias"], (int((~LIVE).sum()), 1)))
+    np.testing.assert_array_equal(
+        out[~LIVE], jnp.tile(VARIABLES["params"]["bias"], (int((~LIVE).sum()), 1))
+    )
 
 
 def test_without_a_live_row_the_statistics_stay_and_nothing_is_nan():
@@ -80,7 +84,9 @@ def test_without_a_live_row_the_statistics_stay_and_nothing_is_nan():
 def test_one_live_row_normalises_to_the_bias_with_finite_gradients():
     live = jnp.zeros(20, bool).at[3].set(True)
     np.testing.assert_allclose(trained(X, live)[0][3], VARIABLES["params"]["bias"])
-    gradient = jax.grad(lambda v: jnp.sum(NORM.apply(v, X, live, True, mutable=["batch_stats"])[0]))(VARIABLES)
+    gradient = jax.grad(
+        lambda v: jnp.sum(NORM.apply(v, X, live, True, mutable=["batch_stats"])[0])
+    )(VARIABLES)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(gradient))
 
 
@@ -105,7 +111,9 @@ def test_gradients_match_finite_differences(gradient_error, train):
 
 @pytest.fixture(scope="module")
 def eight_devices():
-    """What norm_across_devices.py measured, in a process of its own: a device count is set at start."""
+    """What norm_across_devices.py measured, in a process of its own: a device count is set at
+    start.
+    """
     script = pathlib.Path(__file__).with_name("norm_across_devices.py")
     environment = {
         **os.environ,

@@ -1,4 +1,6 @@
-"""Piecewise-linear encoding against numpy, and what it must keep: monotony, bounds, nothing of the unknown."""
+"""Piecewise-linear encoding against numpy, and what it must keep: monotony, bounds, nothing of the
+unknown.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,15 @@ from omics_jax.nn import piecewise
 
 N, BINS = 400, 4
 RNG = np.random.default_rng(0)
-X = np.stack([RNG.normal(size=N), RNG.exponential(size=N) * 1e3, np.repeat([0.0, 1.0], N // 2), RNG.normal(size=N)], 1)
+X = np.stack(
+    [
+        RNG.normal(size=N),
+        RNG.exponential(size=N) * 1e3,
+        np.repeat([0.0, 1.0], N // 2),
+        RNG.normal(size=N),
+    ],
+    1,
+)
 X = X.astype(np.float32)
 KNOWN = RNG.random(X.shape) < 0.7
 KNOWN[:, 3] = False
@@ -27,7 +37,9 @@ def test_knots_are_quantiles_of_the_known_values():
 
 
 def test_positions_are_those_of_interpolation():
-    """Summed over bins they rank a value among the knots, as numpy's interpolation does where all bins have width."""
+    """Summed over bins they rank a value among the knots, as numpy's interpolation does where all
+    bins have width.
+    """
     found = np.asarray(piecewise.positions(jnp.asarray(X[:, :2]), jnp.asarray(FITTED["knots"][:2])))
     for feature in range(2):
         expected = np.interp(X[:, feature], FITTED["knots"][feature], np.arange(BINS + 1))

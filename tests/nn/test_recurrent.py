@@ -1,4 +1,6 @@
-"""Cells against PyTorch's own numbers at weights that a formula gives, and what a loop over time must keep."""
+"""Cells against PyTorch's own numbers at weights that a formula gives, and what a loop over time
+must keep.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,8 @@ from omics_jax.nn.recurrent import (
 )
 
 INPUTS, HIDDEN = 3, 2
-# torch 2.13, float64: LSTMCell(3, 2) and GRUCell(3, 2), weight_ih = wave(3, g * 2, phase=1).T and so on as in `cell`.
+# torch 2.13, float64: LSTMCell(3, 2) and GRUCell(3, 2), weight_ih = wave(3, g * 2, phase=1).T and
+# so on as in `cell`.
 LSTM_H = [[0.139143262, 0.291482871], [-0.526739467, -0.122045355]]
 LSTM_C = [[0.16289434, 0.449837178], [-0.85109661, -0.284711234]]
 GRU_H = [[-0.385289713, 0.422382206], [-0.185470086, -0.969157437]]
@@ -31,13 +34,23 @@ def wave(*shape, phase):
 
 def cell(gates, turn=0.0):
     wide = gates * HIDDEN
-    shapes = {"input": (INPUTS, wide), "hidden": (HIDDEN, wide), "input_bias": (wide,), "hidden_bias": (wide,)}
-    return {name: jnp.asarray(wave(*s, phase=k + turn)) for k, (name, s) in enumerate(shapes.items(), 1)}
+    shapes = {
+        "input": (INPUTS, wide),
+        "hidden": (HIDDEN, wide),
+        "input_bias": (wide,),
+        "hidden_bias": (wide,),
+    }
+    return {
+        name: jnp.asarray(wave(*s, phase=k + turn)) for k, (name, s) in enumerate(shapes.items(), 1)
+    }
 
 
 def inputs():
     """x (2, 3), h (2, 2), c (2, 2)."""
-    return (jnp.asarray(2 * wave(2, width, phase=p)) for width, p in ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7)))
+    return (
+        jnp.asarray(2 * wave(2, width, phase=p))
+        for width, p in ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7))
+    )
 
 
 def test_an_lstm_cell_gives_the_numbers_of_pytorch(x64):
@@ -61,11 +74,15 @@ def test_stacked_parameters_are_two_networks_at_once(x64):
     for got, expected in zip(found, both(*alone), strict=True):
         np.testing.assert_allclose(got, expected, atol=1e-14)
     found = gru_cell(both(cell(3), cell(3, 0.3)), jnp.stack([h, c]), jnp.stack([x, -x]))
-    np.testing.assert_allclose(found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14)
+    np.testing.assert_allclose(
+        found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14
+    )
     kernel, bias = wave(2, 3, 4, phase=1), wave(2, 4, phase=2)
     expected = np.stack([np.asarray(x) @ kernel[k] + bias[k] for k in (0, 1)])
     np.testing.assert_allclose(
-        dense({"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}, jnp.stack([x, x])), expected, atol=1e-14
+        dense({"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}, jnp.stack([x, x])),
+        expected,
+        atol=1e-14,
     )
 
 
@@ -101,7 +118,11 @@ def test_cells_start_as_those_of_pytorch_do(layer, gates):
 
 
 def test_leaves_are_drawn_apart_and_constants_stay():
-    described = {"a": dense_layer(40, 30), "b": [dense_layer(40, 30), Uniform((50,), 4)], "c": Constant((3,), 1.5)}
+    described = {
+        "a": dense_layer(40, 30),
+        "b": [dense_layer(40, 30), Uniform((50,), 4)],
+        "c": Constant((3,), 1.5),
+    }
     p = draw(jax.random.key(1), described)
     np.testing.assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
     np.testing.assert_array_equal(p["a"]["bias"], np.zeros(30))

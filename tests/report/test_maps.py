@@ -1,4 +1,6 @@
-"""Maps: every point is drawn once, in its own colour, and what is thinned, grey or unlisted is said."""
+"""Maps: every point is drawn once, in its own colour, and what is thinned, grey or unlisted is
+said.
+"""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,9 @@ pytestmark = pytest.mark.usefixtures("our_style")
 
 def plane(names, n=40):
     random = np.random.default_rng(8)
-    return pd.DataFrame(random.normal(size=(n, 2)), columns=["x", "y"]).assign(series=np.resize(names, n))
+    return pd.DataFrame(random.normal(size=(n, 2)), columns=["x", "y"]).assign(
+        series=np.resize(names, n)
+    )
 
 
 def draw(frame):
@@ -42,7 +46,9 @@ def test_a_point_has_the_colour_of_its_category_and_none_is_grey():
     (axis,), note = draw(frame)
     np.testing.assert_array_equal(points(axis), coordinates(frame))
     for colour, name in zip(PALETTE, ["BRCA", "LUAD", "UVM"], strict=False):
-        np.testing.assert_array_equal(points(axis, colour), coordinates(frame[frame["series"] == name]))
+        np.testing.assert_array_equal(
+            points(axis, colour), coordinates(frame[frame["series"] == name])
+        )
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["BRCA", "LUAD", "UVM"]
     assert [handle.get_color() for handle in axis.get_legend().legend_handles] == list(PALETTE[:3])
     assert not note
@@ -50,14 +56,22 @@ def test_a_point_has_the_colour_of_its_category_and_none_is_grey():
 
 def test_each_panel_is_coloured_by_its_own_values_or_categories():
     whole = plane(["low", "high", ""])
-    numbers = plane([""]).assign(value=np.where(np.arange(40) % 4, np.arange(40.0), np.nan), quantity="age (years)")
+    numbers = plane([""]).assign(
+        value=np.where(np.arange(40) % 4, np.arange(40.0), np.nan), quantity="age (years)"
+    )
     axes, note = draw(pd.concat([whole.assign(panel="stage"), numbers.assign(panel="age")]))
     assert [axis.get_title(loc="left") for axis in axes[:2]] == ["stage", "age"]
-    np.testing.assert_array_equal(points(axes[0], maps.UNKNOWN), coordinates(whole[whole["series"] == ""]))
+    np.testing.assert_array_equal(
+        points(axes[0], maps.UNKNOWN), coordinates(whole[whole["series"] == ""])
+    )
     coloured = next(part for part in axes[1].collections if part.get_array() is not None)
     np.testing.assert_array_equal(coloured.get_array(), numbers["value"].dropna())
-    np.testing.assert_array_equal(coloured.get_offsets(), numbers[["x", "y"]][numbers["value"].notna()])
-    np.testing.assert_array_equal(points(axes[1], maps.UNKNOWN), coordinates(numbers[numbers["value"].isna()]))
+    np.testing.assert_array_equal(
+        coloured.get_offsets(), numbers[["x", "y"]][numbers["value"].notna()]
+    )
+    np.testing.assert_array_equal(
+        points(axes[1], maps.UNKNOWN), coordinates(numbers[numbers["value"].isna()])
+    )
     (bar,) = axes[1].child_axes
     assert bar.get_xlabel() == "age (years)" and axes[1].get_legend() is None
     assert note == ["Grey points have no category or value."]
@@ -84,21 +98,26 @@ def test_the_same_points_are_kept_in_every_panel():
 def test_a_unit_is_as_long_on_both_axes_and_no_point_is_cut():
     frame = plane(["a"]).assign(y=lambda rows: 20 * rows["y"] + 7)
     (axis,), _ = draw(frame)
-    assert np.ptp(axis.get_xlim()) == pytest.approx(np.ptp(axis.get_ylim())) and axis.get_aspect() == 1
+    assert (
+        np.ptp(axis.get_xlim()) == pytest.approx(np.ptp(axis.get_ylim())) and axis.get_aspect() == 1
+    )
     for (low, high), name in ((axis.get_xlim(), "x"), (axis.get_ylim(), "y")):
         assert low < frame[name].min() and frame[name].max() < high
 
 
 def test_many_categories_are_named_at_their_medians():
     names = [f"type {i}" for i in range(21)]
-    far = pd.DataFrame({"x": np.repeat(np.arange(21) % 5, 3), "y": np.repeat(np.arange(21) // 5, 3)}).astype(float)
+    far = pd.DataFrame(
+        {"x": np.repeat(np.arange(21) % 5, 3), "y": np.repeat(np.arange(21) // 5, 3)}
+    ).astype(float)
     far["x"] += np.tile([0, 0.1, 0.9], 21)  # a mean would be elsewhere
     far["series"] = np.repeat(names, 3)
     (axis,), _ = draw(far)
     assert axis.get_legend() is None
     written = {text.get_text(): text.get_position() for text in axis.texts}
     assert written == {
-        name: (pytest.approx(i % 5 + 0.1, abs=0.15), pytest.approx(i // 5)) for i, name in enumerate(names)
+        name: (pytest.approx(i % 5 + 0.1, abs=0.15), pytest.approx(i // 5))
+        for i, name in enumerate(names)
     }
     (axis,), _ = draw(far[far["series"] != "type 0"])
     assert len(axis.get_legend().get_texts()) == maps.MOST_LISTED and not axis.texts

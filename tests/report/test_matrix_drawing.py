@@ -31,12 +31,18 @@ def test_shares_are_the_confusion_matrix_normalised_over_the_truth():
     true = random.integers(0, 3, 80)
     predicted = np.where(random.random(80) < 0.7, true, 0)
     pairs = pd.DataFrame({"row": names[true], "column": names[predicted]})
-    frame = pairs.value_counts().rename("value").reset_index()  # without the cells in which nobody is
+    frame = (
+        pairs.value_counts().rename("value").reset_index()
+    )  # without the cells in which nobody is
     axis, shares, _ = draw(frame)
     rows, columns = names_of(axis.get_yticklabels()), names_of(axis.get_xticklabels())
-    assert rows == list(dict.fromkeys(frame["row"])) and columns == list(dict.fromkeys(frame["column"]))
+    assert rows == list(dict.fromkeys(frame["row"])) and columns == list(
+        dict.fromkeys(frame["column"])
+    )
     expected = pd.DataFrame(
-        confusion_matrix(names[true], names[predicted], labels=names, normalize="true"), names, names
+        confusion_matrix(names[true], names[predicted], labels=names, normalize="true"),
+        names,
+        names,
     )
     np.testing.assert_allclose(shares, expected.loc[rows, columns])
     counts = confusion_matrix(names[true], names[predicted], labels=rows)
@@ -49,7 +55,9 @@ def test_shares_are_the_confusion_matrix_normalised_over_the_truth():
 
 
 def test_cells_that_are_missing_are_0_and_cells_named_twice_are_added():
-    frame = pd.DataFrame({"row": list("aabbc"), "column": list("xxxyx"), "value": [1.0, 2, 1, 1, np.nan]})
+    frame = pd.DataFrame(
+        {"row": list("aabbc"), "column": list("xxxyx"), "value": [1.0, 2, 1, 1, np.nan]}
+    )
     axis, shares, _ = draw(frame)
     np.testing.assert_allclose(shares, [[1, 0], [0.5, 0.5], [0, 0]])
     assert [text.get_text() for text in axis.texts] == ["3", "0", "1", "1", "0", "0"]

@@ -15,7 +15,9 @@ def draw(frame):
     return above, left, dots, note
 
 
-FRAME = pd.DataFrame({"combination": ["cnv", "rna + cnv", "protein + rna", ""], "patients": [5.0, 1200, 60, 2]})
+FRAME = pd.DataFrame(
+    {"combination": ["cnv", "rna + cnv", "protein + rna", ""], "patients": [5.0, 1200, 60, 2]}
+)
 
 
 def test_combinations_and_modalities_stand_in_the_order_of_their_patients():
@@ -34,14 +36,19 @@ def test_dark_dots_are_the_members_and_a_line_joins_them():
     _, _, dots, _ = draw(FRAME)
     marks = {line.get_color(): {tuple(xy) for xy in line.get_xydata()} for line in dots.lines}
     assert marks[overlaps.PRESENT] == {(0, 0), (0, 1), (1, 0), (1, 2), (2, 1)}
-    assert marks[overlaps.ABSENT] == {(x, y) for x in range(4) for y in range(3)} - marks[overlaps.PRESENT]
+    assert (
+        marks[overlaps.ABSENT]
+        == {(x, y) for x in range(4) for y in range(3)} - marks[overlaps.PRESENT]
+    )
     joined = [segment.tolist() for part in dots.collections for segment in part.get_segments()]
     assert joined == [[[0, 0], [0, 1]], [[1, 0], [1, 2]], [[2, 1], [2, 1]]]
 
 
 def test_rare_combinations_are_left_out_with_a_word_but_count_in_the_totals():
     names = [f"m{i}" for i in range(17)]
-    frame = pd.DataFrame({"combination": [f"{name} + rna" for name in names], "patients": np.arange(1.0, 18)})
+    frame = pd.DataFrame(
+        {"combination": [f"{name} + rna" for name in names], "patients": np.arange(1.0, 18)}
+    )
     above, left, _, note = draw(frame)
     assert [bar.get_height() for bar in above.patches] == list(range(17, 2, -1))
     assert left.patches[0].get_width() == frame["patients"].sum() and len(left.patches) == 18

@@ -1,4 +1,6 @@
-"""Every kind of table is drawn as valid, self-contained, repeatable SVG, hostile labels and gaps included."""
+"""Every kind of table is drawn as valid, self-contained, repeatable SVG, hostile labels and gaps
+included.
+"""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -17,20 +19,34 @@ HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ _under \u0007 药物 " + "l
 def frame_of(kind, series=(), n=6):
     random = np.random.default_rng(3)
     part = pd.DataFrame(random.normal(size=(n, 4)), columns=["x", "y", "x_end", "y_end"])
-    part = part.assign(value=part["x"], low=part["x"] - 1, high=part["x"] + 1, label=[f"row {i}" for i in range(n)])
+    part = part.assign(
+        value=part["x"], low=part["x"] - 1, high=part["x"] + 1, label=[f"row {i}" for i in range(n)]
+    )
     if kind == "curve":
         part = part.assign(x=np.arange(n, dtype=float), low=part["y"] - 1, high=part["y"] + 1)
     if kind in ("roc", "pr", "calibration"):
         x = np.linspace(0, 1, n)
         part = part.assign(x=x, y=x**2, low=0.9 * x**2, high=1.1 * x**2, chance=0.2, count=n)
     if kind == "survival":
-        part = part.assign(x=np.arange(n, dtype=float), y=0.9 ** np.arange(n), low=0.0, high=1.0, at_risk=np.arange(n))
+        part = part.assign(
+            x=np.arange(n, dtype=float),
+            y=0.9 ** np.arange(n),
+            low=0.0,
+            high=1.0,
+            at_risk=np.arange(n),
+        )
     if kind == "matrix":
-        part = part.assign(value=np.arange(n, dtype=float), row="adenoma", column=[f"class {i}" for i in range(n)])
+        part = part.assign(
+            value=np.arange(n, dtype=float), row="adenoma", column=[f"class {i}" for i in range(n)]
+        )
         return pd.concat([part.assign(row=name) for name in series]) if series else part
     if kind == "overlap":
         part = part.assign(combination="rna", patients=np.arange(n, dtype=float))
-        return pd.concat([part.assign(combination=f"{name} + rna") for name in series]) if series else part
+        return (
+            pd.concat([part.assign(combination=f"{name} + rna") for name in series])
+            if series
+            else part
+        )
     if kind == "map":
         part = part.assign(panel="layer 1").drop(columns="value")
     if kind == "series":
@@ -116,12 +132,16 @@ def test_ranking_shows_the_largest_magnitudes_first():
     frame = pd.DataFrame({"label": [f"g{i}" for i in range(40)], "value": values})
     drawing = figures.draw("ranking", frame, "t", "", "")
     shown = [text for text in texts(drawing.svg) if text.startswith("g")]
-    assert shown == list(frame["label"].iloc[np.argsort(-np.abs(values), kind="stable")][: rows.MOST_RANKED])
+    assert shown == list(
+        frame["label"].iloc[np.argsort(-np.abs(values), kind="stable")][: rows.MOST_RANKED]
+    )
     assert str(rows.MOST_RANKED) in drawing.note
 
 
 def test_ranking_of_other_labels_per_series_takes_a_panel_each():
-    frame = pd.DataFrame({"label": list("abcd"), "value": [1.0, -3, 2, 5], "series": ["one", "one", "two", "two"]})
+    frame = pd.DataFrame(
+        {"label": list("abcd"), "value": [1.0, -3, 2, 5], "series": ["one", "one", "two", "two"]}
+    )
     shown = texts(figures.draw("ranking", frame, "t", "", "").svg)
     assert [text for text in shown if text in tuple("abcd")] == ["b", "a", "d", "c"]
     assert {"one", "two"} <= set(shown)

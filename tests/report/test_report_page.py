@@ -69,7 +69,16 @@ def edit(path, change):
 
 def test_a_whole_run(whole_run):
     page = page_of(whole_run)
-    assert page.sections == ["results", "comparisons", "arms", "groups", "figures", "training", "data", "run"]
+    assert page.sections == [
+        "results",
+        "comparisons",
+        "arms",
+        "groups",
+        "figures",
+        "training",
+        "data",
+        "run",
+    ]
     assert len(page.images) == 1 + 15 + 1  # key figure, every drawn table, training
     assert "pertvae reaches a mean pearson of 0.744 (95 % interval 0.723 to 0.765)" in page.text
     assert "the best baseline, random forest, reaches 0.720" in page.text
@@ -103,7 +112,9 @@ def test_the_page_is_offline_and_without_script(fake_run):
     for _, attrs in page.tags:
         assert not any(name.startswith("on") for name in attrs)
         assert attrs.get("href", "#").startswith("#")
-        assert attrs.get("src", "data:image/svg+xml;base64,").startswith("data:image/svg+xml;base64,")
+        assert attrs.get("src", "data:image/svg+xml;base64,").startswith(
+            "data:image/svg+xml;base64,"
+        )
     anchors = {attrs["href"][1:] for tag, attrs in page.tags if tag == "a"}
     assert anchors == set(page.sections)
     for image in page.images:
@@ -123,18 +134,27 @@ def test_many_comparisons_and_arms_are_collapsed(fake_run):
     lines = [json.dumps(line | {"arm": f"arm {i}", "objective": 1.0}) for i in range(FEW_ARMS + 2)]
     (fake_run / "history.jsonl").write_text("\n".join(lines) + "\n")
     page = page_of(fake_run)
-    for words in ("28 further comparisons", "7 further arms beside their baselines", "7 further arms"):
+    for words in (
+        "28 further comparisons",
+        "7 further arms beside their baselines",
+        "7 further arms",
+    ):
         assert words in page.summaries
     for i in range(40):
         assert page.cells.count(f"pertvae beats rival {i} on pearson") == 1
         assert (f"pertvae beats rival {i} on pearson" in page.collapsed) == (i >= 12)
-    assert all(f"arm {i} beside its baselines" in page.summaries and f"arm {i}" in page.summaries for i in range(1, 8))
+    assert all(
+        f"arm {i} beside its baselines" in page.summaries and f"arm {i}" in page.summaries
+        for i in range(1, 8)
+    )
     assert "arm 0" not in page.summaries
 
 
 def test_a_wide_table_keeps_its_row_names_and_aligns_its_numbers(fake_run):
     wide = {f"number {i}": [0.5, -0.25, 12.0] for i in range(14)}
-    pd.DataFrame({"method": ["net", "GRU-D", "7"], **wide}).to_csv(fake_run / "tables/drugs.csv", index=False)
+    pd.DataFrame({"method": ["net", "GRU-D", "7"], **wide}).to_csv(
+        fake_run / "tables/drugs.csv", index=False
+    )
     page = page_of(fake_run)
     assert [page.cells.count(cell) for cell in ("0.50", "−0.25", "12.00")] == [14, 14, 14]
     assert [attrs for tag, attrs in page.tags if tag == "th"].count({"scope": "row"}) >= 3
@@ -162,7 +182,9 @@ def test_an_optional_file_that_is_missing_leaves_its_section_out(fake_run, files
 
 
 def test_metrics_alone_are_enough(tmp_path):
-    (tmp_path / "metrics.json").write_text(json.dumps({"system": "net", "summary": {}, "baselines": {}}))
+    (tmp_path / "metrics.json").write_text(
+        json.dumps({"system": "net", "summary": {}, "baselines": {}})
+    )
     page = page_of(tmp_path)
     assert page.sections == ["run"] and "net was run; it reports no summary." in page.text
 
@@ -211,7 +233,9 @@ def test_hostile_labels_are_escaped_everywhere(fake_run):
     edit(fake_run / "data.json", lambda data: data["notes"].append(evil))
     edit(fake_run / "environment.json", lambda environment: environment.update(command=evil))
     frame = pd.read_csv(fake_run / "tables/drugs.csv")
-    frame.rename(columns={"drug": evil}).replace("vorinostat", evil).to_csv(fake_run / "tables/drugs.csv", index=False)
+    frame.rename(columns={"drug": evil}).replace("vorinostat", evil).to_csv(
+        fake_run / "tables/drugs.csv", index=False
+    )
     page = page_of(fake_run)
     assert "script" not in [tag for tag, _ in page.tags]
     assert all(set(image) == {"src", "alt"} for image in page.images)
@@ -220,7 +244,10 @@ def test_hostile_labels_are_escaped_everywhere(fake_run):
 
 def make_ranking(run, text):
     """Turns the printed table of the drugs into a ranking of this content."""
-    edit(run / "tables/index.json", lambda index: index[-1].update(kind="ranking", title="Genes that weigh most"))
+    edit(
+        run / "tables/index.json",
+        lambda index: index[-1].update(kind="ranking", title="Genes that weigh most"),
+    )
     (run / "tables/drugs.csv").write_text(text)
 
 
@@ -240,7 +267,9 @@ def test_a_label_that_reads_like_a_gap_stays_a_label(fake_run):
 
 
 def test_long_tables_are_collapsed_and_cut_with_a_word(fake_run):
-    frame = pd.DataFrame({"id": range(700), "year": 1999, "score": 0.12345, "note": ["", "NA"] * 350})
+    frame = pd.DataFrame(
+        {"id": range(700), "year": 1999, "score": 0.12345, "note": ["", "NA"] * 350}
+    )
     frame.to_csv(fake_run / "tables/drugs.csv", index=False)
     page = page_of(fake_run)
     assert "700 rows" in page.text and "The first 500 rows are shown." in page.text
@@ -283,7 +312,10 @@ def test_names_of_every_kind_are_read_as_they_are_written(tmp_path, kind, conten
     frame = read_table(tmp_path / "names.csv", kind)
     numbers = [name for name in ("value", "patients", "x", "y") if name in frame]
     assert list(frame.select_dtypes("float")) == numbers
-    lines = [",".join(cells) for cells in frame.map(lambda v: f"{v:g}" if isinstance(v, float) else v).to_numpy()]
+    lines = [
+        ",".join(cells)
+        for cells in frame.map(lambda v: f"{v:g}" if isinstance(v, float) else v).to_numpy()
+    ]
     assert "\n".join([",".join(frame), *lines, ""]) == content
 
 
@@ -291,7 +323,10 @@ def test_names_of_every_kind_are_read_as_they_are_written(tmp_path, kind, conten
     ("content", "words"),
     [
         ("panel,variable,x,value\np,HR,0,80\n", ["'role'", "kind 'series'"]),
-        ("panel,variable,x,value,role\np,HR,0,80,observed\np,HR,1,81,guessed\n", ["line 3", "'guessed'", "held out"]),
+        (
+            "panel,variable,x,value,role\np,HR,0,80,observed\np,HR,1,81,guessed\n",
+            ["line 3", "'guessed'", "held out"],
+        ),
         ("panel,variable,x,value,role,low\np,HR,0,80,imputed,?\n", ["line 2", "'low'", "'?'"]),
     ],
 )

@@ -40,7 +40,9 @@ def test_a_column_shares_its_decimals_unless_its_values_are_far_apart(values, ex
     assert results.aligned(values) == expected
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0312, "0.031"), (2e-9, "< 0.0001"), (None, "–"), (1.0, "1.0")])
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0312, "0.031"), (2e-9, "< 0.0001"), (None, "–"), (1.0, "1.0")]
+)
 def test_p_values(p, text):
     assert results.p_value(p) == text
 
@@ -89,14 +91,20 @@ def test_the_best_mean_is_marked_in_the_metrics_own_direction():
     }
     table = results.result_rows(summaries, BETTER, ["net"])
     best = {row["name"]: [cell["best"] for cell in row["cells"]] for row in table["rows"]}
-    assert best == {"net": [True, False, False], "ridge": [False, True, False], "mean": [False, True, False]}
+    assert best == {
+        "net": [True, False, False],
+        "ridge": [False, True, False],
+        "mean": [False, True, False],
+    }
     assert [cell["mean"] for cell in table["rows"][2]["cells"]] == ["–", "1.00", "–"]
     assert [row["model"] for row in table["rows"]] == [True, False, False]
 
 
 @pytest.mark.parametrize("others", [(), ("ridge", "mean")])
 def test_nothing_is_best_alone_or_where_all_are_equal(others):
-    table = results.result_rows({name: {"auc": entry(0.8)} for name in ("net", *others)}, BETTER, ["net"])
+    table = results.result_rows(
+        {name: {"auc": entry(0.8)} for name in ("net", *others)}, BETTER, ["net"]
+    )
     assert not any(row["cells"][0]["best"] for row in table["rows"])
 
 
@@ -130,9 +138,14 @@ def test_groups_hold_mean_and_deviation_of_their_splits():
         (
             {
                 "summary": {"mae": entry(2.0, [1.0, 3.0])},
-                "baselines": {"a": {"mae": entry(4.0)}, "b": {"mae": entry(3.0)}, "c": {"mae": None}},
+                "baselines": {
+                    "a": {"mae": entry(4.0)},
+                    "b": {"mae": entry(3.0)},
+                    "c": {"mae": None},
+                },
             },
-            "net reaches a mean mae of 2.00 (95 % interval 1.00 to 3.00); the best baseline, b, reaches 3.00.",
+            "net reaches a mean mae of 2.00 (95 % interval 1.00 to 3.00); the best baseline, b, "
+            "reaches 3.00.",
         ),
         (
             {"summary": {"width": entry(2.0)}, "baselines": {"a": {"width": entry(4.0)}}},

@@ -1,4 +1,6 @@
-"""Survival curves: areas against lifelines, bands and numbers at risk against values worked out by hand."""
+"""Survival curves: areas against lifelines, bands and numbers at risk against values worked out by
+hand.
+"""
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,9 @@ def test_the_area_under_the_steps_is_the_restricted_mean_survival():
 
 
 def test_a_band_holds_like_its_curve_from_time_0_on():
-    frame = pd.DataFrame({"x": [1.0, 2, 3], "y": [0.5, 0.2, 0.1], "low": [0.4, 0.1, 0.1], "high": [0.6, 0.3, 0.1]})
+    frame = pd.DataFrame(
+        {"x": [1.0, 2, 3], "y": [0.5, 0.2, 0.1], "low": [0.4, 0.1, 0.1], "high": [0.6, 0.3, 0.1]}
+    )
     (axis,) = draw(frame)
     band = axis.collections[0].get_paths()[0]
     inside = [(1.9, 0.41), (1.9, 0.59), (2.1, 0.29)]
@@ -51,18 +55,26 @@ def test_numbers_at_risk_are_those_of_the_last_time_not_after():
 
 
 def test_the_table_stands_under_the_ticks_in_the_order_of_the_frame():
-    high = pd.DataFrame({"x": [0.0, 10, 20, 30], "y": [1, 0.5, 0.2, 0.1], "at_risk": [1000, 50, np.nan, 10]})
+    high = pd.DataFrame(
+        {"x": [0.0, 10, 20, 30], "y": [1, 0.5, 0.2, 0.1], "at_risk": [1000, 50, np.nan, 10]}
+    )
     low = pd.DataFrame({"x": [0.0, 10], "y": [1, 0.9], "at_risk": [90.0, 80]})
     frame = pd.concat([high.assign(series="high risk"), low.assign(series="_low risk")])
     above, table = draw(frame)
     assert [text.get_text() for text in table.get_yticklabels()] == ["high risk", "_low risk"]
     ticks = above.get_xticks().tolist()
     rows = [
-        {text.get_position()[0]: text.get_text() for text in table.texts if text.get_position()[1] == row}
+        {
+            text.get_position()[0]: text.get_text()
+            for text in table.texts
+            if text.get_position()[1] == row
+        }
         for row in (0, 1)
     ]
     assert ticks == [0, 5, 10, 15, 20, 25, 30]
-    assert rows[0] == dict(zip(ticks, ["1,000", "1,000", "50", "50", "50", "50", "10"], strict=True))
+    assert rows[0] == dict(
+        zip(ticks, ["1,000", "1,000", "50", "50", "50", "50", "10"], strict=True)
+    )
     assert rows[1] == {0: "90", 5: "90", 10: "80"}
     assert [text.get_text() for text in above.get_xticklabels()] == [f"{tick:g}" for tick in ticks]
     assert above.get_xlim() == table.get_xlim()

@@ -1,4 +1,6 @@
-"""Quantiles, best epochs and the reading of the history, against numpy and values worked out by hand."""
+"""Quantiles, best epochs and the reading of the history, against numpy and values worked out by
+hand.
+"""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -13,7 +15,9 @@ from omics_jax.report import training_curves
 
 def history(tmp_path, lines):
     path = tmp_path / "history.jsonl"
-    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    path.write_text(
+        "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
+    )
     return path
 
 
@@ -26,16 +30,22 @@ def line(epoch, objective=1.0, monitor=None, replicate=0, **extra):
 
 
 def test_a_line_written_again_after_a_resume_counts_once(tmp_path):
-    frame = training_curves.read_history(history(tmp_path, [line(0, 3.0), line(1, 2.0), "", line(1, 1.5)]))
+    frame = training_curves.read_history(
+        history(tmp_path, [line(0, 3.0), line(1, 2.0), "", line(1, 1.5)])
+    )
     assert frame["objective"].tolist() == [3.0, 1.5]
 
 
 def test_values_that_are_not_finite_are_missing(tmp_path):
-    frame = training_curves.read_history(history(tmp_path, [line(0, float("nan")), line(1, float("inf"))]))
+    frame = training_curves.read_history(
+        history(tmp_path, [line(0, float("nan")), line(1, float("inf"))])
+    )
     assert frame["objective"].isna().all() and frame["monitor"].isna().all()
 
 
-@pytest.mark.parametrize(("bad", "word"), [('{"arm": "n', "not JSON"), ({"arm": "n", "stage": "s"}, "'epoch'")])
+@pytest.mark.parametrize(
+    ("bad", "word"), [('{"arm": "n', "not JSON"), ({"arm": "n", "stage": "s"}, "'epoch'")]
+)
 def test_a_broken_line_is_named(tmp_path, bad, word):
     with pytest.raises(UserError, match=f"line 2.*{word}"):
         training_curves.read_history(history(tmp_path, [line(0), bad]))
@@ -44,7 +54,10 @@ def test_a_broken_line_is_named(tmp_path, bad, word):
 def test_the_band_is_numpys_quantiles_over_the_replicates_alive():
     values = np.random.default_rng(2).normal(size=(7, 4))
     frame = pd.DataFrame(
-        {"replicate": r, "epoch": e, "objective": values[r, e]} for r in range(7) for e in range(4) if r + e < 9
+        {"replicate": r, "epoch": e, "objective": values[r, e]}
+        for r in range(7)
+        for e in range(4)
+        if r + e < 9
     )
     band = training_curves.band(frame, "objective")
     for epoch in range(4):
@@ -65,8 +78,14 @@ def test_best_epochs_are_those_of_the_lowest_monitor(tmp_path):
 
 @pytest.mark.parametrize(("epochs", "replicates"), [(1, 1), (3, 1), (40, 4)])
 def test_curves_are_drawn_for_any_length(tmp_path, epochs, replicates):
-    lines = [line(e, 1e4 if e == 0 else 1 / (e + 1), replicate=r) for r in range(replicates) for e in range(epochs)]
-    drawing = training_curves.draw_training(training_curves.read_history(history(tmp_path, lines)), "net")
+    lines = [
+        line(e, 1e4 if e == 0 else 1 / (e + 1), replicate=r)
+        for r in range(replicates)
+        for e in range(epochs)
+    ]
+    drawing = training_curves.draw_training(
+        training_curves.read_history(history(tmp_path, lines)), "net"
+    )
     assert drawing.svg.startswith("<svg") and "net" in drawing.alt
     assert ("One replicate" in drawing.note) == (replicates == 1)
     assert ("run out of the panel" in drawing.note) == (epochs == 40)
@@ -80,8 +99,13 @@ def shown(drawing):
     ]
 
 
-def test_a_validation_loss_is_drawn_beside_the_training_loss_and_other_scores_are_left_out(tmp_path):
-    lines = [line(e, 2.0 - e, monitor=-0.8, validation_loss=2.5 - e, train_auroc=0.7, rate=0.1) for e in range(4)]
+def test_a_validation_loss_is_drawn_beside_the_training_loss_and_other_scores_are_left_out(
+    tmp_path,
+):
+    lines = [
+        line(e, 2.0 - e, monitor=-0.8, validation_loss=2.5 - e, train_auroc=0.7, rate=0.1)
+        for e in range(4)
+    ]
     frame = training_curves.read_history(history(tmp_path, lines))
     assert frame["validation_loss"].tolist() == [2.5, 1.5, 0.5, -0.5]
     assert set(frame) == {*training_curves.KEYS, "replicate", "validation_loss", "monitor"}
@@ -91,8 +115,12 @@ def test_a_validation_loss_is_drawn_beside_the_training_loss_and_other_scores_ar
 
 
 def test_a_stage_without_a_monitor_leaves_its_place_empty(tmp_path):
-    lines = [line(e, monitor=1.0) for e in range(3)] + [line(e) | {"stage": "two"} for e in range(3)]
-    words = shown(training_curves.draw_training(training_curves.read_history(history(tmp_path, lines)), "net"))
+    lines = [line(e, monitor=1.0) for e in range(3)] + [
+        line(e) | {"stage": "two"} for e in range(3)
+    ]
+    words = shown(
+        training_curves.draw_training(training_curves.read_history(history(tmp_path, lines)), "net")
+    )
     assert words.count("training objective") == 2 and words.count("validation monitor") == 1
 
 

@@ -1,11 +1,18 @@
-"""ROC, precision-recall and calibration: what is drawn is what was computed, checked on the axes themselves."""
+"""ROC, precision-recall and calibration: what is drawn is what was computed, checked on the axes
+themselves.
+"""
 
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 
 from omics_jax.report import figures, unit_squares
 from omics_jax.report.style import DASHES, PALETTE
@@ -34,7 +41,9 @@ def test_the_area_under_the_drawn_roc_line_is_the_auroc():
     (axis,) = unit_squares.draw_roc(shuffled, "", "", []).axes
     line = line_of(axis)
     assert line.get_drawstyle() == "default"
-    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(roc_auc_score(label, score))
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(
+        roc_auc_score(label, score)
+    )
 
 
 def test_the_area_under_the_drawn_steps_is_the_average_precision():
@@ -59,7 +68,9 @@ def test_without_chance_or_names_there_is_no_legend_and_no_warning():
 
 def test_the_legend_keeps_every_word_of_a_name_and_its_look():
     names = ["logistic regression on 200 summaries, AUC 0.831 (0.812 to 0.853)", "chance"]
-    frame = pd.concat(pd.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0], "series": name}) for name in names)
+    frame = pd.concat(
+        pd.DataFrame({"x": [0.0, 1.0], "y": [0.0, 1.0], "series": name}) for name in names
+    )
     (axis,) = unit_squares.draw_roc(frame, "", "", []).axes
     assert [text.replace("\n", " ") for text in legend_of(axis)] == [*names, "chance"]
     for index, handle in enumerate(axis.get_legend().legend_handles[:2]):
@@ -84,7 +95,9 @@ def test_calibration_joins_the_bins_that_hold_rows_and_says_how_many():
     assert legend_of(axis) == ["net", "perfect"]
 
 
-@pytest.mark.parametrize(("scale", "end"), [(1.0, 1.0), (0.5, 0.5), (0.3, 0.3), (0.05, 0.1), (0.57, 1.0)])
+@pytest.mark.parametrize(
+    ("scale", "end"), [(1.0, 1.0), (0.5, 0.5), (0.3, 0.3), (0.05, 0.1), (0.57, 1.0)]
+)
 def test_low_risks_get_the_same_short_range_on_both_axes(scale, end):
     note = []
     (axis,) = unit_squares.draw_calibration(calibration(scale), "", "", note).axes

@@ -6,22 +6,27 @@ import jax
 import numpy as np
 
 from omics_jax.training.history import History
-from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
 
 def fitted(arm, folder, start=None, part=None):
-    """Stage name -> variables (R, ...) of a trained arm, and the predictions of each replicate's test rows.
+    """Stage name -> variables (R, ...) of a trained arm, and the predictions of each replicate's
+    test rows.
 
-    start: variables (R, ...) of the arm it starts from. part: (replicate) -> rows to predict instead.
+    start: variables (R, ...) of the arm it starts from. part: (replicate) -> rows to predict
+      instead.
     """
     system = arm.system
     table = system.arrays(arm.dataset)
-    plan = make_plan(Training(system.stages, system.init, table, arm.dataset.ids, arm.replicates, start), Options())
+    plan = make_plan(
+        Training(system.stages, system.init, table, arm.dataset.ids, arm.replicates, start),
+        Options(),
+    )
     folder.mkdir(exist_ok=True)
-    around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"))
-    chunks = [by_stage for _, by_stage in fit(plan, around)]
+    context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
+    chunks = [by_stage for _, by_stage in fit(plan, context)]
     by_stage = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
     rows = [part(r) if part else r.test for r in arm.replicates]
     width = min(system.predict_batch, max(map(len, rows)))

@@ -22,19 +22,28 @@ def settings(**changes) -> ConfigDict:
     return config
 
 
-def slot(first: int, n: int, *, pairs: bool, genes: int = GENES, seed: int = 0, missing: float = 0.0):
+def slot(
+    first: int, n: int, *, pairs: bool, genes: int = GENES, seed: int = 0, missing: float = 0.0
+):
     """n rows with ids first, first + 1, ..., all live."""
     rng = np.random.default_rng([seed, first])
     draw = lambda: jnp.asarray(rng.normal(7, 1.5, (n, genes)), jnp.float32)
     seen = lambda: jnp.asarray(rng.random((n, genes)) >= missing)
-    rows = {"x1": draw(), "m1": seen(), "platform": jnp.asarray(np.arange(n) % PLATFORMS, jnp.int32)}
+    rows = {
+        "x1": draw(),
+        "m1": seen(),
+        "platform": jnp.asarray(np.arange(n) % PLATFORMS, jnp.int32),
+    }
     rows |= {"row": jnp.arange(first, first + n, dtype=jnp.int32), "live": jnp.ones(n, bool)}
     return rows | {"x2": draw(), "m2": seen()} if pairs else rows
 
 
 def batch(pairs: int = 4, singletons: int = 3, **kind):
     """Both slots."""
-    return {"pairs": slot(0, pairs, pairs=True, **kind), "singletons": slot(100, singletons, pairs=False, **kind)}
+    return {
+        "pairs": slot(0, pairs, pairs=True, **kind),
+        "singletons": slot(100, singletons, pairs=False, **kind),
+    }
 
 
 def constants(genes: int = GENES):
@@ -48,10 +57,14 @@ def constants(genes: int = GENES):
 
 
 def started(config, rows, scale: float = 0.3, seed: int = 0):
-    """(network, variables): initialised on the rows, then shaken so that no parameter sits at a special value."""
+    """(network, variables): initialised on the rows, then shaken so that no parameter sits at a
+    special value.
+    """
     genes = rows["singletons"]["x1"].shape[1]
     network = model.Network(config, genes)
-    variables = jax.jit(lambda key: model.init(network, key, rows, constants(genes)))(jax.random.key(seed))
+    variables = jax.jit(lambda key: model.init(network, key, rows, constants(genes)))(
+        jax.random.key(seed)
+    )
     rng = np.random.default_rng(seed)
     shake = lambda leaf: jnp.asarray(leaf + scale * rng.standard_normal(leaf.shape), jnp.float32)
     return network, {

@@ -1,13 +1,15 @@
-"""What the EHR experiments say over all folds: errors by variable, trainings tested on the same patients."""
+"""What the EHR experiments say over all folds: errors by variable, trainings tested on the same
+patients.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from omics_jax.evaluation import classification, imputation
-from omics_jax.scores import summaries
+from omics_jax.run.scores import summaries
+from omics_jax.study.system import Results
 from omics_jax.systems.ehr import conclusions, pictures
-from omics_jax.systems.system import Results
 
 RNG = np.random.default_rng(0)
 
@@ -19,13 +21,19 @@ def test_errors_by_variable_are_those_of_all_folds_cells_together():
         held = RNG.random((7, 5, 4)) < 0.4
         held[..., 3] = False  # a variable of which nothing is held out
         z = pd.DataFrame(imputation.errors_by_variable(imputed, truth, held, list("abcd")))
-        units = pd.DataFrame(imputation.errors_by_variable(10 * imputed, 10 * truth, held, list("abcd")))
+        units = pd.DataFrame(
+            imputation.errors_by_variable(10 * imputed, 10 * truth, held, list("abcd"))
+        )
         units = units[["mae", "rmse", "mre"]].add_suffix("_units")
-        frames.append(pd.concat([z, units], axis=1).assign(level="10", arm="csai", model="model", fold=fold))
+        frames.append(
+            pd.concat([z, units], axis=1).assign(level="10", arm="csai", model="model", fold=fold)
+        )
         cells.append((imputed, truth, held))
     found = pictures._all_errors(pd.concat(frames)).set_index("variable")
     whole = pd.DataFrame(
-        imputation.errors_by_variable(*(np.concatenate(part) for part in zip(*cells, strict=True)), list("abcd"))
+        imputation.errors_by_variable(
+            *(np.concatenate(part) for part in zip(*cells, strict=True)), list("abcd")
+        )
     ).set_index("variable")
     for kind in ("n", "mae", "rmse", "mre"):
         np.testing.assert_allclose(found[kind], whole[kind].to_numpy())
@@ -43,10 +51,16 @@ def outside():
             p = 1 / (1 + np.exp(-(strength * label + truth + 0.01 * RNG.normal(size=200))))
             ids = np.array([f"p{i:03d}" for i in range(200)])
             frame = pd.DataFrame({"id": ids, "person": ids, "probability": p, "label": label})
-            frames.append(frame.assign(arm=arm, model=model, group="all", fold=fold).sample(frac=1, random_state=fold))
+            frames.append(
+                frame.assign(arm=arm, model=model, group="all", fold=fold).sample(
+                    frac=1, random_state=fold
+                )
+            )
             place = {"arm": arm, "model": model, "group": "all", "fold": fold, "repeat": 0}
             place |= {"n_train": 160, "n_test": 200}
-            values = {name: f(p, label) for name, f in pictures.STATISTICS.items()} | {"calibration_slope": 1.0}
+            values = {name: f(p, label) for name, f in pictures.STATISTICS.items()} | {
+                "calibration_slope": 1.0
+            }
             scores += [{**place, "metric": name, "value": value} for name, value in values.items()]
     return Results(pd.DataFrame(scores), {"probability": pd.concat(frames)}, {}, {"net": {}})
 
@@ -69,17 +83,26 @@ def test_tests_on_external_patients_pair_patients_and_trainings(outside):
     of = lambda model: outside.scores.query("model == @model and metric == 'auroc'")["value"].mean()
     test = tests["auroc"]
     assert test["difference"] == pytest.approx(of("model") - of("gradient boosting"))
-    assert test["ci95"][0] < test["difference"] < test["ci95"][1] and 0 < test["p"] <= test["p_adjusted"] <= 1
+    assert (
+        test["ci95"][0] < test["difference"] < test["ci95"][1]
+        and 0 < test["p"] <= test["p_adjusted"] <= 1
+    )
     assert test["b"] == "gradient boosting"
 
 
 def test_stays_of_one_person_are_drawn_together(outside):
     frame = outside.tables["probability"]
     of_persons = frame.assign(person=frame["id"].str.slice(0, 3))  # 20 persons of 10 stays
-    grouped = pictures.pooled_predictions(Results(outside.scores, {"probability": of_persons}, {}), "net", "model")
+    grouped = pictures.pooled_predictions(
+        Results(outside.scores, {"probability": of_persons}, {}), "net", "model"
+    )
     p, y, person = (grouped[name].to_numpy() for name in ("probability", "label", "person"))
-    table = pictures.of_outcome(Results(outside.scores, {"probability": of_persons}, {}), ["net"], [])["pooled"].frame
-    expected = classification.bootstrap_interval(classification.auroc, p, y, person, n=pictures.DRAWS)
+    table = pictures.of_outcome(
+        Results(outside.scores, {"probability": of_persons}, {}), ["net"], []
+    )["pooled"].frame
+    expected = classification.bootstrap_interval(
+        classification.auroc, p, y, person, n=pictures.DRAWS
+    )
     assert tuple(table.iloc[0][["auroc low", "auroc high"]]) == pytest.approx(expected)
 
 
@@ -89,15 +112,29 @@ def test_forgetting_is_the_fine_tuned_error_minus_that_before_fold_by_fold():
     for regime in ("frozen", "unfrozen"):
         arm = f"mlp2, {regime}, cyclic"
         labels[arm] = {"network": "mlp2", "regime": regime, "strategy": "cyclic"}
-        scores += [{**place, "arm": arm, "fold": f, "metric": "auroc", "value": 0.7 + f / 100} for f in range(4)]
+        scores += [
+            {**place, "arm": arm, "fold": f, "metric": "auroc", "value": 0.7 + f / 100}
+            for f in range(4)
+        ]
     after = before + 0.1 + RNG.random(4) / 100
     for arm, values in (("csai", before), ("mlp2, unfrozen, cyclic", after)):
-        scores += [{**place, "arm": arm, "fold": f, "metric": "mae_10", "value": v} for f, v in enumerate(values)]
+        scores += [
+            {**place, "arm": arm, "fold": f, "metric": "mae_10", "value": v}
+            for f, v in enumerate(values)
+        ]
     tests, tables = conclusions._after_against_before(Results(pd.DataFrame(scores), {}, {}, labels))
     row = tables["forgetting"].frame.iloc[0]
-    assert len(tables["forgetting"].frame) == 1 and (row["regime"], row["strategy"]) == ("unfrozen", "cyclic")
-    assert row["error before"] == pytest.approx(before.mean()) and row["error after"] == pytest.approx(after.mean())
+    assert len(tables["forgetting"].frame) == 1 and (row["regime"], row["strategy"]) == (
+        "unfrozen",
+        "cyclic",
+    )
+    assert row["error before"] == pytest.approx(before.mean()) and row[
+        "error after"
+    ] == pytest.approx(after.mean())
     assert row["difference"] == pytest.approx((after - before).mean())
     assert row["low"] < row["difference"] < row["high"] and tests[0]["metric"] == "mae_10"
     frozen = [s for s in scores if s["arm"] != "mlp2, unfrozen, cyclic"]
-    assert conclusions._after_against_before(Results(pd.DataFrame(frozen), {}, {}, labels)) == ([], {})
+    assert conclusions._after_against_before(Results(pd.DataFrame(frozen), {}, {}, labels)) == (
+        [],
+        {},
+    )

@@ -1,4 +1,6 @@
-"""What a mistake in an EHR command, its config or its files is answered with: status 2 and one line that helps."""
+"""What a mistake in an EHR command, its config or its files is answered with: status 2 and one line
+that helps.
+"""
 
 import numpy as np
 import pytest
@@ -8,9 +10,17 @@ CONFIG = f"--config={ROOT}/configs/ehr.py"
 
 # The experiment, the words after it, and what the answer must name.
 MISTAKES = [
-    ("", ["--config.classifier.network=mlp3"], ["classifier.network", "'mlp3'", "mlp2, mlp5, lstm, gru, summary"]),
+    (
+        "",
+        ["--config.classifier.network=mlp3"],
+        ["classifier.network", "'mlp3'", "mlp2, mlp5, lstm, gru, summary"],
+    ),
     ("", ["--config.classifier.series=filled"], ["classifier.series", "'filled'", "imputed, raw"]),
-    ("", ["--config.finetune.regime=thawed"], ["finetune.regime", "'thawed'", "frozen, unfrozen, gradual"]),
+    (
+        "",
+        ["--config.finetune.regime=thawed"],
+        ["finetune.regime", "'thawed'", "frozen, unfrozen, gradual"],
+    ),
     ("", ["--config.model.imputer=saits"], ["model.imputer", "'saits'", "brits, csai"]),
     ("", ["--config.model.gaps=days"], ["model.gaps", "'days'", "paper, code"]),
     ("", ["--config.model.channels=9"], ["model.channels is 9", "multiple of", "model.heads (2)"]),
@@ -39,18 +49,38 @@ MISTAKES = [
     ("imputation", ["--mode=tune"], ["no arm of 'imputation' is tuned"]),
     ("table2", ["--config.tables.networks=('mlp2', 'cnn')"], ["tables.networks", "'cnn'", "mlp5"]),
     ("table2", ["--config.tables.networks=()"], ["tables.networks", "one or more"]),
-    ("table2", ["--config.tables.strategies=('cyclical',)"], ["tables.strategies", "'cyclical'", "cyclic"]),
+    (
+        "table2",
+        ["--config.tables.strategies=('cyclical',)"],
+        ["tables.strategies", "'cyclical'", "cyclic"],
+    ),
     ("table2", ["--config.strategies.cyclic.base=-0.1"], ["learning_rate.base", "-0.1"]),
-    ("table2", ["--config.strategies.cyclic.base=0.5"], ["learning_rate.base", "0.5", "above the max"]),
-    ("table2", ["--config.strategies.cyclic.mode=square"], ["learning_rate.mode", "'square'", "triangular"]),
+    (
+        "table2",
+        ["--config.strategies.cyclic.base=0.5"],
+        ["learning_rate.base", "0.5", "above the max"],
+    ),
+    (
+        "table2",
+        ["--config.strategies.cyclic.mode=square"],
+        ["learning_rate.mode", "'square'", "triangular"],
+    ),
     ("table2", ["--config.strategies.plateau.factor=1.5"], ["factor", "1.5"]),
-    ("table2", ["--config.strategies.plateau.name=plateux"], ["learning_rate.name", "'plateux'", "plateau"]),
+    (
+        "table2",
+        ["--config.strategies.plateau.name=plateux"],
+        ["learning_rate.name", "'plateux'", "plateau"],
+    ),
     ("table2", ["--config.tune.learning_rate=(0.1, 0.01)"], ["0.1 to 0.01", "low < high"]),
     ("table2", ["--config.tune.trials=0"], ["trials", "1 or more"]),
     ("table2", ["--config.tune.learning_rate=(0.1,)"], ["tune.learning_rate", "two numbers"]),
     ("", ["--config.published.series=filled"], ["published.series", "'filled'", "imputed, raw"]),
     ("", ["--config.beside=('thawed',)"], ["beside", "'thawed'", "frozen, unfrozen"]),
-    ("", ["--config.pretrain.weights.brits.history=-1.0"], ["pretrain.weights.brits.history", "0 or more"]),
+    (
+        "",
+        ["--config.pretrain.weights.brits.history=-1.0"],
+        ["pretrain.weights.brits.history", "0 or more"],
+    ),
     ("", ["--config.predict.draws=1"], ["predict.draws is 1", "no s.d.", "2 or more"]),
     ("external", ["--config.repeats=2"], ["repeats is 2", "external"]),
     ("", ["--config.data.split=half"], ["data.split", "'half'", "folds, file"]),
@@ -70,16 +100,22 @@ def ehr(folder, experiment, *words):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "words", "named"), MISTAKES, ids=[" ".join((e, *w)).strip() for e, w, _ in MISTAKES]
+    ("experiment", "words", "named"),
+    MISTAKES,
+    ids=[" ".join((e, *w)).strip() for e, w, _ in MISTAKES],
 )
 def test_a_mistake_is_answered_in_one_line(tmp_path, experiment, words, named):
     assert_one_sentence(ehr(tmp_path, experiment, *words), *named)
-    assert not (tmp_path / "run" / "config.json").exists()  # the right command may use the directory
+    assert not (
+        tmp_path / "run" / "config.json"
+    ).exists()  # the right command may use the directory
 
 
 @pytest.mark.parametrize("choice", ["mortalty", "smoke,table4"])
 def test_a_choice_that_the_config_does_not_have(choice):
-    assert_one_sentence(command(f"{CONFIG}:{choice}"), repr(choice.split(",")[-1]), "mortality", "smoke")
+    assert_one_sentence(
+        command(f"{CONFIG}:{choice}"), repr(choice.split(",")[-1]), "mortality", "smoke"
+    )
 
 
 def stays(file, **arrays):
@@ -115,7 +151,9 @@ def test_external_patients_that_do_not_fit(tmp_path):
 
 def test_too_few_of_a_class_for_the_svm_are_named_before_anything_is_trained(tmp_path):
     path = stays(tmp_path / "stays.npz", y=np.arange(24) % 8 == 0)
-    assert_one_sentence(ehr(tmp_path, "table2", path), "one class has 1 training rows", "the SVM", "needs 3")
+    assert_one_sentence(
+        ehr(tmp_path, "table2", path), "one class has 1 training rows", "the SVM", "needs 3"
+    )
 
 
 def test_outcomes_of_one_class(tmp_path):

@@ -1,4 +1,6 @@
-"""The EHR system's losses, stages and predictions: what reaches what, and every number put together again in numpy."""
+"""The EHR system's losses, stages and predictions: what reaches what, and every number put together
+again in numpy.
+"""
 
 from functools import partial
 from types import SimpleNamespace
@@ -32,7 +34,9 @@ WORDS = [
 
 
 def world(*words):
-    """A config with its dataset, rows as the device has them, network and shaken variables; patient 2 has no value."""
+    """A config with its dataset, rows as the device has them, network and shaken variables; patient
+    2 has no value.
+    """
     config = config_of(*WORDS, *words)
     dataset = assembly.read(config)
     dataset.modalities["series"].mask[EMPTY] = False
@@ -44,11 +48,19 @@ def world(*words):
     held = partial(assembly.held_levels, tuple(config.held_out), config.seed)
     rows = {name: jnp.asarray(a) for name, a in assembly.arrays(held, dataset).items()}
     rows |= {"row": jnp.arange(PATIENTS, dtype=jnp.int32), "live": jnp.ones(PATIENTS, bool)}
-    constants |= model.fit_summaries(network, constants, {name: values[:10] for name, values in rows.items()})
+    constants |= model.fit_summaries(
+        network, constants, {name: values[:10] for name, values in rows.items()}
+    )
     made = jax.jit(lambda key: model.init(network, True, key, {}, {}))(jax.random.key(0))
     rng = np.random.default_rng(0)
-    shaken = jax.tree.map(lambda a: jnp.asarray(a + 0.3 * rng.standard_normal(a.shape), jnp.float32), made["params"])
-    variables = {"params": shaken, "batch_stats": {}, "constants": jax.tree.map(jnp.asarray, constants)}
+    shaken = jax.tree.map(
+        lambda a: jnp.asarray(a + 0.3 * rng.standard_normal(a.shape), jnp.float32), made["params"]
+    )
+    variables = {
+        "params": shaken,
+        "batch_stats": {},
+        "constants": jax.tree.map(jnp.asarray, constants),
+    }
     call = lambda function, *fixed: jax.jit(partial(function, network, *fixed))
     return SimpleNamespace(
         config=config, dataset=dataset, network=network, rows=rows, variables=variables, constants=constants,
@@ -60,7 +72,11 @@ def world(*words):
 
 @pytest.fixture(scope="module")
 def brits():
-    return world("--config.predict.draws=4", "--config.predict.steps=True", "--config.predict.forgetting=True")
+    return world(
+        "--config.predict.draws=4",
+        "--config.predict.steps=True",
+        "--config.predict.forgetting=True",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +100,11 @@ def numpy_of(tree):
 def z_scores(w):
     """(n, T, D) float64 of every measured cell, drawn in to the clip, 0 elsewhere."""
     series, c = w.dataset.modalities["series"], w.constants
-    z = np.clip((series.values.astype(np.float64) - c["mean"]) / c["sd"], -w.config.model.clip, w.config.model.clip)
+    z = np.clip(
+        (series.values.astype(np.float64) - c["mean"]) / c["sd"],
+        -w.config.model.clip,
+        w.config.model.clip,
+    )
     return np.where(series.mask, z, 0)
 
 
@@ -97,7 +117,9 @@ def test_held_out_cells_never_reach_the_imputation_of_their_level(either, level)
     hidden = np.asarray((w.rows["held"] > 0) & (w.rows["held"] <= level))
     assert hidden.sum() > 5
     found = numpy_of(w.predict(w.variables, w.rows))
-    other = numpy_of(w.predict(w.variables, w.rows | {"x": jnp.where(hidden, w.rows["x"] + 100, w.rows["x"])}))
+    other = numpy_of(
+        w.predict(w.variables, w.rows | {"x": jnp.where(hidden, w.rows["x"] + 100, w.rows["x"])})
+    )
     np.testing.assert_array_equal(other[name], found[name])
     assert np.abs(other["imputed"] - found["imputed"])[~np.asarray(w.rows["m"])].max() > 0
     # The values left are handed back as they came; the held-out ones are not.
@@ -120,7 +142,9 @@ def test_the_label_reaches_no_prediction(brits):
     other = brits.rows | {"label": 1 - brits.rows["label"], "labelled": ~brits.rows["labelled"]}
     for predict in (brits.predict, brits.outcome):
         jax.tree.map(
-            np.testing.assert_array_equal, predict(brits.variables, other), predict(brits.variables, brits.rows)
+            np.testing.assert_array_equal,
+            predict(brits.variables, other),
+            predict(brits.variables, brits.rows),
         )
 
 
@@ -128,7 +152,9 @@ def test_the_label_reaches_no_prediction(brits):
 
 
 def test_cells_are_hidden_anew_in_every_step_only_where_wanted(brits, csai):
-    hidden = lambda w, k: np.asarray(w.loss(w.variables, patients(w.rows), jax.random.key(k))[0]["hidden"].weight)
+    hidden = lambda w, k: np.asarray(
+        w.loss(w.variables, patients(w.rows), jax.random.key(k))[0]["hidden"].weight
+    )
     assert any((hidden(brits, 0) != hidden(brits, k)).any() for k in (1, 2))
     np.testing.assert_array_equal(hidden(csai, 0), hidden(csai, 1))  # pretrain.resample=False
 
@@ -141,7 +167,9 @@ def test_every_variable_is_hidden_at_its_rate_in_a_pattern_of_the_row(brits):
     found = np.asarray(hide(rows))
     assert not found[0].any()
     # 2,394 cells each: four standard errors.
-    assert (np.abs(found[1:].mean(axis=(0, 1)) - rate) < 4 * np.sqrt(rate * (1 - rate) / 2394)).all()
+    assert (
+        np.abs(found[1:].mean(axis=(0, 1)) - rate) < 4 * np.sqrt(rate * (1 - rate) / 2394)
+    ).all()
     order = np.arange(400)[::-1].copy()
     np.testing.assert_array_equal(hide(jax.tree.map(lambda a: a[order], rows)), found[order])
 
@@ -161,7 +189,9 @@ def test_terms_of_the_imputation_loss_by_hand(csai):
     forward, backward = np.asarray(run(w.variables, series).estimates, np.float64)
     hidden, mean = m & ~shown, (forward + backward) / 2
     over = lambda cells, values: np.where(cells, values, 0).sum(axis=(0, 2))
-    np.testing.assert_allclose(terms["hidden"].sum, over(hidden, np.abs(mean - z_scores(w))), rtol=1e-4)
+    np.testing.assert_allclose(
+        terms["hidden"].sum, over(hidden, np.abs(mean - z_scores(w))), rtol=1e-4
+    )
     np.testing.assert_array_equal(terms["hidden"].weight, hidden.sum(axis=(0, 2)))
     combined = np.stack([over(shown, np.abs(e - z_scores(w))) for e in (forward, backward)], axis=1)
     combined[:, 1] = combined[::-1, 1]  # the backward network's own time
@@ -170,7 +200,9 @@ def test_terms_of_the_imputation_loss_by_hand(csai):
         np.testing.assert_array_equal(terms[name].weight[:, 0], shown.sum(axis=(0, 2)))
         np.testing.assert_array_equal(terms[name].weight[::-1, 1], shown.sum(axis=(0, 2)))
     imputed = ~shown & live
-    assert terms["consistency"].sum == pytest.approx(np.abs(forward - backward)[imputed].sum(), rel=1e-4)
+    assert terms["consistency"].sum == pytest.approx(
+        np.abs(forward - backward)[imputed].sum(), rel=1e-4
+    )
     assert terms["consistency"].weight == imputed.sum()
 
 
@@ -182,12 +214,19 @@ def test_the_objective_weighs_the_terms_as_its_formula_says(brits, imputer):
     config.model.imputer = imputer
     rng, weights = np.random.default_rng(0), config.pretrain.weights[imputer]
     draw = lambda *shape: (rng.random(shape), rng.integers(0, 5, shape).astype(float))
-    made = {name: draw(6, 2) for name in model.REGRESSIONS} | {"hidden": draw(6), "consistency": draw()}
+    made = {name: draw(6, 2) for name in model.REGRESSIONS} | {
+        "hidden": draw(6),
+        "consistency": draw(),
+    }
     expected = weights.consistency * np.divide(*made["consistency"])
     for name in (*model.REGRESSIONS, "hidden"):
         total, count = made[name]
-        expected += weights[name] * sum(s / (c + 1e-5) for s, c in zip(total.ravel(), count.ravel(), strict=True))
-    terms = {name: Term(*(jnp.asarray(a, jnp.float32) for a in pair)) for name, pair in made.items()}
+        expected += weights[name] * sum(
+            s / (c + 1e-5) for s, c in zip(total.ravel(), count.ravel(), strict=True)
+        )
+    terms = {
+        name: Term(*(jnp.asarray(a, jnp.float32) for a in pair)) for name, pair in made.items()
+    }
     network = Network(config, 6, 3, 0, ("10",))
     assert float(model.imputation_objective(network, terms)) == pytest.approx(expected, rel=1e-5)
     regressions = (0.3, 0.3, 0.3) if imputer == "brits" else (0, 0, 0.3)
@@ -198,13 +237,19 @@ def test_the_objective_weighs_the_terms_as_its_formula_says(brits, imputer):
 def test_padding_rows_change_neither_loss_nor_gradient(brits, kind):
     w = brits
     total = {
-        "pretrain": lambda v, r: model.imputation_objective(w.network, w.loss(v, patients(r), KEY)[0]),
+        "pretrain": lambda v, r: model.imputation_objective(
+            w.network, w.loss(v, patients(r), KEY)[0]
+        ),
         "finetune": lambda v, r: w.classify[False](v, patients(r), KEY)[0]["bce"].mean,
     }[kind]
     slope = jax.jit(jax.value_and_grad(lambda p, r: total({**w.variables, "params": p}, r)))
     first = lambda a, n: a[:n]
     whole = jax.tree.map(lambda a: first(a, 12), w.rows)
-    junk = {"live": jnp.arange(12) < 9, "x": whole["x"].at[9:].set(1e4), "label": whole["label"].at[9:].set(7.0)}
+    junk = {
+        "live": jnp.arange(12) < 9,
+        "x": whole["x"].at[9:].set(1e4),
+        "label": whole["label"].at[9:].set(7.0),
+    }
     padded = slope(w.variables["params"], whole | junk)
     alone = slope(w.variables["params"], jax.tree.map(lambda a: first(a, 9), w.rows))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6), padded, alone)
@@ -229,7 +274,10 @@ def test_the_classifier_is_stopped_on_auroc_of_known_outcomes(brits):
     w = brits
     rows = w.rows | {"labelled": jnp.arange(PATIENTS) % 4 != 1, "live": jnp.arange(PATIENTS) != 0}
     seen = np.asarray(rows["labelled"] & rows["live"])
-    p, y = np.asarray(w.outcome(w.variables, rows)["probability"])[seen], np.asarray(rows["label"])[seen]
+    p, y = (
+        np.asarray(w.outcome(w.variables, rows)["probability"])[seen],
+        np.asarray(rows["label"])[seen],
+    )
     monitor = jax.jit(lambda v, r: model.classification_monitor(w.network, False, v, r))
     found = monitor(w.variables, patients(rows))
     assert float(found["monitor"]) == pytest.approx(-roc_auc_score(y, p), abs=1e-6)
@@ -244,9 +292,19 @@ def test_regimes_are_stages(calibrated):
     frozen = ("classify", ("classifier/.*",), True)
     unfrozen = ("finetune", ("imputer/.*", "classifier/.*"), False)
     last = [("calibration", ("calibration/.*",), True)] if calibrated else []
-    for regime, expected in {"frozen": [frozen], "unfrozen": [unfrozen], "gradual": [frozen, unfrozen]}.items():
-        config = config_of(*WORDS, f"--config.finetune.regime={regime}", f"--config.classifier.calibrated={calibrated}")
-        stages = model.classification(Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4})
+    for regime, expected in {
+        "frozen": [frozen],
+        "unfrozen": [unfrozen],
+        "gradual": [frozen, unfrozen],
+    }.items():
+        config = config_of(
+            *WORDS,
+            f"--config.finetune.regime={regime}",
+            f"--config.classifier.calibrated={calibrated}",
+        )
+        stages = model.classification(
+            Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4}
+        )
         assert [(s.name, s.trainable, s.features is not None) for s in stages] == expected + last
 
 
@@ -256,7 +314,8 @@ def test_features_of_the_frozen_stage_are_what_the_imputer_encodes(brits):
     found = jax.jit(features)(w.variables, w.rows)
     encoded = w.encode(w.variables, w.rows)
     jax.tree.map(np.testing.assert_array_equal, found, encoded)
-    # Without dropout the frozen stage on its features and the unfrozen one begin with the same loss.
+    # Without dropout the frozen stage on its features and the unfrozen one begin with the same
+    # loss.
     frozen = w.classify[True](w.variables, patients(w.rows | found), KEY)[0]["bce"]
     assert float(frozen.mean) == pytest.approx(
         float(w.classify[False](w.variables, patients(w.rows), KEY)[0]["bce"].mean)
@@ -274,12 +333,18 @@ def test_observed_cells_come_back_bit_for_bit_and_every_number_is_finite(either)
     series = w.dataset.modalities["series"]
     assert found["imputed"].dtype == np.float32
     np.testing.assert_array_equal(found["imputed"][series.mask], series.values[series.mask])
-    assert (found["disagreement"][series.mask] == 0).all() and (found["disagreement"][~series.mask] > 0).any()
+    assert (found["disagreement"][series.mask] == 0).all() and (
+        found["disagreement"][~series.mask] > 0
+    ).any()
     assert all(np.isfinite(a).all() for a in found.values())  # patient 2 has no observation at all
     assert np.isfinite(w.outcome(w.variables, w.rows)["probability"]).all()
     jax.tree.map(np.testing.assert_array_equal, numpy_of(w.predict(w.variables, w.rows)), found)
-    assert [found[k].shape[1:] for k in ("hidden", "hidden_forward", "hidden_backward")] == [(6,)] * 3
-    np.testing.assert_allclose(found["hidden"], (found["hidden_forward"] + found["hidden_backward"]) / 2, rtol=1e-5)
+    assert [found[k].shape[1:] for k in ("hidden", "hidden_forward", "hidden_backward")] == [
+        (6,)
+    ] * 3
+    np.testing.assert_allclose(
+        found["hidden"], (found["hidden_forward"] + found["hidden_backward"]) / 2, rtol=1e-5
+    )
 
 
 def test_a_row_is_predicted_by_itself(either):
@@ -288,7 +353,9 @@ def test_a_row_is_predicted_by_itself(either):
     # Another file has its rows in other places.
     moved = {**jax.tree.map(lambda a: a[order], w.rows), "row": jnp.arange(len(order))}
     permuted = numpy_of(w.predict(w.variables, moved))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-4, atol=1e-4), permuted, found)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-4, atol=1e-4), permuted, found
+    )
 
 
 def test_of_new_stays_nothing_is_said_of_a_variable_that_nobody_of_the_training_has(brits):
@@ -297,21 +364,32 @@ def test_of_new_stays_nothing_is_said_of_a_variable_that_nobody_of_the_training_
         "constants": {**brits.constants, "hiding_rate": np.array([0.0, 0.1, 0.1], np.float32)},
     }
     variables = {**variables, "constants": jax.tree.map(jnp.asarray, variables["constants"])}
-    new = numpy_of(jax.jit(lambda v, r: model.predict_new_imputation(brits.network, v, r))(variables, brits.rows))
+    new = numpy_of(
+        jax.jit(lambda v, r: model.predict_new_imputation(brits.network, v, r))(
+            variables, brits.rows
+        )
+    )
     shown = np.asarray(brits.rows["m"])
     silent = ~shown & (np.arange(3) == 0)
     for name in ("imputed", "disagreement", "sd"):
         np.testing.assert_array_equal(np.isnan(new[name]), silent)
     np.testing.assert_array_equal(new["imputed"][shown], np.asarray(brits.rows["x"])[shown])
-    assert not [name for name in new if name.startswith("imputed_")] and np.isfinite(new["hidden"]).all()
+    assert (
+        not [name for name in new if name.startswith("imputed_")]
+        and np.isfinite(new["hidden"]).all()
+    )
 
 
 def test_draws_leave_the_values_as_they_are_and_tell_their_spread(brits):
     found = numpy_of(brits.predict(brits.variables, brits.rows))
     config = brits.config.copy_and_resolve_references()
     config.predict.update(dict(draws=0, steps=False))
-    plain = Network(config, *(getattr(brits.network, k) for k in ("steps", "variables", "statics", "levels")))
-    without = jax.jit(lambda v, r: model.predict_imputation(plain, v, r))(brits.variables, brits.rows)
+    plain = Network(
+        config, *(getattr(brits.network, k) for k in ("steps", "variables", "statics", "levels"))
+    )
+    without = jax.jit(lambda v, r: model.predict_imputation(plain, v, r))(
+        brits.variables, brits.rows
+    )
     assert set(found) - set(without) == {"sd", "hidden_steps"}
     np.testing.assert_allclose(found["imputed"], without["imputed"], rtol=1e-5)
     m = np.asarray(brits.rows["m"])

@@ -1,4 +1,6 @@
-"""The EHR system's protocol: folds, what is fitted where, arms, baselines, and files that hold cells out themselves."""
+"""The EHR system's protocol: folds, what is fitted where, arms, baselines, and files that hold
+cells out themselves.
+"""
 
 from dataclasses import replace
 
@@ -13,18 +15,22 @@ from command import ROOT, config_of
 from fitted_arms import fitted
 from sklearn.metrics import roc_auc_score
 
-from omics_jax.data.dataset import Modality
-from omics_jax.data.observations import step_names
+from omics_jax.data.clinical_series.observations import step_names
+from omics_jax.data.dataset.dataset import Modality
 from omics_jax.durable import save_arrays
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
-from omics_jax.run_directory import prediction_file
-from omics_jax.scores import main_arm, rows_of, score_arms
+from omics_jax.run.directory import prediction_file
+from omics_jax.run.scores import main_arm, rows_of, score_arms
+from omics_jax.study.system import Results
 from omics_jax.systems.ehr import assembly, conclusions, experiments, model, published, scoring
 from omics_jax.systems.ehr.stays import SLOT, observed_series
-from omics_jax.systems.system import Results
 
-WORDS = ["--config.simulator.patients=48", "--config.simulator.steps=6", "--config.simulator.features=3"]
+WORDS = [
+    "--config.simulator.patients=48",
+    "--config.simulator.steps=6",
+    "--config.simulator.features=3",
+]
 
 
 def settings(*words, choice="smoke"):
@@ -33,7 +39,9 @@ def settings(*words, choice="smoke"):
 
 @pytest.fixture(scope="module")
 def config():
-    return settings("--config.folds=4", "--config.repeats=2", "--config.beside=('frozen', 'unfrozen')")
+    return settings(
+        "--config.folds=4", "--config.repeats=2", "--config.beside=('frozen', 'unfrozen')"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +64,26 @@ def arms(config, dataset):
 
 def test_folds_never_part_a_person_and_share_the_deaths_evenly(dataset, arms):
     replicates = arms[0].replicates
-    assert [(r.labels["repeat"], r.labels["fold"]) for r in replicates] == [(r, f) for r in range(2) for f in range(4)]
+    assert [(r.labels["repeat"], r.labels["fold"]) for r in replicates] == [
+        (r, f) for r in range(2) for f in range(4)
+    ]
     label, known = dataset.targets["death"]
     for repeat in range(2):
         tests = [r.test for r in replicates if r.labels["repeat"] == repeat]
         assert sorted(np.concatenate(tests)) == list(range(len(dataset)))
         # Strata are dealt by person: a person with a death counts once.
-        deaths = [len({dataset.groups[i] for i in rows if known[i] and label[i] == 1}) for rows in tests]
+        deaths = [
+            len({dataset.groups[i] for i in rows if known[i] and label[i] == 1}) for rows in tests
+        ]
         assert max(deaths) - min(deaths) <= 1
     for r in replicates:
         parts = [r.rows["patients"], r.validation["patients"], r.test]
         persons = [set(dataset.groups[rows]) for rows in parts]
-        assert not persons[0] & persons[1] and not persons[0] & persons[2] and not persons[1] & persons[2]
+        assert (
+            not persons[0] & persons[1]
+            and not persons[0] & persons[2]
+            and not persons[1] & persons[2]
+        )
         assert sum(map(len, parts)) == len(dataset)
     assert len({r.seed for r in replicates}) == 8
 
@@ -79,11 +95,19 @@ def spoiled(dataset, rows):
     def spoil(m):
         where = chosen.reshape(-1, *[1] * (m.mask.ndim - 1))
         mask = np.where(where, ~m.mask, m.mask)
-        return replace(m, values=np.where(where & mask, 77, np.where(mask, m.values, 0)).astype(np.float32), mask=mask)
+        return replace(
+            m,
+            values=np.where(where & mask, 77, np.where(mask, m.values, 0)).astype(np.float32),
+            mask=mask,
+        )
 
     modalities = {k: m if k == "hours" else spoil(m) for k, m in dataset.modalities.items()}
     label, mask = dataset.targets["death"]
-    return replace(dataset, modalities=modalities, targets={"death": (np.where(chosen, 1 - label, label), mask)})
+    return replace(
+        dataset,
+        modalities=modalities,
+        targets={"death": (np.where(chosen, 1 - label, label), mask)},
+    )
 
 
 def test_constants_come_from_training_rows_alone(config, dataset, arms):
@@ -97,7 +121,9 @@ def test_constants_come_from_training_rows_alone(config, dataset, arms):
     assert (r.constants["hiding_rate"] @ series.mask[train].sum(axis=(0, 1))) == pytest.approx(
         config.pretrain.hide * series.mask[train].sum(), rel=1e-5
     )
-    other = experiments.constants_of(config, spoiled(dataset, np.setdiff1d(np.arange(len(dataset)), train)), train)
+    other = experiments.constants_of(
+        config, spoiled(dataset, np.setdiff1d(np.arange(len(dataset)), train)), train
+    )
     jax.tree.map(np.testing.assert_array_equal, other, r.constants)
     seen = experiments.constants_of(config, spoiled(dataset, train[:3]), train)
     assert all((seen[name] != r.constants[name]).any() for name in ("mean", "sd", "static_mean"))
@@ -109,13 +135,19 @@ def test_the_encoding_of_summaries_comes_from_training_rows_alone(config, datase
     fitted = lambda data: experiments._with_summaries(arms[1].config, data, one)[0].constants
     jax.tree.map(np.testing.assert_array_equal, fitted(dataset), dict(ours.constants))
     others = np.setdiff1d(np.arange(len(dataset)), train)
-    jax.tree.map(np.testing.assert_array_equal, fitted(spoiled(dataset, others)), dict(ours.constants))
-    assert (fitted(spoiled(dataset, train[:3]))["summary_knots"] != ours.constants["summary_knots"]).any()
+    jax.tree.map(
+        np.testing.assert_array_equal, fitted(spoiled(dataset, others)), dict(ours.constants)
+    )
+    assert (
+        fitted(spoiled(dataset, train[:3]))["summary_knots"] != ours.constants["summary_knots"]
+    ).any()
 
 
 @pytest.fixture(scope="module")
 def trained(config, dataset, tmp_path_factory):
-    """`trained(dataset)`: the first fold's imputer and two classifiers, name -> stage name -> variables."""
+    """`trained(dataset)`: the first fold's imputer and two classifiers, name -> stage name ->
+    variables.
+    """
     config = config.copy_and_resolve_references()
     config.classifier.network = "mlp2"
     arms = [arm for arm in experiments.mortality(config, dataset) if arm.name != "mlp2, frozen"]
@@ -137,17 +169,26 @@ def whole(trained, dataset):
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 def test_test_rows_reach_no_parameter(trained, whole, dataset, arms):
     assert same(trained(spoiled(dataset, arms[0].replicates[0].test)), whole)
-    assert not same(trained(spoiled(dataset, arms[0].replicates[0].rows["patients"][:4]))["brits"], whole["brits"])
+    assert not same(
+        trained(spoiled(dataset, arms[0].replicates[0].rows["patients"][:4]))["brits"],
+        whole["brits"],
+    )
 
 
 def test_a_frozen_imputer_keeps_its_bits_and_an_unfrozen_one_moves(whole):
     before = whole["brits"]["pretrain"]["params"]["imputer"]
-    after = {(arm, stage): v["params"]["imputer"] for arm, stages in whole.items() for stage, v in stages.items()}
+    after = {
+        (arm, stage): v["params"]["imputer"]
+        for arm, stages in whole.items()
+        for stage, v in stages.items()
+    }
     assert same(after["mlp2, gradual", "classify"], before)
     assert not same(after["mlp2, unfrozen", "finetune"], before)
     assert {arm: sorted(stages) for arm, stages in whole.items()} == {
@@ -157,14 +198,21 @@ def test_a_frozen_imputer_keeps_its_bits_and_an_unfrozen_one_moves(whole):
     }
     head = lambda stage: whole["mlp2, gradual"][stage]["params"]["classifier"]
     # Both move, or neither where no epoch beat the frozen stage's end on the validation rows.
-    assert same(after["mlp2, gradual", "finetune"], before) == same(head("classify"), head("finetune"))
+    assert same(after["mlp2, gradual", "finetune"], before) == same(
+        head("classify"), head("finetune")
+    )
 
 
 # Arms
 
 
 def test_mortality_sets_ours_beside_the_papers_network(arms):
-    assert [arm.name for arm in arms] == ["brits", "summary, gradual", "mlp2, frozen", "mlp2, unfrozen"]
+    assert [arm.name for arm in arms] == [
+        "brits",
+        "summary, gradual",
+        "mlp2, frozen",
+        "mlp2, unfrozen",
+    ]
     assert [arm.start_from for arm in arms] == [None, "brits", "brits", "brits"]
     assert main_arm(arms).name == "summary, gradual"
     assert [bool(arm.system.also) for arm in arms] == [False, True, True, True]
@@ -173,12 +221,16 @@ def test_mortality_sets_ours_beside_the_papers_network(arms):
     assert labels == {name: tuple(name.split(", ")) for name in labels}
 
 
-@pytest.mark.parametrize(("choice", "regime"), [("table2,smoke", "frozen"), ("table3,smoke", "unfrozen")])
+@pytest.mark.parametrize(
+    ("choice", "regime"), [("table2,smoke", "frozen"), ("table3,smoke", "unfrozen")]
+)
 def test_the_papers_tables_are_networks_times_strategies(dataset, choice, regime):
     config = settings("--config.tables.networks=('mlp2', 'gru')", choice=choice)
     imputer, *arms = experiments.EXPERIMENTS[config.experiment](config, dataset)
     expected = [(n, regime, s) for n in ("mlp2", "gru") for s in ("optuna", "cyclic", "plateau")]
-    assert [tuple(arm.labels[k] for k in ("network", "regime", "strategy")) for arm in arms] == expected
+    assert [
+        tuple(arm.labels[k] for k in ("network", "regime", "strategy")) for arm in arms
+    ] == expected
     assert [arm.name for arm in arms] == [", ".join(place) for place in expected]
     assert all(arm.start_from == imputer.name for arm in arms) and imputer.system.probes is not None
     for arm in arms:
@@ -197,7 +249,12 @@ def test_the_papers_tables_are_networks_times_strategies(dataset, choice, regime
 def test_imputers_are_compared_in_one_size(dataset):
     config = settings(choice="imputation,smoke")
     csai, brits = experiments.imputation(config, replace(dataset, targets={}))
-    assert (csai.name, brits.name, csai.start_from, brits.start_from) == ("csai", "brits", None, None)
+    assert (csai.name, brits.name, csai.start_from, brits.start_from) == (
+        "csai",
+        "brits",
+        None,
+        None,
+    )
     assert (csai.config.model.imputer, brits.config.model.imputer) == ("csai", "brits")
     assert csai.config.pretrain == brits.config.pretrain
 
@@ -218,19 +275,32 @@ def test_external_patients_are_tested_and_no_others():
 
 
 def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
-    words = ("--config.simulator.features=1", "--config.simulator.missing=0.9", "--config.data.keep_empty=False")
+    words = (
+        "--config.simulator.features=1",
+        "--config.simulator.missing=0.9",
+        "--config.data.keep_empty=False",
+    )
     dataset = assembly.read(settings(*words, choice="external,smoke"))
-    assert dataset.modalities["series"].observed_rows.all() and set(dataset.table["set"]) == {"internal", "external"}
-    assert len(dataset) < 96 and sum("left out (data.keep_empty=False)" in note for note in dataset.notes) == 2
+    assert dataset.modalities["series"].observed_rows.all() and set(dataset.table["set"]) == {
+        "internal",
+        "external",
+    }
+    assert (
+        len(dataset) < 96
+        and sum("left out (data.keep_empty=False)" in note for note in dataset.notes) == 2
+    )
 
 
 def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
-    with pytest.raises(UserError, match="with the very values of data.path; a model cannot be tested"):
+    with pytest.raises(
+        UserError, match="with the very values of data.path; a model cannot be tested"
+    ):
         assembly.joined(dataset, dataset)
     series = dataset.modalities["series"]
     moved = replace(series, values=np.where(series.mask, series.values + 1, 0))
     both = assembly.joined(
-        dataset, replace(dataset, modalities={"series": moved, "hours": dataset.modalities["hours"]})
+        dataset,
+        replace(dataset, modalities={"series": moved, "hours": dataset.modalities["hours"]}),
     )
     assert any("in both files, of other values" in note for note in both.notes)
     assert any("Static descriptors are in one of the files only" in note for note in both.notes)
@@ -238,7 +308,10 @@ def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
 
 def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
     ids = np.array([f"later-{name}" for name in dataset.ids])
-    with pytest.raises(UserError, match=r"36 groups \(.*\) are in data.path and in data.external.path; a model cannot"):
+    with pytest.raises(
+        UserError,
+        match=r"36 groups \(.*\) are in data.path and in data.external.path; a model cannot",
+    ):
         assembly.joined(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
     others = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
     assert len(assembly.joined(dataset, others)) == 96
@@ -249,7 +322,9 @@ def test_cells_that_one_file_alone_holds_out_are_not_used_and_this_is_said(datas
     other = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
     truth = {**dataset.modalities, "truth": dataset.modalities["series"]}
     both = assembly.joined(replace(dataset, modalities=truth), other)
-    assert "truth" not in both.modalities and any("X_ori is in one of the files only" in note for note in both.notes)
+    assert "truth" not in both.modalities and any(
+        "X_ori is in one of the files only" in note for note in both.notes
+    )
 
 
 def test_steps_pair_by_their_order_where_rows_have_hours_of_their_own(dataset):
@@ -263,7 +338,9 @@ def test_steps_pair_by_their_order_where_rows_have_hours_of_their_own(dataset):
     assert found.mask.all() and irregular.features.tolist()[0] == "step 0"
     np.testing.assert_array_equal(found.values, np.concatenate([own, hours.values]))
     halved = replace(hours, values=hours.values / 2, features=step_names(hours.values / 2))
-    with pytest.raises(UserError, match=r"data.path has 6 steps \(0, 1, 2 ... 5\) .* 6 steps \(0, 0.5, 1 ... 2.5\)"):
+    with pytest.raises(
+        UserError, match=r"data.path has 6 steps \(0, 1, 2 ... 5\) .* 6 steps \(0, 0.5, 1 ... 2.5\)"
+    ):
         assembly.joined(dataset, replace(other, modalities={**dataset.modalities, "hours": halved}))
 
 
@@ -273,13 +350,22 @@ def test_the_parts_of_a_file_hold_a_person_once(dataset):
     assert len(experiments._split_of_file(of(dataset.ids)).train) == 30
     shared = dataset.ids.copy()
     shared[47] = shared[0]
-    with pytest.raises(UserError, match=r"data.split is file, and 1 group \(.*\) is in its parts train and test; keep"):
+    with pytest.raises(
+        UserError,
+        match=r"data.split is file, and 1 group \(.*\) is in its parts train and test; keep",
+    ):
         experiments._split_of_file(of(shared))
 
 
 def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, arms):
-    """A variable and a descriptor that only tested patients have, in raw units: they would drown all else."""
-    r, series, static = arms[0].replicates[0], dataset.modalities["series"], dataset.modalities["static"]
+    """A variable and a descriptor that only tested patients have, in raw units: they would drown
+    all else.
+    """
+    r, series, static = (
+        arms[0].replicates[0],
+        dataset.modalities["series"],
+        dataset.modalities["static"],
+    )
     tested = np.isin(np.arange(len(dataset)), r.test)
     there = tested[:, None, None] & (np.arange(series.mask.shape[2]) == 0)
     mask = np.where(np.arange(series.mask.shape[2]) == 0, there, series.mask)
@@ -287,7 +373,9 @@ def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, a
 
     def made(size):
         values = np.where(there, size, np.where(mask, series.values, 0)).astype(np.float32)
-        told = np.where(np.arange(static.mask.shape[1]) == 0, size * tested[:, None], static.values).astype(np.float32)
+        told = np.where(
+            np.arange(static.mask.shape[1]) == 0, size * tested[:, None], static.values
+        ).astype(np.float32)
         return replace(dataset, modalities={
             **dataset.modalities, "series": Modality(values, mask, series.features),
             "static": Modality(np.where(static_mask, told, 0).astype(np.float32), static_mask, static.features),
@@ -302,7 +390,9 @@ def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, a
         table = arms[1].system.arrays(data)
         rows = {name: jnp.asarray(values[r.test]) for name, values in table.items()}
         rows["row"] = jnp.arange(len(r.test))
-        constants |= model.fit_summaries(network, constants, {k: v[r.rows["patients"]] for k, v in table.items()})
+        constants |= model.fit_summaries(
+            network, constants, {k: v[r.rows["patients"]] for k, v in table.items()}
+        )
         constants = jax.tree.map(jnp.asarray, constants)
         shown = observed_series(network, constants, rows, rows["m"])
         assert not shown.m[..., 0].any() and shown.m[..., 1].any()
@@ -310,17 +400,26 @@ def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, a
         test, train = data.take(r.test), data.take(r.rows["patients"])
         held = arms[0].system.arrays(test)["held"]
         assert (held[..., 0] > 0).any()
-        imputed = {f"imputed_{level}": np.zeros(test.modalities["series"].values.shape) for level in network.levels}
+        imputed = {
+            f"imputed_{level}": np.zeros(test.modalities["series"].values.shape)
+            for level in network.levels
+        }
         evaluation = arms[0].system.evaluate(imputed, test, train)
         assert 0 < evaluation.metrics[f"mae_{network.levels[0]}"] < 20
         first = evaluation.tables["variables"].frame.query("variable == @series.features[0]")
-        assert first["n"].min() > 0 and first["mae"].isna().all() and first["mae_units"].notna().all()
+        assert (
+            first["n"].min() > 0 and first["mae"].isna().all() and first["mae_units"].notna().all()
+        )
     assert same(*found.values())
 
 
 def test_external_patients_on_the_internal_variables(dataset):
     series = dataset.modalities["series"]
-    other = Modality(series.values[..., [2, 0]], series.mask[..., [2, 0]], np.array([series.features[2], "other"]))
+    other = Modality(
+        series.values[..., [2, 0]],
+        series.mask[..., [2, 0]],
+        np.array([series.features[2], "other"]),
+    )
     outside = replace(dataset, modalities={**dataset.modalities, "series": other})
     both = assembly.joined(dataset, outside).modalities["series"]
     assert list(both.features) == list(series.features)
@@ -328,7 +427,9 @@ def test_external_patients_on_the_internal_variables(dataset):
     assert not both.mask[48:, :, :2].any()
     stranger = replace(other, features=np.array(["a", "b"]))
     with pytest.raises(UserError, match="shares no variable"):
-        assembly.joined(dataset, replace(outside, modalities={**outside.modalities, "series": stranger}))
+        assembly.joined(
+            dataset, replace(outside, modalities={**outside.modalities, "series": stranger})
+        )
     with pytest.raises(UserError, match="outcomes"):
         assembly.joined(dataset, replace(outside, targets={}))
 
@@ -337,7 +438,9 @@ def test_external_patients_on_the_internal_variables(dataset):
 
 
 def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, arms, tmp_path):
-    """Predictions that name their rows go through `score_arms`; baselines and probes say what they were given."""
+    """Predictions that name their rows go through `score_arms`; baselines and probes say what they
+    were given.
+    """
     seen, rows = [], lambda n: np.linspace(0.1, 0.9, n)
 
     def baselines(train, test):
@@ -346,7 +449,10 @@ def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, a
 
     def probes(on_train, train, on_test, test):
         seen.append(("probes", set(train.ids), set(test.ids)))
-        assert (len(on_train["probability"]), len(on_test["probability"])) == (len(train), len(test))
+        assert (len(on_train["probability"]), len(on_test["probability"])) == (
+            len(train),
+            len(test),
+        )
         return {}
 
     arm = arms[1]
@@ -364,10 +470,15 @@ def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, a
         assert ("baselines", train, test) in seen and ("probes", train, test) in seen
     (label, mask), scores = dataset.targets["death"], results.scores
     model = scores[scores["model"] == "model"].set_index(["metric", "replicate"])["value"]
-    for metric, part in (("auroc", lambda r: r.test), ("validation_auroc", lambda r: r.validation["patients"])):
+    for metric, part in (
+        ("auroc", lambda r: r.test),
+        ("validation_auroc", lambda r: r.validation["patients"]),
+    ):
         for r, replicate in enumerate(arm.replicates):
             at = part(replicate)
-            assert model[metric, r] == pytest.approx(roc_auc_score(label[at][mask[at]], rows(len(at))[mask[at]]))
+            assert model[metric, r] == pytest.approx(
+                roc_auc_score(label[at][mask[at]], rows(len(at))[mask[at]])
+            )
     assert (scores.query("model == 'half' and metric == 'auroc'")["value"] == 0.5).all()
 
 
@@ -391,14 +502,20 @@ def test_simple_imputers_see_neither_held_out_cells_nor_later_levels(dataset, co
     level, series = held(test), test.modalities["series"]
     expected = scoring.imputation_baselines(held, ("10", "50"), train, test)
     spoil = lambda cells: replace(
-        test, modalities={**test.modalities, "series": replace(series, values=np.where(cells, 1e3, series.values))}
+        test,
+        modalities={
+            **test.modalities,
+            "series": replace(series, values=np.where(cells, 1e3, series.values)),
+        },
     )
     for k, name in ((1, "10"), (2, "50")):
         hidden = (level > 0) & (level <= k)
         found = scoring.imputation_baselines(held, ("10", "50"), train, spoil(hidden))
         assert set(found) == {"mean", "locf", "linear", "knn"}
         for imputer in found:
-            np.testing.assert_array_equal(found[imputer][f"imputed_{name}"], expected[imputer][f"imputed_{name}"])
+            np.testing.assert_array_equal(
+                found[imputer][f"imputed_{name}"], expected[imputer][f"imputed_{name}"]
+            )
 
 
 # Calibration
@@ -407,8 +524,16 @@ def test_simple_imputers_see_neither_held_out_cells_nor_later_levels(dataset, co
 @pytest.fixture(scope="module")
 def calibrations(tmp_path_factory):
     """(arm, variables by stage, predictions of its validation patients), calibrated and not."""
-    words = [f"--config={ROOT}/configs/ehr.py:smoke", "--config.simulator.patients=240", "--config.finetune.epochs=10"]
-    words += ["--config.finetune.regime=frozen", "--config.beside=()", "--config.finetune.optimizer.learning_rate=0.03"]
+    words = [
+        f"--config={ROOT}/configs/ehr.py:smoke",
+        "--config.simulator.patients=240",
+        "--config.finetune.epochs=10",
+    ]
+    words += [
+        "--config.finetune.regime=frozen",
+        "--config.beside=()",
+        "--config.finetune.optimizer.learning_rate=0.03",
+    ]
     found = {}
     for calibrated in (True, False):
         config = config_of(*words, f"--config.classifier.calibrated={calibrated}")
@@ -430,10 +555,16 @@ def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
 
     def whole(numbers):
         moved = logit[there] / np.exp(numbers[0]) + numbers[1]
-        return np.mean(np.logaddexp(0, moved) - y[there] * moved) + 2 * share * np.sum(numbers**2) / there.sum()
+        return (
+            np.mean(np.logaddexp(0, moved) - y[there] * moved)
+            + 2 * share * np.sum(numbers**2) / there.sum()
+        )
 
     best = scipy.optimize.minimize(whole, np.zeros(2)).x
-    numbers = {name: float(x[i]) for name, x in stages["calibration"]["params"]["calibration"]["outcome"].items()}
+    numbers = {
+        name: float(x[i])
+        for name, x in stages["calibration"]["params"]["calibration"]["outcome"].items()
+    }
     assert np.abs(best).min() > 0.01
     np.testing.assert_allclose([numbers["log_temperature"], numbers["shift"]], best, atol=5e-3)
     expected = scipy.special.expit(logit / np.exp(numbers["log_temperature"]) + numbers["shift"])
@@ -454,7 +585,12 @@ def test_calibration_moves_nothing_else_and_learns_from_no_training_row(calibrat
 
 def test_the_papers_networks_are_not_calibrated(arms):
     calibrated = {arm.name: arm.system.stages[-1].name == "calibration" for arm in arms}
-    assert calibrated == {"brits": False, "summary, gradual": True, "mlp2, frozen": False, "mlp2, unfrozen": False}
+    assert calibrated == {
+        "brits": False,
+        "summary, gradual": True,
+        "mlp2, frozen": False,
+        "mlp2, unfrozen": False,
+    }
 
 
 # Conclusions
@@ -469,10 +605,18 @@ def both_tables():
             arm = f"mlp2, {regime}, {strategy}"
             labels[arm] = {"network": "mlp2", "regime": regime, "strategy": strategy}
             for fold in range(5):
-                place = dict(arm=arm, model="model", replicate=fold, group="all", fold=fold, repeat=0, seed=0)
+                place = dict(
+                    arm=arm, model="model", replicate=fold, group="all", fold=fold, repeat=0, seed=0
+                )
                 for metric in ("auroc", "validation_auroc"):
                     rows.append(
-                        {**place, "metric": metric, "value": rng.uniform(0.7, 0.8), "n_train": 60, "n_test": 20}
+                        {
+                            **place,
+                            "metric": metric,
+                            "value": rng.uniform(0.7, 0.8),
+                            "n_train": 60,
+                            "n_test": 20,
+                        }
                     )
     return Results(pd.DataFrame(rows), {}, {}, labels)
 
@@ -483,9 +627,13 @@ def test_the_papers_numbers_stand_beside_ours(both_tables):
     value = lambda arm, metric: scores.query("arm == @arm and metric == @metric")["value"]
     for strategy in ("optuna", "cyclic", "plateau"):
         row = table.loc[("frozen", strategy)]
-        assert (row["validation (paper)"], row["test (paper)"]) == published.FROZEN["mlp2", strategy]
+        assert (row["validation (paper)"], row["test (paper)"]) == published.FROZEN[
+            "mlp2", strategy
+        ]
         assert row["test"] == pytest.approx(value(f"mlp2, frozen, {strategy}", "auroc").mean())
-        assert row["validation"] == pytest.approx(value(f"mlp2, frozen, {strategy}", "validation_auroc").mean())
+        assert row["validation"] == pytest.approx(
+            value(f"mlp2, frozen, {strategy}", "validation_auroc").mean()
+        )
         assert row["s.d."] == pytest.approx(value(f"mlp2, frozen, {strategy}", "auroc").std())
         assert row["low"] < row["test"] < row["high"]
     average = table.loc[("unfrozen", "average")]
@@ -501,7 +649,9 @@ def test_the_papers_numbers_stand_beside_ours(both_tables):
 def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
     scores, strategies = both_tables.scores, ("optuna", "cyclic", "plateau")
     by_fold = lambda regime, s: (
-        scores.query("metric == 'auroc' and arm == @name", local_dict={"name": f"mlp2, {regime}, {s}"})
+        scores.query(
+            "metric == 'auroc' and arm == @name", local_dict={"name": f"mlp2, {regime}, {s}"}
+        )
         .set_index("fold")["value"]
         .to_numpy()
     )
@@ -511,7 +661,9 @@ def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
     for s in strategies:
         test = corrected_resampled_t(difference[s], 1 / 3)
         row = found.loc[("mlp2", s)]
-        assert (row["difference"], row["low"], row["high"]) == pytest.approx((test.difference, *test.ci95))
+        assert (row["difference"], row["low"], row["high"]) == pytest.approx(
+            (test.difference, *test.ci95)
+        )
     overall = corrected_resampled_t(np.mean([*difference.values()], axis=0), 1 / 3)
     assert found.loc[("all", "average"), "difference"] == pytest.approx(overall.difference)
     assert tests[0]["p"] == pytest.approx(overall.p) and len(tests) == 4
@@ -559,7 +711,9 @@ def test_parts_of_a_file_are_kept_where_asked(dataset, tmp_path):
 
 def test_a_fold_without_a_held_out_value_is_named(given, tmp_path):
     _, X, original = given
-    original = np.where(np.arange(len(X))[:, None, None] == 0, original, X)  # of the first patient alone
+    original = np.where(
+        np.arange(len(X))[:, None, None] == 0, original, X
+    )  # of the first patient alone
     np.savez(tmp_path / "few.npz", X=X, X_ori=original)
     config = settings(f"--config.data.path={tmp_path / 'few.npz'}", choice="imputation,smoke")
     with pytest.raises(UserError, match="no value of its .* rows is held out"):
@@ -581,7 +735,9 @@ def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_pat
     train, test = data.take(r.rows["patients"]), data.take(r.test)
     mean, sd = np.nanmean(seen, axis=(0, 1)), np.nanstd(seen, axis=(0, 1))
     error = np.abs((found["imputed_given"] - original[r.test]) / sd)[held[r.test]]
-    assert arm.system.evaluate(found, test, train).metrics["mae_given"] == pytest.approx(error.mean(), rel=1e-4)
+    assert arm.system.evaluate(found, test, train).metrics["mae_given"] == pytest.approx(
+        error.mean(), rel=1e-4
+    )
     np.testing.assert_array_equal(found["imputed_given"], found["imputed"])
     simple = first.system.baselines(train, test)
     expected = np.abs((mean - original[r.test]) / sd)[held[r.test]].mean()
@@ -598,5 +754,8 @@ def test_other_truths_of_the_tested_change_no_bit(given, tmp_path):
     rows = np.isin(np.arange(len(arm.dataset)), arm.replicates[0].test)[:, None, None]
     other = replace(truth, values=np.where(rows & truth.mask, 500, truth.values).astype(np.float32))
     data = replace(arm.dataset, modalities={**arm.dataset.modalities, "truth": other})
-    expected, found = fitted(arm, tmp_path / "a"), fitted(replace(arm, dataset=data), tmp_path / "b")
+    expected, found = (
+        fitted(arm, tmp_path / "a"),
+        fitted(replace(arm, dataset=data), tmp_path / "b"),
+    )
     assert same(found[0], expected[0]) and same(found[1], expected[1])

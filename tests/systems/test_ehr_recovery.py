@@ -1,4 +1,6 @@
-"""On simulated stays with a known truth the imputer beats simple methods, and the classifier finds what there is."""
+"""On simulated stays with a known truth the imputer beats simple methods, and the classifier finds
+what there is.
+"""
 
 from dataclasses import replace
 
@@ -7,7 +9,7 @@ import pytest
 from command import ROOT, config_of
 from fitted_arms import fitted
 
-from omics_jax.data.simulate_icu import simulate_icu
+from omics_jax.data.clinical_series.simulate import simulate_icu
 from omics_jax.evaluation.classification import auroc
 from omics_jax.systems.ehr import assembly, experiments
 
@@ -52,9 +54,12 @@ def test_the_imputer_beats_simple_methods_on_held_out_cells(pretrained):
     for replicate, predicted in zip(arm.replicates, predictions, strict=True):
         train, test = arm.dataset.take(replicate.rows["patients"]), arm.dataset.take(replicate.test)
         for name, found in {"model": predicted, **arm.system.baselines(train, test)}.items():
-            errors.setdefault(name, []).append(arm.system.evaluate(found, test, train).metrics["mae_10"])
+            errors.setdefault(name, []).append(
+                arm.system.evaluate(found, test, train).metrics["mae_10"]
+            )
     mean = {name: np.mean(found) for name, found in errors.items()}
-    # On this and two other seeds: 0.41 to 0.43, straight lines 0.43 to 0.46, last observations 0.50 to 0.52.
+    # On this and two other seeds: 0.41 to 0.43, straight lines 0.43 to 0.46, last observations 0.50
+    # to 0.52.
     assert mean["model"] < 0.85 * mean["mean"] and mean["model"] < 0.9 * mean["locf"]
     assert mean["model"] <= mean["linear"] and mean["model"] <= mean["knn"]
 
@@ -68,7 +73,10 @@ def test_held_out_cells_are_imputed_towards_the_truth_without_noise(config, pret
     scaled = lambda values: np.log(np.maximum(values, 1e-3) / np.median(truth.values, axis=(0, 1)))
     for d in range(held.shape[2]):
         cells = held[..., d]
-        estimate, true = (scaled(v)[..., d][cells] for v in (predicted["imputed_10"], truth.noise_free[replicate.test]))
+        estimate, true = (
+            scaled(v)[..., d][cells]
+            for v in (predicted["imputed_10"], truth.noise_free[replicate.test])
+        )
         assert np.corrcoef(estimate, true)[0, 1] > 0.4, dataset.modalities["series"].features[d]
 
 
@@ -79,21 +87,26 @@ def pooled(arm, predictions):
     y = label[rows].astype(int)
     deaths, survivors = y.sum(), len(y) - y.sum()
     error = np.sqrt((deaths + survivors + 1) / (12 * deaths * survivors))
-    return auroc(np.concatenate([p["probability"] for p in predictions]).astype(np.float64), y), error
+    return auroc(
+        np.concatenate([p["probability"] for p in predictions]).astype(np.float64), y
+    ), error
 
 
 def test_the_classifier_finds_the_outcome(config, pretrained, tmp_path):
     arms, variables, _ = pretrained
     found, _ = pooled(arms[1], fitted(arms[1], tmp_path, variables)[1])
     _, truth = simulate_icu(**config.simulator)
-    # On this and two other seeds of the simulator: 0.76 to 0.79, where the true risk itself reaches 0.86.
+    # On this and two other seeds of the simulator: 0.76 to 0.79, where the true risk itself reaches
+    # 0.86.
     assert 0.7 < found < truth.auroc_ceiling + 0.05
 
 
 def test_with_permuted_outcomes_the_classifier_finds_nothing(config, pretrained, tmp_path):
     arms, variables, _ = pretrained
     label, mask = arms[1].dataset.targets["death"]
-    permuted = replace(arms[1].dataset, targets={"death": (np.random.default_rng(0).permutation(label), mask)})
+    permuted = replace(
+        arms[1].dataset, targets={"death": (np.random.default_rng(0).permutation(label), mask)}
+    )
     arm = replace(arms[1], dataset=permuted)
     found, error = pooled(arm, fitted(arm, tmp_path, variables)[1])
     assert abs(found - 0.5) < 3 * error

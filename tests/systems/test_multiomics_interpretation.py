@@ -1,4 +1,6 @@
-"""Attributions of the multi-omics network are complete, and stand out where, and only where, there is something."""
+"""Attributions of the multi-omics network are complete, and stand out where, and only where, there
+is something.
+"""
 
 from dataclasses import replace
 
@@ -9,15 +11,16 @@ import pandas as pd
 import pytest
 from command import ROOT, config_of
 
-from omics_jax.data.simulate_omics import simulate_omics
+from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
-from omics_jax.run import run_options, system_module
-from omics_jax.systems.multiomics import assembly, interpretation, model
+from omics_jax.run.command import run_options, system_module
+from omics_jax.study.system import Results
+from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.patients import SLOT
-from omics_jax.systems.multiomics.tasks import Task
-from omics_jax.systems.system import Results
+from omics_jax.tasks import interpretation
+from omics_jax.tasks.task import Task
 from omics_jax.training.history import History
-from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Training, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
 
@@ -28,13 +31,18 @@ CONFIG = f"--config={ROOT}/configs/multiomics.py:interpret,smoke"
 @pytest.fixture(scope="module")
 def arms():
     config = config_of(
-        CONFIG, "--config.interpret.steps=64", "--config.interpret.permutations=4", "--config.missing=impute"
+        CONFIG,
+        "--config.interpret.steps=64",
+        "--config.interpret.permutations=4",
+        "--config.missing=impute",
     )
     return {arm.name: arm for arm in MODULE.EXPERIMENTS["interpret"](config, MODULE.read(config))}
 
 
 def rows_of(arm, row):
-    fields = {name: jnp.asarray(values[row]) for name, values in arm.system.arrays(arm.dataset).items()}
+    fields = {
+        name: jnp.asarray(values[row]) for name, values in arm.system.arrays(arm.dataset).items()
+    }
     return {**fields, "row": jnp.asarray(row, jnp.int32), "live": jnp.ones(len(row), bool)}
 
 
@@ -43,25 +51,37 @@ def network(arms):
     return assembly.network_of(arms["network"].config, arms["network"].spec)
 
 
-# --- attributions --------------------------------------------------------------------------------------------------
+# --- attributions ---------------------------------------------------------------------------------
 
 
 def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, network):
-    """Both scores by the predictions themselves; the average patient has the training mean of every feature."""
+    """Both scores by the predictions themselves; the average patient has the training mean of every
+    feature.
+    """
     arm = arms["network"]
     r = arm.replicates[0]
     rows = rows_of(arm, r.rows[SLOT])
     constants = {name: jnp.asarray(value) for name, value in r.constants.items()}
-    variables = {**arm.system.init(jax.random.key(1), {SLOT: rows}, constants), "constants": constants}
+    variables = {
+        **arm.system.init(jax.random.key(1), {SLOT: rows}, constants),
+        "constants": constants,
+    }
     out = jax.tree.map(np.asarray, jax.jit(arm.system.predict)(variables, rows))
-    mean = {f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape) for m in network.used}
+    mean = {
+        f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape)
+        for m in network.used
+    }
     measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in network.used))}
-    start = jax.tree.map(np.asarray, model.predict(network, variables, {**rows, **mean, **measured}))
+    start = jax.tree.map(
+        np.asarray, model.predict(network, variables, {**rows, **mean, **measured})
+    )
     n = np.arange(len(rows["row"]))
     predicted = out["type_probability"].argmax(axis=1)
     assert (start["type_probability"].argmax(axis=1) != predicted).any()
     rise = {
-        "type": np.log(out["type_probability"][n, predicted] / start["type_probability"][n, predicted]),
+        "type": np.log(
+            out["type_probability"][n, predicted] / start["type_probability"][n, predicted]
+        ),
         "age": (out["age_value"] - start["age_value"]) / r.constants["age_sd"],
         "OS": out["OS_risk"] - start["OS_risk"],
     }
@@ -72,14 +92,22 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
     for m in network.used:
         found, cells = out[f"age_attribution_{m}"], np.asarray(rows[f"m_{m}"])
         filled = has[m][:, None] & ~cells
-        assert filled.any() and (np.abs(found[filled]) < 1e-6).all() and np.abs(found[~has[m]]).max() > 1e-4
+        assert (
+            filled.any()
+            and (np.abs(found[filled]) < 1e-6).all()
+            and np.abs(found[~has[m]]).max() > 1e-4
+        )
 
 
 def test_a_magnitude_is_the_mean_over_the_patients_who_have_the_modality(arms):
     test = arms["network"].dataset.take(np.arange(12))
     rng = np.random.default_rng(0)
-    found = {m: rng.standard_normal((12, len(part.features))) for m, part in test.modalities.items()}
-    frame = interpretation.magnitudes(tuple(found), "age", {f"age_attribution_{m}": a for m, a in found.items()}, test)
+    found = {
+        m: rng.standard_normal((12, len(part.features))) for m, part in test.modalities.items()
+    }
+    frame = interpretation.magnitudes(
+        tuple(found), "age", {f"age_attribution_{m}": a for m, a in found.items()}, test
+    )
     for m, values in found.items():
         has = test.modalities[m].mask.any(axis=1)
         assert 0 < has.sum() < 12
@@ -89,19 +117,26 @@ def test_a_magnitude_is_the_mean_over_the_patients_who_have_the_modality(arms):
         np.testing.assert_allclose(own["signed"], values[has].mean(axis=0))
 
 
-# --- the null ------------------------------------------------------------------------------------------------------
+# --- the null -------------------------------------------------------------------------------------
 
 
-def test_a_permuted_replicate_deals_outcomes_anew_among_its_training_and_its_validation_patients(arms):
+def test_a_permuted_replicate_deals_outcomes_anew_among_its_training_and_its_validation_patients(
+    arms,
+):
     network, permuted = arms["network"], arms["permuted"]
     first, table = network.replicates[0], network.system.arrays(network.dataset)
-    assert len(permuted.replicates) == 4 and len({r.seed for r in (*network.replicates, *permuted.replicates)}) == 7
+    assert (
+        len(permuted.replicates) == 4
+        and len({r.seed for r in (*network.replicates, *permuted.replicates)}) == 7
+    )
     seen = []
     for r in permuted.replicates:
         assert np.array_equal(r.rows[SLOT], first.rows[SLOT]) and np.array_equal(r.test, first.test)
         for task in ("type", "age", "OS"):
             keys = [f"y_{task}", *([f"e_{task}"] if task == "OS" else [])]
-            true, dealt = (np.stack([source[key] for key in keys]) for source in (table, r.constants))
+            true, dealt = (
+                np.stack([source[key] for key in keys]) for source in (table, r.constants)
+            )
             known, moved = table[f"k_{task}"], (true != dealt).any(axis=0)
             assert not moved[~known].any() and not moved[first.test].any()
             for rows in (first.rows[SLOT], first.validation[SLOT]):
@@ -132,7 +167,9 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms, netwo
     rows = rows_of(arm, row)
     own = terms(constants, rows)
     jax.tree.map(
-        np.testing.assert_array_equal, own, terms({**constants, **{k: jnp.asarray(table[k]) for k in keys}}, rows)
+        np.testing.assert_array_equal,
+        own,
+        terms({**constants, **{k: jnp.asarray(table[k]) for k in keys}}, rows),
     )
     found = terms({**constants, **{k: jnp.asarray(dealt.constants[k]) for k in keys}}, rows)
     expected = terms(constants, {**rows, **{k: jnp.asarray(dealt.constants[k][row]) for k in keys}})
@@ -163,7 +200,9 @@ def test_shares_are_free_of_how_sure_a_network_is():
 
 def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
     predicted, output = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
-    found = interpretation.score(network, Task("t", "classification", ("a", "b")), predicted, output)
+    found = interpretation.score(
+        network, Task("t", "classification", ("a", "b")), predicted, output
+    )
     np.testing.assert_allclose(found, -np.log1p(np.e), rtol=1e-6)
 
 
@@ -173,7 +212,7 @@ def test_too_few_permutations_are_refused():
         MODULE.EXPERIMENTS["interpret"](config, MODULE.read(config))
 
 
-# --- what is found -------------------------------------------------------------------------------------------------
+# --- what is found --------------------------------------------------------------------------------
 
 WORDS = [
     "--config.missing=mask",
@@ -192,39 +231,62 @@ PLANTED = (("rna", "gene0003"), ("protein", "protein0003"))
 
 
 def simulated(planted):
-    """Patients of whom nothing tells the age, or (`planted`) two features that share nothing with any other do."""
-    settings = dict(features={"rna": 30, "protein": 10}, latent=4, missing_modality=0.05, noise=0.3, signal=0.0)
+    """Patients of whom nothing tells the age, or (`planted`) two features that share nothing with
+    any other do.
+    """
+    settings = dict(
+        features={"rna": 30, "protein": 10}, latent=4, missing_modality=0.05, noise=0.3, signal=0.0
+    )
     dataset, truth = simulate_omics(600, **settings)
     age, known = dataset.targets["age"]
     if planted:
-        column = lambda m, feature: truth.values[m][:, dataset.modalities[m].features.tolist().index(feature)]
+        column = lambda m, feature: truth.values[m][
+            :, dataset.modalities[m].features.tolist().index(feature)
+        ]
         told = np.stack([column(*each) for each in PLANTED])
-        age = age + 12 * ((told.T - told.mean(axis=1)) / told.std(axis=1)).sum(axis=1).astype(np.float32)
+        age = age + 12 * ((told.T - told.mean(axis=1)) / told.std(axis=1)).sum(axis=1).astype(
+            np.float32
+        )
     return replace(dataset, targets={"age": (age, known)}, classes={})
 
 
 @pytest.fixture(scope="module")
 def explained(tmp_path_factory):
-    """`explained(dataset)`: the table of all features for age, from the first fold and its permuted replicates."""
+    """`explained(dataset)`: the table of all features for age, from the first fold and its permuted
+    replicates.
+    """
 
     def run(dataset):
         config, folder = config_of(CONFIG, *WORDS), tmp_path_factory.mktemp("interpret")
         network, permuted = MODULE.EXPERIMENTS["interpret"](config, dataset)
         system, dataset = network.system, network.dataset
         table, first = system.arrays(dataset), network.replicates[0]
-        first = replace(first, constants={**first.constants, "y_age": table["y_age"]})  # for one program with the null
+        first = replace(
+            first, constants={**first.constants, "y_age": table["y_age"]}
+        )  # for one program with the null
         replicates = [first, *permuted.replicates]
-        plan = make_plan(Training(system.stages, system.init, table, dataset.ids, replicates), run_options(config))
-        around = Surroundings(folder, History(folder / "history.jsonl"), lambda *_: None, lambda: None)
+        plan = make_plan(
+            Training(system.stages, system.init, table, dataset.ids, replicates),
+            run_options(config),
+        )
+        context = RunContext(
+            folder, History(folder / "history.jsonl"), lambda *_: None, lambda: None
+        )
         predictor, frames = compile_rows(system.predict, len(first.test)), []
         train, test = dataset.take(first.rows[SLOT]), dataset.take(first.test)
-        for chunk, by_stage in fit(plan, around):
+        for chunk, by_stage in fit(plan, context):
             rows = [first.test] * len(chunk)
-            for r, out in zip(chunk, over_rows(predictor, len(test), by_stage["all"], plan.table, rows), strict=True):
+            for r, out in zip(
+                chunk,
+                over_rows(predictor, len(test), by_stage["all"], plan.table, rows),
+                strict=True,
+            ):
                 frame = system.evaluate(out, test, train).tables["attribution_age"].frame
                 arm, group = ("permuted" if r else "network"), replicates[r].labels["group"]
                 frames.append(frame.assign(arm=arm, model="model", group=group, fold=0))
-        results = Results(pd.DataFrame(), {"attribution_age": pd.concat(frames, ignore_index=True)}, {})
+        results = Results(
+            pd.DataFrame(), {"attribution_age": pd.concat(frames, ignore_index=True)}, {}
+        )
         return interpretation.tables(results)["age_features"].frame
 
     return run

@@ -9,13 +9,20 @@ import optax
 import pytest
 from command import ROOT, config_of
 
-from omics_jax.data.omics_preprocessing import on_union
+from omics_jax.data.preprocessing.features import on_union
 from omics_jax.nn import mtlr
-from omics_jax.run import system_module
-from omics_jax.scores import main_arm
+from omics_jax.run.command import system_module
+from omics_jax.run.scores import main_arm
 from omics_jax.systems.multiomics import assembly, imputation, imputer, model
 from omics_jax.systems.multiomics.networks import Embedding, Rows
-from omics_jax.systems.multiomics.patients import SLOT, imputed_values, patients, prepared, read_patients, scaled
+from omics_jax.systems.multiomics.patients import (
+    SLOT,
+    imputed_values,
+    patients,
+    prepared,
+    read_patients,
+    scaled,
+)
 from omics_jax.training.freezing import keep_frozen_stats
 from omics_jax.training.stage import Term
 
@@ -67,12 +74,16 @@ def numbers(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-# --- the imputer ---------------------------------------------------------------------------------------------------
+# --- the imputer ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "count"), [(5000, 5000, 40_009_000), (5000, 1800, 27_205_800)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "count"), [(5000, 5000, 40_009_000), (5000, 1800, 27_205_800)]
+)
 def test_parameters_of_the_papers_imputers(inputs, outputs, count):
-    shapes = jax.eval_shape(lambda: imputer.init_imputer(jax.random.key(0), inputs, 4000, outputs, 1))
+    shapes = jax.eval_shape(
+        lambda: imputer.init_imputer(jax.random.key(0), inputs, 4000, outputs, 1)
+    )
     assert sum(x.size for x in jax.tree.leaves(shapes)) == count
 
 
@@ -94,7 +105,10 @@ def test_a_source_that_a_patient_lacks_is_0_and_flagged():
     has = {"a": jnp.array([True, True]), "b": jnp.array([False, False])}
     assert imputer.sources_of(("a", "b"), x, has).tolist() == [[1, 1, 0, 1, 0]] * 2
     assert imputer.sources_of(("a",), x, has).tolist() == [[1, 1]] * 2
-    assert imputer.input_size({"a": 2, "b": 1}, ("a", "b")) == 5 and imputer.input_size({"a": 2}, ("a",)) == 2
+    assert (
+        imputer.input_size({"a": 2, "b": 1}, ("a", "b")) == 5
+        and imputer.input_size({"a": 2}, ("a",)) == 2
+    )
 
 
 def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_source():
@@ -106,7 +120,11 @@ def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_sour
     has = np.asarray(it.rows["has"])
     place = list(it.network.sizes).index(name)
     others = np.delete(has, place, axis=1).any(axis=1)
-    cells = np.asarray(it.rows[f"m_{name}"]) & others[:, None] & np.asarray(it.constants[f"{name}_alive"])
+    cells = (
+        np.asarray(it.rows[f"m_{name}"])
+        & others[:, None]
+        & np.asarray(it.constants[f"{name}_alive"])
+    )
     assert 0 < cells.sum() < cells.size
     expected = sum(np.sqrt(((e - truth)[cells] ** 2).mean()) for e in estimates)
     assert float(imputation.objective(found)) == pytest.approx(expected, rel=1e-5)
@@ -114,7 +132,9 @@ def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_sour
     monitored = imputation.monitor(it.network, name, it.variables, {SLOT: it.rows})
     assert float(monitored) == pytest.approx(mean, rel=1e-5)
     exact = {"squares": Term(jnp.zeros(2), jnp.ones(2))}
-    assert np.isfinite(jax.grad(lambda s: imputation.objective({"squares": Term(s, jnp.ones(2))}))(jnp.zeros(2))).all()
+    assert np.isfinite(
+        jax.grad(lambda s: imputation.objective({"squares": Term(s, jnp.ones(2))}))(jnp.zeros(2))
+    ).all()
     assert float(imputation.objective(exact)) == 0
 
 
@@ -123,7 +143,10 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated():
     out = it.arm.system.predict(it.variables, it.rows)
     for name in it.network.edges:
         seen = np.asarray(it.rows[f"m_{name}"])
-        assert np.asarray(out[name])[seen].tobytes() == np.asarray(it.rows[f"x_{name}"])[seen].tobytes()
+        assert (
+            np.asarray(out[name])[seen].tobytes()
+            == np.asarray(it.rows[f"x_{name}"])[seen].tobytes()
+        )
         assert (np.asarray(out[f"{name}_sd"])[seen] == 0).all() and (~seen).any()
         alive = np.asarray(it.constants[f"{name}_alive"])
         low, high = (np.asarray(it.constants[f"{name}_{k}"]) for k in ("low", "high"))
@@ -133,14 +156,20 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated():
         assert inside[~seen & alive].all()
         # What is imputed does not depend on what it stands for.
         other = {**it.rows, f"x_{name}": jnp.where(seen, 0.5, 0), f"m_{name}": it.rows[f"m_{name}"]}
-        assert np.array_equal(it.arm.system.predict(it.variables, other)[f"{name}_estimate"], out[f"{name}_estimate"])
+        assert np.array_equal(
+            it.arm.system.predict(it.variables, other)[f"{name}_estimate"], out[f"{name}_estimate"]
+        )
 
 
 def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_say():
     """Of features that the fold did not choose, and of spread where only the training mean stands."""
     it = Made("--config.experiment=imputation", "--config.preprocess.top_k=6", arm=0)
     lone = it.rows["has"].at[:3].set(False)  # without any source
-    rows = {**it.rows, "has": lone, **{f"m_{n}": it.rows[f"m_{n}"].at[:3].set(False) for n in it.network.sizes}}
+    rows = {
+        **it.rows,
+        "has": lone,
+        **{f"m_{n}": it.rows[f"m_{n}"].at[:3].set(False) for n in it.network.sizes},
+    }
     found = jax.tree.map(np.asarray, it.arm.system.predict_new(it.variables, rows))
     whole = jax.tree.map(np.asarray, it.arm.system.predict(it.variables, rows))
     for name in it.network.edges:
@@ -149,13 +178,15 @@ def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_sa
         said = seen | alive
         np.testing.assert_array_equal(np.isnan(found[name]), ~said)
         np.testing.assert_array_equal(found[name][said], whole[name][said])
-        np.testing.assert_allclose(found[name][:3, alive], np.tile(it.constants[f"{name}_fill"][alive], (3, 1)))
+        np.testing.assert_allclose(
+            found[name][:3, alive], np.tile(it.constants[f"{name}_fill"][alive], (3, 1))
+        )
         assert np.isnan(found[f"{name}_sd"][:3]).all()
         source = found[f"{name}_source"][:, None]
         np.testing.assert_array_equal(np.isnan(found[f"{name}_sd"]), ~(seen | (alive & source)))
 
 
-# --- the embedding -------------------------------------------------------------------------------------------------
+# --- the embedding --------------------------------------------------------------------------------
 
 
 def test_equation_1_by_hand(early):
@@ -164,13 +195,21 @@ def test_equation_1_by_hand(early):
     terms, mean, _ = model.embedding_terms(network, variables, found, rows)
     (mu, log_variance), _ = model.encode(network, variables, found, rows)
     module = network.embedding
-    held = {"params": variables["params"]["embedding"], "batch_stats": variables["batch_stats"]["embedding"]}
+    held = {
+        "params": variables["params"]["embedding"],
+        "batch_stats": variables["batch_stats"]["embedding"],
+    }
     logits = module.apply(held, mu, Rows(rows["live"], rows["row"]), method=Embedding.decode)
     bce = []
     for name in network.used:
-        x, p = np.asarray(found.x[name], np.float64), 1 / (1 + np.exp(-np.asarray(logits[name], np.float64)))
+        x, p = (
+            np.asarray(found.x[name], np.float64),
+            1 / (1 + np.exp(-np.asarray(logits[name], np.float64))),
+        )
         cells = np.asarray(found.cells[name])
-        assert np.array_equal(cells, np.asarray(rows[f"m_{name}"] & early.constants[f"{name}_alive"]))
+        assert np.array_equal(
+            cells, np.asarray(rows[f"m_{name}"] & early.constants[f"{name}_alive"])
+        )
         bce.append(-(x * np.log(p) + (1 - x) * np.log1p(-p))[cells].mean())
     mu, s = np.asarray(mu, np.float64), np.asarray(log_variance, np.float64)
     kl = -0.5 * (1 + s - mu**2 - np.exp(s))
@@ -188,7 +227,9 @@ def test_equation_1_by_hand(early):
 
 def test_a_missing_branch_says_nothing_and_learns_nothing(masked):
     network, variables = masked.network, masked.variables
-    i = next(i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all())
+    i = next(
+        i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all()
+    )
     name = network.used[i]
     lacks = ~np.asarray(masked.rows["has"])[:, i]
     found = patients(network, variables, masked.rows)
@@ -201,7 +242,9 @@ def test_a_missing_branch_says_nothing_and_learns_nothing(masked):
 
 def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
     network, variables = masked.network, masked.variables
-    i = next(i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all())
+    i = next(
+        i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all()
+    )
     name, has = network.used[i], np.asarray(masked.rows["has"])[:, i]
     found = patients(network, variables, masked.rows)
     _, stats = model.encode(network, variables, found, masked.rows, jax.random.key(0))
@@ -209,17 +252,23 @@ def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
     dense = variables["params"]["embedding"][layer]["Dense_0"]
     h = np.asarray(found.x[name])[has] @ np.asarray(dense["kernel"])
     expected = 0.1 * h.mean(axis=0)
-    np.testing.assert_allclose(stats["embedding"][layer]["MaskedBatchNorm_0"]["mean"], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        stats["embedding"][layer]["MaskedBatchNorm_0"]["mean"], expected, rtol=1e-4, atol=1e-6
+    )
 
 
-# --- heads and stages ----------------------------------------------------------------------------------------------
+# --- heads and stages -----------------------------------------------------------------------------
 
 
 def test_equation_2_by_hand(made):
     network, rows, constants = made.network, made.rows, made.constants
     bins = network.bins["OS"]
     outputs = {
-        t.name: jnp.float32(numbers(i, len(rows["row"]), len(t.classes) or {"regression": 1, "survival": bins}[t.kind]))
+        t.name: jnp.float32(
+            numbers(
+                i, len(rows["row"]), len(t.classes) or {"regression": 1, "survival": bins}[t.kind]
+            )
+        )
         for i, t in enumerate(network.tasks)
     }
     poisoned = {**rows}
@@ -231,7 +280,10 @@ def test_equation_2_by_hand(made):
     for task in network.tasks:
         k = np.asarray(rows[f"k_{task.name}"])
         assert 0 < k.sum() < len(k)
-        y, out = np.asarray(rows[f"y_{task.name}"], np.float64)[k], np.asarray(outputs[task.name], np.float64)[k]
+        y, out = (
+            np.asarray(rows[f"y_{task.name}"], np.float64)[k],
+            np.asarray(outputs[task.name], np.float64)[k],
+        )
         if task.kind == "classification":
             p = np.exp(out) / np.exp(out).sum(axis=1, keepdims=True)
             losses.append(-np.log(p[np.arange(len(y)), y.astype(int)]).mean())
@@ -249,7 +301,10 @@ def test_equation_2_by_hand(made):
 def test_equation_3_and_its_weights(made):
     stage = made.stages["all"]
     terms, _ = stage.loss(made.variables, {SLOT: made.rows}, jax.random.key(1))
-    whole, each = model.embedding_objective(made.network, terms), model.task_losses(made.network, terms)
+    whole, each = (
+        model.embedding_objective(made.network, terms),
+        model.task_losses(made.network, terms),
+    )
     expected = made.config.model.k_embed * float(whole) + float(each.sum())
     assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
     config = made.arm.config.copy_and_resolve_references()
@@ -269,7 +324,9 @@ def moved(made, name, balance="fixed"):
         rows |= stage.features(made.variables, made.rows)
 
     def objective(params):
-        terms, stats = stage.loss({**made.variables, "params": params}, {SLOT: rows}, jax.random.key(2))
+        terms, stats = stage.loss(
+            {**made.variables, "params": params}, {SLOT: rows}, jax.random.key(2)
+        )
         return stage.objective(terms), stats
 
     grads, stats = jax.grad(objective, has_aux=True)(made.variables["params"])
@@ -277,7 +334,8 @@ def moved(made, name, balance="fixed"):
 
 
 @pytest.mark.parametrize(
-    ("name", "moving"), [("embedding", {"embedding"}), ("heads", {"heads"}), ("all", {"embedding", "heads"})]
+    ("name", "moving"),
+    [("embedding", {"embedding"}), ("heads", {"heads"}), ("all", {"embedding", "heads"})],
 )
 def test_a_stage_moves_its_own_parameters_and_statistics_alone(made, name, moving):
     from omics_jax.training.freezing import freeze
@@ -295,9 +353,13 @@ def test_a_stage_moves_its_own_parameters_and_statistics_alone(made, name, movin
 
 
 def test_stage_2_reads_what_prediction_reads(made):
-    """Its features are the mean of q(z|x) by running statistics, without dropout: the embedding of `predict`."""
+    """Its features are the mean of q(z|x) by running statistics, without dropout: the embedding of
+    `predict`.
+    """
     z = made.stages["heads"].features(made.variables, made.rows)["z"]
-    np.testing.assert_array_equal(z, made.arm.system.predict(made.variables, made.rows)["embedding"])
+    np.testing.assert_array_equal(
+        z, made.arm.system.predict(made.variables, made.rows)["embedding"]
+    )
 
 
 def test_prepared_patients_are_those_made_on_the_spot(made):
@@ -309,7 +371,9 @@ def test_prepared_patients_are_those_made_on_the_spot(made):
     for i, name in enumerate(made.network.used):
         filled = np.asarray(now.imputed)[:, i]
         assert np.array_equal(filled, ~np.asarray(made.rows["has"])[:, made_place(made, name)])
-        expected = np.asarray(imputed_values(made.network, made.variables, made.rows, name)).mean(axis=0)
+        expected = np.asarray(imputed_values(made.network, made.variables, made.rows, name)).mean(
+            axis=0
+        )
         np.testing.assert_allclose(np.asarray(now.x[name])[filled], expected[filled], rtol=1e-6)
 
 
@@ -324,7 +388,9 @@ def test_a_balanced_last_stage_has_finite_gradients_and_leaves_the_embeddings_lo
     terms, _ = stage.loss(it.variables, {SLOT: it.rows}, jax.random.key(1))
     losses = stage.balance.tasks(terms)
     whole = it.config.model.k_embed * model.embedding_objective(it.network, terms)
-    np.testing.assert_allclose(losses, np.append(model.task_losses(it.network, terms), whole), rtol=1e-6)
+    np.testing.assert_allclose(
+        losses, np.append(model.task_losses(it.network, terms), whole), rtol=1e-6
+    )
     leaves = [jnp.float32(numbers(0, 4, 3))]
     state = stage.balance.init([leaf[0] for leaf in leaves])
     alone = [leaf.at[-1].set(0) for leaf in leaves]
@@ -333,7 +399,7 @@ def test_a_balanced_last_stage_has_finite_gradients_and_leaves_the_embeddings_lo
     np.testing.assert_allclose(with_whole[0] - without[0], leaves[0][-1], rtol=1e-5, atol=1e-6)
 
 
-# --- predictions ---------------------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 
 def test_predictions_are_probabilities_units_and_curves(made):
@@ -348,7 +414,8 @@ def test_predictions_are_probabilities_units_and_curves(made):
     later = made.arm.system.predict({**made.variables, "constants": higher}, made.rows)["age_value"]
     np.testing.assert_allclose(later - out["age_value"], 5, rtol=1e-4)
     seen = np.concatenate(
-        [np.asarray(made.rows[f"m_{n}"] & made.constants[f"{n}_alive"]) for n in made.network.used], 1
+        [np.asarray(made.rows[f"m_{n}"] & made.constants[f"{n}_alive"]) for n in made.network.used],
+        1,
     )
     alive = sum(int(made.constants[f"{n}_alive"].sum()) for n in made.network.used)
     np.testing.assert_allclose(out["imputed_share"], 1 - seen.sum(axis=1) / alive, rtol=1e-5)
@@ -359,13 +426,16 @@ def test_what_no_branch_reads_is_not_counted_as_imputed(masked):
     out = masked.arm.system.predict(masked.variables, masked.rows)
     has = np.asarray(masked.rows["has"])
     assert not has.all()
-    cells = {n: np.asarray(masked.rows[f"m_{n}"] & masked.constants[f"{n}_alive"]).sum(1) for n in masked.network.used}
+    cells = {
+        n: np.asarray(masked.rows[f"m_{n}"] & masked.constants[f"{n}_alive"]).sum(1)
+        for n in masked.network.used
+    }
     alive = np.array([int(masked.constants[f"{n}_alive"].sum()) for n in masked.network.used])
     expected = 1 - sum(cells.values()) / (has * alive).sum(axis=1)
     np.testing.assert_allclose(out["imputed_share"], expected, atol=1e-6)
 
 
-# --- what is fitted to a fold ----------------------------------------------------------------------------------------
+# --- what is fitted to a fold ---------------------------------------------------------------------
 
 
 def test_folds_that_chose_other_features_share_their_union():
@@ -377,7 +447,9 @@ def test_folds_that_chose_other_features_share_their_union():
             for k, v in zip(("fill", "low", "high"), (1, 2, 3), strict=True)
         },
     }
-    columns, (a, b) = on_union([fold([1, 4, 5], [True, True, False]), fold([2, 4], [True, True])], 6)
+    columns, (a, b) = on_union(
+        [fold([1, 4, 5], [True, True, False]), fold([2, 4], [True, True])], 6
+    )
     assert columns.tolist() == [1, 2, 4]
     assert a["alive"].tolist() == [True, False, True] and b["alive"].tolist() == [False, True, True]
     assert a["fill"].tolist() == [1, 0, 2] and b["high"].tolist() == [0, 3, 4]
@@ -410,7 +482,9 @@ def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
         for r in arm.replicates:
             truth = np.zeros((len(r.test), 2))
             truth[:, 0] = 1
-            found = arm.system.evaluate({"type_probability": truth}, given.take(r.test), given.take(r.rows[SLOT]))
+            found = arm.system.evaluate(
+                {"type_probability": truth}, given.take(r.test), given.take(r.rows[SLOT])
+            )
             assert ("type_accuracy_complete" in found.metrics) == expected
 
 
@@ -437,18 +511,25 @@ def test_arms_share_folds_and_test_patients():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ["rna", "methylation", "mirna", "rna+methylation", "rna+methylation+mirna"]),  # those of the paper
+        (
+            "",
+            ["rna", "methylation", "mirna", "rna+methylation", "rna+methylation+mirna"],
+        ),  # those of the paper
         ("mirna + rna, rna,rna+rna", ["mirna+rna", "rna"]),
     ],
 )
 def test_modality_sets(text, expected):
-    config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", "--config.arms.letters=('B',)")
+    config = config_of(
+        f"--config={ROOT}/configs/multiomics.py:arms,smoke", "--config.arms.letters=('B',)"
+    )
     config.arms.sets = text
     found = MODULE.EXPERIMENTS["arms"](config, MODULE.read(config))
     assert [arm.name for arm in found] == [f"B, {name}" for name in expected]
 
 
-@pytest.mark.parametrize(("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "C, rna+mirna, OS")])
+@pytest.mark.parametrize(
+    ("letters", "main"), [(("A", "B", "C"), "B, rna+mirna"), (("A", "C"), "C, rna+mirna, OS")]
+)
 def test_the_summary_speaks_of_the_last_network_for_all_tasks(letters, main):
     words = ("--config.arms.sets=rna, rna+mirna", f"--config.arms.letters={letters}")
     config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)

@@ -1,14 +1,16 @@
-"""On simulated patients with a known truth: missing modalities and outcomes are found, and nothing where nothing is."""
+"""On simulated patients with a known truth: missing modalities and outcomes are found, and nothing
+where nothing is.
+"""
 
 import numpy as np
 import pytest
 from command import ROOT, config_of
 from fitted_arms import fitted
 
-from omics_jax.data.simulate_omics import simulate_omics
+from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
 from omics_jax.systems.multiomics import assembly, experiments, reading
-from omics_jax.systems.multiomics.tasks import known, outcome
+from omics_jax.tasks.task import known, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning")
@@ -48,7 +50,9 @@ def trained(folder, *words):
     imputers, network = experiments.multitask(config, dataset)
     by_stage, imputed = fitted(imputers, folder / "imputers")
     last = by_stage[imputers.system.stages[-1].name]
-    _, predicted = fitted(network, folder / "network", {k: last[k] for k in ("params", "batch_stats")})
+    _, predicted = fitted(
+        network, folder / "network", {k: last[k] for k in ("params", "batch_stats")}
+    )
     return (imputers, imputed), (network, predicted), simulate_omics(**config.simulator.to_dict())
 
 

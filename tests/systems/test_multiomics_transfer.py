@@ -1,4 +1,6 @@
-"""Imputers that learn from other classes first: who learns, who is tested, and what it is compared with."""
+"""Imputers that learn from other classes first: who learns, who is tested, and what it is compared
+with.
+"""
 
 import json
 
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.run import system_module
-from omics_jax.scores import rows_of
+from omics_jax.run.command import system_module
+from omics_jax.run.scores import rows_of
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 
 MODULE = system_module("multiomics")
@@ -47,7 +49,9 @@ def test_the_class_that_all_share_is_no_task_and_preprocessing_saw_it_alone(prep
     columns = [list(values.features).index(f) for f in imputers.dataset.modalities["rna"].features]
     mine = np.where(values.mask, values.values, np.nan)[r.rows[SLOT]][:, columns]
     alive = r.constants["rna_alive"]
-    np.testing.assert_allclose(r.constants["rna_high"][alive], np.nanmax(mine, axis=0)[alive], rtol=1e-6)
+    np.testing.assert_allclose(
+        r.constants["rna_high"][alive], np.nanmax(mine, axis=0)[alive], rtol=1e-6
+    )
 
 
 def test_simple_imputers_learn_from_the_class_and_are_scored_as_the_network_is(prepared):
@@ -63,12 +67,16 @@ def test_simple_imputers_learn_from_the_class_and_are_scored_as_the_network_is(p
         scored = m.mask[:, alive] & test.modalities["rna"].observed_rows[:, None]
         for name, found in simple.items():
             np.testing.assert_array_equal(found["mirna_scored"], scored)
-            np.testing.assert_allclose(found["mirna_truth"][scored], scaled[:, alive][scored], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                found["mirna_truth"][scored], scaled[:, alive][scored], rtol=1e-5, atol=1e-6
+            )
             np.testing.assert_array_equal(found["mirna_estimate"], alone[name]["mirna_estimate"])
 
 
 def test_the_experiment_compares_with_imputers_that_learned_alone(tmp_path):
-    outcome = command(SMOKE.replace(":smoke", ":imputation,smoke"), f"--workdir={tmp_path}", *TRANSFER)
+    outcome = command(
+        SMOKE.replace(":smoke", ":imputation,smoke"), f"--workdir={tmp_path}", *TRANSFER
+    )
     assert outcome.status == 0, outcome.err
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert list(found["arms"]) == ["imputers", "imputers without transfer"]

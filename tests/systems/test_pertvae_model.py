@@ -1,4 +1,6 @@
-"""PertVAE's network, bound and predictions against closed forms, finite differences and brute force."""
+"""PertVAE's network, bound and predictions against closed forms, finite differences and brute
+force.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,9 @@ def apply(network, variables, method, *arguments):
 
 
 def test_number_of_parameters_of_the_paper():
-    config = settings(encoder=(500, 300), decoder=(300, 500), latent=100, context=200, flow_hidden=300)
+    config = settings(
+        encoder=(500, 300), decoder=(300, 500), latent=100, context=200, flow_hidden=300
+    )
     network = model.Network(config, 903)
     made = jax.eval_shape(network.init, KEY, jnp.zeros((2, 903)), jnp.zeros((2, 100)))
     layer = lambda inputs, outputs: inputs * outputs + outputs
@@ -56,7 +60,8 @@ def test_the_drug_starts_as_no_drug():
     assert float(jnp.abs(mean - z).max()) < 1e-2
     found = predicted(network, 256, variables, rows["pairs"])
     np.testing.assert_allclose(found["z2"], found["z1"], atol=1e-2)
-    # z2 has the spread of p(z2|z1) besides, so the means agree to a tenth of a gene's s.d. and not to rounding.
+    # z2 has the spread of p(z2|z1) besides, so the means agree to a tenth of a gene's s.d. and not
+    # to rounding.
     assert float(jnp.abs(found["x2_mean"] - found["x1_reconstruction"]).mean()) < 0.15
 
 
@@ -65,7 +70,9 @@ def test_effect_is_the_affine_map_of_equation_5():
     z = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     W, b = (np.asarray(variables["params"][k]) for k in "Wb")
     expected = np.stack([row + W @ row + b for row in z])
-    np.testing.assert_allclose(apply(network, variables, "effect", z)[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        apply(network, variables, "effect", z)[0], expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
@@ -83,8 +90,12 @@ def test_log_q_is_that_of_the_noise_minus_the_log_determinant(steps):
 
 
 def linear_1d(posterior):
-    """One gene, one latent dimension, no hidden layer: every distribution is a Gaussian one can write down."""
-    config = settings(encoder=(), decoder=(), latent=1, context=1, posterior=posterior, flow_steps=0)
+    """One gene, one latent dimension, no hidden layer: every distribution is a Gaussian one can
+    write down.
+    """
+    config = settings(
+        encoder=(), decoder=(), latent=1, context=1, posterior=posterior, flow_steps=0
+    )
     line = lambda slope, offset: {
         "direction": jnp.ones((1, 1)), "gain": jnp.array([slope]), "bias": jnp.array([offset])
     }  # fmt: skip
@@ -94,7 +105,11 @@ def linear_1d(posterior):
         "W": jnp.array([[0.4]]), "b": jnp.array([0.6]),
     }  # fmt: skip
     unit = {"mean": jnp.zeros((2, 1)), "sd": jnp.ones((2, 1))}
-    return config, model.Network(config, 1), {"params": params, "batch_stats": {}, "constants": unit}
+    return (
+        config,
+        model.Network(config, 1),
+        {"params": params, "batch_stats": {}, "constants": unit},
+    )
 
 
 def by_hand_1d(posterior, x1, x2, e1, e2):
@@ -122,8 +137,13 @@ def test_the_bound_is_the_hand_made_one(posterior, pairs):
 
     config, network, variables = linear_1d(posterior)
     rows = batch(pairs=pairs, singletons=3, genes=1)
-    rows = {name: {k: v - 7 if k in ("x1", "x2") else v for k, v in r.items()} for name, r in rows.items()}
-    noise = lambda fold, name: np.asarray(row_normal(jax.random.fold_in(KEY, fold), rows[name]["row"], (1,)))[:, 0]
+    rows = {
+        name: {k: v - 7 if k in ("x1", "x2") else v for k, v in r.items()}
+        for name, r in rows.items()
+    }
+    noise = lambda fold, name: np.asarray(
+        row_normal(jax.random.fold_in(KEY, fold), rows[name]["row"], (1,))
+    )[:, 0]
     x = lambda field, name: np.asarray(rows[name][field])[:, 0]
     pair_single, bracket = by_hand_1d(
         posterior, x("x1", "pairs"), x("x2", "pairs"), noise(1, "pairs"), noise(2, "pairs")
@@ -131,15 +151,23 @@ def test_the_bound_is_the_hand_made_one(posterior, pairs):
     alone, _ = by_hand_1d(posterior, x("x1", "singletons"), 0.0, noise(1, "singletons"), 0.0)
     penalty = config.l2 * (0.4**2 + 0.6**2)
     expected = -(pair_single.sum() + bracket.sum() + alone.sum()) / (pairs + 3) + penalty
-    # Free bits of 0 bind where a Monte Carlo mean is negative, so the bound is put together from its terms.
+    # Free bits of 0 bind where a Monte Carlo mean is negative, so the bound is put together from
+    # its terms.
     terms = terms_of(network, variables, rows)
-    bound = terms["log_px1"].sum + terms["log_px2"].sum - terms["kl_z1"].sum.sum() - terms["kl_z2"].sum.sum()
+    bound = (
+        terms["log_px1"].sum
+        + terms["log_px2"].sum
+        - terms["kl_z1"].sum.sum()
+        - terms["kl_z2"].sum.sum()
+    )
     assert float(-bound / (pairs + 3) + penalty) == pytest.approx(expected, rel=2e-5)
     if all((terms[k].mean > 0).all() for k in ("kl_z1", "kl_z2")):
         assert float(model.objective(config, terms)) == pytest.approx(expected, rel=2e-5)
     # L_S is what remains without pairs.
     terms = terms_of(network, variables, {"singletons": rows["singletons"]})
-    assert float(terms["log_px1"].sum - terms["kl_z1"].sum.sum()) == pytest.approx(alone.sum(), rel=2e-5)
+    assert float(terms["log_px1"].sum - terms["kl_z1"].sum.sum()) == pytest.approx(
+        alone.sum(), rel=2e-5
+    )
     assert float(terms["log_px2"].sum) == 0 and float(terms["kl_z2"].weight) == 0
 
 
@@ -154,7 +182,9 @@ def test_objective_by_hand():
     assert float(model.objective(config, terms)) == pytest.approx(expected, rel=1e-6)
     config.free_bits_mode = "example"
     summed = terms | {"kl_z1": term(22.0, 10), "kl_z2": term(7.0, 4)}
-    assert float(model.objective(config, summed)) == pytest.approx((30 + 8 + 22 + 7) / 10 + 0.3, rel=1e-6)
+    assert float(model.objective(config, summed)) == pytest.approx(
+        (30 + 8 + 22 + 7) / 10 + 0.3, rel=1e-6
+    )
 
 
 def test_free_bits_bound_the_divergence_from_below_and_cut_its_gradient():
@@ -166,7 +196,9 @@ def test_free_bits_bound_the_divergence_from_below_and_cut_its_gradient():
     reconstruction = -(terms["log_px1"].sum + terms["log_px2"].sum) / n1
     expected = reconstruction + most * latent * (n1 + n2) / n1 + config.l2 * terms["l2"].sum
     assert float(model.objective(config, terms)) == pytest.approx(float(expected), rel=1e-5)
-    slope = jax.jit(jax.grad(lambda p: total(config, network, variables | {"params": p}, rows)))(variables["params"])
+    slope = jax.jit(jax.grad(lambda p: total(config, network, variables | {"params": p}, rows)))(
+        variables["params"]
+    )
     # p(z2|z1) is reached by the divergence alone; W and b by their penalty beside it.
     assert all(float(jnp.abs(g).max()) == 0 for g in jax.tree.leaves(slope["effect_log_sd"]))
     np.testing.assert_allclose(slope["W"], 2 * config.l2 * variables["params"]["W"], rtol=1e-5)
@@ -175,7 +207,10 @@ def test_free_bits_bound_the_divergence_from_below_and_cut_its_gradient():
 def test_free_bits_per_example_are_the_maximum_of_each_row():
     rows = batch()
     network, variables = started(settings(), rows)
-    singles = [{"singletons": jax.tree.map(lambda a, i=i: a[i : i + 1], rows["singletons"])} for i in range(3)]
+    singles = [
+        {"singletons": jax.tree.map(lambda a, i=i: a[i : i + 1], rows["singletons"])}
+        for i in range(3)
+    ]
     raw = [float(terms_of(network, variables, r)["kl_z1"].sum.sum()) for r in singles]
     bound = float(np.median(raw))
     config = settings(free_bits=bound, free_bits_mode="example")
@@ -187,11 +222,15 @@ def test_free_bits_per_example_are_the_maximum_of_each_row():
 
 
 def test_reconstruction_of_x2_reaches_the_posterior_of_z2():
-    """In the released code z2 was drawn from q(z1|x1), and x2 was decoded from the other profile's code."""
+    """In the released code z2 was drawn from q(z1|x1), and x2 was decoded from the other profile's
+    code.
+    """
     rows = batch()
     network, variables = started(settings(), rows)
     log_px2 = jax.jit(lambda v, r: model.loss(network, v, r, KEY)[0]["log_px2"].sum)
-    slope = jax.jit(jax.grad(lambda p: log_px2(variables | {"params": p}, rows)))(variables["params"])
+    slope = jax.jit(jax.grad(lambda p: log_px2(variables | {"params": p}, rows)))(
+        variables["params"]
+    )
     for name in ("encoder_0", "posterior_mean", "posterior_log_sd", "context", "flow"):
         assert any(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(slope[name])), name
     # It depends on x2's own encoding and not on x1 or the drug at all.
@@ -212,7 +251,9 @@ def test_sums_add_up_over_any_split_of_the_batch(posterior, mode):
     terms = lambda r: {k: t for k, t in terms_of(network, variables, r).items() if k != "l2"}
     parts = [terms(cut(slice(0, 2), slice(0, 1))), terms(cut(slice(2, 5), slice(1, 4)))]
     added = jax.tree.map(lambda *a: sum(a), *parts)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), added, terms(rows))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), added, terms(rows)
+    )
 
 
 @pytest.mark.parametrize("bad", [1e6, np.nan])
@@ -220,7 +261,9 @@ def test_masked_cells_and_padding_rows_change_nothing(bad):
     config = settings(input_noise=0.3)
     rows = batch(missing=0.3)
     network, variables = started(config, rows)
-    value = jax.jit(jax.value_and_grad(lambda p, r: total(config, network, variables | {"params": p}, r)))
+    value = jax.jit(
+        jax.value_and_grad(lambda p, r: total(config, network, variables | {"params": p}, r))
+    )
     spoil = lambda r: r | {
         f"x{k}": jnp.where(r[f"m{k}"], r[f"x{k}"], bad) for k in (1, 2) if f"x{k}" in r
     }  # fmt: skip
@@ -228,23 +271,40 @@ def test_masked_cells_and_padding_rows_change_nothing(bad):
     expected = value(variables["params"], rows)
     jax.tree.map(np.testing.assert_array_equal, value(variables["params"], spoiled), expected)
     if np.isfinite(bad):
-        padding = slot(50, 2, pairs=True) | {"live": jnp.zeros(2, bool), "x1": jnp.full((2, GENES), bad)}
-        padded = {**rows, "pairs": jax.tree.map(lambda a, b: jnp.concatenate([a, b]), rows["pairs"], padding)}
+        padding = slot(50, 2, pairs=True) | {
+            "live": jnp.zeros(2, bool),
+            "x1": jnp.full((2, GENES), bad),
+        }
+        padded = {
+            **rows,
+            "pairs": jax.tree.map(lambda a, b: jnp.concatenate([a, b]), rows["pairs"], padding),
+        }
         found = value(variables["params"], padded)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), found, expected)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-5), found, expected
+        )
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"posterior": "gaussian"}, {"free_bits_mode": "example", "free_bits": 0.7}, {"input_noise": 0.4}],
+    [
+        {},
+        {"posterior": "gaussian"},
+        {"free_bits_mode": "example", "free_bits": 0.7},
+        {"input_noise": 0.4},
+    ],
     ids=["iaf", "gaussian", "per example", "input noise"],
 )
 def test_gradient_of_the_loss_against_central_differences(gradient_error, changes):
     config = settings(**changes)
-    rows = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, batch(missing=0.2))
+    rows = jax.tree.map(
+        lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, batch(missing=0.2)
+    )
     network, variables = started(config, rows)
     fixed = jax.tree.map(lambda a: a.astype(jnp.float64), variables["constants"])
-    loss = lambda p: total(config, network, {"params": p, "batch_stats": {}, "constants": fixed}, rows)
+    loss = lambda p: total(
+        config, network, {"params": p, "batch_stats": {}, "constants": fixed}, rows
+    )
     assert gradient_error(loss, variables["params"]) < 1e-6
 
 
@@ -263,7 +323,9 @@ def predictive_by_brute_force(network, variables, rows, n):
         noise = lambda k, shape: jax.random.normal(jax.random.fold_in(k, i), shape)
         z1 = apply(network, variables, "draw", encoded, noise(k1, encoded[0].shape)).z
         mean, log_sd = apply(network, variables, "effect", z1)
-        x_mean, x_log_sd = apply(network, variables, "decode", mean + jnp.exp(log_sd) * noise(k2, mean.shape))
+        x_mean, x_log_sd = apply(
+            network, variables, "decode", mean + jnp.exp(log_sd) * noise(k2, mean.shape)
+        )
         return x_mean + jnp.exp(x_log_sd) * noise(k3, x_mean.shape)
 
     x2 = np.asarray(jax.lax.map(one, jnp.arange(n), batch_size=1000))
@@ -286,21 +348,33 @@ def test_prediction_reads_the_control_alone_and_each_row_by_itself():
     network, variables = started(settings(), batch())
     predict = lambda r: jax.tree.map(np.asarray, predicted(network, 8, variables, r))
     found = predict(rows)
-    for other in (rows | {"x2": rows["x2"] + 5}, {k: v for k, v in rows.items() if k not in ("x2", "m2")}):
+    for other in (
+        rows | {"x2": rows["x2"] + 5},
+        {k: v for k, v in rows.items() if k not in ("x2", "m2")},
+    ):
         jax.tree.map(np.testing.assert_array_equal, predict(other), found)
     order = np.array([3, 0, 5, 1, 4, 2])
     permuted = predict(jax.tree.map(lambda a: a[order], rows))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-5, atol=1e-5), permuted, found)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b[order], rtol=1e-5, atol=1e-5), permuted, found
+    )
     alone = predict(jax.tree.map(lambda a: a[2:3], rows))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b[2:3], rtol=1e-5, atol=1e-5), alone, found)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b[2:3], rtol=1e-5, atol=1e-5), alone, found
+    )
 
 
 def test_monitor_is_the_mean_negative_log_of_the_averaged_density():
     rows = batch(missing=0.3)["pairs"]
     rows = rows | {"live": jnp.array([True, True, False, True])}
     network, variables = started(settings(), batch())
-    _, (_, mean, log_sd) = jax.jit(lambda v, r: model._predictive(network, 6, v, r))(variables, rows)
-    x2 = np.asarray(model.standardize(variables["constants"], rows["x2"], rows["m2"], rows["platform"]), np.float64)
+    _, (_, mean, log_sd) = jax.jit(lambda v, r: model._predictive(network, 6, v, r))(
+        variables, rows
+    )
+    x2 = np.asarray(
+        model.standardize(variables["constants"], rows["x2"], rows["m2"], rows["platform"]),
+        np.float64,
+    )
     density = np.where(rows["m2"], norm.logpdf(x2, mean, np.exp(log_sd)), 0).sum(axis=2)
     expected = -np.log(np.exp(density).mean(axis=0))[np.array([0, 1, 3])].mean()
     found = jax.jit(lambda v, r: model.monitor(network, 6, v, r))(variables, {"pairs": rows})

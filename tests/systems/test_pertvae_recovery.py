@@ -1,4 +1,6 @@
-"""On simulated experiments with a known truth PertVAE finds what an active drug does, and nothing for an inert one."""
+"""On simulated experiments with a known truth PertVAE finds what an active drug does, and nothing
+for an inert one.
+"""
 
 import json
 
@@ -7,7 +9,7 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.data.simulate import simulate_perturbations
+from omics_jax.data.perturbation.simulate import simulate_perturbations
 
 WORDS = [
     f"--config={ROOT}/configs/pertvae.py",
@@ -45,7 +47,10 @@ def recovered(tmp_path_factory):
     row = pd.Series(np.arange(len(dataset)), index=dataset.ids)[found["pertvae/id"]].to_numpy()
     shift = found["pertvae/x2_mean"] - found["pertvae/x1_reconstruction"]
     changes = {
-        name: (shift[drug[row] == name].mean(axis=0), truth.change[row[drug[row] == name]].mean(axis=0))
+        name: (
+            shift[drug[row] == name].mean(axis=0),
+            truth.change[row[drug[row] == name]].mean(axis=0),
+        )
         for name in truth.drugs
     }
     scores = pd.read_csv(folder / "tables" / "scores.csv")
@@ -82,7 +87,9 @@ def test_for_an_inert_drug_next_to_nothing_is_predicted(recovered):
     scores, changes, metrics = recovered
     size = {name: np.linalg.norm(predicted) for name, (predicted, _) in changes.items()}
     assert size["inert-1"] < 0.2 * size["active-1"]
-    difference = score(scores, "inert-1", "model", "rho_pred") - score(scores, "inert-1", "model", "rho_rec")
+    difference = score(scores, "inert-1", "model", "rho_pred") - score(
+        scores, "inert-1", "model", "rho_rec"
+    )
     assert abs(difference) < 0.03
     p = {c["group"]: c["p_adjusted"] for c in metrics["comparisons"] if c["metric"] == "rho"}
     assert p["inert-1"] > 0.05

@@ -1,9 +1,10 @@
-"""Run by test_devices.py: everything that needs several devices, in one process per number of (fake) devices.
+"""Run by test_devices.py: everything that needs several devices, in one process per number of
+(fake) devices.
 
 python across_devices.py COUNT FOLDER   writes FOLDER/found.npz; with COUNT 1 it is also imported for the reference.
 
-FOLDER/half-1 holds a training that one device left in the middle; it is finished here. FOLDER/half-N is left in the
-middle here.
+FOLDER/half-1 holds a training that one device left in the middle; it is finished here.
+FOLDER/half-N is left in the middle here.
 """
 
 import hashlib
@@ -23,17 +24,26 @@ from omics_jax.training.plan import Options, first_variables, make_plan, run_blo
 
 # (rows, batch): ragged; smaller than eight devices; one row a step; last batch of one row.
 SIZES = {"ragged": (203, 32), "few": (5, 3), "single": (3, 1), "last": (3, 2)}
-# What is compared: stage 0 for the sizes, stage 1 for the ways of training the heads. Two devices repeat the hardest.
-CASES = {1: (*SIZES, "frozen", "pcgrad"), 2: ("ragged", "last", "pcgrad"), 8: (*SIZES, "frozen", "pcgrad")}
+# What is compared: stage 0 for the sizes, stage 1 for the ways of training the heads. Two devices
+# repeat the hardest.
+CASES = {
+    1: (*SIZES, "frozen", "pcgrad"),
+    2: ("ragged", "last", "pcgrad"),
+    8: (*SIZES, "frozen", "pcgrad"),
+}
 LONG = 2000
 
 
 def flat(tree):
-    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
+    return np.concatenate(
+        [np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)]
+    )
 
 
 def losses(ready, stage=0, epochs=3):
-    """(objective of every step, parameters at the end), in blocks of one step, from variables of no training."""
+    """(objective of every step, parameters at the end), in blocks of one step, from variables of no
+    training.
+    """
     compiled = ready.stages[stage]
     state, inputs = start_stage(ready, compiled, [0], 1, ready_variables(ready))
     per_epoch, found = compiled.shape.per_epoch, []
@@ -41,7 +51,11 @@ def losses(ready, stage=0, epochs=3):
         before = float(state.epoch.objective[0])
         state, entries, _ = run_block(ready, compiled, state, inputs, at, 1)
         ended = (at + 1) % per_epoch == 0
-        after = float(entries["objective"][0, 0]) * per_epoch if ended else float(state.epoch.objective[0])
+        after = (
+            float(entries["objective"][0, 0]) * per_epoch
+            if ended
+            else float(state.epoch.objective[0])
+        )
         found.append(after - before)
     return np.array(found), state
 
@@ -52,8 +66,17 @@ def ready_variables(ready):
 
 def make(count, name, variant="frozen", **options):
     n, batch = SIZES[name]
-    # Batch norm of one or two rows leaves hardly any gradient, and Adam would make whole steps of its rounding error.
-    return toy.plan(variant, n=n, batch=batch, devices=count, block_steps=1, sgd=name in ("last", "single"), **options)
+    # Batch norm of one or two rows leaves hardly any gradient, and Adam would make whole steps of
+    # its rounding error.
+    return toy.plan(
+        variant,
+        n=n,
+        batch=batch,
+        devices=count,
+        block_steps=1,
+        sgd=name in ("last", "single"),
+        **options,
+    )
 
 
 def in_step(count):

@@ -1,4 +1,5 @@
-"""GradNorm and uncertainty weighting: hand-run steps in numpy, and whole trainings whose end is known in closed form.
+"""GradNorm and uncertainty weighting: hand-run steps in numpy, and whole trainings whose end is
+known in closed form.
 
 PCGrad is tested beside the step it was written with.
 """
@@ -13,16 +14,27 @@ import pytest
 from toy import digest
 
 from omics_jax.errors import UserError
-from omics_jax.training.balancing import LEAST_WEIGHT, GradNormState, UncertaintyState, gradnorm, uncertainty
+from omics_jax.training.balancing import (
+    LEAST_WEIGHT,
+    GradNormState,
+    UncertaintyState,
+    gradnorm,
+    uncertainty,
+)
 from omics_jax.training.stage import Balance, Stage, Term
-from omics_jax.training.state import begin
+from omics_jax.training.state import initial_state
 from omics_jax.training.step import train_step
 
 TASKS, ALPHA, RATE, FACTORS = 3, 1.5, 0.05, (0.5, 1.0, 2.0)
-SHAPES = {"encoder": (2, 3), "gain": (), "head": (4,)}  # of the parameters; the head is that of task 1 alone
+SHAPES = {
+    "encoder": (2, 3),
+    "gain": (),
+    "head": (4,),
+}  # of the parameters; the head is that of task 1 alone
 OPTIMIZERS = {"sgd": optax.sgd(RATE), "adam": optax.adam(RATE)}
 SETTLING = optax.adam(optax.exponential_decay(0.02, 1, 0.997))
-# Which tasks have a label in the batch of each step: the first step without task 2, all, a lone one, none.
+# Which tasks have a label in the batch of each step: the first step without task 2, all, a lone
+# one, none.
 PRESENT = [(1, 1, 0), (1, 1, 1), (0, 0, 1), (1, 0, 1), (0, 0, 0), (0, 1, 1), *[(1, 1, 1)] * 14]
 
 
@@ -45,7 +57,9 @@ def run(balance, stream, dtype=np.float32):
     """[(combined gradients, state after the step)] of every step."""
     state, trace = start(balance, dtype), []
     for losses, leaves in stream:
-        grads, state = balance.combine([jnp.asarray(leaf, dtype) for leaf in leaves], jnp.asarray(losses, dtype), state)
+        grads, state = balance.combine(
+            [jnp.asarray(leaf, dtype) for leaf in leaves], jnp.asarray(losses, dtype), state
+        )
         trace.append((grads, state))
     return trace
 
@@ -60,8 +74,14 @@ class ByHand:
         if self.kind == "sgd":
             self.value -= RATE * slope
             return
-        self.t, self.m, self.v = self.t + 1, 0.9 * self.m + 0.1 * slope, 0.999 * self.v + 0.001 * slope**2
-        self.value -= RATE * (self.m / (1 - 0.9**self.t)) / (np.sqrt(self.v / (1 - 0.999**self.t)) + 1e-8)
+        self.t, self.m, self.v = (
+            self.t + 1,
+            0.9 * self.m + 0.1 * slope,
+            0.999 * self.v + 0.001 * slope**2,
+        )
+        self.value -= (
+            RATE * (self.m / (1 - 0.9**self.t)) / (np.sqrt(self.v / (1 - 0.999**self.t)) + 1e-8)
+        )
 
 
 def slopes_of(function, at, h=1e-6):
@@ -81,7 +101,9 @@ def gradnorm_by_hand(stream, kind):
         if len(here) > 1:
             shared = [np.concatenate([leaf[i].ravel() for leaf in leaves[:2]]) for i in here]
             ratio = np.array([losses[i] / first[i] for i in here])
-            norms = lambda v, shared=shared: np.array([np.linalg.norm(v[k] * g) for k, g in enumerate(shared)])
+            norms = lambda v, shared=shared: np.array(
+                [np.linalg.norm(v[k] * g) for k, g in enumerate(shared)]
+            )
             target = norms(w[here]).mean() * (ratio / ratio.mean()) ** ALPHA
             distance = lambda v, target=target, norms=norms: np.abs(norms(v) - target).sum()
             for i, slope in zip(here, slopes_of(distance, w[here]), strict=True):
@@ -97,7 +119,9 @@ def uncertainty_by_hand(stream, kind):
     tasks = [ByHand(0.0, kind) for _ in range(TASKS)]
     for losses, leaves in stream:
         s = np.array([task.value for task in tasks])
-        loss = lambda s, losses=losses: sum(a * np.exp(-s[i]) * losses[i] + s[i] / 2 for i, a in enumerate(FACTORS))
+        loss = lambda s, losses=losses: sum(
+            a * np.exp(-s[i]) * losses[i] + s[i] / 2 for i, a in enumerate(FACTORS)
+        )
         for i, slope in enumerate(slopes_of(loss, s)):
             if losses[i]:
                 tasks[i].descend(slope)
@@ -122,7 +146,9 @@ def make(rule, kind="adam", count=TASKS):
 @pytest.mark.parametrize("rule", ["gradnorm", "uncertainty"])
 def test_steps_run_by_hand(x64, rule, kind):
     found = run(make(rule, kind), steps(), np.float64)
-    expected = {"gradnorm": gradnorm_by_hand, "uncertainty": uncertainty_by_hand}[rule](steps(), kind)
+    expected = {"gradnorm": gradnorm_by_hand, "uncertainty": uncertainty_by_hand}[rule](
+        steps(), kind
+    )
     for (grads, state), (grads_by_hand, values) in zip(found, expected, strict=True):
         for leaf, shape, other in zip(grads, SHAPES.values(), grads_by_hand, strict=True):
             assert leaf.shape == shape
@@ -135,7 +161,10 @@ def test_steps_run_by_hand(x64, rule, kind):
 def test_the_first_gradient_is_the_plain_weighted_sum_to_the_bit(rule):
     """Over leaves of any shape: all weights are 1, or the factors, before anything was learnt."""
     rng = np.random.default_rng(0)
-    leaves = [jnp.asarray(rng.integers(-9, 9, size=(TASKS, *shape)), jnp.float32) for shape in ((), (1,), (3, 2, 2))]
+    leaves = [
+        jnp.asarray(rng.integers(-9, 9, size=(TASKS, *shape)), jnp.float32)
+        for shape in ((), (1,), (3, 2, 2))
+    ]
     grads, state = make(rule).combine(leaves, jnp.ones(TASKS), start(make(rule)))
     weights = np.ones(TASKS) if rule == "gradnorm" else np.array(FACTORS)
     for leaf, found in zip(leaves, grads, strict=True):
@@ -186,7 +215,9 @@ def gradnorm_scan(count, optimizer, alpha):
 
 
 def gradnorm_steps(losses, norms, optimizer=OPTIMIZERS["sgd"], alpha=ALPHA, heads=()):
-    """(gradients, states) after steps of the given losses (n, T), gradients of fixed norm in a leaf all tasks share."""
+    """(gradients, states) after steps of the given losses (n, T), gradients of fixed norm in a leaf
+    all tasks share.
+    """
     leaves = [np.float32(norms)[:, None] * np.float32([0.6, 0.8]), *heads]
     return gradnorm_scan(len(norms), optimizer, alpha)(leaves, np.float32(losses))
 
@@ -198,7 +229,9 @@ def test_the_first_loss_is_frozen_at_the_first_one_above_0_that_is_finite():
 
 
 def test_what_has_no_first_loss_or_is_not_finite_moves_no_weight():
-    weights = gradnorm_steps([[2, 1, 1], [1, np.nan, np.inf], [1, 1, 1], [np.nan, 1, 2]], [1, 2, 3])[1].weights
+    weights = gradnorm_steps(
+        [[2, 1, 1], [1, np.nan, np.inf], [1, 1, 1], [np.nan, 1, 2]], [1, 2, 3]
+    )[1].weights
     np.testing.assert_array_equal(weights[1, 1:], weights[0, 1:])
     np.testing.assert_array_equal(weights[3, 0], weights[2, 0])
     assert np.isfinite(weights).all() and (weights[2] != weights[1]).all()
@@ -218,7 +251,10 @@ def test_a_loss_below_0_counts_as_0():
 def test_a_head_of_one_task_is_not_part_of_the_norms():
     """Whether it is a parameter of its own or a column of a matrix of heads."""
     losses = np.random.default_rng(0).random((4, 3))
-    alone, columns = np.float32([[0] * 5, [1] * 5, [0] * 5]), np.float32(np.eye(3)[:, None] * np.ones((4, 1)))
+    alone, columns = (
+        np.float32([[0] * 5, [1] * 5, [0] * 5]),
+        np.float32(np.eye(3)[:, None] * np.ones((4, 1))),
+    )
     heads = [[alone], [1e4 * alone], [columns], [1e4 * columns]]
     plain = gradnorm_steps(losses, [1, 2, 3])[1]
     found = [gradnorm_steps(losses, [1, 2, 3], heads=head) for head in heads]
@@ -231,8 +267,10 @@ def test_a_head_of_one_task_is_not_part_of_the_norms():
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 @pytest.mark.parametrize("scale", [1, 100])
 def test_weights_come_to_rest_where_the_norms_are_as_wanted(alpha, scale):
-    """w_i |g_i| proportional to r_i^alpha and sum T, which all three can be at alpha 0 and 1; so a task's units do
-    not matter: its loss and gradient times 100 leave every balanced gradient's share as it was."""
+    """w_i |g_i| proportional to r_i^alpha and sum T, which all three can be at alpha 0 and 1; so a
+    task's units do
+    not matter: its loss and gradient times 100 leave every balanced gradient's share as it was.
+    """
     norms, ratio = np.array([scale, 2, 0.5]), np.array([0.2, 0.7, 0.6])
     losses = np.concatenate([np.ones((1, 3)), np.tile(ratio, (3000, 1))]) * [scale, 1, 1]
     weights = np.asarray(gradnorm_steps(losses, norms, SETTLING, alpha)[1].weights)
@@ -270,38 +308,58 @@ def regressions(variables, batch, key):
     slot, params = batch["rows"], variables["params"]
     known = jnp.isfinite(slot["y"]) & slot["live"][:, None]
     error = jnp.where(known, slot["y"], 0) - (slot["x"] @ params["slope"])[:, None]
-    return {"task": Term(jnp.sum(jnp.where(known, error**2, 0), axis=0), jnp.sum(known, axis=0) * 1.0)}, {}
+    return {
+        "task": Term(jnp.sum(jnp.where(known, error**2, 0), axis=0), jnp.sum(known, axis=0) * 1.0)
+    }, {}
 
 
 def train(loss, balance, params, rows, optimizer, count):
     """The state after `count` steps on the same rows."""
-    stage = Stage("both", loss, lambda terms: jnp.sum(each_task(terms)), optimizer, 1, {"rows": 1}, balance=balance)
+    stage = Stage(
+        "both",
+        loss,
+        lambda terms: jnp.sum(each_task(terms)),
+        optimizer,
+        1,
+        {"rows": 1},
+        balance=balance,
+    )
     variables = {"params": params, "batch_stats": {}, "constants": {}}
     key = jax.random.key(0)
     terms = jax.eval_shape(lambda v: loss(v, rows, key)[0], variables)
-    state = begin(stage, variables, terms)
+    state = initial_state(stage, variables, terms)
     step = lambda _, state: train_step(stage, state, rows, key)
     return jax.jit(lambda s: jax.lax.fori_loop(0, count, step, s), donate_argnums=0)(state)
 
 
 @pytest.mark.parametrize("scale", [1, 100])
 def test_gradnorm_ends_where_both_tasks_have_come_equally_far(scale):
-    """Two quadratics that pull at one parameter from either side. At rest their pulls cancel, so both norms are equal
-    and the wanted norms must be: L_1 / L_1(0) = L_2 / L_2(0), or with theta from theta_0 between m_1 and m_2
-      (theta - m_1) / (m_2 - theta) = rho = |theta_0 - m_1| / |theta_0 - m_2|, w_1 / w_2 = k_2 / (k_1 rho),
-    whatever the curvatures: rescaling a loss moves the weights and neither the solution nor the balanced gradients."""
+    """Two quadratics that pull at one parameter from either side. At rest their pulls cancel, so
+    both norms are equal and the wanted norms must be: L_1 / L_1(0) = L_2 / L_2(0), or with theta
+    from theta_0 between m_1 and m_2
+      (theta - m_1) / (m_2 - theta) = rho = |theta_0 - m_1| / |theta_0 - m_2|, w_1 / w_2 = k_2 /
+      (k_1 rho),
+    whatever the curvatures: rescaling a loss moves the weights and neither the solution nor the
+      balanced gradients.
+    """
     curvature, middle, theta = np.array([scale, 3.0]), np.array([-1.0, 2.0]), 1.5
     decay = optax.exponential_decay(1.0, 1, 0.999)
     balance = gradnorm(each_task, 2, optax.sgd(lambda count: 0.01 / scale * decay(count)), ALPHA)
     rows = {"rows": {"live": np.ones(1, bool)}}
     params = {"theta": jnp.float32(theta)}
-    state = train(quadratics(curvature, middle), balance, params, rows, optax.sgd(0.1 / scale), 6000)
+    state = train(
+        quadratics(curvature, middle), balance, params, rows, optax.sgd(0.1 / scale), 6000
+    )
     rho = abs(theta - middle[0]) / abs(theta - middle[1])
     rest = (middle[0] + rho * middle[1]) / (1 + rho)
     np.testing.assert_allclose(state.params["theta"], rest, rtol=1e-2)
     ratio = curvature[1] / (curvature[0] * rho)
-    np.testing.assert_allclose(state.balance.weights, 2 * np.array([ratio, 1]) / (1 + ratio), rtol=1e-2)
-    np.testing.assert_allclose(state.balance.first, curvature * (theta - middle) ** 2 / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        state.balance.weights, 2 * np.array([ratio, 1]) / (1 + ratio), rtol=1e-2
+    )
+    np.testing.assert_allclose(
+        state.balance.first, curvature * (theta - middle) ** 2 / 2, rtol=1e-6
+    )
 
 
 def noisy_readings(seed=0, n=60):
@@ -313,8 +371,9 @@ def noisy_readings(seed=0, n=60):
 
 
 def test_uncertainty_ends_at_the_residual_variances():
-    """Both readings share their slope, so the end is the maximum likelihood of a heteroscedastic regression, here by
-    weighted least squares until it stands still: sigma_i^2 is the mean squared residual of the readings there are.
+    """Both readings share their slope, so the end is the maximum likelihood of a heteroscedastic
+    regression, here by weighted least squares until it stands still: sigma_i^2 is the mean squared
+    residual of the readings there are.
 
     L_i is a mean, so a task weighs 1 / sigma_i^2 however many readings it has.
     """
@@ -323,10 +382,18 @@ def test_uncertainty_ends_at_the_residual_variances():
     variance = np.ones(2)
     for _ in range(200):
         gram = sum(a.T @ a / len(b) / v for (a, b), v in zip(parts, variance, strict=True))
-        slope = np.linalg.solve(gram, sum(a.T @ b / len(b) / v for (a, b), v in zip(parts, variance, strict=True)))
+        slope = np.linalg.solve(
+            gram, sum(a.T @ b / len(b) / v for (a, b), v in zip(parts, variance, strict=True))
+        )
         variance = np.array([np.mean((b - a @ slope) ** 2) for a, b in parts])
     balance = uncertainty(each_task, (0.5, 0.5), optax.adam(0.02))
-    rows = {"rows": {"x": x.astype(np.float32), "y": y.astype(np.float32), "live": np.ones(len(x), bool)}}
+    rows = {
+        "rows": {
+            "x": x.astype(np.float32),
+            "y": y.astype(np.float32),
+            "live": np.ones(len(x), bool),
+        }
+    }
     state = train(regressions, balance, {"slope": jnp.zeros(2)}, rows, optax.sgd(0.03), 3000)
     np.testing.assert_allclose(np.exp(state.balance.log_variance), variance, rtol=1e-6)
     np.testing.assert_allclose(state.params["slope"], slope, rtol=1e-6)
@@ -334,10 +401,18 @@ def test_uncertainty_ends_at_the_residual_variances():
 
 @pytest.mark.parametrize("rule", ["gradnorm", "uncertainty"])
 def test_labels_missing_from_a_whole_batch(rule):
-    """The network steps on the other task alone, and the one without labels keeps its weight and moments."""
+    """The network steps on the other task alone, and the one without labels keeps its weight and
+    moments.
+    """
     x, y = (a.astype(np.float32) for a in noisy_readings())
     balance = make(rule, count=2)
-    rows = {"rows": {"x": x, "y": np.where([False, True], np.float32(np.nan), y), "live": np.ones(len(x), bool)}}
+    rows = {
+        "rows": {
+            "x": x,
+            "y": np.where([False, True], np.float32(np.nan), y),
+            "live": np.ones(len(x), bool),
+        }
+    }
     state = train(regressions, balance, {"slope": jnp.zeros(2)}, rows, optax.sgd(0.1), 1)
     fresh = balance.init([jnp.zeros(2)])
     of_task_1 = lambda state: jax.tree.map(lambda leaf: leaf[1], state)
@@ -359,7 +434,9 @@ def test_a_step_keeps_the_states_shapes_and_the_gradients_types(x64, rule, dtype
     params = [jnp.zeros(shape, dtype) for shape in SHAPES.values()]
     state = jax.eval_shape(balance.init, params)
     leaves = [jax.ShapeDtypeStruct((TASKS, *p.shape), dtype) for p in params]
-    grads, after = jax.eval_shape(balance.combine, leaves, jax.ShapeDtypeStruct((TASKS,), dtype), state)
+    grads, after = jax.eval_shape(
+        balance.combine, leaves, jax.ShapeDtypeStruct((TASKS,), dtype), state
+    )
     describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert describe(after) == describe(state) and describe(grads) == describe(params)
     assert isinstance(state, GradNormState if rule == "gradnorm" else UncertaintyState)
@@ -374,12 +451,19 @@ def test_an_alpha_below_0_is_refused(alpha):
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan")])
 def test_a_factor_that_is_not_above_0_is_refused(factor):
-    with pytest.raises(UserError, match=f"^the uncertainty weighting's factor of task 1 is {factor}; it must be above"):
+    with pytest.raises(
+        UserError,
+        match=f"^the uncertainty weighting's factor of task 1 is {factor}; it must be above",
+    ):
         uncertainty(each_task, (0.5, factor), optax.sgd(1.0))
 
 
-@pytest.mark.parametrize(("rule", "name"), [("gradnorm", "GradNorm"), ("uncertainty", "uncertainty weighting")])
+@pytest.mark.parametrize(
+    ("rule", "name"), [("gradnorm", "GradNorm"), ("uncertainty", "uncertainty weighting")]
+)
 def test_another_number_of_losses_is_an_error(rule, name):
     balance = make(rule)
-    with pytest.raises(ValueError, match=rf"{name} was made for 3 tasks, and `tasks` gives losses of shape \(1,\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name} was made for 3 tasks, and `tasks` gives losses of shape \(1,\)"
+    ):
         balance.combine([jnp.ones((1, 2))], jnp.ones(1), start(balance))

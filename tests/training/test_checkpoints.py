@@ -1,4 +1,6 @@
-"""Checkpoints: bit-exact round trips, and every kind of damage is noticed before it reaches a training."""
+"""Checkpoints: bit-exact round trips, and every kind of damage is noticed before it reaches a
+training.
+"""
 
 import logging
 import os
@@ -17,9 +19,12 @@ import pytest
 from omics_jax.errors import UserError
 from omics_jax.training.checkpoints import Checkpoints, DamagedCheckpoints
 
-# When several leaves cannot be read, orbax closes its event loop at the first, and tensorstore's threads then
+# When several leaves cannot be read, orbax closes its event loop at the first, and tensorstore's
+# threads then
 # report the others to a closed loop, at some later time.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @flax.struct.dataclass
@@ -32,7 +37,10 @@ class TrainState:
 
 def train_state(seed: int) -> TrainState:
     keys = jax.random.split(jax.random.key(seed), 3)
-    params = {"encoder": {"kernel": jax.random.normal(keys[0], (17, 5)), "bias": jnp.zeros(5)}, "unused": {}}
+    params = {
+        "encoder": {"kernel": jax.random.normal(keys[0], (17, 5)), "bias": jnp.zeros(5)},
+        "unused": {},
+    }
     optimizer = optax.multi_transform(
         {"train": optax.adam(1e-3), "freeze": optax.set_to_zero()},
         {"encoder": {"kernel": "train", "bias": "freeze"}, "unused": {}},
@@ -56,7 +64,10 @@ def train_state(seed: int) -> TrainState:
 
 def small_state(seed: int) -> dict:
     values = np.random.default_rng(seed).standard_normal((8, 4)).astype(np.float32)
-    return {"params": {"kernel": values, "bias": np.arange(5, dtype=np.int32) + seed}, "live": np.array(True)}
+    return {
+        "params": {"kernel": values, "bias": np.arange(5, dtype=np.int32) + seed},
+        "live": np.array(True),
+    }
 
 
 def assert_same_bits(restored, expected):
@@ -96,7 +107,10 @@ def files_of(folder):
 
 @pytest.mark.parametrize("abstract", [False, True])
 def test_a_train_state_comes_back_bit_for_bit(tmp_path, abstract):
-    state, meta = train_state(3), {"stage": "warm-up", "epoch": 4, "losses": [0.1, 1e-300], "name": "größer"}
+    state, meta = (
+        train_state(3),
+        {"stage": "warm-up", "epoch": 4, "losses": [0.1, 1e-300], "name": "größer"},
+    )
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(3, state, meta)
     target = train_state(4)
@@ -125,7 +139,10 @@ def test_only_the_newest_steps_stay(tmp_path):
 
 
 def test_an_older_step_is_never_silently_not_saved(copy):
-    with Checkpoints(copy) as checkpoints, pytest.raises(ValueError, match="step 2 is not after step 2"):
+    with (
+        Checkpoints(copy) as checkpoints,
+        pytest.raises(ValueError, match="step 2 is not after step 2"),
+    ):
         checkpoints.save(2, small_state(2), {})
 
 
@@ -259,19 +276,30 @@ def test_foreign_folders_and_files_do_not_confuse(copy, tmp_path):
 @pytest.mark.parametrize("below", ["", "checkpoints"])
 def test_a_file_where_the_folder_should_be(tmp_path, below):
     (tmp_path / "run").write_text("")
-    with pytest.raises(UserError, match=r"run.* could not be written: a file stands where a folder"):
+    with pytest.raises(
+        UserError, match=r"run.* could not be written: a file stands where a folder"
+    ):
         Checkpoints(tmp_path / "run" / below)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"params": {"kernel": np.zeros((8, 3), np.float32)}}, r"'params/kernel' is float32\[8, 4\] there"),
+        (
+            {"params": {"kernel": np.zeros((8, 3), np.float32)}},
+            r"'params/kernel' is float32\[8, 4\] there",
+        ),
         ({"params": {"kernel": jnp.zeros((8, 4), jnp.bfloat16)}}, r"and bfloat16\[8, 4\] here"),
-        ({"params": {"bias": np.zeros(5, np.uint32)}}, r"'params/bias' is int32\[5\] there and uint32\[5\]"),
+        (
+            {"params": {"bias": np.zeros(5, np.uint32)}},
+            r"'params/bias' is int32\[5\] there and uint32\[5\]",
+        ),
         ({"genes": np.zeros(2)}, "'genes' is only in this run"),
         ({"params": {"bias": None}}, "'params/bias' is only in the checkpoint"),
-        ({"live": {"now": np.array(True)}}, "'live' is only in the checkpoint; 'live/now' is only in this"),
+        (
+            {"live": {"now": np.array(True)}},
+            "'live' is only in the checkpoint; 'live/now' is only in this",
+        ),
     ],
 )
 def test_another_model_is_refused_with_the_differing_leaves(copy, change, sentence):
@@ -346,7 +374,9 @@ def command(tmp_path, body, first):
 
 @pytest.mark.parametrize("first", [1, 3])
 def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_checkpoint(tmp_path, first, caplog):
-    done = subprocess.run(command(tmp_path, DISK_FULL, first), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command(tmp_path, DISK_FULL, first), capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     sentence, found, first_error = done.stdout.splitlines()
     assert "run could not be written: File too large. Free space" in sentence

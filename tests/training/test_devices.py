@@ -1,6 +1,8 @@
-"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on another number of devices.
+"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on another number
+of devices.
 
-Each number of devices is one process (see across_devices.py), because fake devices are made when jax starts.
+Each number of devices is one process (see across_devices.py), because fake devices are made when
+jax starts.
 """
 
 import os
@@ -58,7 +60,9 @@ def several(tmp_path_factory):
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
         command = [sys.executable, str(Path(across_devices.__file__)), str(count), str(folder)]
-        process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, env=os.environ | environment, stderr=subprocess.PIPE, text=True
+        )
         running[count] = folder, process
     found = {}
     for count, (folder, process) in running.items():
@@ -77,12 +81,16 @@ def count(request):
     return request.param
 
 
-@pytest.mark.parametrize(("count", "case"), [(c, case) for c in COUNTS for case in across_devices.CASES[c]])
+@pytest.mark.parametrize(
+    ("count", "case"), [(c, case) for c in COUNTS for case in across_devices.CASES[c]]
+)
 def test_losses_and_parameters_are_those_of_one_device(one, several, count, case):
     found = several[count][1]
     np.testing.assert_allclose(found[f"loss/{case}"], one[f"loss/{case}"], rtol=2e-6)
     params = one[f"params/{case}"]
-    np.testing.assert_allclose(found[f"params/{case}"], params, rtol=0, atol=2e-5 * np.abs(params).max())
+    np.testing.assert_allclose(
+        found[f"params/{case}"], params, rtol=0, atol=2e-5 * np.abs(params).max()
+    )
 
 
 def test_all_devices_hold_the_same_bits_and_the_check_would_notice(several, count):
@@ -98,12 +106,16 @@ def test_replicates_spread_over_devices_are_those_of_one_device(several, tmp_pat
 
 
 def test_begun_on_one_device_and_finished_on_several(several, count, whole):
-    np.testing.assert_allclose(several[count][1]["resumed"], across_devices.flat(whole), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        several[count][1]["resumed"], across_devices.flat(whole), rtol=0, atol=2e-5
+    )
 
 
 def test_begun_on_several_devices_and_finished_on_one(several, count, whole):
     found = toy.train(across_devices.make(1, "ragged"), several[count][0] / f"half-{count}")
-    np.testing.assert_allclose(across_devices.flat(found), across_devices.flat(whole), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(
+        across_devices.flat(found), across_devices.flat(whole), rtol=0, atol=2e-5
+    )
 
 
 def test_thousands_of_steps_on_eight_devices(several):
@@ -166,25 +178,37 @@ for i, case in enumerate({cases!r}):
     ready = toy.plan(seeds=(5, 6, 7), devices=devices.count, spread=devices.spread, **case)
     print(ready.size, toy.digest(toy.train(ready, Path(sys.argv[2]) / str(i))))
 """
-CORE_CASES = ({"variant": "frozen"}, {"variant": "features"}, {"variant": "features", "resident_bytes": 0})
+CORE_CASES = (
+    {"variant": "frozen"},
+    {"variant": "features"},
+    {"variant": "features", "resident_bytes": 0},
+)
 
 
 @pytest.mark.optimised
 def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
-    """And side by side they are, whichever two still train: they wait for each other. Three bring steps in pieces."""
+    """And side by side they are, whichever two still train: they wait for each other. Three bring
+    steps in pieces.
+    """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | cache | {"JAX_PLATFORMS": "cpu"}
+    environment = (
+        {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | cache | {"JAX_PLATFORMS": "cpu"}
+    )
     code = CORES.replace("{cases!r}", repr(CORE_CASES))
     command = [sys.executable, "-c", code, str(Path(toy.__file__).parent), str(tmp_path / "two")]
     found = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     device, *told = found.stdout.split()
-    lines = lambda name, i: sorted((tmp_path / name / str(i) / "history.jsonl").read_text().splitlines())
+    lines = lambda name, i: sorted(
+        (tmp_path / name / str(i) / "history.jsonl").read_text().splitlines()
+    )
     for i, case in enumerate(CORE_CASES):
-        expected = toy.digest(toy.train(toy.plan(seeds=(5, 6, 7), **case), tmp_path / "one" / str(i)))
+        expected = toy.digest(
+            toy.train(toy.plan(seeds=(5, 6, 7), **case), tmp_path / "one" / str(i))
+        )
         assert (device, *told[2 * i : 2 * i + 2]) == ("1", "3", expected)
         assert lines("one", i) == lines("two", i)
 
@@ -222,7 +246,9 @@ def test_a_block_is_as_long_as_its_programs_may_be():
 )
 def test_how_many_trainings_go_side_by_side_on_a_cpu(spread, count, flags, expected):
     code = "import sys; from omics_jax.training.devices import choose_devices; "
-    code += "found = choose_devices(int(sys.argv[2]), sys.argv[1]); print(found.count, found.spread)"
+    code += (
+        "found = choose_devices(int(sys.argv[2]), sys.argv[1]); print(found.count, found.spread)"
+    )
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     command = [sys.executable, "-c", code, spread, str(count)]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -260,7 +286,12 @@ def test_a_plan_is_cut_by_what_its_replicates_hold(monkeypatch):
     monkeypatch.setattr(plan, "chunk_size", lambda *of, **held: found.update(of=of, **held) or 1)
     ready = toy.plan("features", seeds=(5, 6, 7), devices=2, spread="cores", strategy="vmap")
     count, asked, devices, strategy = found["of"]
-    assert (count, asked, devices, strategy) == (3, 0, Devices(2, "cores"), "map")  # cores train one by one
+    assert (count, asked, devices, strategy) == (
+        3,
+        0,
+        Devices(2, "cores"),
+        "map",
+    )  # cores train one by one
     state, inputs = start_stage(ready, ready.stages[1], [0], 1, first_variables(ready, [0]))
     assert found["state"] == 4 * sum(x.nbytes for x in jax.tree.leaves(state.variables))
     assert found["own"] == sum(x.nbytes for x in inputs.own.values()) > 0
@@ -279,12 +310,22 @@ for x in np.random.default_rng(0).standard_normal((6, 4096, 128), np.float32):
 """
 
 
-@pytest.mark.skipif(not jaxlib.__version__.startswith(("0.9.", "0.10.")), reason="see fix_order_of_sums")
+@pytest.mark.skipif(
+    not jaxlib.__version__.startswith(("0.9.", "0.10.")), reason="see fix_order_of_sums"
+)
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two cores are compared with one")
 def test_sums_of_large_arrays_have_the_same_bits_on_one_core_and_on_two():
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"}
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {
+        "JAX_PLATFORMS": "cpu"
+    }
     one, two = (
-        subprocess.run([sys.executable, "-c", SUMS, n], env=environment, capture_output=True, text=True, check=True)
+        subprocess.run(
+            [sys.executable, "-c", SUMS, n],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         for n in ("1", "2")
     )
     assert one.stdout == two.stdout != ""

@@ -1,4 +1,6 @@
-"""Early stopping inside the compiled block: the best epoch, patience, gaps between looks, monitors that are NaN."""
+"""Early stopping inside the compiled block: the best epoch, patience, gaps between looks, monitors
+that are NaN.
+"""
 
 import json
 import logging
@@ -11,7 +13,14 @@ import optax
 import pytest
 import toy
 
-from omics_jax.training.plan import Options, Training, first_variables, make_plan, run_block, start_stage
+from omics_jax.training.plan import (
+    Options,
+    Training,
+    first_variables,
+    make_plan,
+    run_block,
+    start_stage,
+)
 from omics_jax.training.stage import Stage, Term
 
 EPOCHS, BATCH, N = 10, 16, 30  # two steps an epoch
@@ -19,12 +28,18 @@ NAN = float("nan")
 
 
 def listed(variables, batch):
-    """A monitor that reads its value from the replicate's constants; the bias, see `counter`, tells the epoch."""
-    return variables["constants"]["monitor"][jnp.round(variables["params"]["bias"] / 2).astype(int) - 1]
+    """A monitor that reads its value from the replicate's constants; the bias, see `counter`, tells
+    the epoch.
+    """
+    return variables["constants"]["monitor"][
+        jnp.round(variables["params"]["bias"] / 2).astype(int) - 1
+    ]
 
 
 def loss(variables, batch, key):
-    """Least squares with a running mean of the inputs as statistics; nothing that takes long to compile."""
+    """Least squares with a running mean of the inputs as statistics; nothing that takes long to
+    compile.
+    """
     slot = batch["rows"]
     x = jnp.where(slot["live"], slot["x"][:, 0, 0], 0)
     mean = 0.9 * variables["batch_stats"]["mean"] + 0.1 * jnp.sum(x) / jnp.sum(slot["live"])
@@ -42,12 +57,23 @@ def counter():
 
 
 def init(key, batch, constants):
-    return {"params": {"bias": jnp.float32(0), "level": jnp.float32(0)}, "batch_stats": {"mean": jnp.float32(0)}}
+    return {
+        "params": {"bias": jnp.float32(0), "level": jnp.float32(0)},
+        "batch_stats": {"mean": jnp.float32(0)},
+    }
 
 
 def stage(**settings):
     settings = {"monitor": listed, **settings}
-    return Stage("pretrain", loss, lambda terms: terms["error"].mean, counter(), EPOCHS, {"rows": BATCH}, **settings)
+    return Stage(
+        "pretrain",
+        loss,
+        lambda terms: terms["error"].mean,
+        counter(),
+        EPOCHS,
+        {"rows": BATCH},
+        **settings,
+    )
 
 
 def ready(curves, chunk=0, strategy="map", block_steps=0, **settings):
@@ -56,11 +82,15 @@ def ready(curves, chunk=0, strategy="map", block_steps=0, **settings):
         for one, curve in ((toy.replicate(seed, N), curve) for seed, curve in enumerate(curves))
     ]
     options = Options(chunk=chunk, strategy=strategy, block_steps=block_steps)
-    return make_plan(Training([stage(**settings)], init, {"x": toy.TABLE["x"]}, toy.IDS, replicates), options)
+    return make_plan(
+        Training([stage(**settings)], init, {"x": toy.TABLE["x"]}, toy.IDS, replicates), options
+    )
 
 
 def by_hand(curve, patience=None, every=1, start=np.inf):
-    """(epoch of the best value, epochs trained) of the textbook rule; -1 where none was better than the start."""
+    """(epoch of the best value, epochs trained) of the textbook rule; -1 where none was better than
+    the start.
+    """
     best, best_epoch, stale = np.inf if np.isnan(start) else start, -1, 0
     for epoch, value in enumerate(curve):
         if (epoch + 1) % every and epoch + 1 != len(curve):
@@ -117,8 +147,12 @@ def test_the_best_variables_are_those_of_a_replay_to_that_epoch(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_a_stopped_replicate_stays_frozen_while_the_others_go_on(strategy):
-    """Stopped within a block, in the middle of the axis; bit for bit the state of the block's end before."""
-    plan = ready([CURVES["falling"], CURVES["rising"]], chunk=2, strategy=strategy, patience=2, block_steps=6)
+    """Stopped within a block, in the middle of the axis; bit for bit the state of the block's end
+    before.
+    """
+    plan = ready(
+        [CURVES["falling"], CURVES["rising"]], chunk=2, strategy=strategy, patience=2, block_steps=6
+    )
     compiled = plan.stages[0]
     state, inputs = start_stage(plan, compiled, [0, 1], 2, first_variables(plan, [0, 1]))
     state, _, _ = run_block(plan, compiled, state, inputs, 0, 6)
@@ -143,15 +177,23 @@ def test_a_monitor_that_is_never_a_number_keeps_the_last_variables_and_says_so(t
     caplog.set_level(logging.WARNING, logger="omics_jax")
     outcome = toy.train(ready([[NAN] * EPOCHS]), tmp_path)
     assert epoch_of(outcome) == EPOCHS - 1
-    assert "stage pretrain, toy fold 0: the monitor was never finite; the last variables are kept" in caplog.text
-    assert all(json.loads(line)["monitor"] is None for line in (tmp_path / "history.jsonl").read_text().splitlines())
+    assert (
+        "stage pretrain, toy fold 0: the monitor was never finite; the last variables are kept"
+        in caplog.text
+    )
+    assert all(
+        json.loads(line)["monitor"] is None
+        for line in (tmp_path / "history.jsonl").read_text().splitlines()
+    )
 
 
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("length", [1, 3, 20])
 @pytest.mark.parametrize("name", CURVES)
 def test_what_a_later_stage_is_handed_is_a_candidate_for_its_best(tmp_path, name, length, every):
-    """The curve's first value stands for the start, at which patience does not begin to run out either."""
+    """The curve's first value stands for the start, at which patience does not begin to run out
+    either.
+    """
     start, *curve = CURVES[name]
     plan = ready([[NAN] * (EPOCHS - 1) + CURVES[name] + [10.0]], block_steps=length)
     stages = [stage(monitor=None), replace(stage(patience=3, monitor_every=every), name="finetune")]

@@ -31,7 +31,12 @@ def test_only_the_lines_that_come_again_are_dropped(path):
     History(path, {"arm": "a"}).forget("one", [0, 2], 1)
     assert written(path) == [entry for entry in before if entry != ("a", "one", 0, 1)]
     History(path, {"arm": "b"}).forget("one", [0, 1], 0)
-    assert written(path) == [("a", "one", 0, 0), ("a", "one", 1, 0), ("a", "two", 0, 0), ("b", "two", 0, 0)]
+    assert written(path) == [
+        ("a", "one", 0, 0),
+        ("a", "one", 1, 0),
+        ("a", "two", 0, 0),
+        ("b", "two", 0, 0),
+    ]
 
 
 @pytest.mark.parametrize("arguments", [("one", [7], 0), ("three", [0], 0), ("one", [0], 2)])
@@ -57,11 +62,15 @@ def test_a_line_cut_short_by_a_crash_is_dropped(path, cut):
 
 def test_what_is_not_finite_is_null(tmp_path):
     history = History(tmp_path / "h.jsonl")
-    history.write({**line("one", 0, 0), "monitor": float("nan"), "objective": float("-inf"), "x": 1.5})
+    history.write(
+        {**line("one", 0, 0), "monitor": float("nan"), "objective": float("-inf"), "x": 1.5}
+    )
     assert written(history.path) == [("one", 0, 0, None, None, 1.5)]
 
 
 def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="history.jsonl could not be written: a file stands where a folder"):
+    with pytest.raises(
+        UserError, match="history.jsonl could not be written: a file stands where a folder"
+    ):
         History(tmp_path / "file" / "history.jsonl")

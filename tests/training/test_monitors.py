@@ -1,4 +1,6 @@
-"""Monitors against the measures they stand in for, with ties, padding and weights, compiled and over replicates."""
+"""Monitors against the measures they stand in for, with ties, padding and weights, compiled and
+over replicates.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,9 @@ CROSS_ENTROPY = jax.jit(monitors.binary_cross_entropy)
 
 
 def rows(n, levels, seed=0):
-    """float32 scores on `levels` levels, so with ties, labels that follow them, and weights of 0 and 1."""
+    """float32 scores on `levels` levels, so with ties, labels that follow them, and weights of 0
+    and 1.
+    """
     random = np.random.default_rng(seed)
     score = random.integers(levels, size=n).astype(np.float32) / levels - 0.3
     label = (random.random(n) < 0.2 + 0.5 * (score > 0.1)).astype(np.float32)
@@ -73,7 +77,9 @@ def test_nothing_to_look_at_is_nan(monitor):
 @pytest.mark.parametrize("kind", [bool, np.int32, np.float32])
 def test_labels_and_weights_may_be_of_any_kind(monitor, kind):
     score, label, weight = rows(60, 9)
-    assert float(monitor(score, label.astype(kind), weight.astype(kind))) == float(monitor(score, label, weight))
+    assert float(monitor(score, label.astype(kind), weight.astype(kind))) == float(
+        monitor(score, label, weight)
+    )
 
 
 @pytest.mark.parametrize("monitor", [monitors.auroc, monitors.binary_cross_entropy])
@@ -95,6 +101,8 @@ def test_cross_entropy_is_scikit_learns():
 
 
 def test_cross_entropy_of_a_sure_mistake_is_finite():
-    """At logit 200 a probability of 1 in single precision, and a loss of 200 nats if the label is 0."""
+    """At logit 200 a probability of 1 in single precision, and a loss of 200 nats if the label is
+    0.
+    """
     loss = CROSS_ENTROPY(np.array([200.0, -200.0], np.float32), np.array([0, 1]), np.ones(2))
     assert float(loss) == pytest.approx(200.0)

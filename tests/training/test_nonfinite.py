@@ -1,4 +1,6 @@
-"""A training that diverges stops, says where and which rows, and leaves nothing on disk that is not finite."""
+"""A training that diverges stops, says where and which rows, and leaves nothing on disk that is not
+finite.
+"""
 
 import re
 from dataclasses import replace
@@ -39,14 +41,22 @@ def diverges(ready, folder):
 def expected_place(steps=7):
     """(epoch, batch) at which the row is first seen, by running the order alone."""
     padded = padded_rows([toy.replicate(0)], {"rows": 32})
-    found = block_rows(padded, np.int32(0), stage=0, length=steps, per_epoch=steps, widths=(("rows", 32),))
+    found = block_rows(
+        padded, np.int32(0), stage=0, length=steps, per_epoch=steps, widths=(("rows", 32),)
+    )
     row, live = np.asarray(found["rows"]["row"][0]), np.asarray(found["rows"]["live"][0])
     return 0, int(np.flatnonzero(((row == ROW) & live).any(axis=1))[0]) + 1
 
 
 @pytest.mark.parametrize(
     ("value", "options"),
-    [(np.nan, {}), (np.inf, {}), (-np.inf, {}), (np.nan, {"resident_bytes": 0}), (np.nan, {"block_steps": 2})],
+    [
+        (np.nan, {}),
+        (np.inf, {}),
+        (-np.inf, {}),
+        (np.nan, {"resident_bytes": 0}),
+        (np.nan, {"block_steps": 2}),
+    ],
 )
 def test_the_row_and_its_field_are_named(tmp_path, value, options):
     epoch, batch = expected_place()
@@ -64,7 +74,9 @@ def test_weights_and_labels(tmp_path, field, stage):
     training = replace(ready.training, table={**ready.training.table, "size_known": known})
     training = replace(training, stages=[*training.stages, toy.heads("frozen")])
     message = diverges(make_plan(training, ready.options), tmp_path)
-    assert f"stage {stage!r}, toy fold 0" in message and message.endswith(f"row patient-123 ({field}).")
+    assert f"stage {stage!r}, toy fold 0" in message and message.endswith(
+        f"row patient-123 ({field})."
+    )
     finished = sorted(file.name for file in (tmp_path / "checkpoints").glob("*.npz"))
     assert finished == ([] if stage == "pretrain" else ["0000-pretrain.npz"])
 
@@ -81,7 +93,9 @@ def test_an_unknown_label_may_be_nan(tmp_path):
 
 def test_a_row_that_nobody_trains_on_may_be_nan(tmp_path):
     one = toy.replicate(0)
-    rows = np.setdiff1d(np.concatenate([one.rows["rows"], one.validation["rows"]]), [ROW]).astype(np.int32)
+    rows = np.setdiff1d(np.concatenate([one.rows["rows"], one.validation["rows"]]), [ROW]).astype(
+        np.int32
+    )
     one = replace(one, rows={"rows": rows[:150]}, validation={"rows": rows[150:]})
     outcomes = []
     for i, value in enumerate((None, np.nan)):
@@ -91,11 +105,15 @@ def test_a_row_that_nobody_trains_on_may_be_nan(tmp_path):
 
 
 def test_a_learning_rate_that_explodes(tmp_path):
-    """No row is to blame by itself once the parameters are huge; whatever it says, it names rows and the mend."""
+    """No row is to blame by itself once the parameters are huge; whatever it says, it names rows
+    and the mend.
+    """
     ready = plan(stages=[toy.pretrain(monitor=None, epochs=30, optimizer=optax.sgd(1e30))])
     message = diverges(ready, tmp_path)
     place = r"Not finite in stage 'pretrain', toy fold 0, epoch \d+, batch \d of 7: "
-    assert re.match(place + r".*patient-\d{3}.* Lower optimizer.learning_rate or set optimizer.clip", message)
+    assert re.match(
+        place + r".*patient-\d{3}.* Lower optimizer.learning_rate or set optimizer.clip", message
+    )
 
 
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
@@ -104,7 +122,9 @@ def test_among_several_replicates_the_one_that_failed_is_named(tmp_path, strateg
     ready = plan(seeds=(0, 1), chunk=2, strategy=strategy)
     constants = {"centre": np.full(3, 2, np.float32), "scale": np.zeros(3, np.float32)}
     replicates = [toy.replicate(0), replace(toy.replicate(1), constants=constants)]
-    message = diverges(make_plan(replace(ready.training, replicates=replicates), ready.options), tmp_path)
+    message = diverges(
+        make_plan(replace(ready.training, replicates=replicates), ready.options), tmp_path
+    )
     assert "stage 'pretrain', toy fold 1, epoch 0, batch 1 of 7" in message
 
 
@@ -117,7 +137,9 @@ def test_a_broken_optimiser_state_is_called_that(tmp_path):
         return jax.tree.map(lambda u: -1e-3 * u + 0 * stored, updates), (count + 1, spoilt)
 
     start = lambda params: (jnp.int32(0), jnp.float32(0))
-    ready = plan(stages=[toy.pretrain(monitor=None, optimizer=optax.GradientTransformation(start, update))])
+    ready = plan(
+        stages=[toy.pretrain(monitor=None, optimizer=optax.GradientTransformation(start, update))]
+    )
     message = diverges(ready, tmp_path)
     assert message == (
         "Not finite in stage 'pretrain', toy fold 0, epoch 0, batch 6 of 7: "

@@ -1,4 +1,6 @@
-"""Row order: every row once per epoch, every block the tail of the whole; (seed, epoch, row) alone decides."""
+"""Row order: every row once per epoch, every block the tail of the whole; (seed, epoch, row) alone
+decides.
+"""
 
 import jax
 import numpy as np
@@ -17,19 +19,26 @@ MOST_ROWS, MOST_STEPS, LENGTH, WIDTH = 203, 16, 64, 203
 def of(slots, /, seed=0, **sampling):
     slots = {slot: np.asarray(r, np.int32) for slot, r in slots.items()}
     sampling = {slot: np.asarray(w, float) for slot, w in sampling.items()}
-    return Replicate(slots, {}, np.zeros(0, np.int32), seed, labels={"fold": seed}, sampling=sampling)
+    return Replicate(
+        slots, {}, np.zeros(0, np.int32), seed, labels={"fold": seed}, sampling=sampling
+    )
 
 
 def drawn(replicates, batch_size, start, length, stage=0):
     padded = padded_rows(replicates, batch_size)
     per_epoch, widths = int(padded["steps"].max()), tuple(sorted(batch_size.items()))
-    rows = block_rows(padded, np.int32(start), stage=stage, length=length, per_epoch=per_epoch, widths=widths)
+    rows = block_rows(
+        padded, np.int32(start), stage=stage, length=length, per_epoch=per_epoch, widths=widths
+    )
     return jax.tree.map(np.asarray, rows)
 
 
 def live_rows(found, i=0, slot="rows"):
     """Per step, the ids of its live rows."""
-    return [row[live].tolist() for row, live in zip(found[slot]["row"][i], found[slot]["live"][i], strict=True)]
+    return [
+        row[live].tolist()
+        for row, live in zip(found[slot]["row"][i], found[slot]["live"][i], strict=True)
+    ]
 
 
 def block(rows, batch, seed, start):
@@ -131,7 +140,9 @@ def test_weighted_rows_are_drawn_in_proportion_and_padding_never():
 
 @pytest.mark.parametrize("weights", [[1, -1, 1], [1, np.nan, 1], [1, np.inf, 1], [0, 0, 0]])
 def test_impossible_weights_are_refused(weights):
-    with pytest.raises(UserError, match=r"fold 0: the sampling weights of slot 'rows' must be numbers of 0 or more"):
+    with pytest.raises(
+        UserError, match=r"fold 0: the sampling weights of slot 'rows' must be numbers of 0 or more"
+    ):
         padded_rows([of({"rows": range(3)}, rows=weights)], {"rows": 2})
 
 

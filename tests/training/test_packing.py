@@ -36,7 +36,10 @@ def test_arrays_of_several_dtypes_are_refused():
 @pytest.mark.parametrize("name", TREES)
 def test_an_optimizer_moves_packed_parameters_as_it_moves_the_tree(name):
     chain = optax.chain(
-        optax.clip_by_global_norm(0.5), optax.scale_by_adam(), optax.add_decayed_weights(0.1), optax.scale(-0.01)
+        optax.clip_by_global_norm(0.5),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(0.1),
+        optax.scale(-0.01),
     )
 
     def after(optimizer, steps=3):

@@ -1,4 +1,6 @@
-"""Rates of a replicate's own and plateaus: torch's traces, and whole trainings against a few lines of numpy."""
+"""Rates of a replicate's own and plateaus: torch's traces, and whole trainings against a few lines
+of numpy.
+"""
 
 import json
 from dataclasses import replace
@@ -19,7 +21,27 @@ EPOCHS, N = 8, 30
 NAN = float("nan")
 
 # Rates that torch 2.13's ReduceLROnPlateau gives after each epoch, from 1e-3.
-VALUES = [1, 0.9, 0.95, 0.92, 0.9, 0.89995, 0.7, 0.71, 0.72, NAN, 0.73, 0.7, 0.69, 0.69, 0.69, 0.69, 0.69, 0.69, 0.69]
+VALUES = [
+    1,
+    0.9,
+    0.95,
+    0.92,
+    0.9,
+    0.89995,
+    0.7,
+    0.71,
+    0.72,
+    NAN,
+    0.73,
+    0.7,
+    0.69,
+    0.69,
+    0.69,
+    0.69,
+    0.69,
+    0.69,
+    0.69,
+]
 TRACES = [
     ({"factor": 0.2, "patience": 2, "floor": 1e-5}, VALUES, [1e-3] * 4 + [2e-4] * 5 + [4e-5] * 6 + [1e-5] * 4),
     ({"factor": 0.2, "patience": 0, "floor": 1e-5}, VALUES, [1e-3] * 2 + [2e-4, 4e-5] + [1e-5] * 15),
@@ -52,13 +74,17 @@ def test_the_rate_falls_when_torchs_does(settings, values, rates):
 
 def test_a_fall_of_no_more_than_epsilon_is_not_made():
     plateau = Plateau("x", 0.5, 0)
-    np.testing.assert_allclose(trace(plateau, 5e-8, [1] * 6), [5e-8, 2.5e-8] + [1.25e-8] * 4, rtol=1e-6)
+    np.testing.assert_allclose(
+        trace(plateau, 5e-8, [1] * 6), [5e-8, 2.5e-8] + [1.25e-8] * 4, rtol=1e-6
+    )
 
 
 def test_values_below_zero_are_compared_as_torch_compares_them():
     """Where best is negative, best (1 - threshold) lies above it."""
     values = [-1, -1, -0.99995, -1.1, -0.5, -0.5, -0.5]
-    np.testing.assert_allclose(trace(Plateau("x", 0.5, 0), 1, values), [1, 1, 1, 1, 0.5, 0.25, 0.125])
+    np.testing.assert_allclose(
+        trace(Plateau("x", 0.5, 0), 1, values), [1, 1, 1, 1, 0.5, 0.25, 0.125]
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,19 +101,25 @@ def test_plateaus_that_cannot_be(change, sentence):
         Plateau("x", **{"factor": 0.5, "patience": 1, **change})
 
 
-# In a training: one step an epoch towards the mean of x, the watched value read from the replicate's constants.
+# In a training: one step an epoch towards the mean of x, the watched value read from the
+# replicate's constants.
 
 
 def loss(variables, batch, key):
     slot = batch["rows"]
-    error = jnp.where(slot["live"], 0.5 * (slot["x"][:, 0, 0] - variables["params"]["level"]) ** 2, 0)
+    error = jnp.where(
+        slot["live"], 0.5 * (slot["x"][:, 0, 0] - variables["params"]["level"]) ** 2, 0
+    )
     count = jnp.sum(slot["live"], dtype=jnp.float32)
     return {"error": Term(jnp.sum(error), count)}, {"epoch": variables["batch_stats"]["epoch"] + 1}
 
 
 def monitor(variables, batch):
     epoch = variables["batch_stats"]["epoch"].astype(int) - 1
-    return {"monitor": -variables["batch_stats"]["epoch"], "curve": variables["constants"]["curve"][epoch]}
+    return {
+        "monitor": -variables["batch_stats"]["epoch"],
+        "curve": variables["constants"]["curve"][epoch],
+    }
 
 
 def init(key, batch, constants):
@@ -102,7 +134,12 @@ PLATEAU = Plateau("curve", factor=0.5, patience=1, floor=0.04)
 def ready(which=(0, 1, 2), strategy="map", block_steps=0, **settings):
     of = lambda i: {"curve": np.asarray(CURVES[i], np.float32), "rate": np.float32(RATES[i])}
     replicates = [replace(toy.replicate(i, N), constants=of(i)) for i in which]
-    settings = {"rate": lambda constants: constants["rate"], "plateau": PLATEAU, "monitor": monitor, **settings}
+    settings = {
+        "rate": lambda constants: constants["rate"],
+        "plateau": PLATEAU,
+        "monitor": monitor,
+        **settings,
+    }
     objective = lambda terms: terms["error"].mean
     stage = Stage("only", loss, objective, optax.sgd(1.0), EPOCHS, {"rows": N}, **settings)
     options = Options(chunk=len(which), strategy=strategy, block_steps=block_steps)
@@ -119,7 +156,10 @@ def by_hand(i, start, plateau):
         bad = 0 if value < best * (1 - 1e-4) else bad + 1
         best = min(best, value)
         if plateau and bad > PLATEAU.patience:
-            rate, bad = max(rate * PLATEAU.factor, PLATEAU.floor) if rate > PLATEAU.floor else rate, 0
+            rate, bad = (
+                max(rate * PLATEAU.factor, PLATEAU.floor) if rate > PLATEAU.floor else rate,
+                0,
+            )
     return level, rates
 
 
@@ -164,7 +204,9 @@ def test_interrupted_at_every_block_it_ends_with_the_same_bits(tmp_path):
 
 
 def test_between_two_looks_there_is_no_bad_epoch(tmp_path):
-    """Looked at in epochs 2, 4, 6 and 8, of 2, 4, 6, 8 (replicate 1): the rate falls after the third look."""
+    """Looked at in epochs 2, 4, 6 and 8, of 2, 4, 6, 8 (replicate 1): the rate falls after the
+    third look.
+    """
     toy.train(ready((1,), monitor_every=2), tmp_path)
     np.testing.assert_allclose(column(tmp_path, "rate", 0), [0.1] * 6 + [0.05] * 2, rtol=1e-6)
     assert column(tmp_path, "curve", 0) == [None, 2, None, 4, None, 6, None, 8]

@@ -1,4 +1,6 @@
-"""Pruning: who is asked about what, in which order, and that neither blocks, chunks nor interruptions change it."""
+"""Pruning: who is asked about what, in which order, and that neither blocks, chunks nor
+interruptions change it.
+"""
 
 import json
 
@@ -20,7 +22,9 @@ PATIENCE = 4
 
 
 class Median:
-    """A pruner with memory: stops a replicate that is above the median of what it has been shown of the epoch."""
+    """A pruner with memory: stops a replicate that is above the median of what it has been shown of
+    the epoch.
+    """
 
     def __init__(self):
         self.asked, self.shown, self.stopped = [], {}, set()
@@ -76,7 +80,9 @@ def test_every_trained_epoch_is_asked_about_once_and_in_order(whole):
     assert history(folder) == asked
 
 
-@pytest.mark.parametrize("settings", [{"block_steps": 3}, {"block_steps": 0}, {"block_steps": 7, "strategy": "vmap"}])
+@pytest.mark.parametrize(
+    "settings", [{"block_steps": 3}, {"block_steps": 0}, {"block_steps": 7, "strategy": "vmap"}]
+)
 def test_where_blocks_end_changes_no_decision_and_no_line(whole, tmp_path, settings):
     outcome, pruner = train(tmp_path, **settings)
     assert np.array_equal(pruner.asked, whole[2].asked, equal_nan=True)
@@ -98,20 +104,30 @@ def test_a_resumed_pruner_is_shown_what_it_was_shown_before(whole, tmp_path, set
 
 
 def test_finished_replicates_are_shown_again_too(tmp_path):
-    """In chunks of two, stopped after the first chunk has finished; the pruner remembers across chunks."""
+    """In chunks of two, stopped after the first chunk has finished; the pruner remembers across
+    chunks.
+    """
     _, expected = train(tmp_path / "whole", chunk=2, block_steps=4)
     with pytest.raises(Stopped):
         train(tmp_path / "cut", toy.stop_after(7), chunk=2, block_steps=4)
     assert list((tmp_path / "cut" / "checkpoints").glob("0000-pretrain.npz"))
     _, pruner = train(tmp_path / "cut", chunk=2, block_steps=4)
     assert np.array_equal(pruner.asked, expected.asked, equal_nan=True)
-    assert (tmp_path / "cut" / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert (tmp_path / "cut" / "history.jsonl").read_bytes() == (
+        tmp_path / "whole" / "history.jsonl"
+    ).read_bytes()
 
 
 def test_only_the_last_stage_is_asked_about(tmp_path):
     asked = []
-    toy.train(toy.plan("frozen"), tmp_path, prune=lambda r, epoch, values: asked.append((epoch, *values)) or epoch == 1)
+    toy.train(
+        toy.plan("frozen"),
+        tmp_path,
+        prune=lambda r, epoch, values: asked.append((epoch, *values)) or epoch == 1,
+    )
     assert [entry[0] for entry in asked] == [0, 1]
     assert {"term/kind", "term/size"} <= set(asked[0])
-    stages = [json.loads(line)["stage"] for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    stages = [
+        json.loads(line)["stage"] for line in (tmp_path / "history.jsonl").read_text().splitlines()
+    ]
     assert stages == ["pretrain"] * 3 + ["heads"] * 2

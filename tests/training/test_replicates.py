@@ -1,4 +1,6 @@
-"""The replicate axis, its strategies, block lengths, and where the rows are: none of them changes what is computed."""
+"""The replicate axis, its strategies, block lengths, and where the rows are: none of them changes
+what is computed.
+"""
 
 from dataclasses import replace
 
@@ -24,7 +26,9 @@ def outcome(tmp_path_factory):
     def run(variant="frozen", seeds=SEEDS, **options):
         key = (variant, seeds, *options.items())
         if key not in found:
-            found[key] = toy.train(toy.plan(variant, seeds=seeds, **options), tmp_path_factory.mktemp("run"))
+            found[key] = toy.train(
+                toy.plan(variant, seeds=seeds, **options), tmp_path_factory.mktemp("run")
+            )
         return found[key]
 
     return run
@@ -41,7 +45,9 @@ def made_again(ready):
 
 def assert_close(found, expected, tolerance):
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * max(1, np.abs(theirs).max()))
+        np.testing.assert_allclose(
+            ours, theirs, rtol=0, atol=tolerance * max(1, np.abs(theirs).max())
+        )
 
 
 @pytest.mark.parametrize("variant", toy.HEADS)
@@ -73,7 +79,9 @@ def test_the_steps_of_a_block_change_no_bit(outcome):
 
 
 @pytest.mark.parametrize("length", [1, 5])
-def test_the_length_a_program_is_compiled_for_changes_no_bit(outcome, tmp_path, monkeypatch, length):
+def test_the_length_a_program_is_compiled_for_changes_no_bit(
+    outcome, tmp_path, monkeypatch, length
+):
     monkeypatch.setattr(plan, "LONGEST_BLOCK", length)
     short = made_again(toy.plan("frozen", seeds=(5,)))
     assert [stage.shape.length for stage in short.stages] == [max(2, length)] * len(short.stages)
@@ -101,14 +109,21 @@ def test_only_what_a_stage_reads_is_gathered(outcome):
     rows = {"rows": {"row": np.array([[[3, 1]]], np.int32)}}
     _, first, _ = plan._place(ready, ready.stages[0].stage, {}, rows)
     _, second, _ = plan._place(ready, ready.stages[1].stage, {}, rows)
-    assert first.keys() == toy.TABLE.keys() and second.keys() == {"kind", "kind_known", "size", "size_known"}
+    assert first.keys() == toy.TABLE.keys() and second.keys() == {
+        "kind",
+        "kind_known",
+        "size",
+        "size_known",
+    }
     assert second["size"].tolist() == [toy.TABLE["size"][[3, 1]].tolist()]
 
 
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_host_gather_with_several_replicates(outcome, strategy):
     found = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)
-    assert_close(found, outcome("features", chunk=3, strategy=strategy), 0 if strategy == "map" else 1e-6)
+    assert_close(
+        found, outcome("features", chunk=3, strategy=strategy), 0 if strategy == "map" else 1e-6
+    )
 
 
 @pytest.mark.parametrize("options", [{"chunk": 3}, {"chunk": 2}, {"seeds": (5,), "block_steps": 5}])
@@ -117,11 +132,13 @@ def test_one_compilation_per_stage(outcome, options):
     outcome(**options)
     for compiled in toy.plan("frozen", **{"seeds": SEEDS, **options}).stages:
         assert compiled.block._cache_size() == 1
-        assert compiled.begin._cache_size() == 1
+        assert compiled.initial_state._cache_size() == 1
 
 
 def test_both_signals_are_learnt(outcome):
-    """Of a longer training: the known drift decides both labels, so the heads must beat a constant clearly."""
+    """Of a longer training: the known drift decides both labels, so the heads must beat a constant
+    clearly.
+    """
     found = outcome("features", seeds=(5,), epochs=40)
     one = jax.tree.map(lambda x: x[0], found["heads"])
     rows = toy.replicate(5).test
@@ -144,29 +161,42 @@ def test_a_start_instead_of_an_initialisation(tmp_path, outcome):
     start = {name: given[name] for name in ("params", "batch_stats")}
     ready = toy.plan("frozen", seeds=SEEDS, chunk=3)
     heads = make_plan(
-        toy.Training([ready.stages[1].stage], toy.init, toy.TABLE, toy.IDS, ready.training.replicates, start),
+        toy.Training(
+            [ready.stages[1].stage], toy.init, toy.TABLE, toy.IDS, ready.training.replicates, start
+        ),
         ready.options,
     )
     found = toy.train(heads, tmp_path)["heads"]
-    for ours, theirs in zip(*(jax.tree.leaves(v["params"]["encoder"]) for v in (found, given)), strict=True):
+    for ours, theirs in zip(
+        *(jax.tree.leaves(v["params"]["encoder"]) for v in (found, given)), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_path, outcome):
-    """Two of three modules and one that the network lacks; every chunking, and replicate by replicate."""
+    """Two of three modules and one that the network lacks; every chunking, and replicate by
+    replicate.
+    """
     given = outcome(chunk=3)["pretrain"]
     ready = toy.plan("frozen", seeds=SEEDS, chunk=2)
     fresh = first_variables(ready, range(3))["params"]
     params = {name: given["params"][name] for name in ("encoder", "decoder")}
-    start = {"params": {**params, "elsewhere": {"bias": np.ones(3)}}, "batch_stats": given["batch_stats"]}
+    start = {
+        "params": {**params, "elsewhere": {"bias": np.ones(3)}},
+        "batch_stats": given["batch_stats"],
+    }
     started = make_plan(replace(ready.training, start=start), ready.options)
     begun = first_variables(started, [2, 0])
     for name, expected in {**params, "heads": fresh["heads"]}.items():
-        assert toy.digest(begun["params"][name]) == toy.digest(jax.tree.map(lambda x: x[np.array([2, 0])], expected))
+        assert toy.digest(begun["params"][name]) == toy.digest(
+            jax.tree.map(lambda x: x[np.array([2, 0])], expected)
+        )
     assert begun["params"].keys() == fresh.keys()
     elsewhere = make_plan(replace(ready.training, start=start, starts=[1, 1, 0]), ready.options)
     moved = first_variables(elsewhere, [2, 0])["params"]["encoder"]
-    assert toy.digest(moved) == toy.digest(jax.tree.map(lambda x: x[np.array([0, 1])], params["encoder"]))
+    assert toy.digest(moved) == toy.digest(
+        jax.tree.map(lambda x: x[np.array([0, 1])], params["encoder"])
+    )
     assert toy.digest(begun["batch_stats"]) == toy.digest(
         jax.tree.map(lambda x: x[np.array([2, 0])], given["batch_stats"])
     )
@@ -175,10 +205,18 @@ def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_pat
 def test_starts_that_do_not_fit_are_refused(outcome):
     ready, given = toy.plan("frozen", seeds=SEEDS, chunk=3), outcome(chunk=3)["pretrain"]
     none = {"params": {"other": given["params"]["heads"]}, "batch_stats": {}}
-    with pytest.raises(ValueError, match="the start has the modules other, of which the network has none; it has deco"):
+    with pytest.raises(
+        ValueError,
+        match="the start has the modules other, of which the network has none; it has deco",
+    ):
         make_plan(replace(ready.training, start=none), ready.options)
-    wide = {"params": {"heads": {"kernel": np.zeros((3, 9, 2)), "bias": np.zeros((3, 2))}}, "batch_stats": {}}
-    with pytest.raises(ValueError, match=r"module 'heads' is of another shape: .*'kernel': \(9, 2\)"):
+    wide = {
+        "params": {"heads": {"kernel": np.zeros((3, 9, 2)), "bias": np.zeros((3, 2))}},
+        "batch_stats": {},
+    }
+    with pytest.raises(
+        ValueError, match=r"module 'heads' is of another shape: .*'kernel': \(9, 2\)"
+    ):
         make_plan(replace(ready.training, start=wide), ready.options)
 
 
@@ -191,23 +229,40 @@ def test_predictions_of_rows_on_host_and_device(outcome, width):
     for table in (device, toy.TABLE):
         for i, found in enumerate(over_rows(run, width, variables, table, rows)):
             one = jax.tree.map(lambda x, i=i: x[i], variables)
-            slot = {"x": toy.TABLE["x"][rows[i]], "row": rows[i], "live": np.ones(len(rows[i]), bool)}
+            slot = {
+                "x": toy.TABLE["x"][rows[i]],
+                "row": rows[i],
+                "live": np.ones(len(rows[i]), bool),
+            }
             assert found["pooled"].shape == (len(rows[i]), toy.HIDDEN)
             np.testing.assert_allclose(found["pooled"], toy.pooled(one, slot)["pooled"], atol=1e-6)
 
 
 def test_what_cannot_be_planned_is_refused():
     stage, none = toy.pretrain(), np.zeros(0, np.int32)
-    blind = toy.Replicate({"rows": np.arange(5, dtype=np.int32)}, {"rows": none}, none, 0, labels={"fold": 3})
-    with pytest.raises(UserError, match="fold 3 has no validation rows, which the monitor of stage 'pretrain' needs"):
+    blind = toy.Replicate(
+        {"rows": np.arange(5, dtype=np.int32)}, {"rows": none}, none, 0, labels={"fold": 3}
+    )
+    with pytest.raises(
+        UserError,
+        match="fold 3 has no validation rows, which the monitor of stage 'pretrain' needs",
+    ):
         make_plan(toy.training([stage], [toy.replace_constants(blind)]), Options())
     with pytest.raises(UserError, match="run.strategy is 'loop'; choose one of auto, map, vmap"):
         make_plan(toy.training([stage], [toy.replicate(0)]), Options(strategy="loop"))
-    with pytest.raises(ValueError, match="trainable pattern 'heads/bias/.*' matches no parameter; there are: decoder/"):
-        make_plan(toy.training([toy.pretrain(trainable=("heads/bias/.*",))], [toy.replicate(0)]), Options())
+    with pytest.raises(
+        ValueError,
+        match="trainable pattern 'heads/bias/.*' matches no parameter; there are: decoder/",
+    ):
+        make_plan(
+            toy.training([toy.pretrain(trainable=("heads/bias/.*",))], [toy.replicate(0)]),
+            Options(),
+        )
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 0}, {"monitor_every": 0}, {"patience": 0}])
+@pytest.mark.parametrize(
+    "change", [{"epochs": 0}, {"batch": 0}, {"monitor_every": 0}, {"patience": 0}]
+)
 def test_stages_that_cannot_be(change):
     with pytest.raises(UserError, match="stage 'pretrain': .* is 0; give 1 or more"):
         toy.pretrain(**change)

@@ -1,4 +1,6 @@
-"""A training that is stopped, killed, damaged or cut into other chunks ends with the bits of an uninterrupted one."""
+"""A training that is stopped, killed, damaged or cut into other chunks ends with the bits of an
+uninterrupted one.
+"""
 
 import json
 import logging
@@ -38,7 +40,9 @@ def whole(tmp_path_factory):
 
 def assert_as_whole(folder, outcome, expected):
     other, wanted = expected
-    assert {k: toy.digest(v) for k, v in outcome.items()} == {k: toy.digest(v) for k, v in wanted.items()}
+    assert {k: toy.digest(v) for k, v in outcome.items()} == {
+        k: toy.digest(v) for k, v in wanted.items()
+    }
     assert (folder / "history.jsonl").read_bytes() == (other / "history.jsonl").read_bytes()
 
 
@@ -86,7 +90,9 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(whole, tmp_path, stag
         file.write_bytes(content if damage == "flip" else content[:-40])
     outcome = toy.train(toy.plan("frozen", block_steps=1), folder)
     expected = whole("frozen")
-    assert {k: toy.digest(v) for k, v in outcome.items()} == {k: toy.digest(v) for k, v in expected[1].items()}
+    assert {k: toy.digest(v) for k, v in outcome.items()} == {
+        k: toy.digest(v) for k, v in expected[1].items()
+    }
     lines = [sorted((f / "history.jsonl").read_text().splitlines()) for f in (folder, expected[0])]
     assert lines[0] == lines[1]
     assert ("set aside" in caplog.text) == (damage != "remove")
@@ -96,14 +102,25 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(whole, tmp_path, stag
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_finished_stage_of_another_model_is_refused(whole, tmp_path, missing):
     folder = shutil.copytree(whole("frozen")[0], tmp_path / "run")
-    wider = [replace(toy.replicate(0), constants={"centre": np.zeros(3), "scale": np.ones(() if missing else (1, 3))})]
+    wider = [
+        replace(
+            toy.replicate(0),
+            constants={"centre": np.zeros(3), "scale": np.ones(() if missing else (1, 3))},
+        )
+    ]
     ready = toy.plan("frozen", block_steps=1)
-    with pytest.raises(UserError, match=r"0000-pretrain.npz is of another model: 'constants/scale' is \(3,\) there"):
-        toy.train(make_plan(toy.training([s.stage for s in ready.stages], wider), ready.options), folder)
+    with pytest.raises(
+        UserError, match=r"0000-pretrain.npz is of another model: 'constants/scale' is \(3,\) there"
+    ):
+        toy.train(
+            make_plan(toy.training([s.stage for s in ready.stages], wider), ready.options), folder
+        )
 
 
 def test_cut_into_other_chunks_between_two_commands(tmp_path):
-    """Finished replicates are found again whatever chunk they were in; running ones start their stage anew."""
+    """Finished replicates are found again whatever chunk they were in; running ones start their
+    stage anew.
+    """
     seeds = (5, 6, 7)
     expected = toy.train(toy.plan(seeds=seeds, chunk=3), tmp_path / "whole")
     for chunk, blocks in ((2, 3), (3, 2)):
@@ -111,12 +128,16 @@ def test_cut_into_other_chunks_between_two_commands(tmp_path):
             toy.train(toy.plan(seeds=seeds, chunk=chunk), tmp_path / "cut", toy.stop_after(blocks))
     outcome = toy.train(toy.plan(seeds=seeds, chunk=2), tmp_path / "cut")
     assert toy.digest(outcome) == toy.digest(expected)
-    lines = [sorted((tmp_path / f / "history.jsonl").read_text().splitlines()) for f in ("whole", "cut")]
+    lines = [
+        sorted((tmp_path / f / "history.jsonl").read_text().splitlines()) for f in ("whole", "cut")
+    ]
     assert lines[0] == lines[1]
 
 
 def test_more_idle_places_than_before_in_the_axis(tmp_path):
-    """As when eight devices that share out replicates have become one: the chunk is padded to another size."""
+    """As when eight devices that share out replicates have become one: the chunk is padded to
+    another size.
+    """
     two = toy.plan(seeds=(5, 6), chunk=2)
     three = replace(two, size=3)
     expected = toy.train(two, tmp_path / "whole")
@@ -125,12 +146,16 @@ def test_more_idle_places_than_before_in_the_axis(tmp_path):
     with pytest.raises(Stopped):
         toy.train(two, tmp_path / "run", toy.stop_after(1))
     assert toy.digest(toy.train(three, tmp_path / "run")) == toy.digest(expected)
-    assert (tmp_path / "run" / "history.jsonl").read_bytes() == (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert (tmp_path / "run" / "history.jsonl").read_bytes() == (
+        tmp_path / "whole" / "history.jsonl"
+    ).read_bytes()
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "checkpoints").write_text("")
-    with pytest.raises(UserError, match="checkpoints.* could not be written: a file stands where a folder"):
+    with pytest.raises(
+        UserError, match="checkpoints.* could not be written: a file stands where a folder"
+    ):
         toy.train(toy.plan("frozen", block_steps=1), tmp_path)
 
 
@@ -144,13 +169,21 @@ def start(folder, manner):
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    command = [sys.executable, "-W", "error::UserWarning", str(here / "toy_process.py"), str(folder), manner]
+    command = [
+        sys.executable,
+        "-W",
+        "error::UserWarning",
+        str(here / "toy_process.py"),
+        str(folder),
+        manner,
+    ]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=os.environ | cache, **streams)
 
 
 @pytest.mark.parametrize(
-    ("number", "stage", "step"), [(signal.SIGTERM, "pretrain", 10), (signal.SIGINT, "heads", STEPS + 4)]
+    ("number", "stage", "step"),
+    [(signal.SIGTERM, "pretrain", 10), (signal.SIGINT, "heads", STEPS + 4)],
 )
 def test_a_signal_in_the_middle_of_a_stage(whole, tmp_path, number, stage, step):
     with start(tmp_path, "trains") as process:
@@ -162,7 +195,9 @@ def test_a_signal_in_the_middle_of_a_stage(whole, tmp_path, number, stage, step)
         assert process.wait(timeout=60) == 128 + number, process.stderr.read()
     assert rest.splitlines()[-1].startswith(f"stopped by signal {number.value}; the state is saved")
     assert (tmp_path / "checkpoints" / f"0000-0000-{stage}").is_dir()
-    assert_as_whole(tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen"))
+    assert_as_whole(
+        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen")
+    )
 
 
 def test_killed_during_the_first_save_ever(whole, tmp_path, caplog):
@@ -181,12 +216,19 @@ def test_a_full_disk_ends_with_one_sentence_and_the_same_command_goes_on(whole, 
     assert process.returncode == 2, errors
     assert "could not be written: File too large. Free space there" in out.splitlines()[-1]
     assert "omics_jax" not in errors  # threads of orbax may complain on their way out, we do not
-    assert_as_whole(tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen"))
+    assert_as_whole(
+        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen")
+    )
 
 
 def test_history_has_a_line_per_epoch_and_replicate(whole):
-    lines = [json.loads(line) for line in (whole("frozen")[0] / "history.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (whole("frozen")[0] / "history.jsonl").read_text().splitlines()
+    ]
     assert [(line["stage"], line["replicate"], line["epoch"]) for line in lines] == [
         (stage, 0, epoch) for stage in ("pretrain", "heads") for epoch in range(3)
     ]
-    assert all(np.isfinite([line["objective"], line["update_norm"], line["monitor"]]).all() for line in lines)
+    assert all(
+        np.isfinite([line["objective"], line["update_norm"], line["monitor"]]).all()
+        for line in lines
+    )

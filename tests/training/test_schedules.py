@@ -28,9 +28,15 @@ def cosine(t, peak, warmup, floor):
         (3e-3, lambda t: 3e-3),
         ({"name": "constant", "value": 1e-2}, lambda t: 1e-2),
         ({"name": "linear", "peak": 1.0, "floor": 0.2}, lambda t: 1 - 0.8 * min(t / STEPS, 1)),
-        ({"name": "cosine", "peak": 0.1, "warmup": 20, "floor": 0.01}, lambda t: cosine(t, 0.1, 20, 0.01)),
+        (
+            {"name": "cosine", "peak": 0.1, "warmup": 20, "floor": 0.01},
+            lambda t: cosine(t, 0.1, 20, 0.01),
+        ),
         ({"name": "cosine", "peak": 0.1}, lambda t: cosine(t, 0.1, 0, 0.0)),
-        ({"name": "exponential", "peak": 0.5, "rate": 0.9, "every": 10}, lambda t: 0.5 * 0.9 ** (t / 10)),
+        (
+            {"name": "exponential", "peak": 0.5, "rate": 0.9, "every": 10},
+            lambda t: 0.5 * 0.9 ** (t / 10),
+        ),
         (ConfigDict({"name": "constant", "value": 2.0}), lambda t: 2.0),
     ],
 )
@@ -43,7 +49,10 @@ def test_values(spec, closed):
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({"name": "cosin", "peak": 1.0}, "learning_rate.name is 'cosin'; choose one of constant, cosine"),
+        (
+            {"name": "cosin", "peak": 1.0},
+            "learning_rate.name is 'cosin'; choose one of constant, cosine",
+        ),
         ({"peak": 1.0}, "learning_rate.name is None"),
         ({"name": "linear"}, "'linear' does not take these arguments"),
         ({"name": "linear", "peak": 1.0, "warmup": 3}, "does not take these arguments"),
@@ -52,20 +61,44 @@ def test_values(spec, closed):
         (float("nan"), "learning_rate.value is nan"),
         ("fast", "learning_rate.value is 'fast'"),
         ({"name": "exponential", "peak": 1.0, "rate": 0.9, "every": 0}, "learning_rate.every is 0"),
-        ({"name": "cosine", "peak": 0.1, "floor": 0.2}, "learning_rate.floor is 0.2, above the peak 0.1"),
-        ({"name": "cosine", "peak": 0.1, "warmup": -1}, "learning_rate.warmup is -1; it must be a number of 0 or more"),
-        ({"name": "cyclic", "base": 0.1, "max": 0.01}, "learning_rate.base is 0.1, above the max 0.01; lower it"),
+        (
+            {"name": "cosine", "peak": 0.1, "floor": 0.2},
+            "learning_rate.floor is 0.2, above the peak 0.1",
+        ),
+        (
+            {"name": "cosine", "peak": 0.1, "warmup": -1},
+            "learning_rate.warmup is -1; it must be a number of 0 or more",
+        ),
+        (
+            {"name": "cyclic", "base": 0.1, "max": 0.01},
+            "learning_rate.base is 0.1, above the max 0.01; lower it",
+        ),
         ({"name": "cyclic", "base": 0.1}, "'cyclic' does not take these arguments"),
         (
             {**CYCLE, "mode": "square"},
             "learning_rate.mode is 'square'; choose one of triangular, triangular2, exp_range",
         ),
-        ({**CYCLE, "step_size_up": 0}, "learning_rate.step_size_up is 0; it must be a positive number"),
-        ({**CYCLE, "step_size_down": 2.5}, "learning_rate.step_size_down is 2.5; it must be a whole number"),
+        (
+            {**CYCLE, "step_size_up": 0},
+            "learning_rate.step_size_up is 0; it must be a positive number",
+        ),
+        (
+            {**CYCLE, "step_size_down": 2.5},
+            "learning_rate.step_size_down is 2.5; it must be a whole number",
+        ),
         ({**CYCLE, "gamma": 0}, "learning_rate.gamma is 0; it must be a positive number"),
-        ({"name": "plateau", "start": 1e-6}, "learning_rate.floor is 1e-05, above the start 1e-06; lower it"),
-        ({"name": "plateau", "factor": 1.5}, "the plateau's factor is 1.5; it must be a number above 0 and below 1"),
-        ({"name": "plateau", "patience": 1.5}, "learning_rate.patience is 1.5; it must be a whole number"),
+        (
+            {"name": "plateau", "start": 1e-6},
+            "learning_rate.floor is 1e-05, above the start 1e-06; lower it",
+        ),
+        (
+            {"name": "plateau", "factor": 1.5},
+            "the plateau's factor is 1.5; it must be a number above 0 and below 1",
+        ),
+        (
+            {"name": "plateau", "patience": 1.5},
+            "learning_rate.patience is 1.5; it must be a whole number",
+        ),
         ({"name": "plateau", "watch": 3}, "learning_rate.watch is 3; name a monitored value"),
         ({"name": "plateau", "peak": 0.1}, "'plateau' does not take these arguments"),
         ({"name": "replicate", "value": 0.1}, "'replicate' does not take these arguments"),
@@ -104,7 +137,11 @@ LONG_CYCLES = {  # the same with torch's default step sizes of 2000
 
 @pytest.mark.parametrize("mode", CYCLES)
 def test_cyclic_rates_are_those_of_torch(mode):
-    rate = jax.jit(schedule({**CYCLE, "mode": mode, "step_size_up": 4, "step_size_down": 6, "gamma": 0.999}, STEPS))
+    rate = jax.jit(
+        schedule(
+            {**CYCLE, "mode": mode, "step_size_up": 4, "step_size_down": 6, "gamma": 0.999}, STEPS
+        )
+    )
     found = [rate(jnp.int32(t)) for t in STEPS_OF_CYCLES]
     np.testing.assert_allclose(found, CYCLES[mode], rtol=2e-6)
 
@@ -118,8 +155,12 @@ def test_cyclic_rates_of_the_default_step_sizes(mode, gamma):
 
 def test_a_plateau_of_a_config():
     """The schedule is the constant start; floor and torch's least fall are relative to it."""
-    spec = ConfigDict({"name": "plateau", "start": 2e-3, "factor": 0.2, "patience": 15, "floor": 1e-5})
-    assert plateau_of(spec) == Plateau("validation_loss", 0.2, 15, floor=1e-5 / 2e-3, epsilon=1e-8 / 2e-3)
+    spec = ConfigDict(
+        {"name": "plateau", "start": 2e-3, "factor": 0.2, "patience": 15, "floor": 1e-5}
+    )
+    assert plateau_of(spec) == Plateau(
+        "validation_loss", 0.2, 15, floor=1e-5 / 2e-3, epsilon=1e-8 / 2e-3
+    )
     assert [schedule(spec, STEPS)(t) for t in (0, 7, 1000)] == [2e-3] * 3
     assert plateau_of(1e-3) is None and plateau_of({"name": "cosine", "peak": 1.0}) is None
 
@@ -168,9 +209,16 @@ def adam_by_hand(gradients, p, rate, clip=0.0, decay=0.0):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_adam_with_clip_and_decoupled_decay_under_a_schedule(clip, decay):
     rng = np.random.default_rng(0)
-    gradients, start = rng.normal(size=(7, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
+    gradients, start = (
+        rng.normal(size=(7, 4)).astype(np.float32),
+        rng.normal(size=4).astype(np.float32),
+    )
     rate = {"name": "linear", "peak": 0.1, "floor": 0.0}
-    found = steps_of({"name": "adam", "learning_rate": rate, "clip": clip, "weight_decay": decay}, gradients, start)
+    found = steps_of(
+        {"name": "adam", "learning_rate": rate, "clip": clip, "weight_decay": decay},
+        gradients,
+        start,
+    )
     expected = adam_by_hand(gradients, start, lambda t: 0.1 * (1 - t / STEPS), clip, decay)
     np.testing.assert_allclose(found, expected, rtol=2e-5)
 

@@ -90,7 +90,9 @@ sys.exit(128 + request.received)
 
 
 def start(manner):
-    process = subprocess.Popen([sys.executable, "-c", STOPS, manner], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STOPS, manner], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 

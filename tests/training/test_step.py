@@ -1,4 +1,6 @@
-"""One step: its gradient against that of the plain composed loss, what it leaves alone, and what it refuses."""
+"""One step: its gradient against that of the plain composed loss, what it leaves alone, and what it
+refuses.
+"""
 
 import re
 from dataclasses import replace
@@ -13,7 +15,7 @@ import toy
 from omics_jax.training.balancing import pcgrad
 from omics_jax.training.freezing import trainable_labels, trainable_leaves
 from omics_jax.training.stage import Term
-from omics_jax.training.state import begin
+from omics_jax.training.state import initial_state
 from omics_jax.training.step import gradient, train_step
 
 KEY = jax.random.key(3)
@@ -22,7 +24,9 @@ KEY = jax.random.key(3)
 def slot(rows, live=None, **changed):
     rows = np.asarray(rows, np.int32)
     fields = {**{k: v[rows] for k, v in toy.TABLE.items()}, **changed}
-    return {"rows": {**fields, "row": rows, "live": np.ones(len(rows), bool) if live is None else live}}
+    return {
+        "rows": {**fields, "row": rows, "live": np.ones(len(rows), bool) if live is None else live}
+    }
 
 
 BATCH = slot(range(40, 64))
@@ -42,11 +46,12 @@ def variables():
 
 def state_of(stage, variables):
     terms = jax.eval_shape(lambda v, b: stage.loss(v, b, KEY)[0], variables, BATCH)
-    return begin(stage, variables, terms)
+    return initial_state(stage, variables, terms)
 
 
 STEP = {
-    name: jax.jit(lambda state, batch, key, s=stage: train_step(s, state, batch, key)) for name, stage in STAGES.items()
+    name: jax.jit(lambda state, batch, key, s=stage: train_step(s, state, batch, key))
+    for name, stage in STAGES.items()
 }
 
 
@@ -93,7 +98,9 @@ def test_rows_that_are_padding_change_neither_gradient_nor_statistics(variables)
     x = np.concatenate([BATCH["rows"]["x"], np.broadcast_to(wild[:, None, None], (12, 4, 3))])
     y = np.concatenate([BATCH["rows"]["size"], wild])
     live = np.arange(36) < 24
-    padded = slot([*range(40, 64), *range(12)], live, x=x, size=y, weight=np.concatenate([np.ones(24), wild]))
+    padded = slot(
+        [*range(40, 64), *range(12)], live, x=x, size=y, weight=np.concatenate([np.ones(24), wild])
+    )
     for name, stage in STAGES.items():
         found = jax.jit(lambda v, b, s=stage: gradient(s, v, b, KEY))
         assert_close(found(variables, padded)[:4], found(variables, BATCH)[:4], 2e-6), name
@@ -215,7 +222,9 @@ def test_a_step_moves_only_what_is_trainable(variables):
 
 
 def test_statistics_of_frozen_modules_stay_even_where_the_loss_moves_them(variables):
-    """`next_step` trains its batch norm; with the encoder frozen the running statistics must not follow."""
+    """`next_step` trains its batch norm; with the encoder frozen the running statistics must not
+    follow.
+    """
     stage = replace(ALL, trainable=("decoder/.*",))
     before = state_of(stage, variables)
     after = jax.jit(lambda s: train_step(stage, s, BATCH, KEY))(before)
@@ -225,11 +234,21 @@ def test_statistics_of_frozen_modules_stay_even_where_the_loss_moves_them(variab
 
 
 def test_frozen_parameters_have_no_optimiser_state_and_no_backward_pass(variables):
-    moments = [leaf.size for leaf in jax.tree.leaves(state_of(STAGES["frozen"], variables).opt_state) if leaf.ndim]
-    assert sum(moments) == 2 * sum(leaf.size for leaf in jax.tree.leaves(variables["params"]["heads"]))
+    moments = [
+        leaf.size
+        for leaf in jax.tree.leaves(state_of(STAGES["frozen"], variables).opt_state)
+        if leaf.ndim
+    ]
+    assert sum(moments) == 2 * sum(
+        leaf.size for leaf in jax.tree.leaves(variables["params"]["heads"])
+    )
 
     def dots(stage):
-        compiled = jax.jit(lambda s, b: train_step(stage, s, b, KEY)).lower(state_of(stage, variables), BATCH).compile()
+        compiled = (
+            jax.jit(lambda s, b: train_step(stage, s, b, KEY))
+            .lower(state_of(stage, variables), BATCH)
+            .compile()
+        )
         return len(re.findall(r" dot\(|custom-call.*matmul", compiled.as_text()))
 
     stages = [replace(ALL, trainable=(pattern,)) for pattern in (".*", "decoder/.*")]
@@ -240,7 +259,9 @@ def test_frozen_parameters_have_no_optimiser_state_and_no_backward_pass(variable
 
 @pytest.mark.parametrize("patterns", [("encodr/.*",), (".*", "heads"), ("heads/kern",)])
 def test_a_pattern_without_a_match_is_an_error_that_lists_the_paths(variables, patterns):
-    with pytest.raises(ValueError, match=f"trainable pattern '{re.escape(patterns[-1])}' matches no .*heads/kernel"):
+    with pytest.raises(
+        ValueError, match=f"trainable pattern '{re.escape(patterns[-1])}' matches no .*heads/kernel"
+    ):
         trainable_labels(patterns, variables["params"])
 
 
@@ -262,11 +283,15 @@ def poisoned(name, variables):
         spoil = lambda leaf: jnp.full_like(leaf, jnp.nan) if leaf.dtype == jnp.float32 else leaf
         state = state.replace(opt_state=jax.tree.map(spoil, state.opt_state))
     elif name == "parameter":
-        state = state.replace(params=jax.tree.map(lambda p: p.at[(0,) * p.ndim].set(jnp.inf), state.params))
+        state = state.replace(
+            params=jax.tree.map(lambda p: p.at[(0,) * p.ndim].set(jnp.inf), state.params)
+        )
     return state, {"rows": rows}
 
 
-@pytest.mark.parametrize("name", ["input", "infinite input", "huge input", "weight", "optimiser", "parameter"])
+@pytest.mark.parametrize(
+    "name", ["input", "infinite input", "huge input", "weight", "optimiser", "parameter"]
+)
 def test_what_is_not_finite_is_noticed_and_nothing_of_it_applied(variables, name):
     before, batch = poisoned(name, variables)
     before = before.replace(step=jnp.int32(5))
@@ -278,7 +303,9 @@ def test_what_is_not_finite_is_noticed_and_nothing_of_it_applied(variables, name
 
 def test_a_gradient_whose_square_overflows_is_not_finite(variables):
     """Adam would otherwise keep an infinite second moment and never move those parameters again."""
-    steep = replace(STAGES["pretrain"], objective=lambda terms: 1e22 * toy.pretrain_objective(terms))
+    steep = replace(
+        STAGES["pretrain"], objective=lambda terms: 1e22 * toy.pretrain_objective(terms)
+    )
     before = state_of(steep, variables)
     after = jax.jit(lambda s: train_step(steep, s, BATCH, KEY))(before)
     assert int(after.bad_step) == 0
@@ -292,5 +319,7 @@ def test_a_wild_learning_rate_never_leaves_a_parameter_that_is_not_finite(variab
     step = jax.jit(lambda s, k: train_step(wild, s, BATCH, k))
     for i in range(20):
         state = step(state, jax.random.fold_in(KEY, i))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.batch_stats)))
+        assert all(
+            np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.params, state.batch_stats))
+        )
     assert int(state.bad_step) >= 0

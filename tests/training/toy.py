@@ -1,6 +1,8 @@
-"""A small system of another shape than the papers': series (n, T, F) in a gated recurrent network, two stages.
+"""A small system of another shape than the papers': series (n, T, F) in a gated recurrent network,
+two stages.
 
-"pretrain" predicts the next time step; "heads" classifies and regresses every row with labels missing at random, on
+"pretrain" predicts the next time step; "heads" classifies and regresses every row with labels
+missing at random, on
 the frozen encoder. The drift of a row's series decides both labels, so there is something to learn.
 """
 
@@ -20,7 +22,7 @@ from omics_jax.nn.norm import MaskedBatchNorm
 from omics_jax.training.balancing import pcgrad
 from omics_jax.training.devices import Devices
 from omics_jax.training.history import History
-from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.packing import packed
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.stage import Replicate, Stage, Term
@@ -34,12 +36,19 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x, rows, live, train, key):
         n = len(x)
-        # No bias: batch norm takes it out again, and Adam would make steps of the rounding error that is its gradient.
+        # No bias: batch norm takes it out again, and Adam would make steps of the rounding error
+        # that is its gradient.
         y = nn.Dense(HIDDEN, use_bias=False)(x).reshape(n, -1)
         y = nn.tanh(MaskedBatchNorm(name="norm")(y, live, train)).reshape(n, STEPS, HIDDEN)
         if train:
             y = row_dropout(key, rows, y, 0.2)
-        scan = nn.scan(nn.GRUCell, variable_broadcast="params", split_rngs={"params": False}, in_axes=1, out_axes=1)
+        scan = nn.scan(
+            nn.GRUCell,
+            variable_broadcast="params",
+            split_rngs={"params": False},
+            in_axes=1,
+            out_axes=1,
+        )
         return scan(features=HIDDEN, name="cell")(jnp.zeros((n, HIDDEN)), y)[1]
 
 
@@ -69,7 +78,11 @@ def table(seed=0):
     rng = np.random.default_rng(seed)
     drift = rng.normal(size=ROWS)
     noise = rng.normal(size=(ROWS, STEPS, FEATURES))
-    x = drift[:, None, None] * np.arange(STEPS)[:, None] * np.array([1, -0.5, 0.2]) + 0.3 * noise + 2
+    x = (
+        drift[:, None, None] * np.arange(STEPS)[:, None] * np.array([1, -0.5, 0.2])
+        + 0.3 * noise
+        + 2
+    )
     return {
         "x": x.astype(np.float32),
         "kind": (drift > 0).astype(np.float32),
@@ -91,25 +104,40 @@ def replicate(seed, n=TRAIN, rows=None, **more):
     constants = {"centre": x.mean(axis=(0, 1)), "scale": x.std(axis=(0, 1))}
     validation = {"rows": order[TRAIN : TRAIN + TEST]}
     labels = {"group": "toy", "fold": seed}
-    return Replicate({"rows": rows}, validation, order[TRAIN + TEST :], seed, constants, labels, **more)
+    return Replicate(
+        {"rows": rows}, validation, order[TRAIN + TEST :], seed, constants, labels, **more
+    )
 
 
 def replace_constants(one: Replicate) -> Replicate:
     """The replicate with constants of the right shape, where it has none of its own."""
-    return replace(one, constants={"centre": np.zeros(FEATURES, np.float32), "scale": np.ones(FEATURES, np.float32)})
+    return replace(
+        one,
+        constants={
+            "centre": np.zeros(FEATURES, np.float32),
+            "scale": np.ones(FEATURES, np.float32),
+        },
+    )
 
 
 def standardised(variables, slot):
     constants = variables["constants"]
     x = (slot["x"] - constants["centre"]) / constants["scale"]
-    # Padded rows may hold anything, and the gradient of a mask after this point would be 0 times NaN.
+    # Padded rows may hold anything, and the gradient of a mask after this point would be 0 times
+    # NaN.
     return jnp.where(jnp.asarray(slot["live"])[:, None, None], x, 0)
 
 
 def encode(variables, slot, train=False, key=None):
     """(hidden states, new batch statistics)."""
     kept = {name: variables[name] for name in ("params", "batch_stats")}
-    inputs = (standardised(variables, slot), jnp.asarray(slot["row"]), jnp.asarray(slot["live"]), train, key)
+    inputs = (
+        standardised(variables, slot),
+        jnp.asarray(slot["row"]),
+        jnp.asarray(slot["live"]),
+        train,
+        key,
+    )
     if not train:
         return NET.apply(kept, *inputs, method="encode"), variables["batch_stats"]
     hidden, changed = NET.apply(kept, *inputs, method="encode", mutable=["batch_stats"])
@@ -125,7 +153,9 @@ def next_step(variables, batch, key, train=True):
     error = (guess - standardised(variables, slot)[:, 1:]) ** 2 * weight[:, None, None]
     live, count = slot["live"][:, None, None], jnp.sum(weight)
     terms = {
-        "next": Term(jnp.sum(jnp.where(live, error, 0), axis=(0, 1)), jnp.full(FEATURES, (STEPS - 1)) * count),
+        "next": Term(
+            jnp.sum(jnp.where(live, error, 0), axis=(0, 1)), jnp.full(FEATURES, (STEPS - 1)) * count
+        ),
         "activity": Term(jnp.sum(jnp.where(live, hidden**2, 0)), count),
     }
     return terms, stats
@@ -140,7 +170,10 @@ def two_tasks(variables, batch, key):
     slot = batch["rows"]
     summary = slot["pooled"] if "pooled" in slot else pooled(variables, slot)["pooled"]
     out = NET.apply({"params": variables["params"]}, summary, method="labels")
-    losses = {"kind": optax.sigmoid_binary_cross_entropy, "size": lambda guess, label: (guess - label) ** 2}
+    losses = {
+        "kind": optax.sigmoid_binary_cross_entropy,
+        "size": lambda guess, label: (guess - label) ** 2,
+    }
     terms = {}
     for i, (name, loss) in enumerate(losses.items()):
         known = slot["live"] & slot[f"{name}_known"]
@@ -165,7 +198,9 @@ def pretrain(epochs=3, batch=32, rate=1e-2, **more):
     monitor = lambda v, b: pretrain_objective(next_step(v, b, None, train=False)[0])
     optimizer = more.pop("optimizer", packed(optax.adam(rate)))
     settings = {"trainable": ("(encoder|decoder)/.*",), "monitor": monitor, **more}
-    return Stage("pretrain", next_step, pretrain_objective, optimizer, epochs, {"rows": batch}, **settings)
+    return Stage(
+        "pretrain", next_step, pretrain_objective, optimizer, epochs, {"rows": batch}, **settings
+    )
 
 
 def heads(variant, epochs=3, batch=32, **more):
@@ -196,18 +231,38 @@ def training(stages, replicates, rows=TABLE):
 
 
 @functools.cache
-def plan(variant="frozen", *, seeds=(0,), n=TRAIN, batch=32, epochs=3, devices=1, spread="data", sgd=False, **options):
-    """Both stages made ready. One plan per set of arguments and process, so that its programs compile once."""
-    stages = (pretrain(epochs, batch, **({"optimizer": optax.sgd(0.1)} if sgd else {})), heads(variant, epochs, batch))
+def plan(
+    variant="frozen",
+    *,
+    seeds=(0,),
+    n=TRAIN,
+    batch=32,
+    epochs=3,
+    devices=1,
+    spread="data",
+    sgd=False,
+    **options,
+):
+    """Both stages made ready. One plan per set of arguments and process, so that its programs
+    compile once.
+    """
+    stages = (
+        pretrain(epochs, batch, **({"optimizer": optax.sgd(0.1)} if sgd else {})),
+        heads(variant, epochs, batch),
+    )
     replicates = [replicate(seed, n) for seed in seeds]
-    return make_plan(training(stages, replicates), Options(devices=Devices(devices, spread), **options))
+    return make_plan(
+        training(stages, replicates), Options(devices=Devices(devices, spread), **options)
+    )
 
 
 def train(ready, folder: Path, stop=lambda: None, prune=None):
     """Everything `fit` yields, joined over chunks: stage -> variables (R, ...)."""
     folder.mkdir(parents=True, exist_ok=True)
-    around = Surroundings(folder / "checkpoints", History(folder / "history.jsonl"), stop=stop, prune=prune)
-    found = [by_stage for _, by_stage in fit(ready, around)]
+    context = RunContext(
+        folder / "checkpoints", History(folder / "history.jsonl"), stop=stop, prune=prune
+    )
+    found = [by_stage for _, by_stage in fit(ready, context)]
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 

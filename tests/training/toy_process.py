@@ -1,4 +1,5 @@
-"""Run by test_resume.py: the toy's training in a process of its own, so that it can be killed or starved of disk.
+"""Run by test_resume.py: the toy's training in a process of its own, so that it can be killed or
+starved of disk.
 
 python toy_process.py FOLDER trains                            and prints "STAGE STEP" at the end of every block
 python toy_process.py FOLDER dies-while-saving                 is killed by SIGKILL as soon as its first save has begun
@@ -17,7 +18,7 @@ import toy
 from omics_jax.errors import RunEnded
 from omics_jax.training.checkpoints import Checkpoints
 from omics_jax.training.history import History
-from omics_jax.training.loop import Surroundings, fit
+from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.signals import stop_signals
 
 
@@ -46,8 +47,10 @@ def main(folder: Path, manner: str) -> int:
     history = History(folder / "history.jsonl")
     try:
         with stop_signals() as request:
-            around = Surroundings(folder / "checkpoints", history, progress, lambda: request.received)
-            for _ in fit(ready, around):
+            context = RunContext(
+                folder / "checkpoints", history, progress, lambda: request.received
+            )
+            for _ in fit(ready, context):
                 pass
     except RunEnded as end:
         print(end, flush=True)

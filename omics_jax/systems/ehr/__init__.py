@@ -1,4 +1,6 @@
-"""EHR: impute irregular clinical series, then classify from what the imputer learned; the story is in `model`."""
+"""EHR: impute irregular clinical series, then classify from what the imputer learned; the story is
+in `model`.
+"""
 
 from omics_jax.systems.ehr.assembly import build, read, read_new
 from omics_jax.systems.ehr.experiments import EXPERIMENTS

@@ -1,11 +1,14 @@
-"""The classifiers on top of an imputer (Arul Raj, Qian & Ibrahim, *Fine-tuning - a transfer learning approach*).
+"""The classifiers on top of an imputer (Arul Raj, Qian & Ibrahim, *Fine-tuning - a transfer
+learning approach*).
 
-The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108 hidden units) and
-`mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed or raw, starting from that state. One
-vector of 108 goes in (the counts leave no room for two), so the directions are averaged. `summary` is ours: the plain
-summaries a clinical statistician would compute, encoded piecewise-linearly, beside a GRU over values, masks and gaps,
-pooled over time, and the imputer's state. Any of them
-may be several members that are trained side by side and averaged (Lakshminarayanan et al. 2017, deep ensembles).
+The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108
+hidden units) and `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed
+or raw, starting from that state. One vector of 108 goes in (the counts leave no room for two), so
+the directions are averaged. `summary` is ours: the plain summaries a clinical statistician would
+compute, encoded piecewise-linearly, beside a GRU over values, masks and gaps, pooled over time, and
+the imputer's state. Any of them
+may be several members that are trained side by side and averaged (Lakshminarayanan et al. 2017,
+deep ensembles).
 
 Deviates: the widths of `mlp5` are ours, the paper names none.
 """
@@ -38,8 +41,9 @@ NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
 class Inputs(NamedTuple):
     """What a classifier may read of n stays, all on the training scale.
 
-    plain: (n, P) encoded summaries, None but for `summary`. hidden: (n, H) mean of both directions' last states.
-    imputed: (n, T, D). x, m: (n, T, D) values (0 where missing) and mask. gap: (n, T, D) hours since one was seen.
+    plain: (n, P) encoded summaries, None but for `summary`. hidden: (n, H) mean of both directions'
+    last states. imputed: (n, T, D). x, m: (n, T, D) values (0 where missing) and mask. gap: (n, T,
+    D) hours since one was seen.
     row: (n,) ids that key the noise.
     """
 
@@ -52,25 +56,41 @@ class Inputs(NamedTuple):
     row: jax.Array
 
 
-def init_classifier(key: jax.Array, config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
-    """One member's parameters of `config.network`, for H = hidden units of the imputer, D variables, S descriptors."""
+def init_classifier(
+    key: jax.Array, config: Any, hidden: int, variables: int, statics: int
+) -> dict[str, Any]:
+    """One member's parameters of `config.network`, for H = hidden units of the imputer, D
+    variables, S descriptors.
+    """
     return draw(key, _described(config, hidden, variables, statics))
 
 
-def init_members(key: jax.Array, config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
-    """Parameters of `config.members` classifiers that differ in their initial values, along a first axis."""
+def init_members(
+    key: jax.Array, config: Any, hidden: int, variables: int, statics: int
+) -> dict[str, Any]:
+    """Parameters of `config.members` classifiers that differ in their initial values, along a first
+    axis.
+    """
     keys = jax.random.split(key, config.members)
     return jax.vmap(lambda k: init_classifier(k, config, hidden, variables, statics))(keys)
 
 
-def classify_members(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
+def classify_members(
+    p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None
+) -> jax.Array:
     """(members, n) logits, every member with dropout of its own."""
-    keys = None if key is None else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(config.members))
+    keys = (
+        None
+        if key is None
+        else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(config.members))
+    )
     return jax.vmap(lambda p, key: classify(p, config, inputs, key))(p, keys)
 
 
 def pooled_logit(logits: jax.Array) -> jax.Array:
-    """(n,) logit of the mean over members of sigmoid(logits), logits (members, n); exact at any magnitude."""
+    """(n,) logit of the mean over members of sigmoid(logits), logits (members, n); exact at any
+    magnitude.
+    """
     log_mean = lambda signed: jax.nn.logsumexp(jax.nn.log_sigmoid(signed), axis=0)
     return log_mean(logits) - log_mean(-logits)
 
@@ -79,7 +99,10 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
     network = config.network
     if network == "mlp5":
         widths = (hidden, *MLP5, 1)
-        return {f"dense_{i}": dense_layer(a, b) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))}
+        return {
+            f"dense_{i}": dense_layer(a, b)
+            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+        }
     if network == "summary":
         width = plain_width(config, variables, statics) + 3 * config.units + hidden
         return {
@@ -92,11 +115,15 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
     return {**head, "cell": cells[network](variables, hidden)} if network in cells else head
 
 
-def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None) -> jax.Array:
+def classify(
+    p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None
+) -> jax.Array:
     """(n,) logits of the outcome of one member. key: of the dropout, None for none."""
 
     def drop(x, place, rate=config.dropout):
-        return x if key is None else row_dropout(jax.random.fold_in(key, place), inputs.row, x, rate)
+        return (
+            x if key is None else row_dropout(jax.random.fold_in(key, place), inputs.row, x, rate)
+        )
 
     if config.network == "summary":
         return _summary_network(p, config, inputs, drop)
@@ -108,7 +135,9 @@ def classify(p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | No
     h = inputs.hidden
     if config.network in ("lstm", "gru"):
         series = inputs.imputed if config.series == "imputed" else inputs.x
-        cell, state = (lstm_cell, (h, jnp.zeros_like(h))) if config.network == "lstm" else (gru_cell, h)
+        cell, state = (
+            (lstm_cell, (h, jnp.zeros_like(h))) if config.network == "lstm" else (gru_cell, h)
+        )
         h, _ = run_over_time(cell, p["cell"], state, series)
     return dense(p["dense_1"], drop(jax.nn.relu(dense(p["dense_0"], h)), 0))[:, 0]
 
@@ -119,7 +148,9 @@ def _summary_network(p, config, inputs: Inputs, drop) -> jax.Array:
     read = jnp.concatenate([inputs.imputed, inputs.m.astype(gap.dtype), gap], axis=-1)
     start = jnp.zeros((len(read), p["cell"]["hidden"].shape[0]))
     last, states = run_over_time(gru_cell, p["cell"], start, read)
-    pooled = jnp.concatenate([last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1)
+    pooled = jnp.concatenate(
+        [last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1
+    )
     both = jnp.concatenate([drop(inputs.plain, 2, config.plain_dropout), drop(pooled, 0)], axis=-1)
     h = jax.nn.relu(dense(p["dense_0"], both))
     return dense(p["dense_1"], drop(h, 1))[:, 0]
@@ -131,9 +162,11 @@ def plain_width(config: Any, variables: int, statics: int) -> int:
 
 
 def summaries(x: jax.Array, m: jax.Array, hours: jax.Array, static: jax.Array, static_m: jax.Array):
-    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is given, too.
+    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is
+    given, too.
 
-    Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour; then the statics.
+    Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour;
+    then the statics.
     """
     count = m.sum(axis=1)
     seen, share = count > 0, jnp.maximum(count, 1)

@@ -1,4 +1,6 @@
-"""The experiments of the EHR system as arms: an imputer first, then the classifiers that start from it."""
+"""The experiments of the EHR system as arms: an imputer first, then the classifiers that start from
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +11,58 @@ from itertools import combinations, product
 
 import numpy as np
 
-from omics_jax.data.dataset import Dataset
-from omics_jax.data.hiding import hiding_rates, median_gaps
-from omics_jax.data.platforms import few
-from omics_jax.data.preprocessing import fit_standardizer
-from omics_jax.data.splits import Split, repeated_group_folds
+from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split, repeated_group_folds
+from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS
+from omics_jax.study.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.systems.ehr import conclusions, model, scoring
-from omics_jax.systems.ehr.assembly import SET, build, check, held_levels, network_of, outcome, statics
+from omics_jax.systems.ehr.assembly import (
+    SET,
+    build,
+    check,
+    held_levels,
+    network_of,
+    outcome,
+    statics,
+)
 from omics_jax.systems.ehr.stays import SLOT
-from omics_jax.systems.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
 
 # The parts of a config that a pretrained imputer depends on.
-PRETRAINING = ("system", "seed", "folds", "repeats", "held_out", "data", "simulator", "model", "pretrain")
+PRETRAINING = (
+    "system",
+    "seed",
+    "folds",
+    "repeats",
+    "held_out",
+    "data",
+    "simulator",
+    "model",
+    "pretrain",
+)
 # Those that a classifier depends on, too.
 CLASSIFYING = ("classifier", "finetune", "tune")
 
 
 def mortality(config, dataset: Dataset) -> list[Arm]:
-    """The outcome by the configured classifier, with the paper's two-layer network (`config.beside`) beside it."""
+    """The outcome by the configured classifier, with the paper's two-layer network
+    (`config.beside`) beside it.
+    """
     replicates = _replicates(config, dataset, labels=True)
     arms = [
         _imputer(config, dataset, replicates),
-        _classifier(config, dataset, replicates, f"{config.classifier.network}, {config.finetune.regime}", {}, True),
+        _classifier(
+            config,
+            dataset,
+            replicates,
+            f"{config.classifier.network}, {config.finetune.regime}",
+            {},
+            True,
+        ),
     ]
     for regime in config.beside:
         name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
@@ -52,7 +80,9 @@ def _is_published(classifier, published) -> bool:
 
 
 def imputation(config, dataset: Dataset) -> list[Arm]:
-    """How well held-out cells are imputed: the configured imputer, `config.imputers` in its size, simple methods."""
+    """How well held-out cells are imputed: the configured imputer, `config.imputers` in its size,
+    simple methods.
+    """
     replicates = _replicates(config, dataset, labels=False)
     arms = []
     for kind in dict.fromkeys((config.model.imputer, *config.imputers)):
@@ -63,20 +93,33 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
 
 
 def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm]:
-    """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical models."""
-    _check_packages({"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})})
+    """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical
+    models.
+    """
+    _check_packages(
+        {"xgboost": "boost", **({"optuna": "tune"} if "optuna" in config.tables.strategies else {})}
+    )
     replicates = _replicates(config, dataset, labels=True)
     _check_probes(dataset, replicates)
     arms = [_imputer(config, dataset, replicates, probes=True)]
     own = {"frozen": config, "unfrozen": _with_forgetting(config)}
-    for regime, network, strategy in product(regimes, config.tables.networks, config.tables.strategies):
-        change, name = {"network": network, "regime": regime, "strategy": strategy}, f"{network}, {regime}, {strategy}"
-        arms.append(_classifier(own[regime], dataset, replicates, name, change, baselines=len(arms) == 1))
+    for regime, network, strategy in product(
+        regimes, config.tables.networks, config.tables.strategies
+    ):
+        change, name = (
+            {"network": network, "regime": regime, "strategy": strategy},
+            f"{network}, {regime}, {strategy}",
+        )
+        arms.append(
+            _classifier(own[regime], dataset, replicates, name, change, baselines=len(arms) == 1)
+        )
     return arms
 
 
 def forgetting(config, dataset: Dataset) -> list[Arm]:
-    """What fine-tuning does to the imputations: held-out error before it and after it, by network and regime."""
+    """What fine-tuning does to the imputations: held-out error before it and after it, by network
+    and regime.
+    """
     replicates = _replicates(config, dataset, labels=True)
     config = _with_forgetting(config)
     arms = [_imputer(config, dataset, replicates)]
@@ -84,7 +127,14 @@ def forgetting(config, dataset: Dataset) -> list[Arm]:
         for regime in ("unfrozen", "gradual"):
             change = {"network": network, "regime": regime}
             arms.append(
-                _classifier(config, dataset, replicates, f"{network}, {regime}", change, baselines=len(arms) == 1)
+                _classifier(
+                    config,
+                    dataset,
+                    replicates,
+                    f"{network}, {regime}",
+                    change,
+                    baselines=len(arms) == 1,
+                )
             )
     return arms
 
@@ -92,16 +142,19 @@ def forgetting(config, dataset: Dataset) -> list[Arm]:
 def external(config, dataset: Dataset) -> list[Arm]:
     """Trained on one set of patients, tested on another (`data.external.path`)."""
     if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
-        raise UserError("the experiment external needs patients to test on; name their files with data.external.path")
+        raise UserError(
+            "the experiment external needs patients to test on; name their files with "
+            "data.external.path"
+        )
     if config.repeats > 1:
         raise UserError(
-            f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and for more models "
-            "more folds"
+            f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and "
+            "for more models more folds"
         )
     return mortality(config, dataset)
 
 
-# --- arms ----------------------------------------------------------------------------------------------------------
+# --- arms -----------------------------------------------------------------------------------------
 
 
 def _imputer(config, dataset, replicates, baselines=True, probes=False) -> Arm:
@@ -111,15 +164,24 @@ def _imputer(config, dataset, replicates, baselines=True, probes=False) -> Arm:
     spec = spec_of(dataset, replicates)
     system = build(config, spec)
     if probes:
-        system = replace(system, probes=scoring.learned_features, also=("train",))
+        system = replace(system, probes=scoring.learned_features, extra_parts=("train",))
     system = _judged(system, config, baselines)
     return Arm(
-        config.model.imputer, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=PRETRAINING
+        config.model.imputer,
+        system,
+        config,
+        spec,
+        dataset,
+        replicates,
+        labels={"imputer": True},
+        sections=PRETRAINING,
     )
 
 
 def _classifier(config, dataset, replicates, name, change, baselines=False) -> Arm:
-    """An arm that classifies from the imputer's state. change: network, regime, strategy, where not the config's."""
+    """An arm that classifies from the imputer's state. change: network, regime, strategy, where not
+    the config's.
+    """
     config = config.copy_and_resolve_references()
     for key, section in (("network", config.classifier), ("regime", config.finetune)):
         if key in change:
@@ -132,12 +194,16 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
             config.finetune.optimizer.learning_rate = config.strategies[change["strategy"]]
         if change["strategy"] == "optuna":
             if config.classifier.calibrated:
-                raise UserError("a tuned network cannot be calibrated; set published.calibrated to False")
+                raise UserError(
+                    "a tuned network cannot be calibrated; set published.calibrated to False"
+                )
             low, high = _pair(config.tune.learning_rate, "tune.learning_rate")
             tuning = Tuning({"learning_rate": Range(low, high)}, config.seed, config.tune.trials)
             # Every replicate has the constant from the start; tuning replaces it.
             replicates = [
-                replace(r, constants={**r.constants, "learning_rate": np.float32(np.sqrt(low * high))})
+                replace(
+                    r, constants={**r.constants, "learning_rate": np.float32(np.sqrt(low * high))}
+                )
                 for r in replicates
             ]
     if config.classifier.calibrated:
@@ -148,7 +214,9 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     system = _judged(build(config, spec), config, baselines)
     labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
     origin = {"start_from": config.model.imputer, "sections": (*PRETRAINING, *CLASSIFYING)}
-    return Arm(name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin)
+    return Arm(
+        name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin
+    )
 
 
 def _with_forgetting(config):
@@ -160,25 +228,33 @@ def _with_forgetting(config):
 
 def _pair(values, name: str) -> tuple[float, float]:
     if len(values) != 2:
-        raise UserError(f"config.{name} is {tuple(values)}; give two numbers, the least and the most")
+        raise UserError(
+            f"config.{name} is {tuple(values)}; give two numbers, the least and the most"
+        )
     return tuple(values)
 
 
 def _check_packages(extras: Mapping[str, str]) -> None:
-    """Refuses an experiment at its start whose last steps would lack a package. extras: package -> what installs it."""
+    """Refuses an experiment at its start whose last steps would lack a package. extras: package ->
+    what installs it.
+    """
     for package, extra in extras.items():
         if find_spec(package) is None:
-            raise UserError(f"this experiment needs {package}; install it with pip install 'omics_jax[{extra}]'")
+            raise UserError(
+                f"this experiment needs {package}; install it with pip install 'omics_jax[{extra}]'"
+            )
 
 
 def _judged(system: System, config, baselines: bool) -> System:
-    """The system with the experiment's conclusions, and without baselines where another arm of it has them already."""
+    """The system with the experiment's conclusions, and without baselines where another arm of it
+    has them already.
+    """
     conclude = conclusions.BY_EXPERIMENT[config.experiment]
     simple = system.baselines if baselines else lambda train, test: {}
     return replace(system, conclude=conclude, baselines=simple)
 
 
-# --- replicates ----------------------------------------------------------------------------------------------------
+# --- replicates -----------------------------------------------------------------------------------
 
 
 def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
@@ -206,7 +282,9 @@ def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
 
 
 def _splits(config, dataset: Dataset) -> list[Split]:
-    """Folds of all patients; with external patients these are every fold's test rows and the rest trains."""
+    """Folds of all patients; with external patients these are every fold's test rows and the rest
+    trains.
+    """
     if config.data.split == "file":
         return [_split_of_file(dataset)]
     groups, strata = dataset.groups.astype(str), _strata(dataset)
@@ -215,7 +293,9 @@ def _splits(config, dataset: Dataset) -> list[Split]:
         return repeated_group_folds(groups, **deal)
     outside = (dataset.table[SET] == "external").to_numpy()
     folds = repeated_group_folds(groups, rows=np.flatnonzero(~outside), **deal)
-    return [replace(s, train=np.union1d(s.train, s.test), test=np.flatnonzero(outside)) for s in folds]
+    return [
+        replace(s, train=np.union1d(s.train, s.test), test=np.flatnonzero(outside)) for s in folds
+    ]
 
 
 def _split_of_file(dataset: Dataset) -> Split:
@@ -226,15 +306,15 @@ def _split_of_file(dataset: Dataset) -> Split:
     lacking = [part for part, rows in parts.items() if not len(rows)]
     if lacking:
         raise UserError(
-            f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X in each of the groups "
-            "train, val and test, or set data.split=folds"
+            f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X "
+            "in each of the groups train, val and test, or set data.split=folds"
         )
     for a, b in combinations(parts, 2):
         both = np.intersect1d(*(dataset.groups[parts[part]].astype(str) for part in (a, b)))
         if len(both):
             raise UserError(
-                f"config.data.split is file, and {few(len(both), 'group', both.tolist())} in its parts {a} and {b}; "
-                "keep each person in one of them, or set data.split=folds"
+                f"config.data.split is file, and {few(len(both), 'group', both.tolist())} in its "
+                f"parts {a} and {b}; keep each person in one of them, or set data.split=folds"
             )
     return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)
 
@@ -248,21 +328,40 @@ def _strata(dataset: Dataset) -> np.ndarray | None:
 
 
 def constants_of(config, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
-    """What is fitted on training rows: scales, usual gaps (hours or steps) and hiding rates per variable."""
-    series, hours, static = dataset.modalities["series"], dataset.modalities["hours"].values, statics(dataset)
+    """What is fitted on training rows: scales, usual gaps (hours or steps) and hiding rates per
+    variable.
+    """
+    series, hours, static = (
+        dataset.modalities["series"],
+        dataset.modalities["hours"].values,
+        statics(dataset),
+    )
     mean, sd = scoring.scale_of(dataset.take(train))
     mask = series.mask[train]
     fitted = {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
     if static.values.shape[1]:
-        found = fit_standardizer(static.values[train], static.mask[train], np.zeros(len(train), int), 1)
-        # Of a descriptor that no training row has nothing is known: any other z than 0 would be noise to the network.
+        found = fit_standardizer(
+            static.values[train], static.mask[train], np.zeros(len(train), int), 1
+        )
+        # Of a descriptor that no training row has nothing is known: any other z than 0 would be
+        # noise to the network.
         spread = np.where(static.mask[train].any(axis=0), found["sd"][0], np.float32(np.inf))
         fitted = {"static_mean": found["mean"][0], "static_sd": spread}
     rates = hiding_rates(mask, config.pretrain.hide, config.pretrain.increase)
     # Gaps of the convention "code" count steps, and so must what is usual among them.
-    times = hours if config.model.gaps == "paper" else np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
+    times = (
+        hours
+        if config.model.gaps == "paper"
+        else np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
+    )
     usual = median_gaps(mask, times[train].astype(np.float32)).astype(np.float32)
-    return {"mean": mean, "sd": sd, "usual_gap": usual, "hiding_rate": rates.astype(np.float32), **fitted}
+    return {
+        "mean": mean,
+        "sd": sd,
+        "usual_gap": usual,
+        "hiding_rate": rates.astype(np.float32),
+        **fitted,
+    }
 
 
 def _with_summaries(config, dataset: Dataset, replicates) -> list[Replicate]:
@@ -275,27 +374,35 @@ def _with_summaries(config, dataset: Dataset, replicates) -> list[Replicate]:
 
 
 def spec_of(dataset: Dataset, replicates) -> DataSpec:
-    """Names of variables, steps and descriptors, and the most rows that a replicate has of each kind."""
-    features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
-    return DataSpec(features, {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows})
+    """Names of variables, steps and descriptors, and the most rows that a replicate has of each
+    kind.
+    """
+    features = {
+        name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()
+    }
+    return DataSpec(
+        features, {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
+    )
 
 
 def _check_outcome(config, dataset: Dataset) -> None:
     if not dataset.targets or not next(iter(dataset.targets.values()))[1].any():
         raise UserError(
-            f"the experiment {config.experiment} predicts an outcome and the data hold none; name the outcomes' file "
-            "with data.outcomes, or choose the experiment imputation"
+            f"the experiment {config.experiment} predicts an outcome and the data hold none; name "
+            "the outcomes' file with data.outcomes, or choose the experiment imputation"
         )
 
 
 def _check_held(held: np.ndarray, split: Split) -> None:
-    """Refuses a fold in which nothing tells how well values are imputed. held: (n, T, D) cells of the first level."""
+    """Refuses a fold in which nothing tells how well values are imputed. held: (n, T, D) cells of
+    the first level.
+    """
     for part in ("validation", "test"):
         if not held[getattr(split, part)].any():
             raise UserError(
-                f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is held out, so that an "
-                "imputation of them cannot be judged; use fewer folds, a larger first share in held_out, or leave "
-                "X_ori out of the file"
+                f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is held "
+                "out, so that an imputation of them cannot be judged; use fewer folds, a larger "
+                "first share in held_out, or leave X_ori out of the file"
             )
 
 
@@ -307,20 +414,23 @@ def _check_classes(dataset: Dataset, split: Split) -> None:
         if len(np.unique(known)) < 2:
             raise UserError(
                 f"fold {split.fold}, repeat {split.repeat}: its {part} rows hold one class only "
-                f"({int(known.sum())} of {len(known)} with the outcome); use fewer folds, or more patients"
+                f"({int(known.sum())} of {len(known)} with the outcome); use fewer folds, or more "
+                "patients"
             )
 
 
 def _check_probes(dataset: Dataset, replicates) -> None:
-    """Refuses, before anything is trained, folds on whose training rows the SVM could not be fitted at the end."""
+    """Refuses, before anything is trained, folds on whose training rows the SVM could not be fitted
+    at the end.
+    """
     label, mask = outcome(dataset)
     for r in replicates:
         rows = r.rows[SLOT]
         rarest = int(min(np.bincount(label[rows][mask[rows]].astype(int), minlength=2)))
         if rarest < PLATT_FOLDS:
             raise UserError(
-                f"{r.name}: one class has {rarest} training rows and the SVM of these tables needs {PLATT_FOLDS}; use "
-                "fewer folds, more patients, or the experiment mortality"
+                f"{r.name}: one class has {rarest} training rows and the SVM of these tables needs "
+                f"{PLATT_FOLDS}; use fewer folds, more patients, or the experiment mortality"
             )
 
 

@@ -1,4 +1,6 @@
-"""What the paper prints for PhysioNet 2012 (Arul Raj, Qian & Ibrahim, tables II and III and their text)."""
+"""What the paper prints for PhysioNet 2012 (Arul Raj, Qian & Ibrahim, tables II and III and their
+text).
+"""
 
 # (network, strategy) -> AUROC (validation, test), table II: the imputer frozen.
 FROZEN = {
@@ -15,9 +17,19 @@ FROZEN = {
     ("gru", "cyclic"): (0.800, 0.786),
     ("gru", "plateau"): (0.798, 0.792),
 }
-# Averages over the strategies, table II; of table III, which is a picture in our copy, the text keeps these. Of its
-# figure the text says others: mlp5 .824 and .805, mlp2 .811 and .797.
-FROZEN_AVERAGE = {"mlp2": (0.784, 0.779), "mlp5": (0.785, 0.765), "lstm": (0.797, 0.781), "gru": (0.794, 0.779)}
-UNFROZEN_AVERAGE = {"mlp2": (None, 0.798), "mlp5": (0.821, None), "lstm": (0.813, None), "gru": (None, 0.777)}
+# Averages over the strategies, table II; of table III, which is a picture in our copy, the text
+# keeps these. Of its figure the text says others: mlp5 .824 and .805, mlp2 .811 and .797.
+FROZEN_AVERAGE = {
+    "mlp2": (0.784, 0.779),
+    "mlp5": (0.785, 0.765),
+    "lstm": (0.797, 0.781),
+    "gru": (0.794, 0.779),
+}
+UNFROZEN_AVERAGE = {
+    "mlp2": (None, 0.798),
+    "mlp5": (0.821, None),
+    "lstm": (0.813, None),
+    "gru": (None, 0.777),
+}
 # Test AUROC of the classical models; the features are not said. Hard 0/1 decisions score like this.
 CLASSICAL = {"XGBoost": 0.620, "SVM": 0.590}

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.dataset import Dataset
-from omics_jax.data.preprocessing import fit_standardizer
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classification, classifiers, imputation, series_baselines
 from omics_jax.evaluation.summary_features import flattened, summary_features
 from omics_jax.evaluation.tables import Evaluation, Table
-from omics_jax.systems.system import Predictions
+from omics_jax.study.system import Predictions
 
 OUTCOME = {
     "auroc": "higher", "auprc": "higher", "brier": "lower", "calibration_error": "lower", "hard_label_auroc": "higher",
@@ -24,20 +24,28 @@ Held = Callable[[Dataset], np.ndarray]
 
 def better(levels: Sequence[str]) -> dict[str, str]:
     """Metric -> the better side."""
-    errors = {f"{kind}_{level}": "lower" for level in levels for kind in ("mae", "rmse", "mre", "mre_units")}
+    errors = {
+        f"{kind}_{level}": "lower"
+        for level in levels
+        for kind in ("mae", "rmse", "mre", "mre_units")
+    }
     return {**OUTCOME, **{f"validation_{name}": side for name, side in OUTCOME.items()}, **errors}
 
 
-def evaluate(held: Held, levels: Sequence[str], predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
+def evaluate(
+    held: Held, levels: Sequence[str], predictions: Predictions, test: Dataset, train: Dataset
+) -> Evaluation:
     """Scores of whatever was predicted of the test patients.
 
-    predictions: probability (n,) of the outcome and / or imputed_LEVEL (n, T, D) in the input's units.
+    predictions: probability (n,) of the outcome and / or imputed_LEVEL (n, T, D) in the input's
+      units.
 
     Returns the metrics
-      auroc, auprc (average precision), brier, calibration_slope, calibration_intercept (of a logistic recalibration),
-      calibration_error (expected), hard_label_auroc (of the 0/1 decision at .5): over patients with a known outcome;
-      mae_LEVEL, rmse_LEVEL, mre_LEVEL on the scale of the training rows (z-scores per variable) and mre_units_LEVEL in
-      the input's units, over the cells held out at that level of variables that a training row has.
+      auroc, auprc (average precision), brier, calibration_slope, calibration_intercept (of a
+      logistic recalibration), calibration_error (expected), hard_label_auroc (of the 0/1 decision
+      at .5): over patients with a known outcome; mae_LEVEL, rmse_LEVEL, mre_LEVEL on the scale of
+      the training rows (z-scores per variable) and mre_units_LEVEL in the input's units, over the
+      cells held out at that level of variables that a training row has.
     """
     metrics, tables = {}, {}
     if "probability" in predictions:
@@ -76,14 +84,18 @@ def _imputation_scores(held: Held, named, predictions: Predictions, test: Datase
     mean, sd = scale_of(train)
     learned = train.modalities["series"].mask.any(axis=(0, 1))  # the others have no scale
     scaled = lambda values: (values - mean) / sd
-    by_variable = lambda *arrays: pd.DataFrame(imputation.errors_by_variable(*arrays, series.features.tolist()))
+    by_variable = lambda *arrays: pd.DataFrame(
+        imputation.errors_by_variable(*arrays, series.features.tolist())
+    )
     metrics, frames = {}, []
     for k, level in named:
         cells = (levels > 0) & (levels <= k)
         imputed = np.asarray(predictions[f"imputed_{level}"], np.float64)
         errors = imputation.imputation_errors(scaled(imputed), scaled(truth), cells & learned)
         metrics |= {f"{kind}_{level}": value for kind, value in errors.items()}
-        metrics[f"mre_units_{level}"] = imputation.imputation_errors(imputed, truth, cells & learned)["mre"]
+        metrics[f"mre_units_{level}"] = imputation.imputation_errors(
+            imputed, truth, cells & learned
+        )["mre"]
         units = by_variable(imputed, truth, cells)[["mae", "rmse", "mre"]].add_suffix("_units")
         z = by_variable(scaled(imputed), scaled(truth), cells)
         z.loc[~learned, ["mae", "rmse", "mre"]] = np.nan
@@ -109,7 +121,9 @@ def _shown_series(held: Held, level: str, predictions: Predictions, test: Datase
             for role, (cells, values) in parts.items():
                 columns = {"x": hours[i], "value": values, "spread": spread[i, :, d]}
                 part = pd.DataFrame({name: column[cells] for name, column in columns.items()})
-                frames.append(part.assign(panel=_panel(test, i), variable=str(series.features[d]), role=role))
+                frames.append(
+                    part.assign(panel=_panel(test, i), variable=str(series.features[d]), role=role)
+                )
     frame = pd.concat(frames, ignore_index=True)
     band = frame.pop("spread").where(frame["role"] == "imputed")
     frame = frame.assign(low=frame["value"] - band, high=frame["value"] + band)
@@ -122,7 +136,9 @@ def _shown_patients(test: Dataset) -> list[int]:
     if not test.targets:
         return order[:SHOWN_PATIENTS].tolist()
     label, mask = next(iter(test.targets.values()))
-    of = lambda value: [int(i) for i in order if mask[i] and label[i] == value][: SHOWN_PATIENTS // 2]
+    of = lambda value: [int(i) for i in order if mask[i] and label[i] == value][
+        : SHOWN_PATIENTS // 2
+    ]
     return [*of(1), *of(0)] or order[:SHOWN_PATIENTS].tolist()
 
 
@@ -148,11 +164,15 @@ def scale_of(train: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return found["mean"][0], found["sd"][0]
 
 
-# --- baselines -----------------------------------------------------------------------------------------------------
+# --- baselines ------------------------------------------------------------------------------------
 
 
-def imputation_baselines(held: Held, levels: Sequence[str], train: Dataset, test: Dataset) -> dict[str, Predictions]:
-    """Training mean, last observation carried forward, linear interpolation, nearest in time; at every level."""
+def imputation_baselines(
+    held: Held, levels: Sequence[str], train: Dataset, test: Dataset
+) -> dict[str, Predictions]:
+    """Training mean, last observation carried forward, linear interpolation, nearest in time; at
+    every level.
+    """
     series, hours = test.modalities["series"], test.modalities["hours"].values
     fitted, level_of = train.modalities["series"], held(test)
     out: dict[str, dict[str, np.ndarray]] = {name: {} for name in series_baselines.IMPUTERS}
@@ -165,26 +185,33 @@ def imputation_baselines(held: Held, levels: Sequence[str], train: Dataset, test
 
 
 def outcome_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
-    """Logistic regression and gradient boosting on plain summaries, and logistic regression on what was measured alone.
+    """Logistic regression and gradient boosting on plain summaries, and logistic regression on what
+    was measured alone.
 
-    Fitted on the training rows with a known outcome, like the network. Boosting reads all summaries that the network
-    reads; logistic regression five of the eight, with which it does better.
+    Fitted on the training rows with a known outcome, like the network. Boosting reads all summaries
+    that the network reads; logistic regression five of the eight, with which it does better.
     """
     label, mask = next(iter(train.targets.values()))
     known_rows = train.take(mask)
     y = label[mask].astype(int)
-    plain, extended = ((summaries(known_rows, more), summaries(test, more)) for more in (False, True))
+    plain, extended = (
+        (summaries(known_rows, more), summaries(test, more)) for more in (False, True)
+    )
     rates = lambda d: d.modalities["series"].mask.mean(axis=1)
     fitted = {
         "logistic regression": classifiers.logistic_on_summary(plain[0], y, plain[1]),
         "gradient boosting": classifiers.boosting_on_summary(extended[0], y, extended[1]),
-        "logistic, rates of measurement": classifiers.logistic_on_summary(rates(known_rows), y, rates(test)),
+        "logistic, rates of measurement": classifiers.logistic_on_summary(
+            rates(known_rows), y, rates(test)
+        ),
     }
     return {name: {"probability": p} for name, p in fitted.items()}
 
 
 def summaries(dataset: Dataset, extended: bool = False) -> np.ndarray:
-    """(n, F) mean, minimum, maximum, last and rate of every variable, extended first, s.d. and slope, and statics."""
+    """(n, F) mean, minimum, maximum, last and rate of every variable, extended first, s.d. and
+    slope, and statics.
+    """
     series, static = dataset.modalities["series"], dataset.modalities.get("static")
     extra = (static.values, static.mask) if static is not None else (None, None)
     hours = dataset.modalities["hours"].values
@@ -194,7 +221,9 @@ def summaries(dataset: Dataset, extended: bool = False) -> np.ndarray:
 def learned_features(
     on_train: Predictions, train: Dataset, on_test: Predictions, test: Dataset
 ) -> dict[str, Predictions]:
-    """The paper's classical models: XGBoost and SVM on the imputed series and on the last hidden state."""
+    """The paper's classical models: XGBoost and SVM on the imputed series and on the last hidden
+    state.
+    """
     label, mask = next(iter(train.targets.values()))
     y = label[mask].astype(int)
     flat = lambda p: flattened(p["imputed"], np.ones(p["imputed"].shape, bool))

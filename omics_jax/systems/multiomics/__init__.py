@@ -1,4 +1,6 @@
-"""Multi-omics: impute missing modalities, embed, predict several outcomes at once; the story is in `model`."""
+"""Multi-omics: impute missing modalities, embed, predict several outcomes at once; the story is in
+`model`.
+"""
 
 from omics_jax.systems.multiomics.assembly import build
 from omics_jax.systems.multiomics.experiments import EXPERIMENTS

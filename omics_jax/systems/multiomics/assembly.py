@@ -8,25 +8,26 @@ from functools import partial
 
 import numpy as np
 
-from omics_jax.checks import check_choices, check_least, check_rates, value
-from omics_jax.data import mapped
-from omics_jax.data.dataset import Dataset
-from omics_jax.data.omics_preprocessing import Rules
+from omics_jax.data.dataset import mapped
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.preprocessing.features import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.nn import mtlr
-from omics_jax.systems.multiomics import baselines, imputation, model, scoring
+from omics_jax.settings.checks import check_choices, check_least, check_rates, value
+from omics_jax.study.system import DataSpec, System
+from omics_jax.systems.multiomics import imputation, model
 from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import Network
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES, in_user_units, named
-from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
-from omics_jax.systems.system import DataSpec, System
+from omics_jax.tasks import baselines, scoring
+from omics_jax.tasks.task import Task, known, outcome, tasks_of
 
 KINDS = ("classification", "regression", "survival")
 STAGES = ("embedding", "heads", "all", "calibration")
 
 
-# --- settings ------------------------------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
 def rules_of(config, name: str) -> Rules:
@@ -35,7 +36,9 @@ def rules_of(config, name: str) -> Rules:
     return Rules(
         zeros=named(c.zeros, "preprocess.zeros").get(name, "keep"),
         most_missing=c.most_missing,
-        share=_number(named(c.share, "preprocess.share").get(name, "1"), f"preprocess.share of {name}"),
+        share=_number(
+            named(c.share, "preprocess.share").get(name, "1"), f"preprocess.share of {name}"
+        ),
         seed=config.seed,
         top_k=c.top_k or None,
     )
@@ -56,22 +59,30 @@ def edges_of(config, names) -> dict[str, tuple[str, ...]]:
     """
     text = config.imputation.edges
     if not text:
-        return {name: tuple(s for s in names if s != name) for name in names} if len(names) > 1 else {}
-    edges = {t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()}
+        return (
+            {name: tuple(s for s in names if s != name) for name in names} if len(names) > 1 else {}
+        )
+    edges = {
+        t: tuple(s.strip() for s in sources.split("+")) for t, sources in _arrows(text).items()
+    }
     # The paper's edges are for its modalities; data without one of these do without its edges.
     absent = {name for name in DEFAULT_NAMES if name not in names}
     edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
     if len(names) > 1 and not edges:
         raise UserError(
-            f"config.imputation.edges is {text!r}, and the data hold {', '.join(names)}; name edges between these, or "
-            "leave it empty for each from all others"
+            f"config.imputation.edges is {text!r}, and the data hold {', '.join(names)}; name "
+            "edges between these, or leave it empty for each from all others"
         )
     for target, sources in edges.items():
         for name in (target, *sources):
             if name not in names:
-                raise UserError(f"config.imputation.edges names {name!r}; the data hold {', '.join(names)}")
+                raise UserError(
+                    f"config.imputation.edges names {name!r}; the data hold {', '.join(names)}"
+                )
         if target in sources:
-            raise UserError(f"config.imputation.edges imputes {target!r} from itself; name other sources")
+            raise UserError(
+                f"config.imputation.edges imputes {target!r} from itself; name other sources"
+            )
     return edges
 
 
@@ -88,33 +99,48 @@ def weights_of(config) -> dict[str, float]:
         except ValueError:
             weights[name] = -1.0
         if not 0 <= weights[name] < np.inf:
-            raise UserError(f"config.weights gives {name} the weight {text!r}; give a number of 0 or more")
+            raise UserError(
+                f"config.weights gives {name} the weight {text!r}; give a number of 0 or more"
+            )
     return weights
 
 
 def target_class(config, dataset: Dataset) -> tuple[str, np.ndarray] | None:
-    """The classification whose class `imputation.transfer` names, and the patients (n,) of that class.
+    """The classification whose class `imputation.transfer` names, and the patients (n,) of that
+    class.
 
     Raises:
-      UserError: several classes, a classification or class that the data lack, or nobody outside of the class.
+      UserError: several classes, a classification or class that the data lack, or nobody outside of
+        the class.
     """
     given = named(config.imputation.transfer, "imputation.transfer")
     if not given:
         return None
     if len(given) > 1:
-        raise UserError(f"imputation.transfer is {config.imputation.transfer!r}; name one class, as in type=LIHC")
+        raise UserError(
+            f"imputation.transfer is {config.imputation.transfer!r}; name one class, as in "
+            "type=LIHC"
+        )
     (name, wanted), *_ = given.items()
     tasks = {task.name: task for task in tasks_of(dataset) if task.kind == "classification"}
     if name not in tasks:
         have = ", ".join(tasks) or "none; name one with data.classes"
-        raise UserError(f"imputation.transfer names {name!r}, which is no classification of the data; they have {have}")
+        raise UserError(
+            f"imputation.transfer names {name!r}, which is no classification of the data; they "
+            f"have {have}"
+        )
     if wanted not in tasks[name].classes:
         known_ones = ", ".join(tasks[name].classes)
-        raise UserError(f"imputation.transfer names the {name} {wanted!r}; the data hold {known_ones}")
-    rows = known(dataset, tasks[name]) & (outcome(dataset, tasks[name]) == tasks[name].classes.index(wanted))
+        raise UserError(
+            f"imputation.transfer names the {name} {wanted!r}; the data hold {known_ones}"
+        )
+    rows = known(dataset, tasks[name]) & (
+        outcome(dataset, tasks[name]) == tasks[name].classes.index(wanted)
+    )
     if rows.all():
         raise UserError(
-            f"imputation.transfer={name}={wanted}: every patient is of that class; there is no other to learn from"
+            f"imputation.transfer={name}={wanted}: every patient is of that class; there is no "
+            "other to learn from"
         )
     return name, rows
 
@@ -123,11 +149,12 @@ def _arrows(text: str) -> dict[str, str]:
     return named(text.replace("<", "="), "imputation.edges (target<source+source, ...)")
 
 
-# --- the system ----------------------------------------------------------------------------------------------------
+# --- the system -----------------------------------------------------------------------------------
 
 
 def build(config, spec: DataSpec) -> System:
-    """The system for one config and one shape of data: the imputers' (no task in `spec`), or the network's.
+    """The system for one config and one shape of data: the imputers' (no task in `spec`), or the
+    network's.
 
     Raises:
       UserError: a value of `config` that cannot be.
@@ -177,7 +204,9 @@ def network_of(config, spec: DataSpec) -> Network:
 def levels_of(
     used, edges: Mapping[str, tuple[str, ...]], tasks: tuple[Task, ...], bins: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
-    """What `network_of` and `tasks_in` read back: kept with a run as text. bins: of every survival task."""
+    """What `network_of` and `tasks_in` read back: kept with a run as text. bins: of every survival
+    task.
+    """
     levels = {"used": tuple(used), "edges": tuple(f"{t}<{'+'.join(s)}" for t, s in edges.items())}
     levels["tasks"] = tuple(f"{t.kind} {t.name}" for t in tasks)
     levels |= {f"bins of {name}": (str(count),) for name, count in bins.items()}
@@ -187,17 +216,23 @@ def levels_of(
 def tasks_in(levels: Mapping[str, tuple[str, ...]]) -> tuple[Task, ...]:
     """The tasks of a `DataSpec`."""
     parts = (text.partition(" ") for text in levels["tasks"])
-    return tuple(Task(name, kind, tuple(levels.get(f"classes of {name}", ()))) for kind, _, name in parts)
+    return tuple(
+        Task(name, kind, tuple(levels.get(f"classes of {name}", ()))) for kind, _, name in parts
+    )
 
 
 def arrays(network: Network, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The rows as the device sees them: x_M, m_M (n, F), has (n, M), and of every task y_T, k_T (and e_T) (n,)."""
+    """The rows as the device sees them: x_M, m_M (n, F), has (n, M), and of every task y_T, k_T
+    (and e_T) (n,).
+    """
     parts = {name: dataset.modalities[name] for name in network.sizes}
     out = {f"x_{name}": mapped.observed(m.values, m.mask) for name, m in parts.items()}
     out |= {f"m_{name}": m.mask for name, m in parts.items()}
     out["has"] = np.stack([m.observed_rows for m in parts.values()], axis=1)
     for task in network.tasks:
-        names = (f"{task.name}.time", f"{task.name}.event") if task.kind == "survival" else (task.name,)
+        names = (
+            (f"{task.name}.time", f"{task.name}.event") if task.kind == "survival" else (task.name,)
+        )
         there = all(name in dataset.targets for name in names)
         mask = known(dataset, task) if there else np.zeros(len(dataset), bool)
         for field, name in zip(("y", "e"), names, strict=False):
@@ -215,7 +250,9 @@ def complete(names, dataset: Dataset) -> np.ndarray:
 def _columns(network: Network, spec: DataSpec) -> dict[str, tuple[str, ...]]:
     """Fields of a prediction that are written for new patients, with the names of their columns."""
     if not network.tasks:
-        return {field: spec.features[name] for name in network.edges for field in (name, f"{name}_sd")}
+        return {
+            field: spec.features[name] for name in network.edges for field in (name, f"{name}_sd")
+        }
     out = {"imputed_share": ("imputed_share",)}
     for task in network.tasks:
         if task.kind == "classification":
@@ -244,13 +281,14 @@ def check(config) -> None:
     check_choices(config, choices)
     if not {"heads", "all"} & set(config.training.stages):
         raise UserError(
-            f"config.training.stages is {tuple(config.training.stages)}, which trains no head; name the stage heads or "
-            "all, too"
+            f"config.training.stages is {tuple(config.training.stages)}, which trains no head; "
+            "name the stage heads or all, too"
         )
     if config.missing == "mask" and config.model.fusion == "early":
         raise UserError(
-            "config.missing is mask, which leaves the branch of a missing modality out, and with model.fusion=early "
-            "there are no branches; set fusion to intermediate, or missing to impute or complete"
+            "config.missing is mask, which leaves the branch of a missing modality out, and with "
+            "model.fusion=early there are no branches; set fusion to intermediate, or missing to "
+            "impute or complete"
         )
     weights_of(config)
     least = {

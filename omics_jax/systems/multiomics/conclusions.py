@@ -1,4 +1,6 @@
-"""What the multi-omics experiments conclude over all replicates: corrected tests, and tables beside the paper's."""
+"""What the multi-omics experiments conclude over all replicates: corrected tests, and tables beside
+the paper's.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,13 @@ import pandas as pd
 
 from omics_jax.evaluation import comparisons
 from omics_jax.evaluation.tables import Table
-from omics_jax.systems.multiomics import interpretation, pictures, published
-from omics_jax.systems.system import MODEL, Findings, Results
+from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.systems.multiomics import published
+from omics_jax.tasks import figures as pictures
+from omics_jax.tasks import interpretation
 
-# The metrics that are tested, those of the paper's table II, and the shown, by what ends a metric's name; all of them
-# stand in metrics.json.
+# The metrics that are tested, those of the paper's table II, and the shown, by what ends a metric's
+# name; all of them stand in metrics.json.
 TESTED = ("accuracy", "macro_f1", "auroc", "rmse", "r2", "c_index", "ibs")
 SHOWN = ("accuracy", "macro_f1", "auroc", "rmse", "r2", "c_index", "c_index_uno", "ibs")
 COMPLETE = "_complete"
@@ -21,11 +25,15 @@ COMPLETE = "_complete"
 def conclude_multitask(results: Results) -> Findings:
     """The network against the simple models in every task."""
     arm = _networks(results)[-1]
-    return Findings(_against_simple(results, arm), {**pictures.of_tasks(results, arm), **_imputation(results)})
+    return Findings(
+        _against_simple(results, arm), {**pictures.of_tasks(results, arm), **_imputation(results)}
+    )
 
 
 def conclude_imputation(results: Results) -> Findings:
-    """The imputers' errors against those of the simple methods and, with transfer, of training without it."""
+    """The imputers' errors against those of the simple methods and, with transfer, of training
+    without it.
+    """
     arm, *others = results.labels
     metrics = [m for m in _metrics(results, arm) if m.endswith("_rmse")]
     rivals = [*_simple(results, arm), *((other, MODEL) for other in others)]
@@ -47,9 +55,15 @@ def conclude_arms(results: Results) -> Findings:
             tests += [t for a, b in pairs for t in _paired(results, a, b, metric)]
     joint = [arm for arm in labels if _simple(results, arm)]
     against = [t for arm in joint for t in _against_simple(results, arm, adjust=False)]
-    tables = {"arms": _arms_table(results, labels), "paper": published.table(), **_imputation(results)}
+    tables = {
+        "arms": _arms_table(results, labels),
+        "paper": published.table(),
+        **_imputation(results),
+    }
     # Of the last network, or of the last networks for one task each.
-    last = [arm for arm in joint if {**labels[arm], "tasks": ""} == {**labels[joint[-1]], "tasks": ""}]
+    last = [
+        arm for arm in joint if {**labels[arm], "tasks": ""} == {**labels[joint[-1]], "tasks": ""}
+    ]
     drawn = {name: table for arm in last for name, table in pictures.of_tasks(results, arm).items()}
     return Findings(_adjusted(tests) + _adjusted(against), {**tables, **drawn})
 
@@ -60,15 +74,26 @@ def conclude_stages(results: Results) -> Findings:
     metrics = _tested(_metrics(results, first))
     tests = [t for m in metrics for other in others for t in _paired(results, first, other, m)]
     frame = pd.DataFrame([{"trained": arm, **_means(results, arm)} for arm in (first, *others)])
-    caption = "Mean and s.d. over the test folds; training without a stage has as many epochs in all."
-    tables = {"stages": Table("table", frame, "What each stage is worth", caption), **_imputation(results)}
+    caption = (
+        "Mean and s.d. over the test folds; training without a stage has as many epochs in all."
+    )
+    tables = {
+        "stages": Table("table", frame, "What each stage is worth", caption),
+        **_imputation(results),
+    }
     return Findings(_adjusted(tests), {**tables, **pictures.of_tasks(results, first)})
 
 
 def conclude_interpret(results: Results) -> Findings:
-    """Which features every task's prediction stands on, beside what the network is worth against simple models."""
+    """Which features every task's prediction stands on, beside what the network is worth against
+    simple models.
+    """
     arm = interpretation.NETWORK
-    tables = {**interpretation.tables(results), **pictures.of_tasks(results, arm), **_imputation(results)}
+    tables = {
+        **interpretation.tables(results),
+        **pictures.of_tasks(results, arm),
+        **_imputation(results),
+    }
     return Findings(_against_simple(results, arm), tables)
 
 
@@ -81,7 +106,7 @@ BY_EXPERIMENT = {
 }
 
 
-# --- tests ---------------------------------------------------------------------------------------------------------
+# --- tests ----------------------------------------------------------------------------------------
 
 
 def _networks(results: Results) -> list[str]:
@@ -114,8 +139,13 @@ def _against_simple(results: Results, arm: str, adjust: bool = True) -> list[dic
 
 
 def _paired(results: Results, a: str, b: str, metric: str) -> list[dict]:
-    """a against b on the patients both tested: the complete ones where one of them tested others, too."""
-    of = {arm: metric + COMPLETE if metric + COMPLETE in _metrics(results, arm) else metric for arm in (a, b)}
+    """a against b on the patients both tested: the complete ones where one of them tested others,
+    too.
+    """
+    of = {
+        arm: metric + COMPLETE if metric + COMPLETE in _metrics(results, arm) else metric
+        for arm in (a, b)
+    }
     scores = results.scores[
         ((results.scores["arm"] == a) & (results.scores["metric"] == of[a]))
         | ((results.scores["arm"] == b) & (results.scores["metric"] == of[b]))
@@ -131,10 +161,12 @@ def _test(results: Results, a, b, metric: str) -> list[dict]:
 def _adjusted(tests: list[dict]) -> list[dict]:
     """p adjusted after Holm over all the tests of a family."""
     named = lambda side: side.removesuffix(f"/{MODEL}")
-    return [{**t, "a": named(t["a"]), "b": named(t["b"])} for t in comparisons.with_adjusted_p(tests)]
+    return [
+        {**t, "a": named(t["a"]), "b": named(t["b"])} for t in comparisons.with_adjusted_p(tests)
+    ]
 
 
-# --- tables --------------------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def _means(results: Results, arm: str, suffix: str = "") -> dict[str, str]:
@@ -157,13 +189,17 @@ def _arms_table(results: Results, labels) -> Table:
         parts = {"all tested": _means(results, arm), "complete": _means(results, arm, COMPLETE)}
         for patients, means in parts.items():
             if means:
-                rows.setdefault((values["modalities"], values["letter"], patients), {}).update(means)
+                rows.setdefault((values["modalities"], values["letter"], patients), {}).update(
+                    means
+                )
     keys = ("modalities", "arm", "patients")
-    frame = pd.DataFrame([{**dict(zip(keys, key, strict=True)), **row} for key, row in rows.items()])
+    frame = pd.DataFrame(
+        [{**dict(zip(keys, key, strict=True)), **row} for key, row in rows.items()]
+    )
     caption = (
-        "A: a network per task, patients with all of the modalities; B: one network for all tasks, the same patients; "
-        "C, D: the same with missing modalities imputed. Mean (s.d.) over the test folds. C and D are comparable with "
-        "A and B on the complete patients."
+        "A: a network per task, patients with all of the modalities; B: one network for all "
+        "tasks, the same patients; C, D: the same with missing modalities imputed. Mean (s.d.) "
+        "over the test folds. C and D are comparable with A and B on the complete patients."
     )
     return Table("table", frame.fillna(""), "Arms by modality set", caption)
 
@@ -174,14 +210,18 @@ def _imputation(results: Results) -> dict[str, Table]:
     if not arms:
         return {}
     rows = []
-    for (arm, model, metric), part in results.scores.groupby(["arm", "model", "metric"], sort=False):
+    for (arm, model, metric), part in results.scores.groupby(
+        ["arm", "model", "metric"], sort=False
+    ):
         name, _, what = metric.rpartition("_")
         if arm in arms and what in ("rmse", "mae", "pearson"):
             summary = f"{part['value'].mean():.4f} ({part['value'].std():.4f})"
-            rows.append({"modality": name, "method": arm if model == MODEL else model, what: summary})
+            rows.append(
+                {"modality": name, "method": arm if model == MODEL else model, what: summary}
+            )
     frame = pd.DataFrame(rows).groupby(["modality", "method"], sort=False).first().reset_index()
     caption = (
-        "Modalities of test patients that were measured, imputed as if they were not; mean (s.d.) over the folds, on "
-        "the 0 to 1 scale of the training patients."
+        "Modalities of test patients that were measured, imputed as if they were not; mean (s.d.) "
+        "over the folds, on the 0 to 1 scale of the training patients."
     )
     return {"imputation": Table("table", frame.fillna(""), "Imputation", caption)}

@@ -1,4 +1,6 @@
-"""The experiments of the multi-omics system as arms: imputers first, then the networks that start from them."""
+"""The experiments of the multi-omics system as arms: imputers first, then the networks that start
+from them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from omics_jax.data.dataset import Dataset
-from omics_jax.data.omics_preprocessing import fit_folds, on_union
-from omics_jax.data.splits import Split, repeated_group_folds
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split, repeated_group_folds
+from omics_jax.data.preprocessing.features import fit_folds, on_union
 from omics_jax.errors import UserError
-from omics_jax.systems.multiomics import conclusions, interpretation, scoring
+from omics_jax.study.system import Arm, DataSpec, System
+from omics_jax.systems.multiomics import conclusions
 from omics_jax.systems.multiomics.assembly import (
     build,
     complete,
@@ -24,7 +27,9 @@ from omics_jax.systems.multiomics.assembly import (
     target_class,
     weights_of,
 )
-from omics_jax.systems.multiomics.labels import (
+from omics_jax.systems.multiomics.patients import OTHERS, SLOT
+from omics_jax.tasks import interpretation, scoring
+from omics_jax.tasks.labels import (
     check_labels,
     check_members,
     event_quartiles,
@@ -32,9 +37,7 @@ from omics_jax.systems.multiomics.labels import (
     survival_bins,
     survival_grid,
 )
-from omics_jax.systems.multiomics.patients import OTHERS, SLOT
-from omics_jax.systems.multiomics.tasks import Task, known, outcome, tasks_of
-from omics_jax.systems.system import Arm, DataSpec, System
+from omics_jax.tasks.task import Task, known, outcome, tasks_of
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
 
@@ -48,20 +51,27 @@ LETTERS = {"A": (False, False), "B": (True, False), "C": (False, True), "D": (Tr
 
 
 def multitask(config, dataset: Dataset) -> list[Arm]:
-    """One network for all tasks on all modalities; what becomes of missing ones says `config.missing`."""
+    """One network for all tasks on all modalities; what becomes of missing ones says
+    `config.missing`.
+    """
     study = Study(config, dataset)
     arm = study.network("multitask", study.names, study.tasks, config.missing)
     return [*study.imputers(config.missing == "impute"), arm]
 
 
 def arms(config, dataset: Dataset) -> list[Arm]:
-    """The paper's arms A to D (one network per task or one for all; complete or imputed data) by modality set."""
+    """The paper's arms A to D (one network per task or one for all; complete or imputed data) by
+    modality set.
+    """
     study = Study(config, dataset)
     unknown = [letter for letter in config.arms.letters if letter not in LETTERS]
     if unknown or not config.arms.letters:
-        raise UserError(f"config.arms.letters is {tuple(config.arms.letters)}; give one or more of A, B, C, D")
+        raise UserError(
+            f"config.arms.letters is {tuple(config.arms.letters)}; give one or more of A, B, C, D"
+        )
     out = study.imputers(any(LETTERS[letter][1] for letter in config.arms.letters))
-    # Simple models stand beside the networks for all tasks, or, where none is asked for, beside those for one.
+    # Simple models stand beside the networks for all tasks, or, where none is asked for, beside
+    # those for one.
     all_joint = any(LETTERS[letter][0] for letter in config.arms.letters)
     for used in _modality_sets(config.arms.sets, study.names):
         for letter in config.arms.letters:
@@ -69,27 +79,48 @@ def arms(config, dataset: Dataset) -> list[Arm]:
             for tasks in [study.tasks] if joint else [(task,) for task in study.tasks]:
                 words = [letter, "+".join(used), *([] if joint else [tasks[0].name])]
                 missing = "impute" if imputed and study.edges else "complete"
-                labels = {"letter": letter, "modalities": "+".join(used), "tasks": "+".join(t.name for t in tasks)}
+                labels = {
+                    "letter": letter,
+                    "modalities": "+".join(used),
+                    "tasks": "+".join(t.name for t in tasks),
+                }
                 simple = joint or not all_joint
-                out.append(study.network(", ".join(words), used, tasks, missing, labels, baselines=simple))
-    # The last network for all tasks, which is what A to D lead up to, and has simple models beside it.
-    main = [arm.name for arm in out if arm.labels.get("letter") in (("B", "D") if all_joint else ("A", "C"))][-1:]
+                out.append(
+                    study.network(", ".join(words), used, tasks, missing, labels, baselines=simple)
+                )
+    # The last network for all tasks, which is what A to D lead up to, and has simple models beside
+    # it.
+    main = [
+        arm.name
+        for arm in out
+        if arm.labels.get("letter") in (("B", "D") if all_joint else ("A", "C"))
+    ][-1:]
     return [replace(arm, main=arm.name in main) for arm in out]
 
 
 def stages(config, dataset: Dataset) -> list[Arm]:
-    """What each stage is worth: all three, and without those of `config.left_out`, over as many epochs in all."""
+    """What each stage is worth: all three, and without those of `config.left_out`, over as many
+    epochs in all.
+    """
     study = Study(config, dataset)
     epochs = config.training.epochs
     out = study.imputers(config.missing == "impute")
     for left_out in ((), *(tuple(names.split("+")) for names in config.left_out)):
         changed = config.copy_and_resolve_references()
         kept = [s for s in ("embedding", "heads", "all") if s not in left_out]
-        changed.training.stages = (*kept, *(s for s in config.training.stages if s == "calibration"))
+        changed.training.stages = (
+            *kept,
+            *(s for s in config.training.stages if s == "calibration"),
+        )
         changed.training.epochs["all"] = epochs["all"] + sum(epochs[s] for s in left_out)
         name = "all stages" if not left_out else "without " + " and ".join(left_out)
         arm = replace(study, config=changed).network(
-            name, study.names, study.tasks, config.missing, {"left out": "+".join(left_out)}, baselines=not left_out
+            name,
+            study.names,
+            study.tasks,
+            config.missing,
+            {"left out": "+".join(left_out)},
+            baselines=not left_out,
         )
         out.append(arm)
     return out
@@ -103,16 +134,23 @@ def imputation(config, dataset: Dataset) -> list[Arm]:
     study = Study(config, dataset)
     found = study.imputers(True)
     if not found:
-        raise UserError(f"the experiment imputation needs two modalities or more; the data hold {study.names[0]} alone")
+        raise UserError(
+            "the experiment imputation needs two modalities or more; the data hold "
+            f"{study.names[0]} alone"
+        )
     return [*found, *(study.imputers(True, alone=True) if len(study.others) else [])]
 
 
 def interpret(config, dataset: Dataset) -> list[Arm]:
-    """Which features every prediction stands on, beside networks that learned from permuted outcomes."""
+    """Which features every prediction stands on, beside networks that learned from permuted
+    outcomes.
+    """
     study = Study(config, dataset)
     imputers = study.imputers(config.missing == "impute")
     arm = study.network(interpretation.NETWORK, study.names, study.tasks, config.missing)
-    arm = replace(arm, system=interpretation.explained(network_of(arm.config, arm.spec), arm.system))
+    arm = replace(
+        arm, system=interpretation.explained(network_of(arm.config, arm.spec), arm.system)
+    )
     return [*imputers, arm, interpretation.permuted(arm, study.tasks)]
 
 
@@ -125,7 +163,7 @@ EXPERIMENTS = {
 }
 
 
-# --- arms ----------------------------------------------------------------------------------------------------------
+# --- arms -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -146,24 +184,31 @@ class Study:
 
         Not the class that all patients of the study share.
         """
-        found = tuple(task for task in tasks_of(self.dataset) if not self._target or task.name != self._target[0])
+        found = tuple(
+            task
+            for task in tasks_of(self.dataset)
+            if not self._target or task.name != self._target[0]
+        )
         for task in found:
             if task.name in (*self.names, *RESERVED):
                 raise UserError(
                     f"{task.name!r} is the name of an outcome and of "
-                    f"{'a modality' if task.name in self.names else 'a table of every run'}; rename the outcome"
+                    f"{'a modality' if task.name in self.names else 'a table of every run'}; "
+                    "rename the outcome"
                 )
         strangers = sorted(weights_of(self.config).keys() - {task.name for task in found})
         if strangers:
             there = ", ".join(task.name for task in found) or "none"
             raise UserError(
-                f"config.weights names {strangers[0]!r}, which is no outcome of the data; they have {there}"
+                f"config.weights names {strangers[0]!r}, which is no outcome of the data; they "
+                f"have {there}"
             )
         for task in found:
             check_members(self.dataset, task, self.config.folds)
         if not found and self.config.experiment != "imputation":
             raise UserError(
-                "the data hold nothing to predict; name columns with data.classes, data.numbers or data.survival_times"
+                "the data hold nothing to predict; name columns with data.classes, data.numbers "
+                "or data.survival_times"
             )
         return found
 
@@ -173,7 +218,8 @@ class Study:
 
     @cached_property
     def others(self) -> np.ndarray:
-        """Patients on whom the imputers are pretrained: none, or those not known to be of the class of the transfer.
+        """Patients on whom the imputers are pretrained: none, or those not known to be of the class
+        of the transfer.
 
         Nobody who is, by another sample, a patient of the study.
         """
@@ -184,24 +230,31 @@ class Study:
 
     @cached_property
     def edges(self) -> dict[str, tuple[str, ...]]:
-        """Modality -> its sources; refuses a fold without patients from whom to learn an imputation."""
+        """Modality -> its sources; refuses a fold without patients from whom to learn an
+        imputation.
+        """
         edges = edges_of(self.config, self.names)
         has = {name: m.observed_rows for name, m in self.dataset.modalities.items()}
         for split in self.splits:
             for part in ("train", "validation"):
                 rows = getattr(split, part)
                 for target, sources in edges.items():
-                    if not (has[target][rows] & np.any([has[s][rows] for s in sources], axis=0)).any():
+                    if not (
+                        has[target][rows] & np.any([has[s][rows] for s in sources], axis=0)
+                    ).any():
                         raise UserError(
-                            f"fold {split.fold}: none of its {len(rows):,} {part} rows has both {target} and one of "
-                            f"{', '.join(sources)}, so that {target} cannot be imputed; use fewer folds, name other "
-                            "sources in imputation.edges, or set missing to mask or complete"
+                            f"fold {split.fold}: none of its {len(rows):,} {part} rows has both "
+                            f"{target} and one of {', '.join(sources)}, so that {target} cannot be "
+                            "imputed; use fewer folds, name other sources in imputation.edges, or "
+                            "set missing to mask or complete"
                         )
         return edges
 
     @cached_property
     def splits(self) -> list[Split]:
-        """Folds of the study's patients, stratified by the first classes or, without any, by the first event."""
+        """Folds of the study's patients, stratified by the first classes or, without any, by the
+        first event.
+        """
         c = self.config
         groups, rows = self.dataset.groups.astype(str), self._target[1] if self._target else None
         return repeated_group_folds(
@@ -209,7 +262,9 @@ class Study:
         )
 
     def _strata(self) -> np.ndarray | None:
-        tasks = sorted(self.tasks, key=lambda t: ("classification", "survival", "regression").index(t.kind))
+        tasks = sorted(
+            self.tasks, key=lambda t: ("classification", "survival", "regression").index(t.kind)
+        )
         if not tasks or tasks[0].kind == "regression":
             return None
         task = tasks[0]
@@ -230,11 +285,27 @@ class Study:
             replicates = [replace(r, rows={**r.rows, OTHERS: self.others}) for r in replicates]
         spec = self._spec(dataset, replicates, self.names, self.edges, ())
         system = build(config, spec)
-        if OTHERS in spec.rows:  # simple methods learn, and are scored, on the scale of the network: that of SLOT
-            system = replace(system, baselines=partial(_fitted_to, self.dataset.ids[self._target[1]], system.baselines))
+        if (
+            OTHERS in spec.rows
+        ):  # simple methods learn, and are scored, on the scale of the network: that of SLOT
+            system = replace(
+                system,
+                baselines=partial(_fitted_to, self.dataset.ids[self._target[1]], system.baselines),
+            )
         system = _judged(system, conclusions.conclude_imputation, not alone)
         name = f"{IMPUTERS} without transfer" if alone else IMPUTERS
-        return [Arm(name, system, config, spec, dataset, replicates, labels={"imputer": True}, sections=IMPUTING)]
+        return [
+            Arm(
+                name,
+                system,
+                config,
+                spec,
+                dataset,
+                replicates,
+                labels={"imputer": True},
+                sections=IMPUTING,
+            )
+        ]
 
     def network(
         self,
@@ -247,8 +318,8 @@ class Study:
     ) -> Arm:
         """An arm that embeds the modalities `used` and predicts `tasks`.
 
-        missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes what is missing;
-        "mask" leaves the branch of a missing modality out.
+        missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes
+        what is missing; "mask" leaves the branch of a missing modality out.
         """
         edges = self.edges if missing == "impute" else {}
         # What an imputed modality is imputed from is there, too, whether or not it is embedded.
@@ -256,8 +327,12 @@ class Study:
         splits = [_on(split, self._rows(used, missing, edges)) for split in self.splits]
         dataset, replicates = self._fitted(splits, names, tasks, self.splits if edges else None)
         config, survival = self.config, [task for task in tasks if task.kind == "survival"]
-        bins = {t.name: config.survival.bins or survival_bins(dataset, t, replicates) for t in survival}
-        grids = lambda r: {f"{t.name}_edges": survival_grid(config, dataset, t, r, bins[t.name]) for t in survival}
+        bins = {
+            t.name: config.survival.bins or survival_bins(dataset, t, replicates) for t in survival
+        }
+        grids = lambda r: {
+            f"{t.name}_edges": survival_grid(config, dataset, t, r, bins[t.name]) for t in survival
+        }
         replicates = [replace(r, constants={**r.constants, **grids(r)}) for r in replicates]
         if "calibration" in config.training.stages:
             replicates = with_calibration_rows(replicates, SLOT)
@@ -267,10 +342,14 @@ class Study:
         # Of one set of times and one set of metrics in every fold.
         whole = partial(complete, used)
         apart = not whole(dataset)[np.concatenate([split.test for split in splits])].all()
-        times = {t.name: tuple(config.survival.times) or event_quartiles(dataset, t) for t in survival}
+        times = {
+            t.name: tuple(config.survival.times) or event_quartiles(dataset, t) for t in survival
+        }
         evaluate = partial(scoring.evaluate, tasks, whole if apart else None, times)
         system = _judged(replace(build(config, spec), evaluate=evaluate), conclude, baselines)
-        return Arm(name, system, config, spec, dataset, replicates, start_from=start, labels=labels or {})
+        return Arm(
+            name, system, config, spec, dataset, replicates, start_from=start, labels=labels or {}
+        )
 
     def _rows(self, used, missing: str, edges) -> np.ndarray:
         """(n,) the patients an arm is about."""
@@ -281,10 +360,11 @@ class Study:
         return np.all(whole, axis=0)
 
     def _fitted(self, splits, names, tasks, preprocessing=None) -> tuple[Dataset, list[Replicate]]:
-        """The patients on the features that any fold uses, and a replicate per split with what is fitted to it.
+        """The patients on the features that any fold uses, and a replicate per split with what is
+        fitted to it.
 
-        preprocessing: the splits whose training rows the preprocessing is fitted to; those of `splits` themselves
-        unless an imputer was fitted with others.
+        preprocessing: the splits whose training rows the preprocessing is fitted to; those of
+        `splits` themselves unless an imputer was fitted with others.
         """
         rows = [split.train for split in preprocessing or splits]
         modalities, constants = {}, [{} for _ in rows]
@@ -292,7 +372,7 @@ class Study:
             m = self.dataset.modalities[name]
             found = fit_folds(m, rows, rules_of(self.config, name), name)
             columns, fitted = on_union(found, len(m.features))
-            modalities[name] = m.on(m.features[columns])
+            modalities[name] = m.select_features(m.features[columns])
             for own, values in zip(constants, fitted, strict=True):
                 own.update({f"{name}_{key}": value for key, value in values.items()})
         dataset = replace(self.dataset, modalities=modalities)
@@ -312,7 +392,9 @@ class Study:
         return dataset, replicates
 
     def _spec(self, dataset, replicates, used, edges, tasks, bins=None) -> DataSpec:
-        features = {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
+        features = {
+            name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()
+        }
         rows = {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
         return DataSpec(features, rows, levels_of(used, edges, tasks, bins or {}))
 
@@ -323,19 +405,27 @@ def _fitted_to(ids: np.ndarray, baselines, train: Dataset, test: Dataset):
 
 
 def _judged(system: System, conclude, baselines: bool) -> System:
-    """The system with the experiment's conclusions, and without baselines where another arm of it has them already."""
+    """The system with the experiment's conclusions, and without baselines where another arm of it
+    has them already.
+    """
     simple = system.baselines if baselines else lambda train, test: {}
     return replace(system, conclude=conclude, baselines=simple)
 
 
 def _modality_sets(text: str, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then the first two, the first three, up to all.
+    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then the first two, the first
+    three, up to all.
 
     Of RNA, methylation and miRNA in this order "" is the five sets of the paper.
     """
     if not text:
-        return [*((name,) for name in names), *(tuple(names[:count]) for count in range(2, len(names) + 1))]
-    sets = [tuple(dict.fromkeys(name.strip() for name in part.split("+"))) for part in text.split(",")]
+        return [
+            *((name,) for name in names),
+            *(tuple(names[:count]) for count in range(2, len(names) + 1)),
+        ]
+    sets = [
+        tuple(dict.fromkeys(name.strip() for name in part.split("+"))) for part in text.split(",")
+    ]
     for name in {name for one in sets for name in one}:
         if name not in names:
             raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")
@@ -349,7 +439,7 @@ def _on(split: Split, chosen: np.ndarray) -> Split:
     for part, rows in kept.items():
         if not len(rows):
             raise UserError(
-                f"fold {split.fold}: none of its {part} rows has the modalities of the arm; use fewer folds, or other "
-                "modalities"
+                f"fold {split.fold}: none of its {part} rows has the modalities of the arm; use "
+                "fewer folds, or other modalities"
             )
     return replace(split, **kept)

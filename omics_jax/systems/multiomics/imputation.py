@@ -40,17 +40,28 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
         network.sizes[name],
         c.members,
     )
-    return {"params": {"imputer": {name: make(i, name) for i, name in enumerate(network.edges)}}, "batch_stats": {}}
+    return {
+        "params": {"imputer": {name: make(i, name) for i, name in enumerate(network.edges)}},
+        "batch_stats": {},
+    }
 
 
-def loss(network: Network, name: str, slot: str, variables: Variables, batch: Batch) -> tuple[Terms, Any]:
-    """squares (E,): of every member, over the cells that were observed in patients that have a source too."""
+def loss(
+    network: Network, name: str, slot: str, variables: Variables, batch: Batch
+) -> tuple[Terms, Any]:
+    """squares (E,): of every member, over the cells that were observed in patients that have a
+    source too.
+    """
     rows, constants = batch[slot], variables["constants"]
-    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[f"m_{name}"]
+    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[
+        f"m_{name}"
+    ]
     counted &= constants[f"{name}_alive"]
     apart = imputed_values(network, variables, rows, name) - scaled(constants, rows, name)
     squares = jnp.sum(jnp.where(counted, apart**2, 0), axis=(1, 2))
-    return {"squares": Term(squares, jnp.full_like(squares, jnp.sum(counted, dtype=squares.dtype)))}, {}
+    return {
+        "squares": Term(squares, jnp.full_like(squares, jnp.sum(counted, dtype=squares.dtype)))
+    }, {}
 
 
 def objective(terms: Terms) -> jax.Array:
@@ -60,24 +71,37 @@ def objective(terms: Terms) -> jax.Array:
 
 
 def monitor(network: Network, name: str, variables: Variables, batch: Batch) -> jax.Array:
-    """RMSE of the members' mean on the validation patients that have the modality and a source, on the 0-1 scale."""
+    """RMSE of the members' mean on the validation patients that have the modality and a source, on
+    the 0-1 scale.
+    """
     rows, constants = batch[SLOT], variables["constants"]
-    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[f"m_{name}"]
+    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[
+        f"m_{name}"
+    ]
     counted &= constants[f"{name}_alive"]
-    apart = imputed_values(network, variables, rows, name).mean(axis=0) - scaled(constants, rows, name)
-    return jnp.sqrt(Term(jnp.sum(jnp.where(counted, apart**2, 0)), jnp.sum(counted, dtype=apart.dtype)).mean)
+    apart = imputed_values(network, variables, rows, name).mean(axis=0) - scaled(
+        constants, rows, name
+    )
+    return jnp.sqrt(
+        Term(jnp.sum(jnp.where(counted, apart**2, 0)), jnp.sum(counted, dtype=apart.dtype)).mean
+    )
 
 
 def stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
     """A stage per imputed modality; with patients of other classes one on these before it."""
     return tuple(
-        _stage(network, name, slot, rows[slot]) for name in network.edges for slot in (OTHERS, SLOT) if rows.get(slot)
+        _stage(network, name, slot, rows[slot])
+        for name in network.edges
+        for slot in (OTHERS, SLOT)
+        if rows.get(slot)
     )
 
 
 def _stage(network: Network, name: str, slot: str, rows: int) -> Stage:
     c = network.config.imputation
-    epochs, size = (c.epochs, c.batch_size) if slot == SLOT else (c.transfer_epochs, c.transfer_batch_size)
+    epochs, size = (
+        (c.epochs, c.batch_size) if slot == SLOT else (c.transfer_epochs, c.transfer_batch_size)
+    )
     return Stage(
         name=f"impute_{name}" if slot == SLOT else f"pretrain_{name}",
         loss=lambda variables, batch, key: loss(network, name, slot, variables, batch),
@@ -95,10 +119,11 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
     """What the imputers make of patients, of every modality M with sources.
 
     Returns:
-      M (n, F): the rows' units, observed cells bit-identical, the others the members' mean, or, in patients without a
-      source (M_source (n,) False), the training mean; 0 where the training rows' features are others (see
-      `predict_new`). M_sd: s.d. of the members, 0 where a cell was observed. For scoring, on the training rows' 0-1
-      scale: M_estimate, whatever was measured, M_truth, what was, and M_scored, where there are both.
+      M (n, F): the rows' units, observed cells bit-identical, the others the members' mean, or, in
+      patients without a source (M_source (n,) False), the training mean; 0 where the training rows'
+      features are others (see `predict_new`). M_sd: s.d. of the members, 0 where a cell was
+      observed. For scoring, on the training rows' 0-1 scale: M_estimate, whatever was measured,
+      M_truth, what was, and M_scored, where there are both.
     """
     constants, has, out = variables["constants"], measured(network, rows), {}
     for name in network.edges:
@@ -107,7 +132,9 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
         source, seen = imputable(network, has, name), rows[f"m_{name}"]
         alive = constants[f"{name}_alive"]
         mean = members.mean(axis=0)
-        usual = jnp.where(source[:, None] & alive, unscaled(constants, name, mean), constants[f"{name}_fill"])
+        usual = jnp.where(
+            source[:, None] & alive, unscaled(constants, name, mean), constants[f"{name}_fill"]
+        )
         out[name] = jnp.where(seen, rows[f"x_{name}"], usual)
         out[f"{name}_sd"] = jnp.where(seen, 0, span * members.std(axis=0))
         out[f"{name}_source"] = source
@@ -118,11 +145,13 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
 
 
 def predict_new(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
-    """What `predict` imputes, with nan for what this replicate cannot say, so that others may say it.
+    """What `predict` imputes, with nan for what this replicate cannot say, so that others may say
+    it.
 
     Returns:
-      M (n, F): nan where a cell was not observed and the replicate's training rows chose other features. M_sd: nan
-      there, and where nothing but the training mean stands, in patients without a source. M_source (n,).
+      M (n, F): nan where a cell was not observed and the replicate's training rows chose other
+      features. M_sd: nan there, and where nothing but the training mean stands, in patients without
+      a source. M_source (n,).
     """
     found, out = predict(network, variables, rows), {}
     for name in network.edges:

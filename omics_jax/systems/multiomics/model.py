@@ -5,11 +5,12 @@
     all         everything: lambda L_embed + L_down                                                     (equation 3)
     calibration if asked for: a temperature per class or survival task, on the validation patients     (not the paper's)
 
-Source: the paper that couples deep imputation with multi-task learning on TCGA; missing modalities are imputed before
-(`imputation`) and the imputers frozen here. A row is a patient: of every modality M its values x_M (F,) and mask m_M
-(F,) in the input's units, `has` (M,) the modalities that were measured, and of every task T its outcome y_T (of
-survival time y_T and event e_T) and whether it is known, k_T. What the networks see of it is in `patients`, the
-networks themselves in `networks`.
+Source: the paper that couples deep imputation with multi-task learning on TCGA; missing modalities
+are imputed before (`imputation`) and the imputers frozen here. A row is a patient: of every
+modality M its values x_M (F,) and mask m_M (F,) in the input's units, `has` (M,) the modalities
+that were measured, and of every task T its outcome y_T (of survival time y_T and event e_T) and
+whether it is known, k_T. What the networks see of it is in `patients`, the networks themselves in
+`networks`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import optax
 from omics_jax.nn import mtlr
 from omics_jax.nn.initial import draw, lecun
 from omics_jax.nn.noise import row_normal
-from omics_jax.systems.multiomics import calibration, imputation
+from omics_jax.systems.multiomics import imputation
 from omics_jax.systems.multiomics.networks import Embedding, Rows
 from omics_jax.systems.multiomics.patients import (
     SLOT,
@@ -36,7 +37,8 @@ from omics_jax.systems.multiomics.patients import (
     read_patients,
     scaled,
 )
-from omics_jax.systems.multiomics.tasks import Task
+from omics_jax.tasks import calibration
+from omics_jax.tasks.task import Task
 from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
 from omics_jax.training.calibration import CALIBRATION
 from omics_jax.training.schedules import optimizer, plateau_of
@@ -46,45 +48,60 @@ OUTCOMES = ("y_.*", "e_.*", "k_.*")  # what `task_terms` reads of a row
 BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
 
 
-# --- initial parameters --------------------------------------------------------------------------------------------
+# --- initial parameters ---------------------------------------------------------------------------
 
 
 def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
-    """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}, where calibrated, {"calibration"}."""
+    """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}, where calibrated,
+    {"calibration"}.
+    """
     rows = batch[SLOT]
     of = Rows(rows["live"], rows["row"])
     has_all = jnp.ones((len(rows["row"]), len(network.used)), bool)
     x = {name: scaled(constants, rows, name) for name in network.used}
     z = jnp.zeros((len(rows["row"]), network.config.model.latent))
     made = {"embedding": (network.embedding, x, has_all, of), "heads": (network.heads, z, of)}
-    shapes = {name: jax.eval_shape(module.init, key, *inputs) for name, (module, *inputs) in made.items()}
+    shapes = {
+        name: jax.eval_shape(module.init, key, *inputs) for name, (module, *inputs) in made.items()
+    }
     kind = lambda what: {name: shape.get(what, {}) for name, shape in shapes.items()}
     params = draw(jax.random.fold_in(key, 1), lecun(kind("params")))
     imputers = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
     # The running statistics of a norm are a mean of 0 and a variance of 1.
     stats = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype), kind("batch_stats")
+        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype),
+        kind("batch_stats"),
     )
     params |= calibration.init(network)
     return {"params": {**imputers, **params}, "batch_stats": stats}
 
 
-# --- the embedding -------------------------------------------------------------------------------------------------
+# --- the embedding --------------------------------------------------------------------------------
 
 
 def encode(network: Network, variables: Variables, found: Patients, rows, key=None):
     """(mean, log variance (n, latent)), new statistics; `key` means training."""
     return _apply(
-        network.embedding, "embedding", variables, key, found.x, found.present, _rows(rows), method=Embedding.encode
+        network.embedding,
+        "embedding",
+        variables,
+        key,
+        found.x,
+        found.present,
+        _rows(rows),
+        method=Embedding.encode,
     )
 
 
 def embedding_terms(network: Network, variables: Variables, found: Patients, rows, key=None):
-    """Terms of equation 1 by one draw of z per patient (its mean without `key`), q's mean, and the new statistics.
+    """Terms of equation 1 by one draw of z per patient (its mean without `key`), q's mean, and the
+    new statistics.
 
     Returns:
-      bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight the cells, or with
-      the reduction "sum" the patients they would fill; kl: of the live patients, summed over the latent dimensions.
+      bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight
+        the cells, or with
+      the reduction "sum" the patients they would fill; kl: of the live patients, summed over the
+      latent dimensions.
     """
     live, per_patient = rows["live"], network.config.model.reduction == "sum"
     (mean, log_variance), stats = encode(network, variables, found, rows, key)
@@ -106,21 +123,27 @@ def embedding_terms(network: Network, variables: Variables, found: Patients, row
     for name in network.used:
         counted = found.cells[name] & live[:, None]
         bce = optax.sigmoid_binary_cross_entropy(logits[name], found.x[name])
-        alive = jnp.sum(variables["constants"][f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
-        terms[f"bce_{name}"] = Term(jnp.sum(jnp.where(counted, bce, 0)), jnp.sum(counted, dtype=bce.dtype) / alive)
+        alive = (
+            jnp.sum(variables["constants"][f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
+        )
+        terms[f"bce_{name}"] = Term(
+            jnp.sum(jnp.where(counted, bce, 0)), jnp.sum(counted, dtype=bce.dtype) / alive
+        )
     kl = jnp.sum(jnp.exp(log_variance) + mean**2 - 1 - log_variance, axis=1) / 2
     terms["kl"] = Term(jnp.sum(jnp.where(live, kl, 0)), jnp.sum(live, dtype=kl.dtype))
     return terms, mean, stats
 
 
 def embedding_objective(network: Network, terms: Terms) -> jax.Array:
-    """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per patient."""
+    """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per
+    patient.
+    """
     c = network.config.model
     bce = sum(terms[f"bce_{name}"].mean for name in network.used) / len(network.used)
     return bce + c.k_kl * terms["kl"].mean / (1 if c.reduction == "sum" else c.latent)
 
 
-# --- the heads -----------------------------------------------------------------------------------------------------
+# --- the heads ------------------------------------------------------------------------------------
 
 
 def head_outputs(network: Network, variables: Variables, mean: jax.Array, rows, key=None):
@@ -129,7 +152,9 @@ def head_outputs(network: Network, variables: Variables, mean: jax.Array, rows, 
     return calibration.tempered(variables, outputs), stats
 
 
-def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax.Array], rows) -> dict[str, Term]:
+def task_terms(
+    network: Network, constants: Variables, outputs: Mapping[str, jax.Array], rows
+) -> dict[str, Term]:
     """task_NAME: the summed loss of the live patients whose outcome is known, and their number.
 
     Cross-entropy; |.| or squared error ("mse") in standard deviations of the training rows; MTLR.
@@ -149,7 +174,10 @@ def task_terms(network: Network, constants: Variables, outputs: Mapping[str, jax
         if task.kind == "classification":
             loss = optax.softmax_cross_entropy_with_integer_labels(output, target.astype(jnp.int32))
         else:
-            apart = output[:, 0] - (target - constants[f"{task.name}_mean"]) / constants[f"{task.name}_sd"]
+            apart = (
+                output[:, 0]
+                - (target - constants[f"{task.name}_mean"]) / constants[f"{task.name}_sd"]
+            )
             loss = jnp.abs(apart) if network.config.model.regression_loss == "mae" else apart**2
         terms[f"task_{task.name}"] = Term(jnp.sum(jnp.where(weight > 0, loss, 0)), jnp.sum(weight))
     return terms
@@ -161,7 +189,8 @@ def outcome_fields(task: Task) -> tuple[str, ...]:
 
 
 def outcomes(constants: Variables, rows, task: Task) -> dict[str, jax.Array]:
-    """y (and e) (n,): the rows' own, or what the replicate's constants y_T (and e_T) (N,) say of all rows instead.
+    """y (and e) (n,): the rows' own, or what the replicate's constants y_T (and e_T) (N,) say of
+    all rows instead.
 
     So a replicate can learn from permuted outcomes; they must be known where the rows' own are.
     """
@@ -175,19 +204,29 @@ def task_losses(network: Network, terms: Terms) -> jax.Array:
     return jnp.stack(each) / len(each)
 
 
-# --- stages --------------------------------------------------------------------------------------------------------
+# --- stages ---------------------------------------------------------------------------------------
 
 
 def training_stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
-    """Those of embedding, heads, all and calibration that `config.training.stages` names, in that order.
+    """Those of embedding, heads, all and calibration that `config.training.stages` names, in that
+    order.
 
     rows: slot -> the most rows of it that a replicate has.
     """
     makers = {"embedding": _embedding_stage, "heads": _heads_stage, "all": _joint_stage}
-    found = [makers[name](network, rows[SLOT]) for name in makers if name in network.config.training.stages]
+    found = [
+        makers[name](network, rows[SLOT])
+        for name in makers
+        if name in network.config.training.stages
+    ]
     if not calibration.calibrated(network):
         return tuple(found)
-    return (*found, calibration.stage(network, rows[CALIBRATION], partial(_untempered, network), task_terms, OUTCOMES))
+    return (
+        *found,
+        calibration.stage(
+            network, rows[CALIBRATION], partial(_untempered, network), task_terms, OUTCOMES
+        ),
+    )
 
 
 def _untempered(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
@@ -198,7 +237,9 @@ def _untempered(network: Network, variables: Variables, rows) -> dict[str, jax.A
 
 def _embedding_stage(network: Network, rows: int) -> Stage:
     def loss(variables, batch, key):
-        terms, _, stats = embedding_terms(network, variables, *_of_batch(network, variables, batch), key)
+        terms, _, stats = embedding_terms(
+            network, variables, *_of_batch(network, variables, batch), key
+        )
         return terms, {**variables["batch_stats"], **stats}
 
     def monitor(variables, batch):
@@ -206,17 +247,28 @@ def _embedding_stage(network: Network, rows: int) -> Stage:
         return embedding_objective(network, terms)
 
     return _stage(
-        network, "embedding", rows, ("embedding/.*",), loss, lambda t: embedding_objective(network, t), monitor
+        network,
+        "embedding",
+        rows,
+        ("embedding/.*",),
+        loss,
+        lambda t: embedding_objective(network, t),
+        monitor,
     )
 
 
 def _heads_stage(network: Network, rows: int) -> Stage:
-    """On z alone: the embedding is frozen, so that its mean is computed once per stage and not once per step."""
+    """On z alone: the embedding is frozen, so that its mean is computed once per stage and not once
+    per step.
+    """
 
     def loss(variables, batch, key):
         rows = batch[SLOT]
         outputs, stats = head_outputs(network, variables, rows["z"], rows, key)
-        return task_terms(network, variables["constants"], outputs, rows), {**variables["batch_stats"], **stats}
+        return task_terms(network, variables["constants"], outputs, rows), {
+            **variables["batch_stats"],
+            **stats,
+        }
 
     def monitor(variables, batch):
         rows = batch[SLOT]
@@ -228,7 +280,8 @@ def _heads_stage(network: Network, rows: int) -> Stage:
 
     objective = lambda terms: jnp.sum(task_losses(network, terms))
     return replace(
-        _stage(network, "heads", rows, ("heads/.*",), loss, objective, monitor, features), reads=("z", *OUTCOMES)
+        _stage(network, "heads", rows, ("heads/.*",), loss, objective, monitor, features),
+        reads=("z", *OUTCOMES),
     )
 
 
@@ -240,7 +293,10 @@ def _joint_stage(network: Network, rows: int) -> Stage:
         terms, mean, embedded = embedding_terms(network, variables, found, rows, key)
         later = None if key is None else jax.random.fold_in(key, 3)
         outputs, stats = head_outputs(network, variables, mean, rows, later)
-        return {**terms, **task_terms(network, variables["constants"], outputs, rows)}, {**embedded, **stats}
+        return {**terms, **task_terms(network, variables["constants"], outputs, rows)}, {
+            **embedded,
+            **stats,
+        }
 
     def loss(variables, batch, key):
         terms, stats = terms_of(variables, batch, key)
@@ -252,11 +308,17 @@ def _joint_stage(network: Network, rows: int) -> Stage:
     whole = lambda terms: c.k_embed * embedding_objective(network, terms)
     objective = lambda terms: whole(terms) + jnp.sum(task_losses(network, terms))
     trainable = ("embedding/.*", "heads/.*")
-    return _stage(network, "all", rows, trainable, loss, objective, monitor, balance=_balance(network, whole))
+    return _stage(
+        network, "all", rows, trainable, loss, objective, monitor, balance=_balance(network, whole)
+    )
 
 
-def _stage(network, name, rows, trainable, loss, objective, monitor, features=None, balance=None) -> Stage:
-    """What the three stages have in common; where an imputer is frozen, patients are prepared once per stage."""
+def _stage(
+    network, name, rows, trainable, loss, objective, monitor, features=None, balance=None
+) -> Stage:
+    """What the three stages have in common; where an imputer is frozen, patients are prepared once
+    per stage.
+    """
     c = network.config.training
     spec = c.optimizer.to_dict()
     if features is None and network.edges:
@@ -278,7 +340,9 @@ def _stage(network, name, rows, trainable, loss, objective, monitor, features=No
 
 
 def _balance(network: Network, whole) -> Balance | None:
-    """How the tasks' gradients are weighed against each other in the last stage; L_embed stands outside of it."""
+    """How the tasks' gradients are weighed against each other in the last stage; L_embed stands
+    outside of it.
+    """
     c = network.config.balancing
     losses, count = lambda terms: task_losses(network, terms), len(network.tasks)
     if c.name == "fixed" or count < 2:
@@ -315,33 +379,41 @@ def _apply(module, name: str, variables: Variables, key, *inputs, method=None):
     held = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
     if key is None:
         return module.apply(held, *inputs, method=method), {}
-    out, moved = module.apply(held, *inputs, method=method, rngs={"dropout": key}, mutable=["batch_stats"])
+    out, moved = module.apply(
+        held, *inputs, method=method, rngs={"dropout": key}, mutable=["batch_stats"]
+    )
     return out, {name: moved.get("batch_stats", {})}
 
 
-# --- predictions ---------------------------------------------------------------------------------------------------
+# --- predictions ----------------------------------------------------------------------------------
 
 
 def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
     """Every task's prediction and what it stands on.
 
     Returns:
-      TASK_probability (n, C); TASK_value (n,) in the input's units; of a survival task TASK_risk (n,), the summed
-      cumulative hazard, TASK_survival (n, K + 1) at TASK_times (n, K + 1), and TASK_median (n,), the end of the grid
-      where the curve stays above one half (TASK_median_reached False). embedding (n, latent): the mean of q(z|x).
-      imputed_share (n,): of the features that the embedding reads of a patient, those that were imputed or filled in.
-      A modality whose branch is left out is not read.
+      TASK_probability (n, C); TASK_value (n,) in the input's units; of a survival task TASK_risk
+      (n,), the summed cumulative hazard, TASK_survival (n, K + 1) at TASK_times (n, K + 1), and
+      TASK_median (n,), the end of the grid where the curve stays above one half
+      (TASK_median_reached False). embedding (n, latent): the mean of q(z|x). imputed_share (n,): of
+      the features that the embedding reads of a patient, those that were imputed or filled in. A
+      modality whose branch is left out is not read.
     """
     found, constants = patients(network, variables, rows), variables["constants"]
     (mean, _), _ = encode(network, variables, found, rows)
     outputs, _ = head_outputs(network, variables, mean, rows)
-    out = {"embedding": mean, "imputed_share": _imputed_share(network, constants, rows, found.present)}
+    out = {
+        "embedding": mean,
+        "imputed_share": _imputed_share(network, constants, rows, found.present),
+    }
     for task in network.tasks:
         y = outputs[task.name]
         if task.kind == "classification":
             out[f"{task.name}_probability"] = jax.nn.softmax(y)
         elif task.kind == "regression":
-            out[f"{task.name}_value"] = y[:, 0] * constants[f"{task.name}_sd"] + constants[f"{task.name}_mean"]
+            out[f"{task.name}_value"] = (
+                y[:, 0] * constants[f"{task.name}_sd"] + constants[f"{task.name}_mean"]
+            )
         else:
             edges = constants[f"{task.name}_edges"]
             out[f"{task.name}_risk"] = mtlr.risk(y, network.config.survival.hazard)

@@ -1,11 +1,13 @@
-"""The networks of the multi-omics VAE: encoders and decoders of several modalities, and the heads on its latent.
+"""The networks of the multi-omics VAE: encoders and decoders of several modalities, and the heads
+on its latent.
 
-Source: the paper's embedding is that of OmiEmbed (Zhang et al. 2021); "early" concatenates the modalities before the
-encoder as the paper says, "intermediate" gives every modality layers of its own as OmiEmbed does. Left out: OmiEmbed's
-convolutions and its layers per chromosome.
+Source: the paper's embedding is that of OmiEmbed (Zhang et al. 2021); "early" concatenates the
+modalities before the encoder as the paper says, "intermediate" gives every modality layers of its
+own as OmiEmbed does. Left out: OmiEmbed's convolutions and its layers per chromosome.
 
-Common to all: x, modality -> (n, F) values in [0, 1]. A module is in training where it is applied with an rng named
-"dropout"; without one nothing is dropped, and batch norm uses its running statistics.
+Common to all: x, modality -> (n, F) values in [0, 1]. A module is in training where it is applied
+with an rng named "dropout"; without one nothing is dropped, and batch norm uses its running
+statistics.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ Inputs = Mapping[str, Float[Array, "n _"]]
 
 
 class Rows(NamedTuple):
-    """What a layer must know of the rows: live (n,) those that are no padding, row (n,) ids by which noise is keyed."""
+    """What a layer must know of the rows: live (n,) those that are no padding, row (n,) ids by
+    which noise is keyed.
+    """
 
     live: Bool[Array, " n"]
     row: Int[Array, " n"]
@@ -37,8 +41,9 @@ class Rows(NamedTuple):
 class Block(nn.Module):
     """Linear, batch norm, dropout, leaky ReLU, in OmiEmbed's order.
 
-    Deviates: the linear layer has no bias, because the norm subtracts it again. Its gradient would be rounding errors,
-    which Adam scales to steps of full length, so that equal trainings on other devices would drift apart.
+    Deviates: the linear layer has no bias, because the norm subtracts it again. Its gradient would
+    be rounding errors, which Adam scales to steps of full length, so that equal trainings on other
+    devices would drift apart.
     """
 
     width: int
@@ -52,14 +57,19 @@ class Block(nn.Module):
 
 
 def _dropped(module: nn.Module, x: jax.Array, rows: Rows, rate: float) -> jax.Array:
-    return row_dropout(module.make_rng("dropout"), rows.row, x, rate) if module.has_rng("dropout") else x
+    return (
+        row_dropout(module.make_rng("dropout"), rows.row, x, rate)
+        if module.has_rng("dropout")
+        else x
+    )
 
 
 class Embedding(nn.Module):
     """q(z|x) and p(x|z).
 
-    sizes: modality -> F, in order. fusion: see the module. branch: widths of a modality's own layers, from the input
-    on. shared: widths of the layers after the modalities are joined. The decoder is the encoder's mirror.
+    sizes: modality -> F, in order. fusion: see the module. branch: widths of a modality's own
+    layers, from the input on. shared: widths of the layers after the modalities are joined. The
+    decoder is the encoder's mirror.
     """
 
     sizes: Mapping[str, int]
@@ -74,7 +84,9 @@ class Embedding(nn.Module):
         block = lambda width: Block(width, self.dropout)
         if own:
             self.branches = {m: [block(w) for w in self.branch] for m in self.sizes}
-            self.unbranches = {m: [block(w) for w in reversed(self.branch[:-1])] for m in self.sizes}
+            self.unbranches = {
+                m: [block(w) for w in reversed(self.branch[:-1])] for m in self.sizes
+            }
             self.split = block(self.branch[-1] * len(self.sizes))
         self.encoder = [block(w) for w in self.shared]
         self.decoder = [block(w) for w in reversed(self.shared)]
@@ -84,7 +96,8 @@ class Embedding(nn.Module):
     def encode(
         self, x: Inputs, present: Bool[Array, "n M"], rows: Rows
     ) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
-        """Mean and log variance of q(z|x). An absent modality's branch counts 0; in early fusion its values are read.
+        """Mean and log variance of q(z|x). An absent modality's branch counts 0; in early fusion
+        its values are read.
 
         Batch norm of a branch is over the live rows that have the modality.
         """
@@ -116,7 +129,9 @@ class Embedding(nn.Module):
             logits[m] = self.out[m](part)
         return logits
 
-    def __call__(self, x: Inputs, present: Bool[Array, "n M"], rows: Rows) -> dict[str, Float[Array, "n _"]]:
+    def __call__(
+        self, x: Inputs, present: Bool[Array, "n M"], rows: Rows
+    ) -> dict[str, Float[Array, "n _"]]:
         """Every layer once, for initialisation."""
         return self.decode(self.encode(x, present, rows)[0], rows)
 
@@ -124,7 +139,8 @@ class Embedding(nn.Module):
 class Head(nn.Module):
     """A task's outputs from the latent: widths of its hidden layers, then `outputs` linear units.
 
-    kind: "classification" or "regression" (blocks with batch norm), or "survival" (linear, dropout, tanh).
+    kind: "classification" or "regression" (blocks with batch norm), or "survival" (linear, dropout,
+      tanh).
     """
 
     kind: str

@@ -1,4 +1,5 @@
-"""What the networks see of a patient: modalities on the training rows' scale, missing ones imputed or marked.
+"""What the networks see of a patient: modalities on the training rows' scale, missing ones imputed
+or marked.
 
 The first half of the story that `model` tells; how a row is laid out is said there.
 """
@@ -12,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from omics_jax.data import omics_preprocessing
+from omics_jax.data.preprocessing import features as omics_preprocessing
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.networks import Embedding, Heads
-from omics_jax.systems.multiomics.tasks import Task
+from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
 SLOT = "patients"
@@ -27,7 +28,8 @@ class Network:
     """The shapes of a model.
 
     config: of the run. sizes: modality -> F, all that the rows have. used: those that are embedded.
-    edges: modality -> the sources from which it is imputed where it is missing. tasks: those that have a head.
+    edges: modality -> the sources from which it is imputed where it is missing. tasks: those that
+      have a head.
     weights: task -> w_k of equation 2, 1 where it has none. bins: survival task -> K of its grid.
     """
 
@@ -66,8 +68,9 @@ class Network:
 class Patients(NamedTuple):
     """Patients as the embedding reads them.
 
-    x: modality -> (n, F) in [0, 1], whatever is missing filled. present (n, M): measured or imputed, of those used.
-    cells: modality -> (n, F), where x was observed, or imputed with its whole modality. imputed (n, M): the latter.
+    x: modality -> (n, F) in [0, 1], whatever is missing filled. present (n, M): measured or
+    imputed, of those used. cells: modality -> (n, F), where x was observed, or imputed with its
+    whole modality. imputed (n, M): the latter.
     """
 
     x: Mapping[str, jax.Array]
@@ -77,7 +80,9 @@ class Patients(NamedTuple):
 
 
 def scaled(constants: Variables, rows, name: str) -> jax.Array:
-    """(n, F) a modality on the training rows' min-max scale, the training mean where a cell is missing."""
+    """(n, F) a modality on the training rows' min-max scale, the training mean where a cell is
+    missing.
+    """
     return omics_preprocessing.scale(_fitted(constants, name), rows[f"x_{name}"], rows[f"m_{name}"])
 
 
@@ -89,7 +94,9 @@ def unscaled(constants: Variables, name: str, values: jax.Array) -> jax.Array:
 def average(constants: Variables, name: str) -> jax.Array:
     """(F,) the training mean of every feature of a modality, on that scale."""
     fitted = _fitted(constants, name)
-    return omics_preprocessing.scale(fitted, fitted["fill"][None], jnp.ones((1, len(fitted["fill"])), bool))[0]
+    return omics_preprocessing.scale(
+        fitted, fitted["fill"][None], jnp.ones((1, len(fitted["fill"])), bool)
+    )[0]
 
 
 def _fitted(constants: Variables, name: str) -> dict[str, jax.Array]:
@@ -107,7 +114,9 @@ def imputable(network: Network, has: Mapping[str, jax.Array], name: str) -> jax.
 
 
 def imputed_values(network: Network, variables: Variables, rows, name: str) -> jax.Array:
-    """(E, n, F) every member's estimate of a modality on its scale, dead features 0; whatever was measured of it."""
+    """(E, n, F) every member's estimate of a modality on its scale, dead features 0; whatever was
+    measured of it.
+    """
     sources = network.edges[name]
     x = {s: scaled(variables["constants"], rows, s) for s in sources}
     inputs = imputer.sources_of(sources, x, measured(network, rows))
@@ -116,7 +125,9 @@ def imputed_values(network: Network, variables: Variables, rows, name: str) -> j
 
 
 def patients(network: Network, variables: Variables, rows) -> Patients:
-    """Rows as the embedding reads them, missing modalities imputed where the network has an imputer for them."""
+    """Rows as the embedding reads them, missing modalities imputed where the network has an imputer
+    for them.
+    """
     constants, has = variables["constants"], measured(network, rows)
     x, cells, present, imputed = {}, {}, [], []
     for name in network.used:

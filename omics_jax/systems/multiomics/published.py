@@ -1,4 +1,6 @@
-"""What the paper prints for TCGA; its table II is not in our copy, and these are the cells that its text keeps."""
+"""What the paper prints for TCGA; its table II is not in our copy, and these are the cells that its
+text keeps.
+"""
 
 import pandas as pd
 
@@ -31,7 +33,7 @@ def table() -> Table:
         [{"arm": a, "modalities": m, "task": t, **values} for (a, m, t), values in PRINTED.items()]
     ).fillna("")
     caption = (
-        "From the paper's text: 8,129 complete patients of TCGA (A, B) or 9,671 with imputed ones (C, D), 5 folds. "
-        "Other patients, features and folds than those here."
+        "From the paper's text: 8,129 complete patients of TCGA (A, B) or 9,671 with imputed ones "
+        "(C, D), 5 folds. Other patients, features and folds than those here."
     )
     return Table("table", frame, "What the paper prints", caption)

@@ -1,10 +1,10 @@
 """PertVAE: how a drug changes a cell's gene expression.
 
-`model` is the paper; `assembly` makes a `System` of it; `experiments` are its protocols, `scoring` and `conclusions`
-their judgement.
+`model` is the paper; `assembly` makes a `System` of it; `experiments` are its protocols, `scoring`
+and `conclusions` their judgement.
 """
 
-from omics_jax.systems.pertvae.assembly import build, read, read_new
+from omics_jax.systems.pertvae.assembly import Spec, build, read
 from omics_jax.systems.pertvae.experiments import EXPERIMENTS
 
-__all__ = ["EXPERIMENTS", "build", "read", "read_new"]
+__all__ = ["EXPERIMENTS", "Spec", "build", "read"]

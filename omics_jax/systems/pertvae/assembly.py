@@ -1,44 +1,60 @@
-"""PertVAE as a `System`: the user's files or the simulator in, the model's functions bound to a config out."""
+"""PertVAE as a `System`: the user's files or the simulator in, the model's functions bound to a
+config out.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.checks import check_choices, check_least
-from omics_jax.data.dataset import Dataset, Modality
+from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import UserError
-from omics_jax.systems.pertvae import conclusions, model, scoring
-from omics_jax.systems.system import DataSpec, System
+from omics_jax.settings.checks import check_choices, check_least
+from omics_jax.study.system import DataSpec, System
+from omics_jax.systems.pertvae import model, scoring
 from omics_jax.training.schedules import optimizer
 
 
-def read(config, tell=lambda done, total, what: None) -> Dataset:
-    """Pairs and singletons from the files `config.data` names, or from the simulator where it names none."""
+@dataclass(frozen=True)
+class Spec(DataSpec):
+    """platforms: by name, in the order in which the network counts them."""
+
+    platforms: tuple[str, ...] = ()
+
+
+def read(config, on_progress=lambda done, total, what: None) -> Dataset:
+    """Pairs and singletons from the files `config.data` names, or from the simulator where it names
+    none.
+    """
     if config.data.path:
-        from omics_jax.data.perturbations import read_perturbations
+        from omics_jax.data.perturbation.read import read_perturbations
 
         return read_perturbations(config.data)
-    from omics_jax.data.simulate import simulate_perturbations
+    from omics_jax.data.perturbation.simulate import simulate_perturbations
 
     return simulate_perturbations(**config.simulator)[0]
 
 
-def read_new(config, spec: DataSpec) -> Dataset:
-    """Profiles before treatment from the matrix `config.data.path`, on the genes a run was trained with.
+def read_new(spec: Spec, config) -> Dataset:
+    """Profiles before treatment from the matrix `config.data.path`, on the genes a run was trained
+    with.
 
-    They are taken to be of the platform that most training pairs were of. Genes that the file lacks are missing values.
+    They are taken to be of the platform that most training pairs were of. Genes that the file lacks
+    are missing values.
 
     Raises:
       UserError: no path, or fewer than `data.min_genes` of the genes in the file.
     """
-    from omics_jax.data.matrices import read_matrix
+    from omics_jax.data.formats.matrix import read_matrix
 
     if not config.data.path:
-        raise UserError("--mode=predict needs the new profiles; name their file with --config.data.path")
+        raise UserError(
+            "--mode=predict needs the new profiles; name their file with --config.data.path"
+        )
     genes = spec.features["control"]
     # The genes are known here, so "auto" need not guess: rows that bear their names are genes.
     told = config.data.orientation
@@ -52,19 +68,23 @@ def read_new(config, spec: DataSpec) -> Dataset:
         matrix = read("genes")
     if told == "auto" and set(matrix.ids) & set(genes):
         matrix = read("genes")
-    control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).on(genes)
+    control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).select_features(
+        genes
+    )
     shared = int(control.mask.any(axis=0).sum())
     if shared < config.data.min_genes:
         raise UserError(
-            f"{config.data.path} has {shared} of the {len(genes)} genes of the training; the gene names must be "
-            f"written alike, e.g. {control.features[0]!r} (or lower data.min_genes)"
+            f"{config.data.path} has {shared} of the {len(genes)} genes of the training; the gene "
+            f"names must be written alike, e.g. {control.features[0]!r} (or lower data.min_genes)"
         )
     ids = np.asarray(matrix.ids).astype(str)
-    table = pd.DataFrame({"platform": spec.levels["platform"][0]}, index=ids)
-    return Dataset(ids, ids, {"control": control}, table, notes=(f"{shared} of {len(genes)} genes found",))
+    table = pd.DataFrame({"platform": spec.platforms[0]}, index=ids)
+    return Dataset(
+        ids, ids, {"control": control}, table, notes=(f"{shared} of {len(genes)} genes found",)
+    )
 
 
-def build(config, spec: DataSpec) -> System:
+def build(config, spec: Spec) -> System:
     """The system for one config and one shape of data.
 
     Raises:
@@ -78,21 +98,26 @@ def build(config, spec: DataSpec) -> System:
     adam = optimizer(config.optimizer.to_dict(), config.training.epochs * steps)
     paired = "pairs" in spec.rows
     return System(
-        arrays=partial(arrays, tuple(spec.levels["platform"])),
+        arrays=partial(arrays, spec.platforms),
         init=partial(model.init, network),
         stages=model.stages(network, adam, config.training, batch_size),
-        predict=partial(model.predict if paired else model.reconstruct, network, config.model.draws),
+        predict=partial(
+            model.predict if paired else model.reconstruct, network, config.model.draws
+        ),
         evaluate=scoring.evaluate_perturbation if paired else scoring.evaluate_reconstruction,
-        baselines=scoring.perturbation_baselines if paired else partial(scoring.pca_baseline, config.model.latent),
-        conclude=conclusions.conclude_perturbation if paired else conclusions.conclude_reconstruction,
+        baselines=scoring.perturbation_baselines
+        if paired
+        else partial(scoring.pca_baseline, config.model.latent),
         # Not z1 and z2: their dimensions mean something within one replicate only.
         columns=dict.fromkeys(("x2_mean", "x2_sd"), spec.features["control"]) if paired else {},
         better=scoring.BETTER,
+        read_new=partial(read_new, spec),
     )
 
 
 def shares(batch_size: int, rows: dict[str, int]) -> dict[str, int]:
-    """Slots of one batch in proportion to the rows, e.g. 300 pairs and 1,300 singletons of 200: 38 and 163.
+    """Slots of one batch in proportion to the rows, e.g. 300 pairs and 1,300 singletons of 200: 38
+    and 163.
 
     So that an epoch sees every row once and every row weighs the same, as in equation (10).
     """
@@ -114,7 +139,11 @@ def arrays(levels: tuple[str, ...], dataset: Dataset) -> dict[str, np.ndarray]:
 def platforms(dataset: Dataset) -> tuple[str, ...]:
     """The platforms by name, the one with most pairs first."""
     of_row = dataset.table["platform"].astype(str)
-    paired = of_row[dataset.modalities["treated"].observed_rows] if "treated" in dataset.modalities else of_row
+    paired = (
+        of_row[dataset.modalities["treated"].observed_rows]
+        if "treated" in dataset.modalities
+        else of_row
+    )
     return tuple(sorted(set(of_row), key=lambda name: (-int((paired == name).sum()), name)))
 
 

@@ -1,6 +1,8 @@
-"""PertVAE (Rampasek, Hidru, Smirnov, Haibe-Kains & Goldenberg): the network, its bound and its predictions.
+"""PertVAE (Rampasek, Hidru, Smirnov, Haibe-Kains & Goldenberg): the network, its bound and its
+predictions.
 
-A cell line's expression before (x1) and after (x2) a drug is explained by latent states z1 and z2; the drug acts on
+A cell line's expression before (x1) and after (x2) a drug is explained by latent states z1 and z2;
+the drug acts on
 the latent state as a linear function that starts as the identity. Equation numbers are the paper's.
 
     p(x1, x2, z1, z2) = p(x1|z1) p(x2|z2) p(z2|z1) p(z1)                                              (1)
@@ -14,8 +16,9 @@ A singleton has x1 alone and contributes L_S(x1); a pair contributes (12)
     L_P = L_S(x1) + E_q[log p(x2|z2)] - KL(q(z2|x2) || p(z2|z1)),
     L_S = E_q[log p(x1|z1)] - KL(q(z1|x1) || p(z1)).
 
-Deviates: genes are standardised by constants of the training rows (the paper says nothing of scale), and log s.d. are
-clipped to [-6, 3], so that one gene known too well cannot overflow a density.
+Deviates: genes are standardised by constants of the training rows (the paper says nothing of
+scale), and log s.d. are clipped to [-6, 3], so that one gene known too well cannot overflow a
+density.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ LOG_SD_RANGE = (-6.0, 3.0)
 
 
 class Posterior(NamedTuple):
-    """A draw z ~ q(z|x) with its log density per dimension, and the Gaussian it started from; all (..., latent)."""
+    """A draw z ~ q(z|x) with its log density per dimension, and the Gaussian it started from; all
+    (..., latent).
+    """
 
     z: jax.Array
     log_q: jax.Array
@@ -49,7 +54,8 @@ class Posterior(NamedTuple):
 class Network(nn.Module):
     """Encoder, flow, decoder (ELU, weight normalisation) and the drug's function W, b.
 
-    config: `config.model` of the run; the paper's encoder is 500-300, its decoder 300-500. genes: width of x.
+    config: `config.model` of the run; the paper's encoder is 500-300, its decoder 300-500. genes:
+      width of x.
     """
 
     config: Any
@@ -68,7 +74,9 @@ class Network(nn.Module):
         near_zero = lambda key, shape: jax.random.uniform(key, shape, minval=-1e-4, maxval=1e-4)
         self.W = self.param("W", near_zero, (c.latent, c.latent))
         self.b = self.param("b", near_zero, (c.latent,))
-        self.effect_log_sd = WeightNormDense(c.latent, data_init=False, init_scale=0.1, init_offset=-1.0)
+        self.effect_log_sd = WeightNormDense(
+            c.latent, data_init=False, init_scale=0.1, init_offset=-1.0
+        )
 
     def encode(self, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """x (n, genes) -> mean, log s.d. (n, latent) and context (n, context)."""
@@ -78,7 +86,9 @@ class Network(nn.Module):
         return self.posterior_mean(h), _clip(self.posterior_log_sd(h)), nn.elu(self.context(h))
 
     def draw(self, encoded: tuple[jax.Array, jax.Array, jax.Array], noise: jax.Array) -> Posterior:
-        """z = flow(mean + sd noise); log q(z) = log N(z_0) - sum_t log g_t, per dimension. noise (n, latent)."""
+        """z = flow(mean + sd noise); log q(z) = log N(z_0) - sum_t log g_t, per dimension. noise
+        (n, latent).
+        """
         mean, log_sd, context = encoded
         z = mean + jnp.exp(log_sd) * noise
         log_q = log_density(z, mean, log_sd)
@@ -109,7 +119,9 @@ def _clip(log_sd: jax.Array) -> jax.Array:
 
 
 def standardize(constants, x, mask, platform) -> jax.Array:
-    """Rows on their platform's scale, unobserved cells 0; the device's twin of `data.preprocessing.standardize`."""
+    """Rows on their platform's scale, unobserved cells 0; the device's twin of
+    `data.preprocessing.standardize`.
+    """
     return jnp.where(mask, (x - constants["mean"][platform]) / constants["sd"][platform], 0)
 
 
@@ -129,8 +141,8 @@ def loss(network: Network, variables: Variables, batch: Batch, key: jax.Array) -
     """The terms of the bound, equations (10) to (12), by one draw per profile.
 
     Returns:
-      log_px1, log_px2: sums over rows, weights rows. kl_z1, kl_z2: per latent dimension ("batch" free bits) or already
-      bounded per row ("example"). l2: |W|^2 + |b|^2.
+      log_px1, log_px2: sums over rows, weights rows. kl_z1, kl_z2: per latent dimension ("batch"
+      free bits) or already bounded per row ("example"). l2: |W|^2 + |b|^2.
     """
     c, constants = network.config, variables["constants"]
     apply = lambda method, *a: network.apply({"params": variables["params"]}, *a, method=method)
@@ -146,7 +158,9 @@ def loss(network: Network, variables: Variables, batch: Batch, key: jax.Array) -
     seen = x
     if c.input_noise:
         noise_of = lambda k, rows: row_normal(jax.random.fold_in(key, k), rows, (network.genes,))
-        seen = x + c.input_noise * jnp.concatenate([noise_of(3, join("row")), noise_of(4, pairs["row"])])
+        seen = x + c.input_noise * jnp.concatenate(
+            [noise_of(3, join("row")), noise_of(4, pairs["row"])]
+        )
     q = apply("draw", apply("encode", seen), jnp.concatenate([noise1, noise2]))
     q1, q2 = jax.tree.map(lambda a: a[:n1], q), jax.tree.map(lambda a: a[n1:], q)
     prior2 = apply("effect", q1.z[:n_pairs])
@@ -173,23 +187,31 @@ def loss(network: Network, variables: Variables, batch: Batch, key: jax.Array) -
 def objective(config: Any, terms: Terms) -> jax.Array:
     """Minus the bound per row, with free bits and the L2 penalty.
 
-    (-E log p(x1|z1) - E log p(x2|z2) + n1 sum_d max(lambda, KL1_d) + n2 sum_d max(lambda, KL2_d)) / n1
+    (-E log p(x1|z1) - E log p(x2|z2) + n1 sum_d max(lambda, KL1_d) + n2 sum_d max(lambda, KL2_d)) /
+    n1
         + l2 (|W|^2 + |b|^2)
-    with KL_d means over the (whole) batch: over all rows for z1, over pairs for z2. In mode "example" the bound was
-    taken per row and total (the released code), and the sums are added as they are.
+    with KL_d means over the (whole) batch: over all rows for z1, over pairs for z2. In mode
+    "example" the bound was taken per row and total (the released code), and the sums are added as
+    they are.
     """
     if config.free_bits_mode == "batch":
         bounded = lambda t: t.weight * free_bits(t.mean, config.free_bits)
     else:
         bounded = lambda t: t.sum
-    total = -terms["log_px1"].sum - terms["log_px2"].sum + bounded(terms["kl_z1"]) + bounded(terms["kl_z2"])
+    total = (
+        -terms["log_px1"].sum
+        - terms["log_px2"].sum
+        + bounded(terms["kl_z1"])
+        + bounded(terms["kl_z2"])
+    )
     return total / jnp.maximum(terms["log_px1"].weight, 1) + config.l2 * terms["l2"].mean
 
 
 def monitor(network: Network, draws: int, variables: Variables, batch: Batch) -> jax.Array:
     """The perturbation loss of the validation pairs: the mean of -log p(x2|x1), by fixed draws.
 
-    p(x2|x1) = E_{q(z1|x1) p(z2|z1)} p(x2|z2), a mean over `draws` fixed draws; nats per pair, in standardised units.
+    p(x2|x1) = E_{q(z1|x1) p(z2|z1)} p(x2|z2), a mean over `draws` fixed draws; nats per pair, in
+    standardised units.
     """
     pairs, constants = batch["pairs"], variables["constants"]
     _, (_, mean, log_sd) = _predictive(network, draws, variables, pairs)
@@ -200,11 +222,13 @@ def monitor(network: Network, draws: int, variables: Variables, batch: Batch) ->
 
 
 def predict(network: Network, draws: int, variables: Variables, batch) -> dict[str, jax.Array]:
-    """The post-treatment profile of each row from its x1, integrated over `draws` fixed draws shared by all rows.
+    """The post-treatment profile of each row from its x1, integrated over `draws` fixed draws
+    shared by all rows.
 
-    Returns (input units where x): x2_mean, x2_sd (n, genes), the s.d. of the predictive mixture; x1_reconstruction
-    (n, genes), the mean of p(x1|z1) under q(z1|x1); z1, z2 (n, latent), posterior and predicted means, whose difference
-    is the latent shift.
+    Returns (input units where x): x2_mean, x2_sd (n, genes), the s.d. of the predictive mixture;
+    x1_reconstruction
+    (n, genes), the mean of p(x1|z1) under q(z1|x1); z1, z2 (n, latent), posterior and predicted
+    means, whose difference is the latent shift.
     """
     constants, platform = variables["constants"], batch["platform"]
     (z1, x1_mean, _), (z2, x2_mean, x2_log_sd) = _predictive(network, draws, variables, batch)
@@ -219,7 +243,9 @@ def predict(network: Network, draws: int, variables: Variables, batch) -> dict[s
 
 
 def reconstruct(network: Network, draws: int, variables: Variables, batch) -> dict[str, jax.Array]:
-    """x1_reconstruction (n, genes) in input units, the mean of p(x1|z1) under q(z1|x1), and z1 (n, latent)."""
+    """x1_reconstruction (n, genes) in input units, the mean of p(x1|z1) under q(z1|x1), and z1 (n,
+    latent).
+    """
     (z1, x1_mean, _), _ = _predictive(network, draws, variables, batch)
     x1 = unstandardize(variables["constants"], jnp.mean(x1_mean, axis=0), batch["platform"])
     return {"x1_reconstruction": x1, "z1": jnp.mean(z1, axis=0)}
@@ -228,7 +254,8 @@ def reconstruct(network: Network, draws: int, variables: Variables, batch) -> di
 def _predictive(network: Network, draws: int, variables: Variables, rows):
     """(z, mean and log s.d. of x) of both sides, each (draws, n, ...), from x1 alone.
 
-    The posterior mean of a flow is not the image of its noise's mean, so the means are integrals over draws.
+    The posterior mean of a flow is not the image of its noise's mean, so the means are integrals
+    over draws.
     """
     apply = lambda method, *a: network.apply({"params": variables["params"]}, *a, method=method)
     x1 = standardize(variables["constants"], rows["x1"], rows["m1"], rows["platform"])
@@ -245,21 +272,30 @@ def _predictive(network: Network, draws: int, variables: Variables, rows):
     return (z1, *apply("decode", z1)), (z2, *apply("decode", z2))
 
 
-def reconstruction_monitor(network: Network, draws: int, variables: Variables, batch: Batch) -> jax.Array:
+def reconstruction_monitor(
+    network: Network, draws: int, variables: Variables, batch: Batch
+) -> jax.Array:
     """The mean of -E_q log p(x1|z1) over validation profiles, by fixed draws; nats per profile."""
     rows, constants = batch["singletons"], variables["constants"]
     (_, mean, log_sd), _ = _predictive(network, draws, variables, rows)
     x1 = standardize(constants, rows["x1"], rows["m1"], rows["platform"])
-    log_p = jnp.mean(jnp.sum(jnp.where(rows["m1"], log_density(x1, mean, log_sd), 0), axis=-1), axis=0)
+    log_p = jnp.mean(
+        jnp.sum(jnp.where(rows["m1"], log_density(x1, mean, log_sd), 0), axis=-1), axis=0
+    )
     return -_over(log_p, rows["live"]).mean
 
 
 def stages(
-    network: Network, optimizer: optax.GradientTransformation, training: Any, batch_size: Mapping[str, int]
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    training: Any,
+    batch_size: Mapping[str, int],
 ) -> tuple[Stage, ...]:
-    """The single stage of the paper: the bound over pairs and singletons, stopped on the perturbation loss.
+    """The single stage of the paper: the bound over pairs and singletons, stopped on the
+    perturbation loss.
 
-    Without a slot of pairs it is the plain VAE of figure 2, stopped on the reconstruction of validation profiles.
+    Without a slot of pairs it is the plain VAE of figure 2, stopped on the reconstruction of
+    validation profiles.
     """
     watch = monitor if "pairs" in batch_size else reconstruction_monitor
     stage = Stage(
@@ -277,7 +313,9 @@ def stages(
 
 
 def _no_pairs(rows):
-    """An empty slot of pairs, so that the bound of singletons alone is the same formula with no pair in it."""
+    """An empty slot of pairs, so that the bound of singletons alone is the same formula with no
+    pair in it.
+    """
     none = {name: values[:0] for name, values in rows.items()}
     return {**none, "x2": none["x1"], "m2": none["m1"]}
 
@@ -287,7 +325,10 @@ def _slots(batch: Batch) -> list[str]:
 
 
 def _controls(batch: Batch, constants) -> jax.Array:
-    parts = [standardize(constants, batch[s]["x1"], batch[s]["m1"], batch[s]["platform"]) for s in _slots(batch)]
+    parts = [
+        standardize(constants, batch[s]["x1"], batch[s]["m1"], batch[s]["platform"])
+        for s in _slots(batch)
+    ]
     return jnp.concatenate(parts)
 
 

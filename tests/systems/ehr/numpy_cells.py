@@ -1,4 +1,6 @@
-"""LSTM and GRU cells of one row in numpy, and weights that a formula gives: what the oracles of this folder share."""
+"""LSTM and GRU cells of one row in numpy, and weights that a formula gives: what the oracles of
+this folder share.
+"""
 
 import jax
 import numpy as np
@@ -23,7 +25,11 @@ def gru(p, h, x):
 
 
 def waves(described, scale=0.4):
-    """The tree with every leaf filled by a sine of its own phase, in float64: no weight or bias is 0, none the same."""
+    """The tree with every leaf filled by a sine of its own phase, in float64: no weight or bias is
+    0, none the same.
+    """
     leaves, tree = jax.tree.flatten(described)
-    wave = lambda k, shape: scale * np.sin(k + 1.7 * np.arange(np.prod(shape, dtype=int))).reshape(shape)
+    wave = lambda k, shape: (
+        scale * np.sin(k + 1.7 * np.arange(np.prod(shape, dtype=int))).reshape(shape)
+    )
     return tree.unflatten([wave(k, leaf.shape) for k, leaf in enumerate(leaves, 1)])

@@ -1,4 +1,6 @@
-"""BRITS and CSAI against their equations written out in numpy, patient by patient, and what an imputer must keep."""
+"""BRITS and CSAI against their equations written out in numpy, patient by patient, and what an
+imputer must keep.
+"""
 
 from functools import cache, partial
 
@@ -21,9 +23,13 @@ USUAL = np.array([1.0, 2.5, 4.0])
 DEFECTS = ("double_reversed_gaps", "cross_patient_attention", "consistency_over_all")
 CASES = {
     "brits": {},
-    "brits as released": dict(gaps="code", sigmoid_beta=False, double_reversed_gaps=True, static=False),
+    "brits as released": dict(
+        gaps="code", sigmoid_beta=False, double_reversed_gaps=True, static=False
+    ),
     "csai": {},
-    "csai as released": dict(gaps="code", sigmoid_beta=False, cross_patient_attention=True, static=False),
+    "csai as released": dict(
+        gaps="code", sigmoid_beta=False, cross_patient_attention=True, static=False
+    ),
     "csai with both of its own": dict(gaps="code", double_reversed_gaps=True),
 }
 
@@ -62,15 +68,19 @@ def run(imputer, series, key=None, p=None, **changes):
     """The imputer in the precision of the moment, at the weights of the formula."""
     real = lambda tree: jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(float)), tree)
     p = weights(settings(imputer, **changes)) if p is None else p
-    series = Series(real(series.x), jnp.asarray(series.m), real(series.hours), real(series.static), series.row)
-    return _compiled(imputer, tuple(changes.items()))(real(p), series=series, usual_gap=real(USUAL), key=key)
+    series = Series(
+        real(series.x), jnp.asarray(series.m), real(series.hours), real(series.static), series.row
+    )
+    return _compiled(imputer, tuple(changes.items()))(
+        real(p), series=series, usual_gap=real(USUAL), key=key
+    )
 
 
 def only(series, rows) -> Series:
     return Series(*(np.asarray(a)[rows] for a in series))
 
 
-# --- the equations -------------------------------------------------------------------------------------------------
+# --- the equations --------------------------------------------------------------------------------
 
 
 def affine(p, x):
@@ -91,7 +101,8 @@ def gaps(m, hours, convention):
 def encoder(p, tokens, heads):
     """A post-norm transformer layer on the tokens (L, C) of one sequence."""
     norm = lambda q, x: (
-        (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * q["scale"] + q["bias"]
+        (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * q["scale"]
+        + q["bias"]
     )
     q, k, v = (affine(p[name], tokens) for name in ("query", "key", "value"))
     out = np.empty_like(tokens)
@@ -106,7 +117,9 @@ def encoder(p, tokens, heads):
 def conditioned(p, config, x, m, gap):
     """CSAI's h_0 of all patients (n, H), in the published order: project every token, then mix."""
     n, steps = x.shape[:2]
-    angle = np.arange(steps)[:, None] / 10000 ** (np.arange(0, config.channels, 2) / config.channels)
+    angle = np.arange(steps)[:, None] / 10000 ** (
+        np.arange(0, config.channels, 2) / config.channels
+    )
     positions = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(steps, config.channels)
     tokens = []
     for i in range(n):
@@ -118,7 +131,9 @@ def conditioned(p, config, x, m, gap):
         tokens.append(np.concatenate([affine(p["embed"], part) + positions for part in (last, w)]))
     tokens = np.stack(tokens)  # (n, 2T, C)
     if config.compat.cross_patient_attention:
-        along = np.stack([encoder(p["encoder"], tokens[:, j], config.heads) for j in range(2 * steps)], axis=1)
+        along = np.stack(
+            [encoder(p["encoder"], tokens[:, j], config.heads) for j in range(2 * steps)], axis=1
+        )
     else:
         along = np.stack([encoder(p["encoder"], tokens[i], config.heads) for i in range(n)])
     projected = affine(p["to_hidden"], along)  # (n, 2T, H)
@@ -143,7 +158,11 @@ def walk(p, config, x, m, gap, h):
             h, cell = lstm(p["cell"], (h, cell), seen)
         else:
             h = gru(p["cell"], h, seen)
-        estimates.append(chat), states.append(h), errors.append([m_t @ abs(x_t - e) for e in (xhat, zhat, chat)])
+        (
+            estimates.append(chat),
+            states.append(h),
+            errors.append([m_t @ abs(x_t - e) for e in (xhat, zhat, chat)]),
+        )
     return np.stack(estimates), np.stack(states), np.stack(errors, axis=1)
 
 
@@ -157,16 +176,28 @@ def expected(both, config, series):
         hours = series.hours[:, -1:] - series.hours[:, ::-1] if k else series.hours
         defect = config.compat.double_reversed_gaps
         gap = [
-            gaps(series.m[i] if defect else m[i], series.hours[i] if defect else hours[i], config.gaps)
+            gaps(
+                series.m[i] if defect else m[i],
+                series.hours[i] if defect else hours[i],
+                config.gaps,
+            )
             for i in range(len(x))
         ]
-        h = conditioned(p, config, x, m, gap) if config.imputer == "csai" else np.zeros((len(x), config.hidden))
+        h = (
+            conditioned(p, config, x, m, gap)
+            if config.imputer == "csai"
+            else np.zeros((len(x), config.hidden))
+        )
         h = h + affine(p["static"], series.static) if config.static else h
-        estimates, states, errors = zip(*(walk(p, config, *row) for row in zip(x, m, gap, h, strict=True)), strict=True)
+        estimates, states, errors = zip(
+            *(walk(p, config, *row) for row in zip(x, m, gap, h, strict=True)), strict=True
+        )
         estimates, states = np.stack(estimates), np.stack(states)
         found.append((estimates[:, turn], states[:, -1], states[:, turn], np.sum(errors, axis=0)))
     estimates, hidden, states, errors = (np.stack(parts) for parts in zip(*found, strict=True))
-    return dict(estimates=estimates, hidden=hidden, states=states, errors=np.moveaxis(errors, 0, -1))
+    return dict(
+        estimates=estimates, hidden=hidden, states=states, errors=np.moveaxis(errors, 0, -1)
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -179,7 +210,11 @@ def test_an_imputer_follows_its_equations_in_both_directions(x64, case):
 
 
 def test_mixing_before_projecting_is_the_published_order_at_the_released_width():
-    config, steps, width = settings("csai", hidden=12, channels=64, feedforward=64, heads=8), 24, len(USUAL)
+    config, steps, width = (
+        settings("csai", hidden=12, channels=64, feedforward=64, heads=8),
+        24,
+        len(USUAL),
+    )
     both = jax.eval_shape(lambda: imputers.init_imputer(jax.random.key(0), config, steps, width, S))
     rng = np.random.default_rng(1)
     p = jax.tree.map(lambda leaf: np.float32(rng.normal(0, 0.2, leaf.shape[1:])), both)
@@ -190,7 +225,13 @@ def test_mixing_before_projecting_is_the_published_order_at_the_released_width()
     @jax.jit
     def found(p, x, m, gap):
         return imputers.conditional_state(
-            p, config, last_observed(x, m), gap, jnp.asarray(USUAL, jnp.float32), jnp.arange(3), None
+            p,
+            config,
+            last_observed(x, m),
+            gap,
+            jnp.asarray(USUAL, jnp.float32),
+            jnp.arange(3),
+            None,
         )
 
     expected = conditioned(jax.tree.map(np.float64, p), config, x, m, gap)
@@ -209,7 +250,7 @@ def test_gradients_are_those_of_finite_differences(gradient_error, imputer):
     assert gradient_error(loss, weights(config), step=1e-5) < 1e-5
 
 
-# --- what an imputer must keep -------------------------------------------------------------------------------------
+# --- what an imputer must keep --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("imputer", ["brits", "csai"])
@@ -229,7 +270,9 @@ def test_errors_are_summed_over_observed_cells_in_each_networks_own_time(imputer
     series = batch()
     found = run(imputer, series)
     error = np.where(series.m, np.abs(series.x - np.asarray(found.estimates)), 0).sum(axis=(1, 3))
-    np.testing.assert_allclose(found.errors[2], np.stack([error[0], error[1, ::-1]], axis=1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        found.errors[2], np.stack([error[0], error[1, ::-1]], axis=1), rtol=1e-5, atol=1e-5
+    )
     np.testing.assert_array_equal(found.states[0, :, -1], found.hidden[0])
     np.testing.assert_array_equal(found.states[1, :, 0], found.hidden[1])
 
@@ -256,7 +299,9 @@ def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
     }  # fmt: skip
     shown = rows["m"] & jnp.asarray(rng.random((N, T, D)) < 0.6)
     seen = observed_series(network, constants, rows, shown)
-    other = observed_series(network, constants, {**rows, "x": jnp.where(shown, rows["x"], 1e6)}, shown)
+    other = observed_series(
+        network, constants, {**rows, "x": jnp.where(shown, rows["x"], 1e6)}, shown
+    )
     for one, two in zip(seen, other, strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.any(np.asarray(seen.x)[~np.asarray(shown)])
@@ -274,7 +319,9 @@ def test_an_estimate_sees_neither_its_own_cell_nor_the_future():
     np.testing.assert_array_equal(forward[:, :t], other[:, :t])
     np.testing.assert_array_equal(forward[:, t, d], other[:, t, d])
     beside = np.arange(D) != d
-    assert np.all(forward[:, t, beside] != other[:, t, beside]) and np.all(forward[:, t + 1 :] != other[:, t + 1 :])
+    assert np.all(forward[:, t, beside] != other[:, t, beside]) and np.all(
+        forward[:, t + 1 :] != other[:, t + 1 :]
+    )
 
 
 @pytest.mark.parametrize("imputer", ["brits", "csai"])
@@ -283,14 +330,21 @@ def test_a_patient_is_imputed_the_same_whoever_stands_beside_it(imputer):
     whole = run(imputer, series).estimates
     mixed = Series(*(np.concatenate([a[:3], b[3:]]) for a, b in zip(series, others, strict=True)))
     np.testing.assert_allclose(run(imputer, mixed).estimates[:, :3], whole[:, :3], atol=1e-6)
-    for rows in ([2], [5, 2, 0, 1, 6, 7]):  # chunks of one and of two patients, where the whole has four
-        np.testing.assert_allclose(run(imputer, only(series, rows)).estimates, whole[:, rows], atol=1e-6)
+    for rows in (
+        [2],
+        [5, 2, 0, 1, 6, 7],
+    ):  # chunks of one and of two patients, where the whole has four
+        np.testing.assert_allclose(
+            run(imputer, only(series, rows)).estimates, whole[:, rows], atol=1e-6
+        )
 
 
 def test_the_released_attention_lets_patients_see_each_other():
     series = batch()
     other = series._replace(x=np.where(np.arange(N)[:, None, None] == 2, series.x, 20 * series.x))
-    with_defect, found = (run("csai", each, cross_patient_attention=True).estimates[:, 2] for each in (series, other))
+    with_defect, found = (
+        run("csai", each, cross_patient_attention=True).estimates[:, 2] for each in (series, other)
+    )
     assert np.abs(with_defect - found).max() > 1e-3
     right, found = (run("csai", each).estimates[:, 2] for each in (series, other))
     np.testing.assert_allclose(right, found, atol=1e-6)
@@ -323,17 +377,26 @@ def test_gradients_of_first_weights_are_finite_and_zero_on_the_diagonal_of_the_r
     assert all(any(np.any(leaf) for leaf in jax.tree.leaves(part)) for part in slope.values())
 
 
-# --- parameters ----------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("imputer", "variables", "channels", "published"),
-    [("brits", 35, 64, 180_936), ("brits", 89, 64, 351_576), ("csai", 35, 512, 2_530_228), ("csai", 35, 64, 214_068)],
+    [
+        ("brits", 35, 64, 180_936),
+        ("brits", 89, 64, 351_576),
+        ("csai", 35, 512, 2_530_228),
+        ("csai", 35, 64, 214_068),
+    ],
 )
-def test_an_imputer_holds_the_published_parameters_but_for_dead_ones_and_heads(imputer, variables, channels, published):
+def test_an_imputer_holds_the_published_parameters_but_for_dead_ones_and_heads(
+    imputer, variables, channels, published
+):
     config = settings(imputer, hidden=108, channels=channels, feedforward=64, heads=8, static=False)
     p = jax.eval_shape(lambda: imputers.init_imputer(jax.random.key(0), config, 48, variables, 0))
-    dead = 2 * variables * (variables - 1)  # off the diagonal of the decay of x, which the releases hold in full
+    dead = (
+        2 * variables * (variables - 1)
+    )  # off the diagonal of the decay of x, which the releases hold in full
     heads = 2 * (108 + 1) if imputer == "csai" else 0
     assert sum(leaf.size for leaf in jax.tree.leaves(p)) + dead + heads == published
 
@@ -342,8 +405,12 @@ def test_directions_start_apart_and_statics_are_held_only_where_wanted():
     p = imputers.init_imputer(jax.random.key(0), settings("csai"), T, D, S)
     assert not np.any(p["cell"]["input"][0] == p["cell"]["input"][1])
     assert p["static"]["kernel"].shape == (2, S, H)
-    assert "static" not in imputers.init_imputer(jax.random.key(0), settings("csai", static=False), T, D, S)
+    assert "static" not in imputers.init_imputer(
+        jax.random.key(0), settings("csai", static=False), T, D, S
+    )
     config = settings("brits")
     none = imputers.init_imputer(jax.random.key(0), config, T, D, 0)
     series = batch()._replace(static=jnp.zeros((N, 0)))
-    np.testing.assert_array_equal(imputers.initial_state(none, config, series, None, None, None), np.zeros((2, N, H)))
+    np.testing.assert_array_equal(
+        imputers.initial_state(none, config, series, None, None, None), np.zeros((2, N, H))
+    )

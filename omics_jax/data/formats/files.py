@@ -1,0 +1,127 @@
+"""Opening a file the user named: what can be wrong with it before its first line has any meaning.
+
+Missing, a folder, unreadable, damaged or truncated gzip, binary under a text name, an encoding that
+is not
+UTF-8 (or UTF-16 with a byte-order mark): each is answered with a `UserError`. Formats are read
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import os
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from omics_jax.errors import UserError
+
+_SIGNATURES = (
+    (b"\x1f\x8b", "gzip-compressed", "add .gz to its name"),
+    (b"\x89HDF", "an HDF5 file", "name it .gctx or .h5ad after what it holds"),
+    (b"PAR1", "a Parquet file", "name it .parquet"),
+    (
+        b"PK\x03\x04",
+        "a zip archive (an .npz or an Excel workbook)",
+        "name it .npz, or export it as .csv",
+    ),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "export it as .csv"),
+)
+
+
+def existing_file(path: str | os.PathLike) -> Path:
+    """The path of a regular file; `UserError` for a missing one names the most similar name beside
+    it.
+    """
+    if not os.fspath(path):
+        raise UserError("no file was named: the path is empty; give the path of the file to read")
+    path = Path(path).expanduser()
+    try:
+        if path.is_file():
+            return path
+        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{str(path)!r} cannot be a file ({error}); give the path of the file to read"
+        ) from None
+    if is_folder:
+        inside = sorted(p.name for p in path.iterdir() if p.is_file())[:3]
+        raise UserError(
+            f"{path} is a folder, not a file; name one of the files in it"
+            + (f" (such as {', '.join(inside)})" if inside else " (it holds none)")
+        )
+    if not has_parent:
+        raise UserError(
+            f"{path} does not exist, nor does its folder {path.parent}; correct the path"
+        )
+    near = nearest(path.name, (p.name for p in path.parent.iterdir()))
+    mend = f"did you mean {near!r}?" if near else "correct the path"
+    raise UserError(f"{path} does not exist in {path.parent.resolve()}; {mend}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The most similar of `names`, case ignored; "" where none is close."""
+    by_case = {str(other).casefold(): str(other) for other in names}
+    close = difflib.get_close_matches(str(name).casefold(), by_case, n=1, cutoff=0.6)
+    return by_case[close[0]] if close else ""
+
+
+def stem(path: str | os.PathLike) -> str:
+    """The file's name without folder, format and .gz: `a/plate.gct.gz` -> `plate`."""
+    name = Path(path).name
+    return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
+
+
+def read_text(path: Path) -> bytes:
+    """The content as UTF-8 bytes, unpacked, without byte-order mark, every line ended by a bare
+    newline.
+    """
+    data = _unpacked(path)
+    for signature, what, mend in _SIGNATURES:
+        if data.startswith(signature):
+            raise UserError(f"{path} is {what}, not text as its name says; {mend}")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        data = _decoded(path, data, "utf-16").encode()
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise UserError(f"{path} is empty; it needs a header line and at least one row")
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise UserError(
+            f"{path}: line {line} holds a zero byte, so this is no text file; export it as text"
+        )
+    if not data.isascii():
+        _decoded(path, data, "utf-8")
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        if path.suffix.lower() != ".gz":
+            return path.read_bytes()
+        with gzip.open(path) as stream:
+            return stream.read()
+    except EOFError:
+        raise UserError(
+            f"{path} is truncated: its gzip stream ends early; fetch or copy the file again"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is not a sound gzip file ({error}); fetch it again, or drop .gz if it is plain"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); check the file's permissions"
+        ) from None
+
+
+def _decoded(path: Path, data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}: line {line} holds byte 0x{data[error.start]:02x}, which is not "
+            f"{encoding.upper()}; save the file as UTF-8"
+        ) from None
