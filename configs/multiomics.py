@@ -121,7 +121,8 @@ def get_config(choice: str = "") -> ConfigDict:
     # patient to a patient.
     config.interpret = ConfigDict(dict(permutations=20, steps=32))
 
-    config.predict = ConfigDict(dict(batch_size=128))
+    # attributions: whether a prediction says what each feature adds to it
+    config.predict = ConfigDict(dict(batch_size=128, attributions=False))
 
     config.run = run_section()
 

@@ -64,17 +64,22 @@ def compare_all(
     return [found for a, b, metric in contrasts for found in test(a, b, metric)]
 
 
-def adjusted_family(tests: Sequence[dict]) -> list[dict]:
-    """The tests with p adjusted over all of them after Holm, and their models by short names."""
+def short_label(name: str) -> str:
+    """ "arm/model" by its arm, "arm/simple" by the simple model, which then is of one arm only."""
+    return full_label(name).split("/")[-1]
+
+
+def full_label(name: str) -> str:
+    """ "arm/model" by its arm, "arm/simple" in full."""
+    return name.removesuffix(f"/{MODEL}")
+
+
+def adjusted_family(tests: Sequence[dict], label: Callable[[str], str] = short_label) -> list[dict]:
+    """The tests with p adjusted over all of them after Holm, their models named by `label`."""
     return [
-        {**test, "a": _short(test["a"]), "b": _short(test["b"])}
+        {**test, "a": label(test["a"]), "b": label(test["b"])}
         for test in comparisons.with_adjusted_p(tests)
     ]
-
-
-def _short(name: str) -> str:
-    """ "arm/model" is named by its arm, "arm/simple" by the simple model, which stands once."""
-    return name.removesuffix(f"/{MODEL}").split("/")[-1]
 
 
 def mean_score(scores: pd.DataFrame, model: Model, metric: str) -> float:

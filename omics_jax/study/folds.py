@@ -48,7 +48,7 @@ def strata_of(codes: np.ndarray, known: Bool[np.ndarray, " n"]) -> np.ndarray:
 
 
 def seed_of(config: Any, split: Split) -> int:
-    """Of the split itself, not of its place among the replicates, which changes with their choice."""
+    """Of the split itself, not of its place among the replicates."""
     return config.seed + 1000 * split.repeat + split.fold
 
 

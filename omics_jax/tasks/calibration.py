@@ -2,64 +2,39 @@
 
 A network that stopped early by the sum of its tasks has overfitted some. For every task that
 predicts probabilities one number T, by which its outputs are divided, is fitted to the validation
-patients, see `training.calibration`. The order of a patient's classes stays. Not of the paper.
+rows, see `training.calibration`. The order of a row's classes stays. Not of any paper here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from omics_jax.systems.multiomics.patients import Network
 from omics_jax.tasks.task import Task
-from omics_jax.training.calibration import CALIBRATION, calibration_stage
-from omics_jax.training.stage import Stage, Term, Variables
+from omics_jax.training.calibration import CALIBRATION
+from omics_jax.training.stage import Variables
 
 
-def calibrated(network: Network) -> tuple[Task, ...]:
-    """The tasks that predict probabilities, where `config.training.stages` asks for calibration."""
-    wanted = "calibration" in network.config.training.stages
-    return tuple(task for task in network.tasks if wanted and task.kind != "regression")
+def calibrated_tasks(config: Any, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The tasks that predict probabilities, where `config.training.stages` has calibration."""
+    if CALIBRATION not in config.training.stages:
+        return ()
+    return tuple(task for task in tasks if task.kind != "regression")
 
 
-def init(network: Network) -> dict[str, dict[str, jax.Array]]:
+def initial_temperatures(tasks: Sequence[Task]) -> dict[str, dict[str, jax.Array]]:
     """{"calibration": task -> log T = 0}; {} where nothing is calibrated."""
-    logs = {task.name: jnp.zeros(()) for task in calibrated(network)}
-    return {CALIBRATION: logs} if logs else {}
+    logarithms = {task.name: jnp.zeros(()) for task in tasks}
+    return {CALIBRATION: logarithms} if logarithms else {}
 
 
 def tempered(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """task -> (n, K) outputs over their task's temperature, which is 1 until calibrated."""
-    logs = variables["params"].get(CALIBRATION, {})
-    return {name: y / jnp.exp(logs[name]) if name in logs else y for name, y in outputs.items()}
-
-
-def stage(
-    network: Network,
-    rows: int,
-    outputs: Callable[[Variables, Mapping[str, jax.Array]], Mapping[str, jax.Array]],
-    terms_of: Callable[..., dict[str, Term]],
-    outcomes: tuple[str, ...],
-) -> Stage:
-    """The stage on at most `rows` validation patients of a replicate.
-
-    Args:
-      outputs: (variables, rows) -> task -> (n, K), untempered. terms_of: (network, constants,
-        outputs, rows) -> the losses of the network's tasks. outcomes: the fields it reads.
-    """
-    only = replace(network, tasks=calibrated(network))
-
-    def features(variables, rows):
-        found = outputs(variables, rows)
-        return {f"output_{task.name}": found[task.name] for task in only.tasks}
-
-    def terms(variables, rows):
-        y = tempered(variables, {task.name: rows[f"output_{task.name}"] for task in only.tasks})
-        found = terms_of(only, variables["constants"], y, rows)
-        return {task.name: found[f"task_{task.name}"] for task in only.tasks}
-
-    epochs = network.config.training.epochs.calibration
-    return calibration_stage(rows, features, terms, ("output_.*", *outcomes), epochs)
+    """Task -> (n, K) outputs over their task's temperature, which is 1 until calibrated."""
+    logarithms = variables["params"].get(CALIBRATION, {})
+    return {
+        name: output / jnp.exp(logarithms[name]) if name in logarithms else output
+        for name, output in outputs.items()
+    }

@@ -1,4 +1,4 @@
-"""The figures of the multi-omics tasks, from the predictions of all folds of the first repeat.
+"""The figures of predicted outcomes, from the test rows of all folds of the first repeat.
 
 Survival is drawn by risk group within each fold: risks of networks trained on other patients have
 no common scale.
@@ -11,37 +11,27 @@ import pandas as pd
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import follow_up, survival
-from omics_jax.evaluation.tables import Table
-from omics_jax.study.system import Results
+from omics_jax.evaluation.tables import Frame, Table
+from omics_jax.study.system import MODEL, Results
+from omics_jax.tasks.scoring import EMBEDDING
 
 GROUPS = ("lowest third", "middle third", "highest third")
 
 
-def of_tasks(results: Results, arm: str) -> dict[str, Table]:
-    """The figures of an arm's tasks, of the embedding and of who has what."""
-    out = {}
-    for name, frame in results.tables.items():
-        own = frame[(frame["arm"] == arm) & (frame["model"] == "model")]
-        if own.empty:
-            continue
-        # Tables that no outcome is named after come first: an outcome's name may be a column of
-        # theirs.
-        if name == "latent":
-            out["map"] = _map(own)
-        elif name == "overlap":
-            out["modalities"] = _overlap(own)
-        elif name == "imputed_share":
-            out["imputed_share"] = _imputed_share(own)
-        elif "risk" in own:
-            out |= {
-                f"{name}_groups": _risk_groups(name, own),
-                f"{name}_calibration": _calibration(name, own),
-            }
-        elif "predicted" in own:
-            out[f"{name}_confusion"] = _confusion(name, own)
-        elif "observed" in own:
-            out[f"{name}_scatter"] = _scatter(name, own)
-    return out
+def task_figures(results: Results, arm: str) -> dict[str, Table]:
+    """The figures of an arm's tasks and of the embedding, by the kind of what was scored."""
+    tables = {}
+    for name, frame in results.frames.items():
+        if frame.kind in _FIGURES:
+            rows = rows_of_arm(frame, arm)
+            tables |= {} if rows.empty else _FIGURES[frame.kind](name, rows)
+    return tables
+
+
+def rows_of_arm(frame: Frame, arm: str) -> pd.DataFrame:
+    """The rows of a scored frame that an arm's own model made."""
+    rows = frame.rows
+    return rows[(rows["arm"] == arm) & (rows["model"] == MODEL)]
 
 
 def _risk_groups(name: str, own: pd.DataFrame) -> Table:
@@ -155,25 +145,24 @@ def _map(own: pd.DataFrame) -> Table:
         columns["value"] += first[task].astype(float).tolist() if number else [np.nan] * rows
         columns["quantity"] += [task if number else ""] * rows
         columns["series"] += [""] * rows if number else first[task].fillna("").astype(str).tolist()
-    caption = "Test patients of the first fold on the two main axes of the embedding, coloured by each outcome in turn."
+    caption = (
+        "Test patients of the first fold on the two main axes of the embedding, coloured by each "
+        "outcome in turn."
+    )
     frame = pd.DataFrame(columns) if columns["x"] else pd.DataFrame()
     return Table("map", frame, "Embedding", caption, "first axis", "second axis")
 
 
-def _imputed_share(own: pd.DataFrame) -> Table:
-    shares = own.groupby("modalities", sort=False)["imputed"]
-    frame = shares.agg(["size", "mean", "min", "max"]).reset_index()
-    frame.columns = ["measured", "patients", "imputed, mean", "least", "most"]
-    caption = (
-        "Share of the values a prediction stands on that were not measured, over the tested "
-        "patients by what was measured of them; single missing cells count. Each patient's own is "
-        "in predictions.npz (imputed_share)."
-    )
-    frame = frame.sort_values("patients", ascending=False, kind="stable", ignore_index=True)
-    return Table("table", frame, "Imputed values", caption)
+def _survival_figures(name: str, rows: pd.DataFrame) -> dict[str, Table]:
+    return {
+        f"{name}_groups": _risk_groups(name, rows),
+        f"{name}_calibration": _calibration(name, rows),
+    }
 
 
-def _overlap(own: pd.DataFrame) -> Table:
-    frame = own.groupby("combination", sort=False)["patients"].sum().reset_index()
-    caption = "How many of the tested patients have which modalities, over all folds."
-    return Table("overlap", frame, "Who has what", caption, "", "patients")
+_FIGURES = {
+    "survival": _survival_figures,
+    "classification": lambda name, rows: {f"{name}_confusion": _confusion(name, rows)},
+    "regression": lambda name, rows: {f"{name}_scatter": _scatter(name, rows)},
+    EMBEDDING: lambda name, rows: {"map": _map(rows)},
+}

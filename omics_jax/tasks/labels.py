@@ -1,114 +1,154 @@
-"""What is fitted to the labels of a fold's training rows, and whether there are enough of them."""
+"""What is fitted to the outcomes of a fold's training rows, and whether these are enough."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
-from omics_jax.systems.multiomics.patients import SLOT
-from omics_jax.tasks import scoring
-from omics_jax.tasks.task import Task, event_times_at, known, outcome
-from omics_jax.training.stage import Replicate
+from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
+
+QUARTILES = np.array([0.25, 0.5, 0.75])
+Rows = Int[np.ndarray, " r"]
 
 
-def labelled(dataset: Dataset, task: Task, rows: np.ndarray):
-    """The outcome of the given rows, of those with one; times and events of a survival task."""
-    chosen = rows[known(dataset, task)[rows]]
-    found = outcome(dataset, task)
-    return tuple(part[chosen] for part in found) if task.kind == "survival" else found[chosen]
+def known_outcomes(dataset: Dataset, task: Task, rows: Rows) -> np.ndarray | Observed:
+    """The outcomes of the given rows that have one; times and events of a survival task."""
+    return outcome(dataset, task, rows[known_rows(dataset, task)[rows]])
 
 
-def scales(dataset: Dataset, tasks, train: np.ndarray) -> dict[str, np.ndarray]:
+def fit_to_outcomes(
+    config: Any, dataset: Dataset, tasks: Sequence[Task], train: Rows, name: str
+) -> dict[str, np.ndarray]:
+    """The constants of a fold's tasks: T_mean and T_sd () of every number T, T_edges (K + 1,) of
+    every survival task T.
+
+    config: its section `survival` names the kind of grid. name: of the fold, for messages.
+    """
+    constants = _scales(dataset, tasks, train)
+    for task in tasks:
+        if task.kind == "survival":
+            constants[f"{task.name}_edges"] = _time_grid(config, dataset, task, train, name)
+    return constants
+
+
+def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:
     """Mean and s.d. of every number to predict."""
-    out = {}
+    scales = {}
     for task in tasks:
         if task.kind == "regression":
-            values = labelled(dataset, task, train).astype(np.float64)
-            out[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
-            out[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
-    return out
+            values = known_outcomes(dataset, task, train).astype(np.float64)
+            scales[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
+            scales[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
+    return scales
 
 
-def survival_bins(dataset: Dataset, task: Task, replicates: Sequence[Replicate]) -> int:
-    """As many bins as the root of the fewest training events of a fold, 2 or more where these have
-    as many times.
-    """
-    found = [labelled(dataset, task, r.rows[SLOT]) for r in replicates]
-    roots = [math.isqrt(int(events.sum())) for _, events in found]
-    distinct = [len(np.unique(times[(events == 1) & (times > 0)])) for times, events in found]
-    return max(1, min(max(2, min(roots)), min(distinct)))
-
-
-def survival_grid(
-    config, dataset: Dataset, task: Task, replicate: Replicate, bins: int
-) -> np.ndarray:
-    """The edges of a survival task's bins in a fold."""
+def _time_grid(config: Any, dataset: Dataset, task: Task, train: Rows, name: str) -> np.ndarray:
+    """(K + 1,) the edges of a survival task's bins in a fold."""
+    times, events = known_outcomes(dataset, task, train)
     try:
-        return mtlr.time_grid(
-            *labelled(dataset, task, replicate.rows[SLOT]), bins, config.survival.grid
-        )
+        return mtlr.time_grid(times, events, task.bins, config.survival.grid)
     except UserError as error:
         raise UserError(
-            f"{task.name}, {replicate.name}: {error} (config.survival.bins, 0 to choose)"
+            f"{task.name}, {name}: {error} (config.survival.bins, 0 to choose)"
         ) from None
 
 
-def event_quartiles(dataset: Dataset, task: Task) -> tuple[float, ...]:
-    """When a quarter, a half and three quarters of all events had happened: where curves are looked
-    at, not fitted.
+def with_bins(
+    config: Any, dataset: Dataset, tasks: Sequence[Task], training_rows: Sequence[Rows]
+) -> tuple[Task, ...]:
+    """The tasks, survival tasks with their number of bins: `config.survival.bins`, or 0 to choose.
+
+    training_rows: of every fold, since all folds share one shape.
     """
-    found = labelled(dataset, task, np.arange(len(dataset)))
-    return tuple(event_times_at(found, scoring.QUARTILES).tolist())
+
+    def binned(task: Task) -> Task:
+        if task.kind != "survival":
+            return task
+        return replace(
+            task, bins=config.survival.bins or _number_of_bins(dataset, task, training_rows)
+        )
+
+    return tuple(map(binned, tasks))
 
 
-def check_members(dataset: Dataset, task: Task, folds: int) -> None:
-    """Refuses a class with fewer patients than folds."""
-    if task.kind != "classification":
-        return
-    codes = outcome(dataset, task)[known(dataset, task)].astype(int)
-    for name, count in zip(
-        task.classes, np.bincount(codes, minlength=len(task.classes)), strict=True
-    ):
-        if count < folds:
-            raise UserError(
-                f"the {task.name} {name!r} has {count} of the patients, fewer than the {folds} "
-                "folds; leave classes with so few out (data.only), or use fewer folds"
-            )
+def _number_of_bins(dataset: Dataset, task: Task, training_rows: Sequence[Rows]) -> int:
+    """The root of the fewest training events of a fold; 2 or more where there are as many times."""
+    observed = [known_outcomes(dataset, task, rows) for rows in training_rows]
+    roots = [math.isqrt(int(events.sum())) for _, events in observed]
+    distinct = [len(np.unique(times[(events == 1) & (times > 0)])) for times, events in observed]
+    return max(1, min(max(2, min(roots)), min(distinct)))
 
 
-def check_labels(dataset: Dataset, tasks, split: Split) -> None:
+def curve_times(
+    config: Any, dataset: Dataset, tasks: Sequence[Task]
+) -> Mapping[str, tuple[float, ...]]:
+    """Survival task -> the times at which its curves are kept and calibration is drawn.
+
+    `config.survival.times`, or the quartiles of all events: curves are read there, nothing is
+    fitted to them.
+    """
+    times = {}
+    for task in tasks:
+        if task.kind == "survival":
+            observed = known_outcomes(dataset, task, np.arange(len(dataset)))
+            given = tuple(config.survival.times)
+            times[task.name] = given or tuple(event_times_at(observed, QUARTILES).tolist())
+    return times
+
+
+def check_members(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
+    """Refuses a class with fewer members than folds."""
+    for task in tasks:
+        if task.kind != "classification":
+            continue
+        codes = outcome(dataset, task)[known_rows(dataset, task)].astype(int)
+        counts = np.bincount(codes, minlength=len(task.classes))
+        for name, count in zip(task.classes, counts, strict=True):
+            if count < folds:
+                raise UserError(
+                    f"the {task.name} {name!r} has {count} of the patients, fewer than the {folds} "
+                    "folds; leave classes with so few out (data.only), or use fewer folds"
+                )
+
+
+def check_labels(dataset: Dataset, tasks: Sequence[Task], split: Split) -> None:
     """Refuses a fold in which a task cannot be learned or judged."""
     for task in tasks:
         for part in ("train", "validation", "test"):
-            rows = getattr(split, part)
-            found = labelled(dataset, task, rows)
-            count = len(found[0] if task.kind == "survival" else found)
-            wanted, there = {
-                "classification": ("two classes", len(np.unique(found)) >= 2 if count else False),
-                "regression": ("two values", count >= 2),
-                "survival": (
-                    "an event",
-                    bool(found[1].any()) if task.kind == "survival" else False,
-                ),
-            }[task.kind]
-            if not there:
-                raise UserError(
-                    f"fold {split.fold}, repeat {split.repeat}: of {len(rows):,} {part} rows "
-                    f"{count:,} have a known {task.name}, which are not enough ({wanted} at "
-                    "least); use fewer folds, or leave the task out"
-                )
+            _check_part(dataset, task, split, part)
         if task.kind == "classification":
             _check_classes(dataset, task, split)
 
 
+def _check_part(dataset: Dataset, task: Task, split: Split, part: str) -> None:
+    rows = getattr(split, part)
+    observed = known_outcomes(dataset, task, rows)
+    count = len(observed[0] if task.kind == "survival" else observed)
+    if task.kind == "classification":
+        wanted, enough = "two classes", len(np.unique(observed)) >= 2
+    elif task.kind == "regression":
+        wanted, enough = "two values", count >= 2
+    else:
+        wanted, enough = "an event", bool(observed[1].any())
+    if not enough:
+        raise UserError(
+            f"fold {split.fold}, repeat {split.repeat}: of {len(rows):,} {part} rows {count:,} "
+            f"have a known {task.name}, which are not enough ({wanted} at least); use fewer folds, "
+            "or leave the task out"
+        )
+
+
 def _check_classes(dataset: Dataset, task: Task, split: Split) -> None:
-    codes = labelled(dataset, task, split.train).astype(int)
+    codes = known_outcomes(dataset, task, split.train).astype(int)
     missing = np.flatnonzero(np.bincount(codes, minlength=len(task.classes)) == 0)
     if len(missing):
         raise UserError(

@@ -1,32 +1,27 @@
-"""How predicted outcomes and imputed modalities are judged.
+"""How predicted outcomes are judged: scores of every kind of task, and the rows they were made of.
 
-The paper scores AUC and F1, RMSE and R2, and the C-index; what is here beside them asks whether
-probabilities, curves and imputed values can be believed. Left out: the simple models beside the
-network (`baselines`), and comparisons over folds, which are the experiment's to conclude.
+The papers score AUC and F1, RMSE and R2, and the C-index; the other scores ask whether
+probabilities and survival curves can be believed. Left out: the simple models (`baselines`), and
+comparisons over folds, which are the experiment's to conclude.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.summary import combinations, overlaps
 from omics_jax.errors import UserError
-from omics_jax.evaluation import classification, concordance, metrics, survival
-from omics_jax.evaluation.tables import Evaluation, Table
+from omics_jax.evaluation import classification, concordance, survival
+from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
-from omics_jax.tasks.task import Observed, Task, event_times_at, known, outcome
+from omics_jax.tasks.labels import QUARTILES
+from omics_jax.tasks.prediction import FIELDS
+from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
 
-# What a prediction of each kind of task consists of; the field of task t is called t_FIELD.
-FIELDS = {
-    "classification": ("probability",),
-    "regression": ("value",),
-    "survival": ("risk", "survival", "times", "median", "median_reached"),
-}
 BETTER = {
     "classification": {
         "accuracy": "higher",
@@ -36,143 +31,122 @@ BETTER = {
     },
     "regression": {"rmse": "lower", "mae": "lower", "r2": "higher"},
     "survival": {"c_index": "higher", "c_index_uno": "higher", "ibs": "lower", "auc_t": "higher"},
-    "imputation": {"rmse": "lower", "mae": "lower", "pearson": "higher"},
 }
-PROBABILITY_FLOOR = float(
-    np.finfo(np.float32).eps
-)  # the log loss of a class that was ruled out stays finite
-BRIER_SHARES = np.array(
-    [0.05, 0.95]
-)  # of the test events, between which the Brier score is integrated
+# The log loss of a class that was ruled out stays finite.
+PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
+# The Brier score is integrated between these quantiles of the test events' times.
+BRIER_SHARES = np.array([0.05, 0.95])
 BRIER_TIMES = 50
-QUARTILES = np.array([0.25, 0.5, 0.75])
+EMBEDDING = "embedding"  # the kind of the frame of `_embedding_plane`
 
-Complete = Callable[[Dataset], np.ndarray]
+Subset = Callable[[Dataset], Bool[np.ndarray, " n"]]
 Fields = dict[str, np.ndarray]
 
 
-def better(tasks: Sequence[Task], targets: Iterable[str]) -> dict[str, str]:
-    """Metric -> the better side, of the tasks and of the imputed modalities `targets`."""
-    of_tasks = {
-        f"{task.name}_{metric}{rows}": side
+def better(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
+    """Metric -> the better side, "higher" or "lower", on all rows, on subsets and in validation."""
+    suffixes = ("", *(f"_{subset}" for subset in subsets))
+    sides = {
+        f"{task.name}_{metric}{suffix}": side
         for task in tasks
         for metric, side in BETTER[task.kind].items()
-        for rows in ("", "_complete")
+        for suffix in suffixes
     }
-    of_targets = {
-        f"{name}_{metric}": side
-        for name in targets
-        for metric, side in BETTER["imputation"].items()
-    }
-    found = of_tasks | of_targets
-    return found | {f"validation_{metric}": side for metric, side in found.items()}
+    return sides | {f"validation_{metric}": side for metric, side in sides.items()}
 
 
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def evaluate(
+def evaluate_tasks(
     tasks: Sequence[Task],
-    complete: Complete | None,
-    times: Mapping[str, Sequence[float]],
     predictions: Predictions,
     test: Dataset,
     train: Dataset,
+    *,
+    times: Mapping[str, Sequence[float]] | None = None,
+    subsets: Mapping[str, Subset] | None = None,
 ) -> Evaluation:
-    """Scores of whatever was predicted of the test patients; those without the label are left out
-    of its task.
+    """Scores of what was predicted of the test rows; those without an outcome count in none of its
+    scores.
 
-    predictions: of a classification t, t_probability (n, C); of a regression, t_value (n,) in the
-    input's units; of a survival task, t_risk (n,), t_survival (n, m) at t_times (n, m), every row
-    the same and the first time 0, t_median (n,) and t_median_reached (n,), False where the curve
-    stays above one half; of an imputed modality, see `imputation_scores`. What lacks a field is not
-    scored. complete: test rows -> (n,) bool, those with
-    every modality; None where all are. times: survival task -> the times at which its curves are
-    kept; where it has none, the quartiles of the training events.
+    Args:
+      predictions: of a task t the fields t_FIELD (see `prediction.predict_tasks`); what lacks one
+        is not scored. Survival curves stand on the same times in every row, the first 0.
+      train: its outcomes give the censoring distribution.
+      times: survival task -> the times at which its curves are kept; where it has none, the
+        quartiles of the training events.
+      subsets: name -> test rows that are also scored by themselves, as t_METRIC_NAME.
 
     Returns the metrics, t_METRIC,
       accuracy, macro_f1 (mean over classes that occur among the labels or the predicted classes),
-      auroc (of two
-        classes the ordinary one, else the mean of one-versus-rest over the classes that it is
-      defined for), log_loss; rmse, mae, r2;
+        auroc (of two classes the ordinary one, else the mean of one-versus-rest over the classes
+        that it is defined for), log_loss;
+      rmse, mae, r2;
       c_index (Harrell), c_index_uno, ibs (integrated Brier score between the 5th and 95th
         percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles of the test
         events, their mean weighted as in `cumulative_dynamic_auc`), d_calibration_p; censoring
         weights are those of the training rows.
-    A metric that the rows do not suffice for is nan. t_METRIC_complete is the same of the complete
-    rows alone.
+    A metric that the rows do not suffice for is nan.
 
-    Tables: t, what was predicted beside what was observed, a row per labelled patient; "latent",
-    two principal components of predictions["embedding"] (n, L); "overlap", how many patients have
-    which modalities; "imputed_share", of every patient.
+    Frames: t, of the kind of the task, what was predicted beside what was observed, a row per row
+    with an outcome; "latent", two principal components of predictions["embedding"] (n, L).
     """
-    parts = {"": np.ones(len(test), bool)} | ({"_complete": complete(test)} if complete else {})
-    found, tables = imputation_scores(predictions), {}
+    scores, frames = {}, {}
+    parts = {"": np.ones(len(test), bool)}
+    parts |= {f"_{name}": subset(test) for name, subset in (subsets or {}).items()}
     for task in tasks:
-        names = {field: f"{task.name}_{field}" for field in FIELDS[task.kind]}
-        if not all(name in predictions for name in names.values()):
+        if not all(f"{task.name}_{field}" in predictions for field in FIELDS[task.kind]):
             continue
-        metrics_of, columns_of = _OF_KIND[task.kind]
-        fitted = outcome(train, task, known(train, task))
-        for suffix, part in parts.items():
-            rows = part & known(test, task)
-            fields = {
-                field: np.asarray(predictions[name], np.float64)[rows]
-                for field, name in names.items()
-            }
-            observed = outcome(test, task, rows)
-            values = metrics_of(fields, observed, fitted)
-            found |= {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
-            if not suffix:
-                kept = {"times": times[task.name]} if times.get(task.name) else {}
-                columns = {
-                    "id": test.ids[rows].astype(str),
-                    **columns_of(task, fields, observed, fitted, **kept),
-                }
-                tables[task.name] = Table(
-                    "table", pd.DataFrame(columns), f"Predictions of {task.name}", ""
-                )
-    if "imputed_share" in predictions:
-        shares = pd.DataFrame({"id": test.ids.astype(str), "modalities": combinations(test)})
-        shares["imputed"] = np.asarray(predictions["imputed_share"], np.float64)
-        tables["imputed_share"] = Table("table", shares, "Share of imputed values", "")
+        for suffix, rows in parts.items():
+            values = _task_scores(task, predictions, test, train, rows)
+            scores |= {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
+        curve_times = (times or {}).get(task.name, ())
+        frames[task.name] = Frame(
+            task.kind, _task_rows(task, predictions, test, train, curve_times)
+        )
     if "embedding" in predictions:
-        tables["overlap"] = Table("table", overlaps(test), "Modalities of the test patients", "")
-        tables["latent"] = _latent(tasks, np.asarray(predictions["embedding"], np.float64), test)
-    return Evaluation(found, tables)
+        embedding = np.asarray(predictions["embedding"], np.float64)
+        frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
+    return Evaluation(scores, frames)
 
 
-def imputation_scores(predictions: Predictions) -> dict[str, float]:
-    """m_rmse, m_mae and m_pearson of every imputed modality m, on the scale of its training rows.
+def _task_scores(
+    task: Task,
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
+    chosen: Bool[np.ndarray, " n"],
+) -> dict[str, float]:
+    """The scores of one task on those of the chosen rows whose outcome is known."""
+    rows = chosen & known_rows(test, task)
+    fields = _fields(task, predictions, rows)
+    fitted = outcome(train, task, known_rows(train, task))
+    return _METRICS[task.kind](fields, outcome(test, task, rows), fitted)
 
-    predictions: m_estimate and m_truth (n, F), both min-max scaled by training rows, and m_scored
-      (n, F), the cells
-    in which there are both; nothing else is read. pearson is the median over the features of the
-    correlation across rows, 0 for a constant estimate; features whose truth does not vary, or is
-    known in fewer than 3 rows, do not count.
-    """
-    found = {}
-    for field in predictions:
-        name = field.removesuffix("_scored")
-        if name == field or not {f"{name}_estimate", f"{name}_truth"} <= predictions.keys():
-            continue
-        estimate, truth = (
-            np.asarray(predictions[f"{name}_{key}"], np.float64) for key in ("estimate", "truth")
-        )
-        cells = np.asarray(predictions[field])
-        error = np.abs(estimate[cells] - truth[cells])
-        varies = np.where(cells, truth, np.inf).min(axis=0) < np.where(cells, truth, -np.inf).max(
-            axis=0
-        )
-        pearson = metrics.pearson_rows(estimate.T[varies], truth.T[varies], cells.T[varies])
-        found |= {
-            f"{name}_rmse": float(np.sqrt((error**2).mean())) if len(error) else float("nan"),
-            f"{name}_mae": float(error.mean()) if len(error) else float("nan"),
-            f"{name}_pearson": float(np.nanmedian(pearson))
-            if np.isfinite(pearson).any()
-            else float("nan"),
-        }
-    return found
+
+def _task_rows(
+    task: Task, predictions: Predictions, test: Dataset, train: Dataset, times: Sequence[float]
+) -> pd.DataFrame:
+    """What was predicted of the rows with an outcome beside what was observed."""
+    rows = known_rows(test, task)
+    fields, observed = _fields(task, predictions, rows), outcome(test, task, rows)
+    ids = test.ids[rows].astype(str)
+    if task.kind == "survival":
+        fitted = outcome(train, task, known_rows(train, task))
+        columns = _survival_columns(fields, observed, fitted, times)
+    elif task.kind == "classification":
+        columns = _class_columns(task, fields, observed)
+    else:
+        columns = {"value": fields["value"], "observed": observed}
+    return pd.DataFrame({"id": ids, **columns})
+
+
+def _fields(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> Fields:
+    return {
+        field: np.asarray(predictions[f"{task.name}_{field}"], np.float64)[rows]
+        for field in FIELDS[task.kind]
+    }
 
 
 def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"], fitted) -> dict[str, float]:
@@ -194,7 +168,7 @@ def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"], fitted) -> dict
 
 
 def _class_columns(
-    task: Task, fields: Fields, label: Int[np.ndarray, " n"], fitted
+    task: Task, fields: Fields, label: Int[np.ndarray, " n"]
 ) -> dict[str, np.ndarray]:
     names, p = np.array(task.classes, dtype=str), fields["probability"]
     return {
@@ -214,12 +188,6 @@ def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"], fitted) -> 
         "mae": float(np.abs(error).mean()),
         "r2": float(1 - (error**2).sum() / spread) if np.ptp(observed) > 0 else float("nan"),
     }
-
-
-def _value_columns(
-    task: Task, fields: Fields, observed: Real[np.ndarray, " n"], fitted
-) -> dict[str, np.ndarray]:
-    return {"value": fields["value"], "observed": observed}
 
 
 def _survival_metrics(fields: Fields, test: Observed, fitted: Observed) -> dict[str, float]:
@@ -275,7 +243,7 @@ def _d_calibration_p(test: Observed, curves: Real[np.ndarray, "n m"], grid) -> f
 
 
 def _survival_columns(
-    task: Task, fields: Fields, test: Observed, fitted: Observed, times: Sequence[float] = ()
+    fields: Fields, test: Observed, fitted: Observed, times: Sequence[float] = ()
 ) -> dict[str, np.ndarray]:
     """Survival stands at the times, or the quartiles of the training events; nan where there is
     none.
@@ -297,20 +265,24 @@ def _survival_columns(
     }
 
 
-def _latent(tasks: Sequence[Task], embedding: Real[np.ndarray, "n L"], test: Dataset) -> Table:
-    """Each patient's place on the first two principal axes of the test rows, with the outcomes."""
+def _embedding_plane(
+    tasks: Sequence[Task], embedding: Real[np.ndarray, "n L"], test: Dataset
+) -> pd.DataFrame:
+    """Each row's place on the first two principal axes of the test rows, with the outcomes."""
     x, y = _principal_plane(embedding).T
     columns = {"id": test.ids.astype(str), "x": x, "y": y}
     for task in tasks:
-        rows, first = known(test, task), outcome(test, task)
-        first = first[0] if task.kind == "survival" else first
-        if task.kind == "classification":
-            columns[task.name] = np.array(
-                [task.classes[int(c)] if k else "" for c, k in zip(first, rows, strict=True)]
-            )
-        else:
-            columns[task.name] = np.where(rows, first, np.nan)
-    return Table("table", pd.DataFrame(columns), "Embedding", "")
+        columns[task.name] = _shown_outcome(task, test)
+    return pd.DataFrame(columns)
+
+
+def _shown_outcome(task: Task, test: Dataset) -> np.ndarray:
+    """(n,) names of classes, "" where unknown; numbers or times, nan where unknown."""
+    known, values = known_rows(test, task), outcome(test, task)
+    if task.kind == "classification":
+        names = [task.classes[int(c)] if k else "" for c, k in zip(values, known, strict=True)]
+        return np.array(names)
+    return np.where(known, values[0] if task.kind == "survival" else values, np.nan)
 
 
 def _principal_plane(embedding: Real[np.ndarray, "n L"]) -> Float[np.ndarray, "n 2"]:
@@ -323,8 +295,8 @@ def _principal_plane(embedding: Real[np.ndarray, "n L"]) -> Float[np.ndarray, "n
     return np.pad(centred @ axes.T, ((0, 0), (0, 2 - len(axes))))
 
 
-_OF_KIND = {
-    "classification": (_class_metrics, _class_columns),
-    "regression": (_value_metrics, _value_columns),
-    "survival": (_survival_metrics, _survival_columns),
+_METRICS = {
+    "classification": _class_metrics,
+    "regression": _value_metrics,
+    "survival": _survival_metrics,
 }

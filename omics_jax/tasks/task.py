@@ -1,11 +1,12 @@
-"""What is predicted of a patient: a class, a number or a survival time, as the targets of a
-`Dataset` tell it.
+"""What is predicted of a row: a class, a number or a survival time, as the targets of a `Dataset`
+say.
 
-Left out: the losses and heads of the tasks, and how predictions are scored (`scoring`).
+Left out: the losses and heads of the tasks (`losses`, `heads`), and how predictions are scored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,31 +16,52 @@ from jaxtyping import Bool, Float, Real, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.follow_up import no_events
+from omics_jax.study.folds import strata_of
 
 Observed = tuple[Real[np.ndarray, " _"], Shaped[np.ndarray, " _"]]  # times, events
 
+KINDS = ("classification", "regression", "survival")
 PARTS = ("time", "event")  # the two targets, X.time and X.event, of a survival task X
 
 
 @dataclass(frozen=True)
 class Task:
-    """One outcome. classes: the names of its C classes in the order of their codes, () unless it is
-    a classification.
+    """One outcome.
 
     name: of the target; of a survival task, what stands before ".time" and ".event".
+    classes: of a classification, the names of its C classes in the order of their codes.
+    bins: of a survival task with a head, the K bins of its grid of times.
     """
 
     name: str
     kind: Literal["classification", "regression", "survival"]
     classes: tuple[str, ...] = ()
+    bins: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """The number of outputs of its head: C logits, one number, or K survival scores."""
+        sizes = {"classification": len(self.classes), "regression": 1, "survival": self.bins}
+        return sizes[self.kind]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The parts of an outcome: y and, of a survival time, the event e."""
+        return ("y", "e") if self.kind == "survival" else ("y",)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of its targets in a `Dataset`, one per field."""
+        if self.kind == "survival":
+            return tuple(f"{self.name}.{part}" for part in PARTS)
+        return (self.name,)
 
 
 def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
     """The tasks of a dataset's targets, in their order.
 
     A target with classes is a classification, X.time and X.event together are the survival task X,
-    and any other
-    target is a regression.
+    and any other target is a regression.
 
     Raises:
       UserError: a target and a survival task of one name.
@@ -54,29 +76,6 @@ def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
     return tasks
 
 
-def known(dataset: Dataset, task: Task) -> Bool[np.ndarray, " n"]:
-    """The rows whose outcome is known; of a survival task both the time and the event."""
-    return np.logical_and.reduce([dataset.targets[name][1] for name in _targets(task)])
-
-
-def outcome(dataset: Dataset, task: Task, rows: Any = slice(None)) -> np.ndarray | Observed:
-    """Codes (n,), values (n,) in the input's units, or (times (n,), events (n,)); to be read where
-    `known` only.
-
-    rows: of the dataset, as numpy indexes them; all of them unless given.
-    """
-    found = tuple(dataset.targets[name][0][rows] for name in _targets(task))
-    return found if task.kind == "survival" else found[0]
-
-
-def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
-    """Quantiles of the times of events. UserError without an event."""
-    times, events = observed
-    if not events.any():
-        raise no_events(len(events))
-    return np.quantile(times[events.astype(bool)].astype(np.float64), shares)
-
-
 def _task_of(dataset: Dataset, name: str) -> Task:
     stem, _, part = name.rpartition(".")
     if part in PARTS and all(f"{stem}.{each}" in dataset.targets for each in PARTS):
@@ -86,7 +85,57 @@ def _task_of(dataset: Dataset, name: str) -> Task:
     return Task(name, "regression")
 
 
-def _targets(task: Task) -> tuple[str, ...]:
-    return (
-        tuple(f"{task.name}.{part}" for part in PARTS) if task.kind == "survival" else (task.name,)
-    )
+def known_rows(dataset: Dataset, task: Task) -> Bool[np.ndarray, " n"]:
+    """The rows whose outcome is known; of a survival task both the time and the event."""
+    return np.logical_and.reduce([dataset.targets[name][1] for name in task.targets])
+
+
+def outcome(dataset: Dataset, task: Task, rows: Any = slice(None)) -> np.ndarray | Observed:
+    """Codes (n,), values (n,) in the input's units, or (times (n,), events (n,)).
+
+    They mean something only where `known_rows`.
+
+    rows: of the dataset, as numpy indexes them; all of them unless given.
+    """
+    values = tuple(dataset.targets[name][0][rows] for name in task.targets)
+    return values if task.kind == "survival" else values[0]
+
+
+def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
+    """Quantiles of the times of events.
+
+    Raises:
+      UserError: no event.
+    """
+    times, events = observed
+    if not events.any():
+        raise no_events(len(events))
+    return np.quantile(times[events.astype(bool)].astype(np.float64), shares)
+
+
+def strata_by_task(dataset: Dataset, tasks: Sequence[Task]) -> np.ndarray | None:
+    """(n,) strata for folds: the first classes or, without any, the events of the first survival
+    task; None where there are only numbers.
+    """
+    order = ("classification", "survival", "regression")
+    first = min(tasks, key=lambda task: order.index(task.kind), default=None)
+    if first is None or first.kind == "regression":
+        return None
+    values = outcome(dataset, first)
+    codes = values[1] if first.kind == "survival" else values
+    return strata_of(codes, known_rows(dataset, first))
+
+
+def outcome_arrays(dataset: Dataset, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
+    """The outcomes as the device sees them: of every task T y_T (and e_T) (n,) float32, 0 where
+    unknown, and k_T (n,) bool, whether it is known; all unknown where the data lack the target.
+    """
+    arrays = {}
+    for task in tasks:
+        measured = all(name in dataset.targets for name in task.targets)
+        known = known_rows(dataset, task) if measured else np.zeros(len(dataset), bool)
+        for field, name in zip(task.fields, task.targets, strict=True):
+            values = dataset.targets[name][0] if measured else np.zeros(len(dataset))
+            arrays[f"{field}_{task.name}"] = np.where(known, values, 0).astype(np.float32)
+        arrays[f"k_{task.name}"] = known
+    return arrays

@@ -1,9 +1,9 @@
 """Impute missing modalities, each from its sources: the imputers' loss, stages and predictions.
 
-    pretrain_M   the imputer of modality M on patients of other classes, where the config asks for it
+    pretrain_M   the imputer of modality M on patients of other classes, if the config asks for it
     impute_M     the same on the training patients that have M and a source
 
-Source: as `imputer`, which holds the network; the first half of the story that `model` ends.
+Source: as `imputer`, which holds the network. What `model` does with the imputed values comes next.
 """
 
 from __future__ import annotations
@@ -14,108 +14,111 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.patients import (
     OTHERS,
     SLOT,
-    Network,
+    ModelShape,
+    Rows,
     imputable,
     imputed_values,
     measured,
     scaled,
     unscaled,
 )
-from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+from omics_jax.training.stage_builder import build_stage
 
 
-def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
+def init(shape: ModelShape, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
     """{"imputer": modality -> the parameters of its imputer}, for every modality with sources."""
-    c = network.config.imputation
-    make = lambda i, name: imputer.init_imputer(
-        jax.random.fold_in(key, i),
-        imputer.input_size(network.sizes, network.edges[name]),
-        c.hidden,
-        network.sizes[name],
-        c.members,
-    )
-    return {
-        "params": {"imputer": {name: make(i, name) for i, name in enumerate(network.edges)}},
-        "batch_stats": {},
-    }
+    settings = shape.config.imputation
+    imputers = {}
+    for i, (name, sources) in enumerate(shape.edges.items()):
+        inputs = imputer.input_size(shape.sizes, sources)
+        imputers[name] = imputer.init_imputer(
+            jax.random.fold_in(key, i),
+            inputs,
+            settings.hidden,
+            shape.sizes[name],
+            settings.members,
+        )
+    return {"params": {"imputer": imputers}, "batch_stats": {}}
 
 
 def loss(
-    network: Network, name: str, slot: str, variables: Variables, batch: Batch
+    shape: ModelShape, name: str, slot: str, variables: Variables, batch: Batch
 ) -> tuple[Terms, Any]:
     """squares (E,): of every member, over the cells that were observed in patients that have a
     source too.
     """
     rows, constants = batch[slot], variables["constants"]
-    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[
-        f"m_{name}"
-    ]
-    counted &= constants[f"{name}_alive"]
-    apart = imputed_values(network, variables, rows, name) - scaled(constants, rows, name)
-    squares = jnp.sum(jnp.where(counted, apart**2, 0), axis=(1, 2))
-    return {
-        "squares": Term(squares, jnp.full_like(squares, jnp.sum(counted, dtype=squares.dtype)))
-    }, {}
+    cells = _learned_cells(shape, name, constants, rows)
+    residual = imputed_values(shape, variables, rows, name) - scaled(constants, rows, name)
+    squares = jnp.sum(jnp.where(cells, residual**2, 0), axis=(1, 2))
+    count = jnp.sum(cells, dtype=squares.dtype)
+    return {"squares": Term(squares, jnp.full_like(squares, count))}, {}
 
 
-def objective(terms: Terms) -> jax.Array:
+def objective(terms: Terms) -> Float[Array, ""]:
     """sum over members of the RMSE of the batch, TDimpute's loss; members share nothing."""
     mean = terms["squares"].mean
     return jnp.sum(jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1)), 0))
 
 
-def monitor(network: Network, name: str, variables: Variables, batch: Batch) -> jax.Array:
+def monitor(shape: ModelShape, name: str, variables: Variables, batch: Batch) -> Float[Array, ""]:
     """RMSE of the members' mean on the validation patients that have the modality and a source, on
     the 0-1 scale.
     """
     rows, constants = batch[SLOT], variables["constants"]
-    counted = (rows["live"] & imputable(network, measured(network, rows), name))[:, None] & rows[
-        f"m_{name}"
-    ]
-    counted &= constants[f"{name}_alive"]
-    apart = imputed_values(network, variables, rows, name).mean(axis=0) - scaled(
-        constants, rows, name
-    )
-    return jnp.sqrt(
-        Term(jnp.sum(jnp.where(counted, apart**2, 0)), jnp.sum(counted, dtype=apart.dtype)).mean
-    )
+    cells = _learned_cells(shape, name, constants, rows)
+    estimate = imputed_values(shape, variables, rows, name).mean(axis=0)
+    residual = estimate - scaled(constants, rows, name)
+    squares = jnp.sum(jnp.where(cells, residual**2, 0))
+    return jnp.sqrt(Term(squares, jnp.sum(cells, dtype=residual.dtype)).mean)
 
 
-def stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
+def _learned_cells(
+    shape: ModelShape, name: str, constants: Variables, rows: Rows
+) -> Bool[Array, "n F"]:
+    """The observed cells of live patients with a source, of features that the replicate chose."""
+    able = rows["live"] & imputable(shape, measured(shape, rows), name)
+    return able[:, None] & rows[f"m_{name}"] & constants[f"{name}_alive"]
+
+
+def stages(shape: ModelShape, rows: Mapping[str, int]) -> tuple[Stage, ...]:
     """A stage per imputed modality; with patients of other classes one on these before it."""
     return tuple(
-        _stage(network, name, slot, rows[slot])
-        for name in network.edges
+        _stage(shape, name, slot, rows[slot])
+        for name in shape.edges
         for slot in (OTHERS, SLOT)
         if rows.get(slot)
     )
 
 
-def _stage(network: Network, name: str, slot: str, rows: int) -> Stage:
-    c = network.config.imputation
-    epochs, size = (
-        (c.epochs, c.batch_size) if slot == SLOT else (c.transfer_epochs, c.transfer_batch_size)
-    )
-    return Stage(
-        name=f"impute_{name}" if slot == SLOT else f"pretrain_{name}",
-        loss=lambda variables, batch, key: loss(network, name, slot, variables, batch),
+def _stage(shape: ModelShape, name: str, slot: str, rows: int) -> Stage:
+    settings = shape.config.imputation
+    stage, epochs, batch_size = f"impute_{name}", settings.epochs, settings.batch_size
+    if slot == OTHERS:
+        stage, epochs = f"pretrain_{name}", settings.transfer_epochs
+        batch_size = settings.transfer_batch_size
+    return build_stage(
+        stage,
+        loss=lambda variables, batch, key: loss(shape, name, slot, variables, batch),
         objective=objective,
-        optimizer=optimizer(c.optimizer.to_dict(), epochs * -(-rows // size)),
+        rows={slot: rows},
+        batch_size={slot: batch_size},
         epochs=epochs,
-        batch_size={slot: size},
+        optimizer_settings=settings.optimizer.to_dict(),
         trainable=(f"imputer/{re.escape(name)}/.*",),
-        monitor=lambda variables, batch: monitor(network, name, variables, batch),
-        patience=c.patience,
+        monitor=lambda variables, batch: monitor(shape, name, variables, batch),
+        patience=settings.patience,
     )
 
 
-def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+def predict(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
     """What the imputers make of patients, of every modality M with sources.
 
     Returns:
@@ -125,26 +128,25 @@ def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array
       observed. For scoring, on the training rows' 0-1 scale: M_estimate, whatever was measured,
       M_truth, what was, and M_scored, where there are both.
     """
-    constants, has, out = variables["constants"], measured(network, rows), {}
-    for name in network.edges:
+    constants, has, fields = variables["constants"], measured(shape, rows), {}
+    for name in shape.edges:
         span = constants[f"{name}_high"] - constants[f"{name}_low"]
-        members = imputed_values(network, variables, rows, name)
-        source, seen = imputable(network, has, name), rows[f"m_{name}"]
+        members = imputed_values(shape, variables, rows, name)
+        source, seen = imputable(shape, has, name), rows[f"m_{name}"]
         alive = constants[f"{name}_alive"]
         mean = members.mean(axis=0)
-        usual = jnp.where(
-            source[:, None] & alive, unscaled(constants, name, mean), constants[f"{name}_fill"]
-        )
-        out[name] = jnp.where(seen, rows[f"x_{name}"], usual)
-        out[f"{name}_sd"] = jnp.where(seen, 0, span * members.std(axis=0))
-        out[f"{name}_source"] = source
-        out[f"{name}_estimate"] = mean
-        out[f"{name}_truth"] = scaled(constants, rows, name)
-        out[f"{name}_scored"] = seen & alive & source[:, None]
-    return out
+        imputed = unscaled(constants, name, mean)
+        estimate = jnp.where(source[:, None] & alive, imputed, constants[f"{name}_fill"])
+        fields[name] = jnp.where(seen, rows[f"x_{name}"], estimate)
+        fields[f"{name}_sd"] = jnp.where(seen, 0, span * members.std(axis=0))
+        fields[f"{name}_source"] = source
+        fields[f"{name}_estimate"] = mean
+        fields[f"{name}_truth"] = scaled(constants, rows, name)
+        fields[f"{name}_scored"] = seen & alive & source[:, None]
+    return fields
 
 
-def predict_new(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
+def predict_new(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
     """What `predict` imputes, with nan for what this replicate cannot say, so that others may say
     it.
 
@@ -153,11 +155,12 @@ def predict_new(network: Network, variables: Variables, rows) -> dict[str, jax.A
       features. M_sd: nan there, and where nothing but the training mean stands, in patients without
       a source. M_source (n,).
     """
-    found, out = predict(network, variables, rows), {}
-    for name in network.edges:
+    predicted, fields = predict(shape, variables, rows), {}
+    for name in shape.edges:
         seen, alive = rows[f"m_{name}"], variables["constants"][f"{name}_alive"]
-        estimated = alive & found[f"{name}_source"][:, None]
-        out[name] = jnp.where(seen | alive, found[name], jnp.nan)
-        out[f"{name}_sd"] = jnp.where(seen | estimated, found[f"{name}_sd"], jnp.nan)
-        out[f"{name}_source"] = found[f"{name}_source"]
-    return out
+        source = predicted[f"{name}_source"]
+        estimated = alive & source[:, None]
+        fields[name] = jnp.where(seen | alive, predicted[name], jnp.nan)
+        fields[f"{name}_sd"] = jnp.where(seen | estimated, predicted[f"{name}_sd"], jnp.nan)
+        fields[f"{name}_source"] = source
+    return fields

@@ -1,435 +1,285 @@
 """Embed several modalities, then predict several outcomes at once: losses, stages and predictions.
 
-    embedding   the VAE alone: L_embed = (1/M) sum_j BCE(x_j, x'_j) + k_kl KL(q(z|x) | N(0, I))        (equation 1)
-    heads       the heads alone, on the frozen mean of q(z|x): L_down = (1/K) sum_k w_k L_k             (equation 2)
-    all         everything: lambda L_embed + L_down                                                     (equation 3)
-    calibration if asked for: a temperature per class or survival task, on the validation patients     (not the paper's)
+    embedding   the VAE alone: L_embed = (1/M) sum_j BCE(x_j, x'_j)
+                                         + k_kl KL(q(z|x) | N(0, I))                  (equation 1)
+    heads       the heads alone, on the frozen mean of q(z|x):
+                L_down = (1/K) sum_k w_k L_k                                          (equation 2)
+    all         everything: lambda L_embed + L_down                                   (equation 3)
+    calibration if asked for: a temperature per class or survival task, on the validation patients
+                (not the paper's)
 
 Source: the paper that couples deep imputation with multi-task learning on TCGA; missing modalities
-are imputed before (`imputation`) and the imputers frozen here. A row is a patient: of every
-modality M its values x_M (F,) and mask m_M (F,) in the input's units, `has` (M,) the modalities
-that were measured, and of every task T its outcome y_T (of survival time y_T and event e_T) and
-whether it is known, k_T. What the networks see of it is in `patients`, the networks themselves in
-`networks`.
+are imputed before (`imputation`) and the imputers frozen here. The heads and all stages but the
+first are those of any network with several tasks (`omics_jax.tasks`).
+
+A row is a patient: of every modality M its values x_M (F,) and mask m_M (F,) in the input's units,
+`has` (M,) the modalities that were measured, and of every task T its outcome y_T (of survival time
+y_T and event e_T) and whether it is known, k_T. What the network sees of it stands in `patients`,
+its layers in `networks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
-from omics_jax.nn import mtlr
-from omics_jax.nn.initial import draw, lecun
+from omics_jax.nn.modules import apply_module, init_modules
 from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import imputation
-from omics_jax.systems.multiomics.networks import Embedding, Rows
+from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.systems.multiomics.patients import (
     SLOT,
-    Network,
+    ModelShape,
     Patients,
+    Rows,
+    average,
     patients,
     prepared,
     read_patients,
     scaled,
 )
-from omics_jax.tasks import calibration
-from omics_jax.tasks.task import Task
-from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
-from omics_jax.training.calibration import CALIBRATION
-from omics_jax.training.schedules import optimizer, plateau_of
-from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
+from omics_jax.tasks import network as task_network
+from omics_jax.tasks.attribution import attributions
+from omics_jax.tasks.calibration import initial_temperatures
+from omics_jax.tasks.network import HEADS, Encoded, TaskNetwork, head_outputs, row_info
+from omics_jax.tasks.stages import section_stage, training_stages
+from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
-OUTCOMES = ("y_.*", "e_.*", "k_.*")  # what `task_terms` reads of a row
-BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
+EMBEDDING = "embedding"  # the module of the VAE
 
-
-# --- initial parameters ---------------------------------------------------------------------------
+Latent = Float[Array, "n z"]
 
 
-def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
+# --- the network ----------------------------------------------------------------------------------
+
+
+def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
+    """The VAE as the encoder of a network with a head per task.
+
+    weights: task -> w_k of equation 2, 1 where it has none.
+    """
+
+    def encode(variables: Variables, rows: Rows, key: jax.Array | None) -> Encoded:
+        read = read_patients(shape, variables, rows)
+        terms, mean, stats = embedding_terms(shape, variables, read, rows, key)
+        return Encoded(mean, terms, stats)
+
+    return TaskNetwork(
+        config=shape.config,
+        tasks=shape.tasks,
+        slot=SLOT,
+        encode=encode,
+        modules=(EMBEDDING,),
+        encoder_loss=partial(embedding_loss, shape),
+        encoder_weight=shape.config.model.k_embed,
+        weights=weights,
+        prepare=partial(prepared, shape) if shape.edges else None,
+    )
+
+
+def init(
+    shape: ModelShape, network: TaskNetwork, key: jax.Array, batch: Batch, constants: Variables
+) -> Variables:
     """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}, where calibrated,
     {"calibration"}.
     """
     rows = batch[SLOT]
-    of = Rows(rows["live"], rows["row"])
-    has_all = jnp.ones((len(rows["row"]), len(network.used)), bool)
-    x = {name: scaled(constants, rows, name) for name in network.used}
-    z = jnp.zeros((len(rows["row"]), network.config.model.latent))
-    made = {"embedding": (network.embedding, x, has_all, of), "heads": (network.heads, z, of)}
-    shapes = {
-        name: jax.eval_shape(module.init, key, *inputs) for name, (module, *inputs) in made.items()
+    has_all = jnp.ones((len(rows["row"]), len(shape.used)), bool)
+    x = {name: scaled(constants, rows, name) for name in shape.used}
+    z = jnp.zeros((len(rows["row"]), shape.config.model.latent))
+    modules = {
+        EMBEDDING: (shape.embedding, x, has_all, row_info(rows)),
+        HEADS: (network.heads, z, row_info(rows)),
     }
-    kind = lambda what: {name: shape.get(what, {}) for name, shape in shapes.items()}
-    params = draw(jax.random.fold_in(key, 1), lecun(kind("params")))
-    imputers = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
-    # The running statistics of a norm are a mean of 0 and a variance of 1.
-    stats = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jnp.full(leaf.shape, float(path[-1].key == "var"), leaf.dtype),
-        kind("batch_stats"),
-    )
-    params |= calibration.init(network)
-    return {"params": {**imputers, **params}, "batch_stats": stats}
+    made = init_modules(jax.random.fold_in(key, 1), modules)
+    imputers = imputation.init(shape, key, batch, constants)["params"] if shape.edges else {}
+    temperatures = initial_temperatures(network.calibrated)
+    return {**made, "params": {**imputers, **made["params"], **temperatures}}
 
 
 # --- the embedding --------------------------------------------------------------------------------
 
 
-def encode(network: Network, variables: Variables, found: Patients, rows, key=None):
-    """(mean, log variance (n, latent)), new statistics; `key` means training."""
-    return _apply(
-        network.embedding,
-        "embedding",
+def encode_patients(
+    shape: ModelShape,
+    variables: Variables,
+    read: Patients,
+    rows: Rows,
+    key: jax.Array | None = None,
+) -> tuple[tuple[Latent, Latent], dict[str, Any]]:
+    """(mean, log variance) of q(z|x), and new statistics; a key means training."""
+    return apply_module(
+        shape.embedding,
+        EMBEDDING,
         variables,
         key,
-        found.x,
-        found.present,
-        _rows(rows),
+        read.x,
+        read.present,
+        row_info(rows),
         method=Embedding.encode,
     )
 
 
-def embedding_terms(network: Network, variables: Variables, found: Patients, rows, key=None):
+def embedding_terms(
+    shape: ModelShape,
+    variables: Variables,
+    read: Patients,
+    rows: Rows,
+    key: jax.Array | None = None,
+) -> tuple[Terms, Latent, dict[str, Any]]:
     """Terms of equation 1 by one draw of z per patient (its mean without `key`), q's mean, and the
     new statistics.
 
     Returns:
       bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight
-        the cells, or with
-      the reduction "sum" the patients they would fill; kl: of the live patients, summed over the
-      latent dimensions.
+      the cells, or with the reduction "sum" the patients they would fill; kl: of the live patients,
+      summed over the latent dimensions.
     """
-    live, per_patient = rows["live"], network.config.model.reduction == "sum"
-    (mean, log_variance), stats = encode(network, variables, found, rows, key)
+    (mean, log_variance), stats = encode_patients(shape, variables, read, rows, key)
     z = mean
+    decoding_key = None
     if key is not None:
         noise = row_normal(jax.random.fold_in(key, 2), rows["row"], mean.shape[1:])
         z = mean + jnp.exp(log_variance / 2) * noise
         variables = {**variables, "batch_stats": {**variables["batch_stats"], **stats}}
-    logits, stats = _apply(
-        network.embedding,
-        "embedding",
+        decoding_key = jax.random.fold_in(key, 1)
+    logits, stats = apply_module(
+        shape.embedding,
+        EMBEDDING,
         variables,
-        None if key is None else jax.random.fold_in(key, 1),
+        decoding_key,
         z,
-        _rows(rows),
+        row_info(rows),
         method=Embedding.decode,
     )
-    terms = {}
-    for name in network.used:
-        counted = found.cells[name] & live[:, None]
-        bce = optax.sigmoid_binary_cross_entropy(logits[name], found.x[name])
-        alive = (
-            jnp.sum(variables["constants"][f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
-        )
-        terms[f"bce_{name}"] = Term(
-            jnp.sum(jnp.where(counted, bce, 0)), jnp.sum(counted, dtype=bce.dtype) / alive
-        )
+    terms = _reconstruction_terms(shape, variables["constants"], read, rows, logits)
+    live = rows["live"]
     kl = jnp.sum(jnp.exp(log_variance) + mean**2 - 1 - log_variance, axis=1) / 2
     terms["kl"] = Term(jnp.sum(jnp.where(live, kl, 0)), jnp.sum(live, dtype=kl.dtype))
     return terms, mean, stats
 
 
-def embedding_objective(network: Network, terms: Terms) -> jax.Array:
-    """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per
-    patient.
-    """
-    c = network.config.model
-    bce = sum(terms[f"bce_{name}"].mean for name in network.used) / len(network.used)
-    return bce + c.k_kl * terms["kl"].mean / (1 if c.reduction == "sum" else c.latent)
-
-
-# --- the heads ------------------------------------------------------------------------------------
-
-
-def head_outputs(network: Network, variables: Variables, mean: jax.Array, rows, key=None):
-    """task -> (n, outputs) on the mean of q(z|x), and the new statistics; `key` means training."""
-    outputs, stats = _apply(network.heads, "heads", variables, key, mean, _rows(rows))
-    return calibration.tempered(variables, outputs), stats
-
-
-def task_terms(
-    network: Network, constants: Variables, outputs: Mapping[str, jax.Array], rows
+def _reconstruction_terms(
+    shape: ModelShape,
+    constants: Variables,
+    read: Patients,
+    rows: Rows,
+    logits: Mapping[str, Float[Array, "n F"]],
 ) -> dict[str, Term]:
-    """task_NAME: the summed loss of the live patients whose outcome is known, and their number.
-
-    Cross-entropy; |.| or squared error ("mse") in standard deviations of the training rows; MTLR.
-    """
-    terms = {}
-    for task in network.tasks:
-        weight = (rows[f"k_{task.name}"] & rows["live"]).astype(jnp.float32)
-        observed = outcomes(constants, rows, task)
-        target = jnp.where(weight > 0, observed["y"], 0)
-        output = outputs[task.name]
-        if task.kind == "survival":
-            edges = constants[f"{task.name}_edges"]
-            bins = mtlr.bins_of(target, edges, network.config.survival.convention)
-            event = jnp.where(weight > 0, observed["e"], 0)
-            terms[f"task_{task.name}"] = Term(*mtlr.mtlr_loss(output, bins, event, weight))
-            continue
-        if task.kind == "classification":
-            loss = optax.softmax_cross_entropy_with_integer_labels(output, target.astype(jnp.int32))
-        else:
-            apart = (
-                output[:, 0]
-                - (target - constants[f"{task.name}_mean"]) / constants[f"{task.name}_sd"]
-            )
-            loss = jnp.abs(apart) if network.config.model.regression_loss == "mae" else apart**2
-        terms[f"task_{task.name}"] = Term(jnp.sum(jnp.where(weight > 0, loss, 0)), jnp.sum(weight))
+    """bce_M of every modality M, see `embedding_terms`."""
+    terms, per_patient = {}, shape.config.model.reduction == "sum"
+    for name in shape.used:
+        cells = read.cells[name] & rows["live"][:, None]
+        bce = optax.sigmoid_binary_cross_entropy(logits[name], read.x[name])
+        features = jnp.sum(constants[f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
+        weight = jnp.sum(cells, dtype=bce.dtype) / features
+        terms[f"bce_{name}"] = Term(jnp.sum(jnp.where(cells, bce, 0)), weight)
     return terms
 
 
-def outcome_fields(task: Task) -> tuple[str, ...]:
-    """The parts of an outcome: y and, of a survival time, e."""
-    return ("y", "e") if task.kind == "survival" else ("y",)
-
-
-def outcomes(constants: Variables, rows, task: Task) -> dict[str, jax.Array]:
-    """y (and e) (n,): the rows' own, or what the replicate's constants y_T (and e_T) (N,) say of
-    all rows instead.
-
-    So a replicate can learn from permuted outcomes; they must be known where the rows' own are.
+def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
+    """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per
+    patient.
     """
-    given = lambda key: constants[key][rows["row"]] if key in constants else rows[key]
-    return {field: given(f"{field}_{task.name}") for field in outcome_fields(task)}
-
-
-def task_losses(network: Network, terms: Terms) -> jax.Array:
-    """(K,) w_k L_k / K."""
-    each = [network.weights.get(t.name, 1.0) * terms[f"task_{t.name}"].mean for t in network.tasks]
-    return jnp.stack(each) / len(each)
+    model = shape.config.model
+    bce = sum(terms[f"bce_{name}"].mean for name in shape.used) / len(shape.used)
+    dimensions = 1 if model.reduction == "sum" else model.latent
+    return bce + model.k_kl * terms["kl"].mean / dimensions
 
 
 # --- stages ---------------------------------------------------------------------------------------
 
 
-def training_stages(network: Network, rows: Mapping[str, int]) -> tuple[Stage, ...]:
+def stages(shape: ModelShape, network: TaskNetwork, rows: Mapping[str, int]) -> tuple[Stage, ...]:
     """Those of embedding, heads, all and calibration that `config.training.stages` names, in that
     order.
 
     rows: slot -> the most rows of it that a replicate has.
     """
-    makers = {"embedding": _embedding_stage, "heads": _heads_stage, "all": _joint_stage}
-    found = [
-        makers[name](network, rows[SLOT])
-        for name in makers
-        if name in network.config.training.stages
-    ]
-    if not calibration.calibrated(network):
-        return tuple(found)
-    return (
-        *found,
-        calibration.stage(
-            network, rows[CALIBRATION], partial(_untempered, network), task_terms, OUTCOMES
-        ),
+    return training_stages(
+        network, rows, {EMBEDDING: lambda: _embedding_stage(network, rows[SLOT])}
     )
 
 
-def _untempered(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
-    """task -> (n, outputs) of the heads themselves."""
-    (mean, _), _ = encode(network, variables, patients(network, variables, rows), rows)
-    return _apply(network.heads, "heads", variables, None, mean, _rows(rows))[0]
+def _embedding_stage(network: TaskNetwork, rows: int) -> Stage:
+    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Any]:
+        encoded = network.encode(variables, batch[SLOT], key)
+        return encoded.terms, {**variables["batch_stats"], **encoded.stats}
 
+    def monitor(variables: Variables, batch: Batch) -> jax.Array:
+        return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
 
-def _embedding_stage(network: Network, rows: int) -> Stage:
-    def loss(variables, batch, key):
-        terms, _, stats = embedding_terms(
-            network, variables, *_of_batch(network, variables, batch), key
-        )
-        return terms, {**variables["batch_stats"], **stats}
-
-    def monitor(variables, batch):
-        terms, _, _ = embedding_terms(network, variables, *_of_batch(network, variables, batch))
-        return embedding_objective(network, terms)
-
-    return _stage(
+    return section_stage(
         network,
-        "embedding",
+        EMBEDDING,
         rows,
-        ("embedding/.*",),
-        loss,
-        lambda t: embedding_objective(network, t),
-        monitor,
-    )
-
-
-def _heads_stage(network: Network, rows: int) -> Stage:
-    """On z alone: the embedding is frozen, so that its mean is computed once per stage and not once
-    per step.
-    """
-
-    def loss(variables, batch, key):
-        rows = batch[SLOT]
-        outputs, stats = head_outputs(network, variables, rows["z"], rows, key)
-        return task_terms(network, variables["constants"], outputs, rows), {
-            **variables["batch_stats"],
-            **stats,
-        }
-
-    def monitor(variables, batch):
-        rows = batch[SLOT]
-        outputs, _ = head_outputs(network, variables, rows["z"], rows)
-        return _monitored(network, task_terms(network, variables["constants"], outputs, rows))
-
-    def features(variables, rows):
-        return {"z": encode(network, variables, patients(network, variables, rows), rows)[0][0]}
-
-    objective = lambda terms: jnp.sum(task_losses(network, terms))
-    return replace(
-        _stage(network, "heads", rows, ("heads/.*",), loss, objective, monitor, features),
-        reads=("z", *OUTCOMES),
-    )
-
-
-def _joint_stage(network: Network, rows: int) -> Stage:
-    c = network.config.model
-
-    def terms_of(variables, batch, key=None):
-        found, rows = _of_batch(network, variables, batch)
-        terms, mean, embedded = embedding_terms(network, variables, found, rows, key)
-        later = None if key is None else jax.random.fold_in(key, 3)
-        outputs, stats = head_outputs(network, variables, mean, rows, later)
-        return {**terms, **task_terms(network, variables["constants"], outputs, rows)}, {
-            **embedded,
-            **stats,
-        }
-
-    def loss(variables, batch, key):
-        terms, stats = terms_of(variables, batch, key)
-        return terms, {**variables["batch_stats"], **stats}
-
-    def monitor(variables, batch):
-        return _monitored(network, terms_of(variables, batch)[0])
-
-    whole = lambda terms: c.k_embed * embedding_objective(network, terms)
-    objective = lambda terms: whole(terms) + jnp.sum(task_losses(network, terms))
-    trainable = ("embedding/.*", "heads/.*")
-    return _stage(
-        network, "all", rows, trainable, loss, objective, monitor, balance=_balance(network, whole)
-    )
-
-
-def _stage(
-    network, name, rows, trainable, loss, objective, monitor, features=None, balance=None
-) -> Stage:
-    """What the three stages have in common; where an imputer is frozen, patients are prepared once
-    per stage.
-    """
-    c = network.config.training
-    spec = c.optimizer.to_dict()
-    if features is None and network.edges:
-        features = lambda variables, rows: prepared(network, variables, rows)
-    return Stage(
-        name=name,
+        trainable=(f"{EMBEDDING}/.*",),
         loss=loss,
-        objective=objective,
-        optimizer=optimizer(spec, c.epochs[name] * -(-rows // c.batch_size)),
-        epochs=c.epochs[name],
-        batch_size={SLOT: c.batch_size},
-        trainable=trainable,
+        objective=network.encoder_loss,
         monitor=monitor,
-        patience=c.patience,
-        features=features,
-        plateau=plateau_of(spec["learning_rate"]),
-        balance=balance,
+        features=network.prepare,
     )
-
-
-def _balance(network: Network, whole) -> Balance | None:
-    """How the tasks' gradients are weighed against each other in the last stage; L_embed stands
-    outside of it.
-    """
-    c = network.config.balancing
-    losses, count = lambda terms: task_losses(network, terms), len(network.tasks)
-    if c.name == "fixed" or count < 2:
-        return None
-    learned = optimizer(dict(name="adam", learning_rate=c.learning_rate), 1)
-    if c.name == "gradnorm":
-        balance = gradnorm(losses, count, learned, c.alpha)
-    elif c.name == "uncertainty":
-        squared = network.config.model.regression_loss == "mse"
-        factors = [0.5 if t.kind == "regression" and squared else 1.0 for t in network.tasks]
-        balance = uncertainty(losses, factors, learned)
-    else:
-        balance = pcgrad(losses)
-    return beside(whole, balance)
-
-
-def _monitored(network: Network, terms: Terms) -> dict[str, jax.Array]:
-    """L_down of the validation patients, by which training stops, and every task's loss."""
-    each = {f"validation_{t.name}": terms[f"task_{t.name}"].mean for t in network.tasks}
-    return {"monitor": jnp.sum(task_losses(network, terms)), **each}
-
-
-def _of_batch(network: Network, variables: Variables, batch: Batch):
-    rows = batch[SLOT]
-    return read_patients(network, variables, rows), rows
-
-
-def _rows(rows) -> Rows:
-    return Rows(rows["live"], rows["row"])
-
-
-def _apply(module, name: str, variables: Variables, key, *inputs, method=None):
-    """A module's result, and {its name: new statistics}; with a key it is in training."""
-    held = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
-    if key is None:
-        return module.apply(held, *inputs, method=method), {}
-    out, moved = module.apply(
-        held, *inputs, method=method, rngs={"dropout": key}, mutable=["batch_stats"]
-    )
-    return out, {name: moved.get("batch_stats", {})}
 
 
 # --- predictions ----------------------------------------------------------------------------------
 
 
-def predict(network: Network, variables: Variables, rows) -> dict[str, jax.Array]:
-    """Every task's prediction and what it stands on.
+def predict(
+    shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
+) -> dict[str, Array]:
+    """Every task's prediction (see `tasks.prediction`) and what it stands on.
 
     Returns:
-      TASK_probability (n, C); TASK_value (n,) in the input's units; of a survival task TASK_risk
-      (n,), the summed cumulative hazard, TASK_survival (n, K + 1) at TASK_times (n, K + 1), and
-      TASK_median (n,), the end of the grid where the curve stays above one half
-      (TASK_median_reached False). embedding (n, latent): the mean of q(z|x). imputed_share (n,): of
-      the features that the embedding reads of a patient, those that were imputed or filled in. A
-      modality whose branch is left out is not read.
+      also embedding (n, latent): the mean of q(z|x). imputed_share (n,): of the features that the
+      embedding reads of a patient, those that were imputed or filled in; a modality whose branch is
+      left out is not read. With `config.predict.attributions` those of `explain`.
     """
-    found, constants = patients(network, variables, rows), variables["constants"]
-    (mean, _), _ = encode(network, variables, found, rows)
-    outputs, _ = head_outputs(network, variables, mean, rows)
-    out = {
-        "embedding": mean,
-        "imputed_share": _imputed_share(network, constants, rows, found.present),
-    }
-    for task in network.tasks:
-        y = outputs[task.name]
-        if task.kind == "classification":
-            out[f"{task.name}_probability"] = jax.nn.softmax(y)
-        elif task.kind == "regression":
-            out[f"{task.name}_value"] = (
-                y[:, 0] * constants[f"{task.name}_sd"] + constants[f"{task.name}_mean"]
-            )
-        else:
-            edges = constants[f"{task.name}_edges"]
-            out[f"{task.name}_risk"] = mtlr.risk(y, network.config.survival.hazard)
-            out[f"{task.name}_survival"] = mtlr.survival_at_edges(y)
-            out[f"{task.name}_times"] = jnp.broadcast_to(edges, (len(y), len(edges)))
-            median = mtlr.median_survival(y, edges)
-            out[f"{task.name}_median"] = jnp.minimum(median, edges[-1])
-            out[f"{task.name}_median_reached"] = jnp.isfinite(median)
-    return out
+    predictions = task_network.predict(network, variables, rows)
+    present = patients(shape, variables, rows).present
+    predictions["imputed_share"] = imputed_share(shape, variables["constants"], rows, present)
+    if shape.config.predict.attributions:
+        predictions |= explain(shape, network, variables, rows)
+    return predictions
 
 
-def _imputed_share(network: Network, constants, rows, present: jax.Array) -> jax.Array:
+def imputed_share(
+    shape: ModelShape, constants: Variables, rows: Rows, present: jax.Array
+) -> Float[Array, " n"]:
+    """The share of the features read of a patient that were not measured; 0 where all were."""
     # In early fusion what stands in for an absent modality is read; see `Embedding.encode`.
-    there = present | (network.embedding.fusion == "early")
-    alive = lambda i, name: constants[f"{name}_alive"] & there[:, i, None]
-    read = jnp.concatenate([alive(i, name) for i, name in enumerate(network.used)], axis=1)
-    seen = jnp.concatenate([rows[f"m_{name}"] for name in network.used], axis=1)
-    # Exactly 0 where all was measured.
+    is_read = present | (shape.embedding.fusion == "early")
+    read = [constants[f"{name}_alive"] & is_read[:, i, None] for i, name in enumerate(shape.used)]
+    read = jnp.concatenate(read, axis=1)
+    seen = jnp.concatenate([rows[f"m_{name}"] for name in shape.used], axis=1)
     return jnp.sum(~seen & read, axis=1) / jnp.maximum(jnp.sum(read, axis=1), 1)
+
+
+def explain(
+    shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
+) -> dict[str, Array]:
+    """TASK_attribution_M (n, F) of every task and modality, see `tasks.attribution`.
+
+    The baseline is the average training patient. A cell that was filled with the training mean and
+    a feature that the replicate did not choose get 0 (to rounding), and so does a modality that is
+    left out; an imputed one counts as measured.
+    """
+    read = patients(shape, variables, rows)
+
+    def outputs(x: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        (mean, _), _ = encode_patients(shape, variables, read._replace(x=x), rows)
+        return head_outputs(network, variables, mean, rows)[0]
+
+    return attributions(
+        shape.tasks,
+        outputs,
+        read.x,
+        {name: average(variables["constants"], name) for name in shape.used},
+        steps=shape.config.interpret.steps,
+        hazard=shape.config.survival.hazard,
+    )

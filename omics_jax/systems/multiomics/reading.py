@@ -4,9 +4,10 @@ trained run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -14,88 +15,90 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.delimited import read_conditions
 from omics_jax.data.preprocessing.features import log2_plus_one, on_chromosome_y
 from omics_jax.errors import UserError
+from omics_jax.settings.words import parse_pairs
 from omics_jax.study.system import DataSpec
 
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
-MEANINGFUL = "<+,="  # what separates names in settings
+RESERVED = "<+,="  # what separates names in settings
+# The settings of `config.data` that the reader takes as they are, and those that hold pairs.
+PLAIN = (
+    "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
+)  # fmt: skip
+PAIRS = ("modalities", "classes", "numbers", "only")
+
+OnProgress = Callable[[int, int, str], None]
 
 
-def read(config, on_progress=lambda done, total, what: None) -> Dataset:
+def _silent(done: int, total: int, what: str) -> None:
+    """No progress is shown."""
+
+
+def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     """Modalities from the files `config.data` names, or from the simulator where it names none.
 
     What `config.preprocess` does to all rows alike is done here: log2(x + 1), sites of chromosome Y
     out.
     """
-    return _logged(config, _unlogged(config, on_progress))
+    dataset = _read_modalities(config, config.preprocess, on_progress)
+    return take_logarithms(config.preprocess, dataset)
 
 
-def _unlogged(config, on_progress=lambda done, total, what: None, targets: bool = True) -> Dataset:
+def _read_modalities(
+    config: Any, preprocess: Any, on_progress: OnProgress = _silent, targets: bool = True
+) -> Dataset:
+    """The modalities in the units of the files, without sites of chromosome Y."""
     from_files = config.data.path or config.data.modalities
-    dataset = (
-        _read(config.data, on_progress, targets) if from_files else _simulate(config.simulator)
-    )
+    if from_files:
+        dataset = _read_files(config.data, on_progress, targets)
+    else:
+        dataset = _simulate(config.simulator)
     modalities, notes = dict(dataset.modalities), []
-    _check_names(config, modalities)
-    chromosomes = _chromosomes(config.preprocess.chromosomes)
-    for name in _of_these(config.preprocess.without_y, modalities, "preprocess.without_y"):
-        on_y, note = on_chromosome_y(modalities[name].features, name, chromosomes)
-        modalities[name] = modalities[name].select_features(
-            [f for f in modalities[name].features if str(f) not in on_y]
-        )
+    _check_names(preprocess, modalities)
+    chromosomes = _chromosomes(preprocess.chromosomes)
+    for name in _present(preprocess.without_y, modalities, "preprocess.without_y"):
+        features = modalities[name].features
+        on_y, note = on_chromosome_y(features, name, chromosomes)
+        autosomal = [feature for feature in features if str(feature) not in on_y]
+        modalities[name] = modalities[name].select_features(autosomal)
         notes.append(note)
     return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
 
 
-def _logged(config, dataset: Dataset) -> Dataset:
+def take_logarithms(preprocess: Any, dataset: Dataset) -> Dataset:
+    """log2(x + 1) of the modalities that `preprocess.log2` names, and a note of each."""
     modalities, notes = dict(dataset.modalities), []
-    for name in _transformed(config, dataset):
+    for name in _present(preprocess.log2, modalities, "preprocess.log2"):
         modalities[name] = log2_plus_one(modalities[name], name, dataset.ids)
-        notes.append(f"{name}: log2(x + 1) of every value (preprocess.log2).")
+        notes.append(_logarithm_note(name))
     return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
 
 
-def _transformed(config, dataset: Dataset) -> list[str]:
-    return _of_these(config.preprocess.log2, dataset.modalities, "preprocess.log2")
+def _logarithm_note(name: str) -> str:
+    return f"{name}: log2(x + 1) of every value (preprocess.log2)."
 
 
-def _read(settings, on_progress, targets: bool) -> Dataset:
+def _read_files(settings: Any, on_progress: OnProgress, targets: bool) -> Dataset:
     from omics_jax.data.patients.read import read_multiomics
 
-    times = {
-        k: tuple(v.split(":"))
-        for k, v in named(settings.survival_times, "data.survival_times").items()
-    }
-    given = SimpleNamespace(
-        **{
-            k: settings[k]
-            for k in (
-                "path",
-                "orientation",
-                "clinical",
-                "survival",
-                "id",
-                "barcode",
-                "zero_times",
-                "repeated",
-            )
-        },
-        **{
-            k: named(settings[k], f"data.{k}") for k in ("modalities", "classes", "numbers", "only")
-        },
-        survival_times=times,
+    pairs = {key: parse_pairs(settings[key], f"data.{key}") for key in PAIRS}
+    times = parse_pairs(settings.survival_times, "data.survival_times")
+    parsed = SimpleNamespace(
+        **{key: settings[key] for key in PLAIN},
+        **pairs,
+        survival_times={name: tuple(columns.split(":")) for name, columns in times.items()},
         targets=targets,
     )
-    return read_multiomics(given, on_progress)
+    return read_multiomics(parsed, on_progress)
 
 
-def _simulate(settings) -> Dataset:
+def _simulate(settings: Any) -> Dataset:
     from omics_jax.data.patients.simulate import simulate_omics
 
     return simulate_omics(**settings.to_dict())[0]
 
 
 def _chromosomes(path: str) -> dict[str, str]:
-    """feature -> chromosome, from a table of two columns."""
+    """Feature -> chromosome, from a table of two columns."""
     if not path:
         return {}
     frame = read_conditions(path)
@@ -107,131 +110,137 @@ def _chromosomes(path: str) -> dict[str, str]:
     return dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
 
 
-def named(text: str, setting: str) -> dict[str, str]:
-    """ "rna=a.csv, mirna=b.csv" as a mapping; "" is empty.
+def _present(names: Sequence[str], modalities: Collection[str], setting: str) -> list[str]:
+    """The names that the data have.
 
-    Raises:
-      UserError: a part without a name or value, or a name given twice.
+    Names of other data (as defaults are) are left out, but one of them must fit.
     """
-    out: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise UserError(
-                f"{setting} has {part!r}; write name=value, several separated by commas"
-            )
-        if name in out:
-            raise UserError(f"{setting} names {name!r} twice; give it once")
-        out[name] = value
-    return out
-
-
-def _of_these(names, there, setting: str) -> list[str]:
-    """The names that are there; what is named for other data (as a default) is left out, but one of
-    them must fit.
-    """
-    if names and not set(names) & set(there) and set(names) - set(DEFAULT_NAMES):
+    if names and not set(names) & set(modalities) and set(names) - set(DEFAULT_NAMES):
         raise UserError(
-            f"config.{setting} names {', '.join(names)}, and the data hold {', '.join(there)}"
+            f"config.{setting} names {', '.join(names)}, and the data hold {', '.join(modalities)}"
         )
-    return [name for name in names if name in there]
+    return [name for name in names if name in modalities]
 
 
-def _check_names(config, there) -> None:
+def _check_names(preprocess: Any, modalities: Collection[str]) -> None:
     """Refuses modalities whose names settings cannot say, and rules for modalities that are not
     there.
     """
-    for name in there:
-        if set(name) & set(MEANINGFUL):
-            raise UserError(f"the modality {name!r} has one of {MEANINGFUL} in its name, which mean something in "
-                            "settings; call it otherwise")  # fmt: skip
+    for name in modalities:
+        if set(name) & set(RESERVED):
+            raise UserError(
+                f"the modality {name!r} has one of {RESERVED} in its name, which mean something in "
+                "settings; call it otherwise"
+            )
     for key in ("zeros", "share"):
-        for name in named(config.preprocess[key], f"preprocess.{key}"):
-            if name not in (*there, *DEFAULT_NAMES):
+        for name in parse_pairs(preprocess[key], f"preprocess.{key}"):
+            if name not in (*modalities, *DEFAULT_NAMES):
                 raise UserError(
-                    f"config.preprocess.{key} names {name!r}, and the data hold {', '.join(there)}"
+                    f"config.preprocess.{key} names {name!r}, and the data hold "
+                    f"{', '.join(modalities)}"
                 )
 
 
 # --- new patients ---------------------------------------------------------------------------------
 
 
-def read_new(config, spec: DataSpec) -> Dataset:
-    """New patients from the files `config.data` names, on the features a run was trained with.
+def sources(config: Any) -> tuple[str, ...]:
+    """The files of the patients that `config.data` names."""
+    files = parse_pairs(config.data.modalities, "data.modalities").values()
+    return (config.data.path,) if config.data.path else tuple(files)
+
+
+def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
+    """New patients from the files `config.data` names, in their units, on the features of a
+    training.
+
+    trained: the config of the training, whose preprocessing holds.
 
     Raises:
       UserError: no files, a modality that the run does not know, or none of the features of one
         that it knows.
     """
-    if not (config.data.path or config.data.modalities):
+    if not sources(config):
         raise UserError(
             "--mode=predict needs the new patients; name their files with --config.data.modalities"
         )
-    config = config.copy_and_resolve_references()
-    notes = (
-        ["All patients of the files are predicted: data.only is for training."]
-        if config.data.only
-        else []
-    )
-    config.data.update(
-        dict(clinical="", survival="", classes="", numbers="", survival_times="", only="")
-    )
-    # Features of the training are found by their names, and what chose them then is not asked
-    # again.
-    config.preprocess.update(dict(without_y=(), chromosomes="", zeros="", share=""))
-    given = _unlogged(config, targets=False)
-    config.preprocess.log2 = tuple(
-        name for name in config.preprocess.log2 if name in given.modalities
-    )
-    strangers = [name for name in given.modalities if name not in spec.features]
-    if strangers:
-        raise UserError(
-            f"the run knows no modality {strangers[0]!r}; it was trained with "
-            f"{', '.join(spec.features)}: name the new files alike"
-        )
-    dataset = _logged(config, given)
+    notes = []
+    if config.data.only:
+        notes.append("All patients of the files are predicted: data.only is for training.")
+    given = _read_modalities(_without_outcomes(config), _only_values(trained), targets=False)
+    _check_known(spec, given)
+    logged = _present_of_default(trained.preprocess.log2, given.modalities)
+    notes += [_logarithm_note(name) for name in logged]
     modalities = {}
     for name, features in spec.features.items():
-        if name not in dataset.modalities:
-            empty = np.zeros((len(dataset), len(features)), np.float32)
+        if name not in given.modalities:
+            empty = np.zeros((len(given), len(features)), np.float32)
             modalities[name] = Modality(empty, empty.astype(bool), np.asarray(features))
             notes.append(f"{name}: no file, missing in every patient")
             continue
-        modalities[name] = dataset.modalities[name].select_features(features)
-        shared = int(np.isin(features, dataset.modalities[name].features.astype(str)).sum())
+        modalities[name] = given.modalities[name].select_features(features)
+        shared = int(np.isin(features, given.modalities[name].features.astype(str)).sum())
         if not shared:
             raise UserError(
                 f"{name} has none of the {len(features):,} features of the training; name them "
                 f"alike, e.g. {features[0]!r}"
             )
         notes.append(f"{name}: {shared:,} of {len(features):,} features found")
-    # As they came, for `in_user_units`.
-    raw = {
-        raw_name(name): given.modalities[name].select_features(spec.features[name])
-        for name in _transformed(config, given)
-    }
-    return replace(dataset, modalities={**modalities, **raw}, notes=(*dataset.notes, *notes))
+    return replace(given, modalities=modalities, notes=(*given.notes, *notes))
 
 
-def raw_name(name: str) -> str:
-    """The name under which `read_new` keeps a modality whose logarithm the network reads."""
-    return f"{name} as given"
+def _without_outcomes(config: Any) -> Any:
+    """The config without what its data section says of outcomes and of who is in the study."""
+    config = config.copy_and_resolve_references()
+    unused = ("clinical", "survival", "classes", "numbers", "survival_times", "only")
+    config.data.update(dict.fromkeys(unused, ""))
+    return config
+
+
+def _only_values(trained: Any) -> Any:
+    """The preprocessing of a training without the rules that chose its features."""
+    preprocess = trained.preprocess.copy_and_resolve_references()
+    preprocess.update(dict(without_y=(), chromosomes="", zeros="", share=""))
+    return preprocess
+
+
+def _check_known(spec: DataSpec, given: Dataset) -> None:
+    unknown = [name for name in given.modalities if name not in spec.features]
+    if unknown:
+        raise UserError(
+            f"the run knows no modality {unknown[0]!r}; it was trained with "
+            f"{', '.join(spec.features)}: name the new files alike"
+        )
+
+
+def _present_of_default(names: Sequence[str], modalities: Collection[str]) -> list[str]:
+    return [name for name in names if name in modalities]
+
+
+def prepare_new(trained: Any, new: Dataset) -> Dataset:
+    """New patients as `read` would have left them: the logarithms of the training's config."""
+    preprocess = trained.preprocess.copy_and_resolve_references()
+    preprocess.log2 = tuple(_present_of_default(preprocess.log2, new.modalities))
+    return take_logarithms(preprocess, new)
 
 
 def in_user_units(
-    names: Collection[str], predictions: Mapping[str, np.ndarray], new: Dataset
+    trained: Any, predictions: Mapping[str, np.ndarray], new: Dataset
 ) -> dict[str, np.ndarray]:
     """Imputed modalities whose logarithms were taken, as the user has them: x = 2^y - 1, observed
     cells as they came.
 
     The s.d. is that of the members' logarithms carried over by the slope there, ln 2 (x + 1).
     """
-    out = dict(predictions)
-    for name in names:
-        if name not in out or raw_name(name) not in new.modalities:
+    converted = dict(predictions)
+    for name in trained.preprocess.log2:
+        if name not in predictions:
             continue
-        raw = new.modalities[raw_name(name)]
-        power = np.exp2(np.asarray(out[name], np.float64))
-        out[name] = np.where(raw.mask, raw.values, np.maximum(power - 1, 0)).astype(np.float32)
-        out[f"{name}_sd"] = (np.log(2) * power * out[f"{name}_sd"]).astype(np.float32)
-    return out
+        observed = new.modalities[name]
+        power = np.exp2(np.asarray(predictions[name], np.float64))
+        imputed = np.maximum(power - 1, 0)
+        values = np.where(observed.mask, observed.values, imputed)
+        converted[name] = values.astype(np.float32)
+        slope = np.log(2) * power
+        converted[f"{name}_sd"] = (slope * predictions[f"{name}_sd"]).astype(np.float32)
+    return converted

@@ -1,0 +1,36 @@
+"""Settings that are text with a grammar: "rna=a.csv, mirna=b.csv"."""
+
+from __future__ import annotations
+
+from omics_jax.errors import UserError
+
+
+def parse_pairs(text: str, setting: str) -> dict[str, str]:
+    """ "rna=a.csv, mirna=b.csv" as a mapping; "" is empty.
+
+    Raises:
+      UserError: a part without a name or value, or a name given twice.
+    """
+    pairs: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise UserError(
+                f"{setting} has {part!r}; write name=value, several separated by commas"
+            )
+        if name in pairs:
+            raise UserError(f"{setting} names {name!r} twice; give it once")
+        pairs[name] = value
+    return pairs
+
+
+def parse_number(text: str, setting: str) -> float:
+    """The number that a text says.
+
+    Raises:
+      UserError: it says none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"config.{setting} is {text!r}; give a number") from None

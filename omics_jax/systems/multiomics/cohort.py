@@ -1,0 +1,230 @@
+"""Who is studied, once for all arms: outcomes, folds, and what is imputed from what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split
+from omics_jax.data.preprocessing.features import fit_folds
+from omics_jax.errors import UserError
+from omics_jax.settings.words import parse_pairs
+from omics_jax.study.folds import deal_folds
+from omics_jax.systems.multiomics.assembly import rules_of
+from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
+from omics_jax.tasks.labels import check_members
+from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
+
+# Tables and columns of every run, which no outcome may be called.
+RESERVED = (
+    "latent", "overlap", "imputed_share", "id", "x", "y", "model", "arm", "group", "fold",
+)  # fmt: skip
+
+Edges = Mapping[str, tuple[str, ...]]
+Fit = Callable[[str, Sequence[Split]], list[dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The patients of a study.
+
+    names: the modalities, in the order of the data.
+    tasks: the outcomes to predict.
+    splits: folds of the study's patients.
+    target: (n,) whether a patient is of the class that the study is about; None for all patients.
+    others: patients on whom imputers are pretrained first.
+    fit: (modality, splits) -> the constants fitted to the training rows of every split; fitted once
+      for equal rows.
+    """
+
+    dataset: Dataset
+    names: tuple[str, ...]
+    tasks: tuple[Task, ...]
+    splits: Sequence[Split]
+    target: Bool[np.ndarray, " n"] | None
+    others: Int[np.ndarray, " o"]
+    fit: Fit
+
+
+def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
+    """The patients of a study and their folds, stratified by the first classes or, without any, by
+    the first event.
+
+    predicts: whether the experiment predicts outcomes, and so needs one.
+    """
+    names = tuple(dataset.modalities)
+    target_name, target = _target_class(config, dataset)
+    tasks = tuple(task for task in tasks_of(dataset) if task.name != target_name)
+    _check_tasks(config, dataset, names, tasks)
+    if not tasks and predicts:
+        raise UserError(
+            "the data hold nothing to predict; name columns with data.classes, data.numbers or "
+            "data.survival_times"
+        )
+    return Cohort(
+        dataset=dataset,
+        names=names,
+        tasks=tasks,
+        splits=deal_folds(config, dataset, strata_by_task(dataset, tasks), target),
+        target=target,
+        others=_other_patients(dataset, target),
+        fit=_fit_once(config, dataset),
+    )
+
+
+def _check_tasks(
+    config: Any, dataset: Dataset, names: Sequence[str], tasks: Sequence[Task]
+) -> None:
+    """Refuses outcomes whose names stand for something else, weights of no outcome, and classes
+    with fewer members than folds.
+    """
+    for task in tasks:
+        if task.name in (*names, *RESERVED):
+            other = "a modality" if task.name in names else "a table of every run"
+            raise UserError(
+                f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
+            )
+    check_weights(config, tasks)
+    check_members(dataset, tasks, config.folds)
+
+
+def _fit_once(config: Any, dataset: Dataset) -> Fit:
+    """`Cohort.fit`, which remembers what it has fitted to the same rows."""
+    fitted: dict[tuple[str, tuple[bytes, ...]], list[dict[str, np.ndarray]]] = {}
+
+    def fit(name: str, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
+        rows = [split.train for split in splits]
+        key = name, tuple(part.tobytes() for part in rows)
+        if key not in fitted:
+            rules = rules_of(config, name)
+            fitted[key] = fit_folds(dataset.modalities[name], rows, rules, name)
+        return fitted[key]
+
+    return fit
+
+
+# --- a study about one class ----------------------------------------------------------------------
+
+
+def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, " n"] | None]:
+    """The classification whose class `imputation.transfer` names, and the patients of that class.
+
+    ("", None) where it names none.
+
+    Raises:
+      UserError: several classes, a classification or class that the data lack, or nobody outside of
+        the class.
+    """
+    setting = config.imputation.transfer
+    pairs = parse_pairs(setting, "imputation.transfer")
+    if not pairs:
+        return "", None
+    if len(pairs) > 1:
+        raise UserError(f"imputation.transfer is {setting!r}; name one class, as in type=LIHC")
+    (name, wanted), *_ = pairs.items()
+    tasks = {task.name: task for task in tasks_of(dataset) if task.kind == "classification"}
+    if name not in tasks:
+        have = ", ".join(tasks) or "none; name one with data.classes"
+        raise UserError(
+            f"imputation.transfer names {name!r}, which is no classification of the data; they "
+            f"have {have}"
+        )
+    classes = tasks[name].classes
+    if wanted not in classes:
+        raise UserError(
+            f"imputation.transfer names the {name} {wanted!r}; the data hold {', '.join(classes)}"
+        )
+    of_class = outcome(dataset, tasks[name]) == classes.index(wanted)
+    rows = known_rows(dataset, tasks[name]) & of_class
+    if rows.all():
+        raise UserError(
+            f"imputation.transfer={name}={wanted}: every patient is of that class; there is no "
+            "other to learn from"
+        )
+    return name, rows
+
+
+def _other_patients(
+    dataset: Dataset, target: Bool[np.ndarray, " n"] | None
+) -> Int[np.ndarray, " o"]:
+    """Patients who are not known to be of the study's class; none where it is about everyone.
+
+    Nobody who is, by another sample, a patient of the study.
+    """
+    if target is None:
+        return np.array([], int)
+    groups = dataset.groups.astype(str)
+    return np.flatnonzero(~target & ~np.isin(groups, groups[target]))
+
+
+# --- what is imputed from what --------------------------------------------------------------------
+
+
+def edges_between(config: Any, cohort: Cohort) -> Edges:
+    """Modality -> the sources it is imputed from; `imputation.edges`, or each from all others.
+
+    Raises:
+      UserError: a modality that the data lack, or one that would be imputed from itself; a fold
+        without patients to learn an imputation from.
+    """
+    edges = _edges_of(config.imputation.edges, cohort.names)
+    has = {name: m.observed_rows for name, m in cohort.dataset.modalities.items()}
+    for split in cohort.splits:
+        for part in ("train", "validation"):
+            _check_learnable(edges, has, split, part)
+    return edges
+
+
+def _edges_of(setting: str, names: Sequence[str]) -> Edges:
+    if not setting:
+        others = {name: tuple(other for other in names if other != name) for name in names}
+        return others if len(names) > 1 else {}
+    pairs = parse_pairs(setting.replace("<", "="), "imputation.edges (target<source+source, ...)")
+    edges = {
+        target: tuple(source.strip() for source in sources.split("+"))
+        for target, sources in pairs.items()
+    }
+    # The paper's edges are for its modalities; data without one of these do without its edges.
+    absent = {name for name in DEFAULT_NAMES if name not in names}
+    edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
+    if len(names) > 1 and not edges:
+        raise UserError(
+            f"config.imputation.edges is {setting!r}, and the data hold {', '.join(names)}; name "
+            "edges between these, or leave it empty for each from all others"
+        )
+    for target, sources in edges.items():
+        _check_edge(target, sources, names)
+    return edges
+
+
+def _check_edge(target: str, sources: Sequence[str], names: Sequence[str]) -> None:
+    for name in (target, *sources):
+        if name not in names:
+            raise UserError(
+                f"config.imputation.edges names {name!r}; the data hold {', '.join(names)}"
+            )
+    if target in sources:
+        raise UserError(
+            f"config.imputation.edges imputes {target!r} from itself; name other sources"
+        )
+
+
+def _check_learnable(
+    edges: Edges, has: Mapping[str, Bool[np.ndarray, " n"]], split: Split, part: str
+) -> None:
+    """Refuses a fold without patients who have both a target and a source of it."""
+    rows = getattr(split, part)
+    for target, sources in edges.items():
+        has_source = np.any([has[source][rows] for source in sources], axis=0)
+        if not (has[target][rows] & has_source).any():
+            raise UserError(
+                f"fold {split.fold}: none of its {len(rows):,} {part} rows has both {target} and "
+                f"one of {', '.join(sources)}, so that {target} cannot be imputed; use fewer "
+                "folds, name other sources in imputation.edges, or set missing to mask or complete"
+            )

@@ -1,0 +1,67 @@
+"""The heads of several tasks on one embedding: flax modules, a head per task.
+
+Source: OmiEmbed (Zhang et al. 2021) for the layers of classes and numbers, with batch norm; the
+survival head is linear, dropout, tanh. Left out: losses (`losses`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from omics_jax.nn.blocks import Block, RowInfo, dropout_by_row
+from omics_jax.tasks.task import Task
+
+
+class Head(nn.Module):
+    """A task's outputs from the embedding: hidden layers of `widths`, then `outputs` linear units.
+
+    kind: "classification" or "regression" (blocks with batch norm), or "survival" (linear, dropout,
+      tanh).
+    """
+
+    kind: str
+    widths: Sequence[int]
+    outputs: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> Float[Array, "n k"]:
+        for width in self.widths:
+            if self.kind == "survival":
+                z = jnp.tanh(dropout_by_row(self, nn.Dense(width)(z), rows, self.dropout))
+            else:
+                z = Block(width, self.dropout)(z, rows)
+        return nn.Dense(self.outputs)(z)
+
+
+class Heads(nn.Module):
+    """The heads of several tasks on one embedding. heads: task -> the attributes of its `Head`."""
+
+    heads: Mapping[str, Mapping[str, Any]]
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> dict[str, Float[Array, "n _"]]:
+        return {task: Head(**settings, name=task)(z, rows) for task, settings in self.heads.items()}
+
+
+def heads_of(tasks: Sequence[Task], settings: Any) -> Heads:
+    """The heads of the tasks.
+
+    settings: of the config, kind of task -> widths and dropout of its heads.
+    """
+
+    def attributes(task: Task) -> dict[str, Any]:
+        own = settings[task.kind]
+        return {
+            "kind": task.kind,
+            "widths": tuple(own.widths),
+            "outputs": task.outputs,
+            "dropout": own.dropout,
+        }
+
+    return Heads({task.name: attributes(task) for task in tasks})

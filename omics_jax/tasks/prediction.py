@@ -1,0 +1,83 @@
+"""From the outputs of the heads to predictions in the units of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from omics_jax.nn import mtlr
+from omics_jax.tasks.task import Task
+from omics_jax.training.stage import Variables
+
+# What a prediction of each kind of task consists of; the field of task T is called T_FIELD.
+FIELDS = {
+    "classification": ("probability",),
+    "regression": ("value",),
+    "survival": ("risk", "survival", "times", "median", "median_reached"),
+}
+
+
+def predict_tasks(
+    tasks: Sequence[Task],
+    constants: Variables,
+    outputs: Mapping[str, Float[Array, "n _"]],
+    hazard: str = "proper",
+) -> dict[str, jax.Array]:
+    """Every task's prediction from its outputs.
+
+    hazard: see `mtlr.risk`.
+
+    Returns:
+      T_probability (n, C); T_value (n,) in the input's units; of a survival task T_risk (n,), the
+      summed cumulative hazard, T_survival (n, K + 1) at T_times (n, K + 1), and T_median (n,), the
+      end of the grid where the curve stays above one half (T_median_reached False).
+    """
+    predictions = {}
+    for task in tasks:
+        fields = _PREDICT[task.kind](task, constants, outputs[task.name], hazard)
+        predictions |= {f"{task.name}_{field}": values for field, values in fields.items()}
+    return predictions
+
+
+def _predict_classes(task, constants, output, hazard):
+    return {"probability": jax.nn.softmax(output)}
+
+
+def _predict_value(task, constants, output, hazard):
+    return {"value": output[:, 0] * constants[f"{task.name}_sd"] + constants[f"{task.name}_mean"]}
+
+
+def _predict_survival(task, constants, output, hazard):
+    edges = constants[f"{task.name}_edges"]
+    median = mtlr.median_survival(output, edges)
+    return {
+        "risk": mtlr.risk(output, hazard),
+        "survival": mtlr.survival_at_edges(output),
+        "times": jnp.broadcast_to(edges, (len(output), len(edges))),
+        "median": jnp.minimum(median, edges[-1]),
+        "median_reached": jnp.isfinite(median),
+    }
+
+
+_PREDICT = {
+    "classification": _predict_classes,
+    "regression": _predict_value,
+    "survival": _predict_survival,
+}
+
+
+def prediction_columns(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
+    """Field of a prediction -> names of its columns, for what is written of new rows."""
+    columns = {}
+    for task in tasks:
+        if task.kind == "classification":
+            columns[f"{task.name}_probability"] = task.classes
+        elif task.kind == "regression":
+            columns[f"{task.name}_value"] = (task.name,)
+        else:
+            written = ("risk", "median", "median_reached")
+            columns |= {f"{task.name}_{field}": (field,) for field in written}
+    return columns

@@ -1,0 +1,147 @@
+"""How a `TaskNetwork` is trained: the heads alone, everything, and calibration.
+
+    heads        the heads on the frozen embedding:  L_down = (1/K) sum_k w_k L_k
+    all          everything:                         lambda L_encoder + L_down
+    calibration  a temperature per class or survival task, on the validation rows
+
+A stage that trains the encoder alone is the system's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from omics_jax.tasks.calibration import tempered
+from omics_jax.tasks.losses import OUTCOME_FIELDS, balance_of
+from omics_jax.tasks.network import HEADS, TaskNetwork, head_outputs, untempered_outputs
+from omics_jax.training.calibration import CALIBRATION, calibration_stage
+from omics_jax.training.stage import Stage, Terms, Variables
+from omics_jax.training.stage_builder import build_stage
+
+
+def training_stages(
+    network: TaskNetwork,
+    rows: Mapping[str, int],
+    encoder_stages: Mapping[str, Callable[[], Stage]] | None = None,
+) -> tuple[Stage, ...]:
+    """The stages that `config.training.stages` names: the encoder's, heads, all, calibration.
+
+    rows: slot -> the most rows of it that a replicate has.
+    encoder_stages: name -> what makes the stage, of those that come before the heads'.
+    """
+    makers = {
+        **(encoder_stages or {}),
+        "heads": lambda: heads_stage(network, rows[network.slot]),
+        "all": lambda: joint_stage(network, rows[network.slot]),
+    }
+    stages = [make() for name, make in makers.items() if name in network.config.training.stages]
+    if network.calibrated:
+        stages.append(temperature_stage(network, rows[CALIBRATION]))
+    return tuple(stages)
+
+
+def section_stage(network: TaskNetwork, name: str, rows: int, **fields) -> Stage:
+    """A stage by the config's section `training`; `fields` are others of `build_stage`."""
+    settings = network.config.training
+    return build_stage(
+        name,
+        rows={network.slot: rows},
+        batch_size={network.slot: settings.batch_size},
+        epochs=settings.epochs[name],
+        optimizer_settings=settings.optimizer.to_dict(),
+        patience=settings.patience,
+        **fields,
+    )
+
+
+def heads_stage(network: TaskNetwork, rows: int) -> Stage:
+    """The heads alone. The encoder is frozen, so its embedding is computed once per stage."""
+    losses = network.losses
+
+    def terms_of(variables, batch, key=None):
+        rows = batch[network.slot]
+        outputs, stats = head_outputs(network, variables, rows["z"], rows, key)
+        return losses.terms(variables["constants"], outputs, rows), stats
+
+    def loss(variables, batch, key):
+        terms, stats = terms_of(variables, batch, key)
+        return terms, {**variables["batch_stats"], **stats}
+
+    def monitor(variables, batch):
+        return losses.monitored(terms_of(variables, batch)[0])
+
+    def features(variables, rows):
+        return {"z": network.encode(variables, rows, None).embedding}
+
+    return section_stage(
+        network,
+        "heads",
+        rows,
+        trainable=(f"{HEADS}/.*",),
+        loss=loss,
+        objective=losses.total,
+        monitor=monitor,
+        features=features,
+        reads=("z", *OUTCOME_FIELDS),
+    )
+
+
+def joint_stage(network: TaskNetwork, rows: int) -> Stage:
+    """Encoder and heads together, tasks balanced as the config's section `balancing` asks."""
+    losses = network.losses
+
+    def terms_of(variables, batch, key=None):
+        rows = batch[network.slot]
+        encoded = network.encode(variables, rows, key)
+        later = None if key is None else jax.random.fold_in(key, 3)
+        outputs, stats = head_outputs(network, variables, encoded.embedding, rows, later)
+        terms = losses.terms(variables["constants"], outputs, rows)
+        return {**encoded.terms, **terms}, {**encoded.stats, **stats}
+
+    def loss(variables, batch, key):
+        terms, stats = terms_of(variables, batch, key)
+        return terms, {**variables["batch_stats"], **stats}
+
+    def monitor(variables, batch):
+        return losses.monitored(terms_of(variables, batch)[0])
+
+    def weighted_encoder_loss(terms: Terms) -> jax.Array:
+        return jnp.asarray(network.encoder_weight * network.encoder_loss(terms))
+
+    def objective(terms: Terms) -> jax.Array:
+        return weighted_encoder_loss(terms) + losses.total(terms)
+
+    return section_stage(
+        network,
+        "all",
+        rows,
+        trainable=(*(f"{name}/.*" for name in network.modules), f"{HEADS}/.*"),
+        loss=loss,
+        objective=objective,
+        monitor=monitor,
+        features=network.prepare,
+        balance=balance_of(network.config.balancing, losses, weighted_encoder_loss),
+    )
+
+
+def temperature_stage(network: TaskNetwork, rows: int) -> Stage:
+    """A temperature per task that predicts probabilities, on at most `rows` validation rows."""
+    tasks = network.calibrated
+    losses = replace(network.losses, tasks=tasks)
+
+    def features(variables: Variables, rows):
+        z = network.encode(variables, rows, None).embedding
+        outputs, _ = untempered_outputs(network, variables, z, rows)
+        return {f"output_{task.name}": outputs[task.name] for task in tasks}
+
+    def terms(variables: Variables, rows):
+        outputs = {task.name: rows[f"output_{task.name}"] for task in tasks}
+        by_field = losses.terms(variables["constants"], tempered(variables, outputs), rows)
+        return {task.name: by_field[f"task_{task.name}"] for task in tasks}
+
+    epochs = network.config.training.epochs.calibration
+    return calibration_stage(rows, features, terms, ("output_.*", *OUTCOME_FIELDS), epochs)
