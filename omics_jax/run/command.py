@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import pkgutil
 import time
 import warnings
 from functools import partial
@@ -86,8 +87,9 @@ def system_module(name: str) -> ModuleType:
     Raises:
       UserError: there is none of that name.
     """
-    folder = Path(__file__).parent.parent / "systems"
-    known = sorted(p.stem for p in folder.iterdir() if not p.stem.startswith("__"))
+    import omics_jax.systems
+
+    known = sorted(module.name for module in pkgutil.iter_modules(omics_jax.systems.__path__))
     if name not in known:
         raise UserError(f"config.system is {name!r}; choose one of {', '.join(known)}")
     return importlib.import_module(f"omics_jax.systems.{name}")

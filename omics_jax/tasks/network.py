@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from omics_jax.nn.blocks import RowInfo
-from omics_jax.nn.modules import apply_module
+from omics_jax.nn.modules import apply_module, init_modules
 from omics_jax.tasks import calibration
 from omics_jax.tasks.heads import Heads, heads_of
 from omics_jax.tasks.losses import TaskLosses, losses_of
@@ -93,6 +94,23 @@ class TaskNetwork:
 def row_info(rows: Rows) -> RowInfo:
     """What layers must know of a batch's rows."""
     return RowInfo(rows["live"], rows["row"])
+
+
+def init_network(
+    network: TaskNetwork,
+    key: jax.Array,
+    rows: Rows,
+    encoder: Mapping[str, tuple[Any, ...]],
+    width: int,
+) -> Variables:
+    """{"params", "batch_stats"} of the encoder, the heads and, where calibrated, the temperatures.
+
+    encoder: name -> (module, its inputs...). width: d of the embedding.
+    """
+    z = jnp.zeros((len(rows["row"]), width))
+    variables = init_modules(key, {**encoder, HEADS: (network.heads, z, row_info(rows))})
+    temperatures = calibration.initial_temperatures(network.calibrated)
+    return {**variables, "params": {**variables["params"], **temperatures}}
 
 
 def head_outputs(

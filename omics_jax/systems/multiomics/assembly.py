@@ -25,12 +25,12 @@ from omics_jax.systems.multiomics import imputation, model, reading, simple_impu
 from omics_jax.systems.multiomics.conclusions import COMPLETE
 from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
+from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
-from omics_jax.tasks.baselines import simple_models
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
-from omics_jax.tasks.task import Task, outcome_arrays
+from omics_jax.tasks.task import Task
 
 STAGES = ("embedding", "heads", "all", "calibration")
 
@@ -79,7 +79,7 @@ def shape_of(config: Any, spec: Spec) -> ModelShape:
 def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     imputed = {f: spec.features[name] for name in spec.edges for f in (name, f"{name}_sd")}
     return System(
-        arrays=partial(arrays, shape),
+        arrays=partial(inputs, shape),
         init=partial(imputation.init, shape),
         stages=imputation.stages(shape, spec.rows),
         predict=partial(imputation.predict, shape),
@@ -100,13 +100,17 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
 
 def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     network = model.network_of(shape, weights_of(config))
-    return System(
-        arrays=partial(arrays, shape),
+    return task_system(
+        network,
+        spec.rows,
+        inputs=partial(inputs, shape),
         init=partial(model.init, shape, network),
-        stages=model.stages(shape, network, spec.rows),
+        features=partial(simple_imputers.scaled_features, _rules(config, spec), spec.used),
+        encoder_stages={
+            model.EMBEDDING: partial(model.embedding_stage, network, spec.rows[SLOT]),
+        },
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),
-        baselines=partial(_outcome_baselines, config, spec),
         columns={"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)},
         better=better(spec.tasks, (COMPLETE,)),
         predict_batch=config.predict.batch_size,
@@ -141,23 +145,13 @@ def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"
     return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
 
 
-def _outcome_baselines(
-    config: Any, spec: Spec, train: Dataset, test: Dataset
-) -> dict[str, dict[str, np.ndarray]]:
-    """Simple models of every task on the modalities that are embedded."""
-    features = simple_imputers.scaled_features(_rules(config, spec), spec.used, train, test)
-    return simple_models(spec.tasks, *features, train, test)
-
-
-def arrays(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The rows as the device sees them: x_M, m_M (n, F), has (n, M), and of every task y_T, k_T
-    (and e_T) (n,).
-    """
+def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The modalities as the device sees them: x_M, m_M (n, F) and has (n, M)."""
     modalities = {name: dataset.modalities[name] for name in shape.sizes}
     x = {f"x_{name}": mapped.observed(m.values, m.mask) for name, m in modalities.items()}
     masks = {f"m_{name}": m.mask for name, m in modalities.items()}
     has = np.stack([m.observed_rows for m in modalities.values()], axis=1)
-    return {**x, **masks, "has": has, **outcome_arrays(dataset, shape.tasks)}
+    return {**x, **masks, "has": has}
 
 
 # --- settings -------------------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted
-from omics_jax.tasks.labels import check_labels, curve_times, fit_to_outcomes, with_bins
+from omics_jax.tasks.labels import curve_times, with_bins
+from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task
-from omics_jax.training.calibration import CALIBRATION, with_calibration_rows
+from omics_jax.training.calibration import CALIBRATION
 from omics_jax.training.stage import Replicate
 
 IMPUTERS = "imputers"
@@ -220,8 +221,6 @@ def _network_arm(
     # imputers were fitted on.
     names, scaled_on = (cohort.names, cohort.splits) if edges else (used, splits)
     dataset, replicates = _replicates(config, cohort, splits, names, tasks, scaled_on)
-    if CALIBRATION in config.training.stages:
-        replicates = with_calibration_rows(replicates, SLOT)
     tested = np.concatenate([split.test for split in splits])
     spec = Spec(
         folds.features_of(dataset),
@@ -295,13 +294,10 @@ def _replicates(
             constants[_place(split)].update(own)
     dataset = replace(cohort.dataset, modalities=modalities)
 
-    def constants_of(split: Split) -> dict[str, np.ndarray]:
-        check_labels(dataset, tasks, split)
-        place = f"fold {split.fold}, repeat {split.repeat}"
-        learned = fit_to_outcomes(config, dataset, tasks, split.train, place)
-        return {**constants[_place(split)], **learned}
-
-    return dataset, folds.replicates(config, splits, SLOT, constants_of)
+    replicates = task_replicates(
+        config, dataset, tasks, splits, SLOT, lambda split: constants[_place(split)]
+    )
+    return dataset, replicates
 
 
 def _place(split: Split) -> tuple[int, int]:

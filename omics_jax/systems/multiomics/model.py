@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from omics_jax.nn.modules import apply_module, init_modules
+from omics_jax.nn.modules import apply_module
 from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import imputation
 from omics_jax.systems.multiomics.networks import Embedding
@@ -46,9 +46,14 @@ from omics_jax.systems.multiomics.patients import (
 )
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.attribution import attributions
-from omics_jax.tasks.calibration import initial_temperatures
-from omics_jax.tasks.network import HEADS, Encoded, TaskNetwork, head_outputs, row_info
-from omics_jax.tasks.stages import section_stage, training_stages
+from omics_jax.tasks.network import (
+    Encoded,
+    TaskNetwork,
+    head_outputs,
+    init_network,
+    row_info,
+)
+from omics_jax.tasks.stages import section_stage
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
 EMBEDDING = "embedding"  # the module of the VAE
@@ -92,15 +97,11 @@ def init(
     rows = batch[SLOT]
     has_all = jnp.ones((len(rows["row"]), len(shape.used)), bool)
     x = {name: scaled(constants, rows, name) for name in shape.used}
-    z = jnp.zeros((len(rows["row"]), shape.config.model.latent))
-    modules = {
-        EMBEDDING: (shape.embedding, x, has_all, row_info(rows)),
-        HEADS: (network.heads, z, row_info(rows)),
-    }
-    made = init_modules(jax.random.fold_in(key, 1), modules)
+    embedding = {EMBEDDING: (shape.embedding, x, has_all, row_info(rows))}
+    latent = shape.config.model.latent
+    made = init_network(network, jax.random.fold_in(key, 1), rows, embedding, latent)
     imputers = imputation.init(shape, key, batch, constants)["params"] if shape.edges else {}
-    temperatures = initial_temperatures(network.calibrated)
-    return {**made, "params": {**imputers, **made["params"], **temperatures}}
+    return {**made, "params": {**imputers, **made["params"]}}
 
 
 # --- the embedding --------------------------------------------------------------------------------
@@ -193,21 +194,12 @@ def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
     return bce + model.k_kl * terms["kl"].mean / dimensions
 
 
-# --- stages ---------------------------------------------------------------------------------------
+# --- its stage ------------------------------------------------------------------------------------
 
 
-def stages(shape: ModelShape, network: TaskNetwork, rows: Mapping[str, int]) -> tuple[Stage, ...]:
-    """Those of embedding, heads, all and calibration that `config.training.stages` names, in that
-    order.
+def embedding_stage(network: TaskNetwork, rows: int) -> Stage:
+    """The VAE alone, on at most `rows` rows of a replicate; other stages are of `tasks.stages`."""
 
-    rows: slot -> the most rows of it that a replicate has.
-    """
-    return training_stages(
-        network, rows, {EMBEDDING: lambda: _embedding_stage(network, rows[SLOT])}
-    )
-
-
-def _embedding_stage(network: TaskNetwork, rows: int) -> Stage:
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Any]:
         encoded = network.encode(variables, batch[SLOT], key)
         return encoded.terms, {**variables["batch_stats"], **encoded.stats}

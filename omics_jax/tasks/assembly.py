@@ -1,0 +1,67 @@
+"""A `System` from an encoder and its tasks: what all systems of this shape have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.study.system import System
+from omics_jax.tasks import network as task_network
+from omics_jax.tasks.baselines import simple_models
+from omics_jax.tasks.network import TaskNetwork
+from omics_jax.tasks.prediction import prediction_columns
+from omics_jax.tasks.scoring import better, evaluate_tasks
+from omics_jax.tasks.settings import check_task_settings
+from omics_jax.tasks.stages import training_stages
+from omics_jax.tasks.task import outcome_arrays
+from omics_jax.training.stage import Batch, Stage, Variables
+
+Features = tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]
+
+
+def task_system(
+    network: TaskNetwork,
+    rows: Mapping[str, int],
+    *,
+    inputs: Callable[[Dataset], Mapping[str, np.ndarray]],
+    init: Callable[[jax.Array, Batch, Variables], Variables],
+    features: Callable[[Dataset, Dataset], Features],
+    encoder_stages: Mapping[str, Callable[[], Stage]] | None = None,
+    **fields: Any,
+) -> System:
+    """The system of an encoder with a head per task, beside simple models on the same features.
+
+    Args:
+      rows: slot -> the most training rows of any replicate.
+      inputs: dataset -> what the encoder reads of its rows, field -> (n, ...).
+      init: see `System.init`.
+      features: (train, test) -> what simple models read of both, nothing missing.
+      encoder_stages: name -> what makes a stage that trains the encoder alone.
+      fields: others of `System`, or other values of these.
+    """
+    check_task_settings(network.config)
+    tasks = network.tasks
+
+    def arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+        return {**inputs(dataset), **outcome_arrays(dataset, tasks)}
+
+    def baselines(train: Dataset, test: Dataset) -> dict[str, dict[str, np.ndarray]]:
+        return simple_models(tasks, *features(train, test), train, test)
+
+    common = {
+        "arrays": arrays,
+        "init": init,
+        "stages": training_stages(network, rows, encoder_stages),
+        "predict": partial(task_network.predict, network),
+        "evaluate": partial(evaluate_tasks, tasks),
+        "baselines": baselines,
+        "columns": prediction_columns(tasks),
+        "better": better(tasks),
+    }
+    return System(**{**common, **fields})

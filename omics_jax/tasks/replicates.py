@@ -1,0 +1,62 @@
+"""Folds of rows with outcomes, and what every fold fits to its training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split
+from omics_jax.errors import UserError
+from omics_jax.study import folds
+from omics_jax.tasks.labels import check_labels, check_members, fit_to_outcomes, with_bins
+from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.task import Task, strata_by_task, tasks_of
+from omics_jax.training.calibration import CALIBRATION, with_calibration_rows
+from omics_jax.training.stage import Replicate
+
+
+def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Split]]:
+    """All tasks of the data, with their numbers of bins, and folds stratified by the first.
+
+    Raises:
+      UserError: nothing to predict, a weight of no outcome, a class with fewer members than folds.
+    """
+    tasks = tasks_of(dataset)
+    if not tasks:
+        raise UserError("the data hold nothing to predict; name columns with outcomes")
+    check_weights(config, tasks)
+    check_members(dataset, tasks, config.folds)
+    splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
+    return with_bins(config, dataset, tasks, [split.train for split in splits]), splits
+
+
+def task_replicates(
+    config: Any,
+    dataset: Dataset,
+    tasks: Sequence[Task],
+    splits: Sequence[Split],
+    slot: str,
+    constants_of: Callable[[Split], Mapping[str, np.ndarray]],
+) -> list[Replicate]:
+    """A replicate per split, with what is fitted to its outcomes and, where a stage calibrates, its
+    calibration rows.
+
+    constants_of: split -> what the encoder needs that is fitted to the training rows.
+
+    Raises:
+      UserError: a fold in which a task cannot be learned or judged.
+    """
+
+    def all_constants(split: Split) -> dict[str, np.ndarray]:
+        check_labels(dataset, tasks, split)
+        place = f"fold {split.fold}, repeat {split.repeat}"
+        fitted = fit_to_outcomes(config, dataset, tasks, split.train, place)
+        return {**constants_of(split), **fitted}
+
+    replicates = folds.replicates(config, splits, slot, all_constants)
+    if CALIBRATION in config.training.stages and tasks:
+        return with_calibration_rows(replicates, slot)
+    return replicates
