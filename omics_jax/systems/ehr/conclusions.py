@@ -142,7 +142,7 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
     tests = adjusted_family(compare_all(replace(results, scores=scores), contrasts))
     rows = [
         {
-            "network": network,
+            "network": architecture,
             "strategy": strategy,
             "unfrozen": mean_score(scores, network(a), "auroc"),
             "frozen": mean_score(scores, network(b), "auroc"),
@@ -151,7 +151,7 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
             "high": test["ci95"][1],
             "p (Holm)": test["p_adjusted"],
         }
-        for ((network, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
+        for ((architecture, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
     ]
     caption = (
         'AUROC of test patients with the imputer trained along and with the imputer frozen, fold by fold; "all" is '
