@@ -86,7 +86,7 @@ def arms_of(a: argparse.Namespace) -> list[Any]:
     dataset = read(config)
     if a.patients:
         dataset = dataset.take(np.arange(min(a.patients, len(dataset))))
-    arms = EXPERIMENTS["imputation"](config, dataset)
+    arms = EXPERIMENTS["imputation"].arms(config, dataset)
     return [dataclasses.replace(arm, replicates=arm.replicates[:1]) for arm in arms]
 
 

@@ -34,7 +34,7 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     config = pertvae_config("smoke")
     config.training.epochs, config.training.patience = epochs, epochs + 1
     dataset = pertvae.read(config)
-    (arm,) = pertvae.EXPERIMENTS["table1"](config, dataset)
+    (arm,) = pertvae.EXPERIMENTS["table1"].arms(config, dataset)
     system = arm.system
     training = Training(
         system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates[:replicates]

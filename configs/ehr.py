@@ -114,7 +114,9 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier.positive_weight = 1.0
     config.classifier.calibrated = True  # by two numbers that are fitted to the validation patients
     # the same of the paper's networks, in tables, forgetting and beside ours
-    config.published = ConfigDict(dict(members=1, series="imputed", dropout=0.2, calibrated=False))
+    config.paper_network = ConfigDict(
+        dict(members=1, series="imputed", dropout=0.2, calibrated=False)
+    )
 
     config.finetune = ConfigDict()
     config.finetune.regime = "gradual"  # frozen | unfrozen | gradual (frozen, then all)
@@ -137,7 +139,7 @@ def get_config(choice: str = "") -> ConfigDict:
     )
     config.strategies.optuna = dict(name="replicate")
     # regimes of the paper's mlp2 that mortality and external set beside ours
-    config.beside = ("frozen", "unfrozen")
+    config.compare_regimes = ("frozen", "unfrozen")
     config.tables = ConfigDict(
         dict(networks=("mlp2", "mlp5", "lstm", "gru"), strategies=("optuna", "cyclic", "plateau"))
     )
@@ -165,7 +167,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.pretrain.optimizer = dict(
             name="adam", learning_rate=5e-4, clip=0.0, weight_decay=1e-5
         )
-        config.classifier.update(dict(network="mlp2", **config.published))
+        config.classifier.update(dict(network="mlp2", **config.paper_network))
         config.finetune.update(dict(regime="unfrozen", epochs=200, patience=25))
         config.finetune.optimizer = dict(
             name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0
@@ -192,7 +194,7 @@ def get_config(choice: str = "") -> ConfigDict:
         config.classifier.update(dict(members=2, units=4, bins=3))
         config.model.imputer = "csai" if config.experiment in ("imputation", "table2") else "brits"
         config.tune.trials = 3
-        config.beside = ("unfrozen",)
+        config.compare_regimes = ("unfrozen",)
         config.tables.networks = ("gru",) if config.experiment == "table2" else ("mlp2",)
         config.tables.strategies = (
             ("cyclic",) if config.experiment == "tables" else config.tables.strategies

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from omics_jax.evaluation import classification, imputation
+from omics_jax.evaluation.tables import Frame
 from omics_jax.run.scores import summaries
 from omics_jax.study.system import Results
 from omics_jax.systems.ehr import conclusions, pictures
@@ -62,7 +63,12 @@ def outside():
                 "calibration_slope": 1.0
             }
             scores += [{**place, "metric": name, "value": value} for name, value in values.items()]
-    return Results(pd.DataFrame(scores), {"probability": pd.concat(frames)}, {}, {"net": {}})
+    return Results(
+        pd.DataFrame(scores),
+        {"probability": Frame("probability", pd.concat(frames))},
+        {},
+        {"net": {}},
+    )
 
 
 def test_intervals_of_external_patients_hold_their_sampling(outside):
@@ -91,14 +97,16 @@ def test_tests_on_external_patients_pair_patients_and_trainings(outside):
 
 
 def test_stays_of_one_person_are_drawn_together(outside):
-    frame = outside.tables["probability"]
+    frame = outside.frames["probability"].rows
     of_persons = frame.assign(person=frame["id"].str.slice(0, 3))  # 20 persons of 10 stays
     grouped = pictures.pooled_predictions(
-        Results(outside.scores, {"probability": of_persons}, {}), "net", "model"
+        Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}),
+        "net",
+        "model",
     )
     p, y, person = (grouped[name].to_numpy() for name in ("probability", "label", "person"))
     table = pictures.of_outcome(
-        Results(outside.scores, {"probability": of_persons}, {}), ["net"], []
+        Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}), ["net"], []
     )["pooled"].frame
     expected = classification.bootstrap_interval(
         classification.auroc, p, y, person, n=pictures.DRAWS

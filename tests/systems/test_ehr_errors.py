@@ -74,8 +74,16 @@ MISTAKES = [
     ("table2", ["--config.tune.learning_rate=(0.1, 0.01)"], ["0.1 to 0.01", "low < high"]),
     ("table2", ["--config.tune.trials=0"], ["trials", "1 or more"]),
     ("table2", ["--config.tune.learning_rate=(0.1,)"], ["tune.learning_rate", "two numbers"]),
-    ("", ["--config.published.series=filled"], ["published.series", "'filled'", "imputed, raw"]),
-    ("", ["--config.beside=('thawed',)"], ["beside", "'thawed'", "frozen, unfrozen"]),
+    (
+        "",
+        ["--config.paper_network.series=filled"],
+        ["paper_network.series", "'filled'", "imputed, raw"],
+    ),
+    (
+        "",
+        ["--config.compare_regimes=('thawed',)"],
+        ["compare_regimes", "'thawed'", "frozen, unfrozen"],
+    ),
     (
         "",
         ["--config.pretrain.weights.brits.history=-1.0"],

@@ -40,7 +40,7 @@ def settings(*words, choice="smoke"):
 @pytest.fixture(scope="module")
 def config():
     return settings(
-        "--config.folds=4", "--config.repeats=2", "--config.beside=('frozen', 'unfrozen')"
+        "--config.folds=4", "--config.repeats=2", "--config.compare_regimes=('frozen', 'unfrozen')"
     )
 
 
@@ -215,7 +215,7 @@ def test_mortality_sets_ours_beside_the_papers_network(arms):
     ]
     assert [arm.start_from for arm in arms] == [None, "brits", "brits", "brits"]
     assert main_arm(arms).name == "summary, gradual"
-    assert [bool(arm.system.also) for arm in arms] == [False, True, True, True]
+    assert [bool(arm.system.extra_parts) for arm in arms] == [False, True, True, True]
     assert arms[2].config.classifier.dropout == 0.2 and arms[1].config.classifier.dropout == 0.3
     labels = {arm.name: (arm.labels.get("network"), arm.labels.get("regime")) for arm in arms[1:]}
     assert labels == {name: tuple(name.split(", ")) for name in labels}
@@ -226,7 +226,7 @@ def test_mortality_sets_ours_beside_the_papers_network(arms):
 )
 def test_the_papers_tables_are_networks_times_strategies(dataset, choice, regime):
     config = settings("--config.tables.networks=('mlp2', 'gru')", choice=choice)
-    imputer, *arms = experiments.EXPERIMENTS[config.experiment](config, dataset)
+    imputer, *arms = experiments.EXPERIMENTS[config.experiment].arms(config, dataset)
     expected = [(n, regime, s) for n in ("mlp2", "gru") for s in ("optuna", "cyclic", "plateau")]
     assert [
         tuple(arm.labels[k] for k in ("network", "regime", "strategy")) for arm in arms
@@ -406,7 +406,7 @@ def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, a
         }
         evaluation = arms[0].system.evaluate(imputed, test, train)
         assert 0 < evaluation.metrics[f"mae_{network.levels[0]}"] < 20
-        first = evaluation.tables["variables"].frame.query("variable == @series.features[0]")
+        first = evaluation.frames["errors"].rows.query("variable == @series.features[0]")
         assert (
             first["n"].min() > 0 and first["mae"].isna().all() and first["mae_units"].notna().all()
         )
@@ -456,7 +456,9 @@ def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, a
         return {}
 
     arm = arms[1]
-    system = replace(arm.system, baselines=baselines, probes=probes, also=("validation", "train"))
+    system = replace(
+        arm.system, baselines=baselines, probes=probes, extra_parts=("validation", "train")
+    )
     arm = replace(arm, system=system, replicates=arm.replicates[:2])
     for r, replicate in enumerate(arm.replicates):
         sizes = {"test": replicate.test, "validation": replicate.validation["patients"]}
@@ -531,7 +533,7 @@ def calibrations(tmp_path_factory):
     ]
     words += [
         "--config.finetune.regime=frozen",
-        "--config.beside=()",
+        "--config.compare_regimes=()",
         "--config.finetune.optimizer.learning_rate=0.03",
     ]
     found = {}

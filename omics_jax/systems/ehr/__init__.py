@@ -2,7 +2,7 @@
 in `model`.
 """
 
-from omics_jax.systems.ehr.assembly import build, read, read_new
+from omics_jax.systems.ehr.assembly import build, read
 from omics_jax.systems.ehr.experiments import EXPERIMENTS
 
-__all__ = ["EXPERIMENTS", "build", "read", "read_new"]
+__all__ = ["EXPERIMENTS", "build", "read"]

@@ -4,7 +4,7 @@ a config out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +14,7 @@ import pandas as pd
 from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.observations import STEP
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.perturbation.platforms import count_phrase
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_least, check_rates
 from omics_jax.study.system import DataSpec, System
@@ -110,7 +111,7 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
     else:
         _check_others(internal, external, repeated)
         notes.append(
-            f"{few(len(repeated), 'id', repeated)} in both files, of other values: taken for other "
+            f"{count_phrase(len(repeated), 'id', repeated)} in both files, of other values: taken for other "
             "patients (and their groups for other persons), and called external in the second."
         )
     alone = set(internal.modalities) ^ set(external.modalities)
@@ -172,7 +173,7 @@ def _check_others(internal: Dataset, external: Dataset, repeated: Sequence[str])
     ]
     if same:
         raise UserError(
-            f"{few(len(same), 'patient', same)} in data.external.path with the very values of "
+            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the very values of "
             "data.path; a model cannot be tested on whom it was trained on: take them out of one "
             "of the files"
         )
@@ -184,7 +185,7 @@ def _check_persons(internal: Dataset, external: Dataset) -> None:
     both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
     if named and both:
         raise UserError(
-            f"{few(len(both), 'group', both)} in data.path and in data.external.path; a model "
+            f"{count_phrase(len(both), 'group', both)} in data.path and in data.external.path; a model "
             "cannot be tested on persons it was trained on: take them out of one of the files, or "
             "name them apart if they are others"
         )
@@ -202,7 +203,7 @@ def _in_words(steps: Sequence[str]) -> str:
     return f"{len(steps)} steps ({', '.join(steps[:3])} ... {steps[-1]})"
 
 
-def read_new(config, spec: DataSpec) -> Dataset:
+def read_new(spec: DataSpec, config) -> Dataset:
     """New stays from `config.data.path`, on the variables and statics a run was trained with.
 
     Variables that the file lacks are missing everywhere.
@@ -244,9 +245,11 @@ def read_new(config, spec: DataSpec) -> Dataset:
     return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, *notes))
 
 
-def build(config, spec: DataSpec) -> System:
+def build(config, spec: DataSpec, probes: Callable | None = None) -> System:
     """The system for one config and one shape of data: an imputer's, or with `classifier.network` a
     classifier's.
+
+    probes: see `System.probes`.
 
     Raises:
       UserError: a value of `config` that cannot be.
@@ -276,8 +279,10 @@ def build(config, spec: DataSpec) -> System:
         else partial(scoring.imputation_baselines, held, levels),
         columns={"probability": ("probability",)} if outcome else series_fields,
         better=scoring.better(levels),
-        extra_parts=("validation",) if outcome else (),
+        extra_parts=(*(("validation",) if outcome else ()), *(("train",) if probes else ())),
+        probes=probes,
         predict_batch=config.predict.batch_size,
+        read_new=partial(read_new, spec),
     )
 
 
@@ -346,8 +351,10 @@ def check(config) -> None:
         "tables.networks": classifiers.NETWORKS,
         "tables.strategies": tuple(config.strategies),
         "data.split": ("folds", "file"),
-        "published.series": ("imputed", "raw"),
-        **({"beside": ("frozen", "unfrozen", "gradual")} if config.beside else {}),
+        "paper_network.series": ("imputed", "raw"),
+        **(
+            {"compare_regimes": ("frozen", "unfrozen", "gradual")} if config.compare_regimes else {}
+        ),
     }
     check_choices(config, choices)
     _check_held_out(tuple(config.held_out))
@@ -356,7 +363,7 @@ def check(config) -> None:
         "pretrain.epochs": 1, "pretrain.batch_size": 1, "pretrain.patience": 1, "finetune.epochs": 1,
         "finetune.batch_size": 1, "finetune.patience": 1, "predict.draws": 0, "predict.batch_size": 1,
         "classifier.members": 1, "classifier.bins": 1, "classifier.units": 1, "classifier.positive_weight": 0,
-        "published.members": 1, "tune.trials": 1,
+        "paper_network.members": 1, "tune.trials": 1,
         **{f"pretrain.weights.{name}.{term}": 0 for name, terms in config.pretrain.weights.items() for term in terms},
     }  # fmt: skip
     check_least(config, least)
@@ -366,7 +373,12 @@ def check(config) -> None:
         )
     check_rates(
         config,
-        ("model.dropout", "classifier.dropout", "classifier.plain_dropout", "published.dropout"),
+        (
+            "model.dropout",
+            "classifier.dropout",
+            "classifier.plain_dropout",
+            "paper_network.dropout",
+        ),
     )
     if config.model.channels % config.model.heads or config.model.channels % 2:
         raise UserError(

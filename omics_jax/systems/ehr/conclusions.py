@@ -4,13 +4,24 @@ tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
 
 from omics_jax.evaluation import comparisons, one_test_set
 from omics_jax.evaluation.tables import Table
+from omics_jax.study.comparisons import (
+    Compare,
+    adjusted_family,
+    arms_with,
+    compare_all,
+    mean_score,
+    metrics_of,
+    network,
+    simple_models,
+)
 from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.systems.ehr import external, pictures, published
 
@@ -19,20 +30,20 @@ def conclude_outcome(results: Results) -> Findings:
     """Every classifier against boosting and logistic regression, and against each other; curves of
     the pooled folds.
     """
-    arms, compare = _classifier_arms(results), partial(comparisons.compare, results.scores)
-    tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
+    arms = arms_with(results, "auroc")
+    tests = _against_baselines(results, arms[:1]) + _between_arms(results, arms)
     return Findings(tests, _outcome_tables(results, arms))
 
 
 def conclude_external(results: Results) -> Findings:
     """The same where all trainings are tested on the same patients, which then are resampled, too."""
-    arms = _classifier_arms(results)
-    models = [(arm, MODEL) for arm in arms] + _baselines(results)
+    arms = arms_with(results, "auroc")
+    models = [network(arm) for arm in arms] + simple_models(results, metric="auroc")
     drawn = external.resampled_scores(
-        results.tables["probability"], models, pictures.STATISTICS, pictures.DRAWS
+        results.frames["probability"].rows, models, pictures.STATISTICS, pictures.DRAWS
     )
     compare = partial(external.compare, drawn, results.scores)
-    tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
+    tests = _against_baselines(results, arms[:1], compare) + _between_arms(results, arms, compare)
     return Findings(
         tests, _outcome_tables(results, arms), external.intervals(drawn), one_test_set.METHOD
     )
@@ -40,7 +51,7 @@ def conclude_external(results: Results) -> Findings:
 
 def _outcome_tables(results: Results, arms: list[str]) -> dict[str, Table]:
     return {
-        **pictures.of_outcome(results, arms, _baselines(results)),
+        **pictures.of_outcome(results, arms, simple_models(results, metric="auroc")),
         **pictures.of_imputation(results),
     }
 
@@ -49,80 +60,58 @@ def conclude_imputation(results: Results) -> Findings:
     """Held-out errors with corrected tests of the imputers against each other and the simple
     methods.
     """
-    scores = results.scores
-    arms = list(dict.fromkeys(scores["arm"]))
-    first = arms[0]
-    metrics = [m for m in scores["metric"].unique() if m.startswith("mae_")]
-    rivals = [
-        (first, m) for m in scores.loc[scores["arm"] == first, "model"].unique() if m != MODEL
-    ]
-    rivals += [(arm, MODEL) for arm in arms[1:]]
-    tests = [
-        c
-        for m in metrics
-        for r in rivals
-        for c in comparisons.compare(scores, (first, MODEL), r, m)
-    ]
-    return Findings(_adjusted(tests), pictures.of_imputation(results))
+    first, *others = results.labels
+    metrics = [metric for metric in metrics_of(results, first) if metric.startswith("mae_")]
+    rivals = [*simple_models(results, first), *map(network, others)]
+    contrasts = [(network(first), rival, metric) for metric in metrics for rival in rivals]
+    tests = adjusted_family(compare_all(results, contrasts))
+    return Findings(tests, pictures.of_imputation(results))
 
 
 def conclude_tables(results: Results) -> Findings:
     """Tables II and III beside the paper's numbers, what freezing costs, and what fine-tuning
     forgets.
     """
-    arms = _classifier_arms(results)
+    arms = arms_with(results, "auroc")
     freezing, freezing_table = _unfrozen_against_frozen(results)
     forgetting, forgetting_table = _after_against_before(results)
     shown = {**freezing_table, **forgetting_table, "classical": _classical_table(results)}
     tables = {"paper": _paper_table(results), **shown}
-    tests = (
-        freezing
-        + forgetting
-        + _against_baselines(results, arms, partial(comparisons.compare, results.scores))
-    )
+    tests = freezing + forgetting + _against_baselines(results, arms)
     return Findings(tests, {**tables, **_outcome_tables(results, arms)})
 
 
 def conclude_forgetting(results: Results) -> Findings:
     """The imputation error before and after fine-tuning, and the outcome's scores."""
     tests, table = _after_against_before(results)
-    against = _against_baselines(
-        results, _classifier_arms(results)[:1], partial(comparisons.compare, results.scores)
-    )
+    against = _against_baselines(results, arms_with(results, "auroc")[:1])
     return Findings(tests + against, {**table, **pictures.of_imputation(results)})
 
 
 # --- tests ----------------------------------------------------------------------------------------
 
 
-def _classifier_arms(results: Results) -> list[str]:
-    with_outcome = results.scores[
-        (results.scores["metric"] == "auroc") & (results.scores["model"] == MODEL)
+def _against_baselines(
+    results: Results, arms: Sequence[str], compare: Compare | None = None
+) -> list[dict]:
+    """The arms against every simple model, in AUROC and AUPRC."""
+    contrasts = [
+        (network(arm), rival, metric)
+        for arm in arms
+        for rival in simple_models(results, metric="auroc")
+        for metric in ("auroc", "auprc")
     ]
-    return list(dict.fromkeys(with_outcome["arm"]))
+    return adjusted_family(compare_all(results, contrasts, compare))
 
 
-def _baselines(results: Results) -> list[tuple[str, str]]:
-    """(arm, name) of the simple models of the outcome."""
-    rows = results.scores[
-        (results.scores["metric"] == "auroc") & (results.scores["model"] != MODEL)
-    ]
-    return list(dict.fromkeys(zip(rows["arm"], rows["model"], strict=True)))
-
-
-def _against_baselines(results: Results, arms: list[str], compare: Callable) -> list[dict]:
-    tests = []
-    for arm in arms:
-        for rival in _baselines(results):
-            for metric in ("auroc", "auprc"):
-                tests += compare((arm, MODEL), rival, metric)
-    return _adjusted(tests)
-
-
-def _between_arms(arms: list[str], compare: Callable) -> list[dict]:
+def _between_arms(
+    results: Results, arms: Sequence[str], compare: Compare | None = None
+) -> list[dict]:
+    """The first arm against the others, and each of these against the one before it, in AUROC."""
     first, *others = arms
     pairs = [(first, other) for other in others] + list(zip(others[1:], others, strict=False))
-    return _adjusted([c for a, b in pairs for c in compare((a, MODEL), (b, MODEL), "auroc")])
+    contrasts = [(network(a), network(b), "auroc") for a, b in pairs]
+    return adjusted_family(compare_all(results, contrasts, compare))
 
 
 def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Table]]:
@@ -149,24 +138,20 @@ def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Ta
         results, [arm_of[*cell, regime] for cell in both], f"mean of all {regime}"
     )
     scores = pd.concat([results.scores, mean("unfrozen"), mean("frozen")])
-    tests = [
-        c
-        for a, b in pairs.values()
-        for c in comparisons.compare(scores, (a, MODEL), (b, MODEL), "auroc")
-    ]
-    tests = _adjusted(tests)
+    contrasts = [(network(a), network(b), "auroc") for a, b in pairs.values()]
+    tests = adjusted_family(compare_all(replace(results, scores=scores), contrasts))
     rows = [
         {
-            "network": network,
+            "network": architecture,
             "strategy": strategy,
-            "unfrozen": _mean(scores, a, "auroc"),
-            "frozen": _mean(scores, b, "auroc"),
+            "unfrozen": mean_score(scores, network(a), "auroc"),
+            "frozen": mean_score(scores, network(b), "auroc"),
             "difference": test["difference"],
             "low": test["ci95"][0],
             "high": test["ci95"][1],
             "p (Holm)": test["p_adjusted"],
         }
-        for ((network, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
+        for ((architecture, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
     ]
     caption = (
         'AUROC of test patients with the imputer trained along and with the imputer frozen, fold by fold; "all" is '
@@ -186,16 +171,12 @@ def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table
     metric = next((m for m in scores["metric"].unique() if m.startswith("mae_")), None)
     imputer = next(arm for arm, labels in results.labels.items() if labels.get("imputer"))
     errors = scores[(scores["metric"] == metric) & (scores["model"] == MODEL)]
-    arms = [arm for arm in _classifier_arms(results) if (errors["arm"] == arm).any()]
+    arms = [arm for arm in arms_with(results, "auroc") if (errors["arm"] == arm).any()]
     if not arms:
         return [], {}
-    tests = [
-        c
-        for arm in arms
-        for c in comparisons.compare(scores, (arm, MODEL), (imputer, MODEL), metric)
-    ]
-    tests = _adjusted(tests)
-    before = _mean(scores, imputer, metric)
+    contrasts = [(network(arm), network(imputer), metric) for arm in arms]
+    tests = adjusted_family(compare_all(results, contrasts))
+    before = mean_score(scores, network(imputer), metric)
     rows = [
         {
             **{
@@ -204,12 +185,12 @@ def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table
                 if key in ("network", "regime", "strategy")
             },
             "error before": before,
-            "error after": _mean(scores, arm, metric),
+            "error after": mean_score(scores, network(arm), metric),
             "difference": test["difference"],
             "low": test["ci95"][0],
             "high": test["ci95"][1],
             "p (Holm)": test["p_adjusted"],
-            "AUROC": _mean(scores, arm, "auroc"),
+            "AUROC": mean_score(scores, network(arm), "auroc"),
         }
         for arm, test in zip(arms, tests, strict=True)
     ]
@@ -234,21 +215,6 @@ def _mean_of_arms(results: Results, arms: Sequence[str], name: str) -> pd.DataFr
         .mean()
         .assign(arm=name)
     )
-
-
-def _adjusted(tests: list[dict]) -> list[dict]:
-    """p adjusted after Holm over all the tests of a family."""
-    # Each simple model stands beside one arm only: "arm/model" is said by the arm, "arm/simple" by
-    # the simple one.
-    named = lambda side: side.removesuffix("/model").split("/")[-1]
-    return [
-        {**c, "a": named(c["a"]), "b": named(c["b"])} for c in comparisons.with_adjusted_p(tests)
-    ]
-
-
-def _mean(scores: pd.DataFrame, arm: str, metric: str, model: str = MODEL) -> float:
-    chosen = (scores["arm"] == arm) & (scores["metric"] == metric) & (scores["model"] == model)
-    return float(scores.loc[chosen, "value"].mean())
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -314,14 +280,14 @@ def _paper_row(results: Results, arms, network, regime, strategy, printed) -> di
 def _classical_table(results: Results) -> Table:
     """XGBoost and SVM on what the imputer learned, by probabilities and by hard decisions."""
     rows = []
-    for arm, model in _baselines(results):
+    for arm, model in simple_models(results, metric="auroc"):
         row = {"model": model}
         for metric, name in (
             ("auroc", "AUROC"),
             ("hard_label_auroc", "AUROC of 0/1 decisions"),
             ("auprc", "AUPRC"),
         ):
-            row[name] = _mean(results.scores, arm, metric, model)
+            row[name] = mean_score(results.scores, (arm, model), metric)
         row["AUROC (paper)"] = next(
             (v for k, v in published.CLASSICAL.items() if model.startswith(k)), None
         )
@@ -332,14 +298,3 @@ def _classical_table(results: Results) -> Table:
         "decisions, which stand beside ours."
     )
     return Table("table", pd.DataFrame(rows), "Classical models", caption)
-
-
-BY_EXPERIMENT = {
-    "mortality": conclude_outcome,
-    "external": conclude_external,
-    "imputation": conclude_imputation,
-    "table2": conclude_tables,
-    "table3": conclude_tables,
-    "forgetting": conclude_forgetting,
-    "tables": conclude_tables,
-}

@@ -4,7 +4,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations, product
@@ -13,11 +13,13 @@ import numpy as np
 
 from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.splits import Split, repeated_group_folds
+from omics_jax.data.dataset.splits import Split
+from omics_jax.data.perturbation.platforms import count_phrase
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS
-from omics_jax.study.system import Arm, DataSpec, Range, System, Tuning
+from omics_jax.study import folds
+from omics_jax.study.system import Arm, DataSpec, Experiment, Range, Tuning
 from omics_jax.systems.ehr import conclusions, model, scoring
 from omics_jax.systems.ehr.assembly import (
     SET,
@@ -46,37 +48,19 @@ PRETRAINING = (
 )
 # Those that a classifier depends on, too.
 CLASSIFYING = ("classifier", "finetune", "tune")
+Deal = Callable[..., list[Split]]  # (config, dataset) -> splits
 
 
 def mortality(config, dataset: Dataset) -> list[Arm]:
     """The outcome by the configured classifier, with the paper's two-layer network
-    (`config.beside`) beside it.
+    (`config.compare_regimes`) beside it.
     """
-    replicates = _replicates(config, dataset, labels=True)
-    arms = [
-        _imputer(config, dataset, replicates),
-        _classifier(
-            config,
-            dataset,
-            replicates,
-            f"{config.classifier.network}, {config.finetune.regime}",
-            {},
-            True,
-        ),
-    ]
-    for regime in config.beside:
-        name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
-        if name == arms[1].name:
-            if _is_published(config.classifier, config.published):
-                continue
-            name += " (published)"
-        arms.append(_classifier(config, dataset, replicates, name, change))
-    return arms
+    return _outcome_arms(config, dataset, _splits)
 
 
-def _is_published(classifier, published) -> bool:
+def _is_published(classifier, paper_network) -> bool:
     """Whether a classifier of our config is the paper's."""
-    return all(classifier[key] == value for key, value in published.items())
+    return all(classifier[key] == value for key, value in paper_network.items())
 
 
 def imputation(config, dataset: Dataset) -> list[Arm]:
@@ -116,6 +100,16 @@ def tables(config, dataset: Dataset, regimes=("frozen", "unfrozen")) -> list[Arm
     return arms
 
 
+def table2(config, dataset: Dataset) -> list[Arm]:
+    """Table II: classifiers on a frozen imputer."""
+    return tables(config, dataset, ("frozen",))
+
+
+def table3(config, dataset: Dataset) -> list[Arm]:
+    """Table III: imputer and classifier trained together."""
+    return tables(config, dataset, ("unfrozen",))
+
+
 def forgetting(config, dataset: Dataset) -> list[Arm]:
     """What fine-tuning does to the imputations: held-out error before it and after it, by network
     and regime.
@@ -151,7 +145,31 @@ def external(config, dataset: Dataset) -> list[Arm]:
             f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and "
             "for more models more folds"
         )
-    return mortality(config, dataset)
+    return _outcome_arms(config, dataset, _external_splits)
+
+
+def _outcome_arms(config, dataset: Dataset, deal: Deal) -> list[Arm]:
+    """The imputer, the configured classifier, and the paper's two-layer network by regime."""
+    replicates = _replicates(config, dataset, labels=True, deal=deal)
+    arms = [
+        _imputer(config, dataset, replicates),
+        _classifier(
+            config,
+            dataset,
+            replicates,
+            f"{config.classifier.network}, {config.finetune.regime}",
+            {},
+            True,
+        ),
+    ]
+    for regime in config.compare_regimes:
+        name, change = f"mlp2, {regime}", {"network": "mlp2", "regime": regime}
+        if name == arms[1].name:
+            if _is_published(config.classifier, config.paper_network):
+                continue
+            name += " (published)"
+        arms.append(_classifier(config, dataset, replicates, name, change))
+    return arms
 
 
 # --- arms -----------------------------------------------------------------------------------------
@@ -162,10 +180,7 @@ def _imputer(config, dataset, replicates, baselines=True, probes=False) -> Arm:
     config = config.copy_and_resolve_references()
     config.classifier.network = ""
     spec = spec_of(dataset, replicates)
-    system = build(config, spec)
-    if probes:
-        system = replace(system, probes=scoring.learned_features, extra_parts=("train",))
-    system = _judged(system, config, baselines)
+    system = build(config, spec, probes=scoring.learned_features if probes else None)
     return Arm(
         config.model.imputer,
         system,
@@ -175,6 +190,7 @@ def _imputer(config, dataset, replicates, baselines=True, probes=False) -> Arm:
         replicates,
         labels={"imputer": True},
         sections=PRETRAINING,
+        with_baselines=baselines,
     )
 
 
@@ -187,7 +203,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
         if key in change:
             section[key] = change[key]
     if "network" in change:
-        config.classifier.update(config.published)
+        config.classifier.update(config.paper_network)
     tuning = None
     if "strategy" in change:
         with config.ignore_type():  # a number becomes a schedule
@@ -195,7 +211,7 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
         if change["strategy"] == "optuna":
             if config.classifier.calibrated:
                 raise UserError(
-                    "a tuned network cannot be calibrated; set published.calibrated to False"
+                    "a tuned network cannot be calibrated; set paper_network.calibrated to False"
                 )
             low, high = _pair(config.tune.learning_rate, "tune.learning_rate")
             tuning = Tuning({"learning_rate": Range(low, high)}, config.seed, config.tune.trials)
@@ -211,11 +227,20 @@ def _classifier(config, dataset, replicates, name, change, baselines=False) -> A
     if config.classifier.network == "summary":
         replicates = _with_summaries(config, dataset, replicates)
     spec = spec_of(dataset, replicates)
-    system = _judged(build(config, spec), config, baselines)
+    system = build(config, spec)
     labels = {"network": config.classifier.network, "regime": config.finetune.regime, **change}
     origin = {"start_from": config.model.imputer, "sections": (*PRETRAINING, *CLASSIFYING)}
     return Arm(
-        name, system, config, spec, dataset, replicates, labels=labels, tuning=tuning, **origin
+        name,
+        system,
+        config,
+        spec,
+        dataset,
+        replicates,
+        labels=labels,
+        tuning=tuning,
+        with_baselines=baselines,
+        **origin,
     )
 
 
@@ -245,57 +270,46 @@ def _check_packages(extras: Mapping[str, str]) -> None:
             )
 
 
-def _judged(system: System, config, baselines: bool) -> System:
-    """The system with the experiment's conclusions, and without baselines where another arm of it
-    has them already.
-    """
-    conclude = conclusions.BY_EXPERIMENT[config.experiment]
-    simple = system.baselines if baselines else lambda train, test: {}
-    return replace(system, conclude=conclude, baselines=simple)
-
-
 # --- replicates -----------------------------------------------------------------------------------
 
 
-def _replicates(config, dataset: Dataset, labels: bool) -> list[Replicate]:
-    """A replicate per fold and repeat, folds dealt by group and stratified by the outcome."""
+def _replicates(
+    config, dataset: Dataset, labels: bool, deal: Deal | None = None
+) -> list[Replicate]:
+    """A replicate per fold and repeat, folds dealt by group and stratified by the outcome.
+
+    labels: whether the outcome is predicted. deal: how the folds are dealt; `_splits` unless given.
+    """
     if labels:
         _check_outcome(config, dataset)
     check(config)
+    splits = (deal or _splits)(config, dataset)
     held = held_levels(tuple(config.held_out), config.seed, dataset) == 1
-    out = []
-    for split in _splits(config, dataset):
+    for split in splits:
         if labels:
             _check_classes(dataset, split)
         _check_held(held, split)
-        out.append(
-            Replicate(
-                rows={SLOT: split.train},
-                validation={SLOT: split.validation},
-                test=split.test,
-                seed=config.seed + 1000 * split.repeat + split.fold,
-                constants=constants_of(config, dataset, split.train),
-                labels={"group": "all", "fold": split.fold, "repeat": split.repeat},
-            )
-        )
-    return out
+    constants = lambda split: constants_of(config, dataset, split.train)
+    return folds.replicates(config, splits, SLOT, constants)
 
 
 def _splits(config, dataset: Dataset) -> list[Split]:
-    """Folds of all patients; with external patients these are every fold's test rows and the rest
-    trains.
+    """Folds of all patients, or the parts that the file has."""
+    if config.data.split == "file":
+        return [_split_of_file(dataset)]
+    return folds.deal_folds(config, dataset, _strata(dataset))
+
+
+def _external_splits(config, dataset: Dataset) -> list[Split]:
+    """Folds of the internal patients, of which one validates and the others train; all external
+    patients are tested.
     """
     if config.data.split == "file":
         return [_split_of_file(dataset)]
-    groups, strata = dataset.groups.astype(str), _strata(dataset)
-    deal = dict(folds=config.folds, repeats=config.repeats, seed=config.seed, strata=strata)
-    if config.experiment != "external":
-        return repeated_group_folds(groups, **deal)
     outside = (dataset.table[SET] == "external").to_numpy()
-    folds = repeated_group_folds(groups, rows=np.flatnonzero(~outside), **deal)
-    return [
-        replace(s, train=np.union1d(s.train, s.test), test=np.flatnonzero(outside)) for s in folds
-    ]
+    splits = folds.deal_folds(config, dataset, _strata(dataset), rows=~outside)
+    tested = np.flatnonzero(outside)
+    return [replace(s, train=np.union1d(s.train, s.test), test=tested) for s in splits]
 
 
 def _split_of_file(dataset: Dataset) -> Split:
@@ -313,7 +327,7 @@ def _split_of_file(dataset: Dataset) -> Split:
         both = np.intersect1d(*(dataset.groups[parts[part]].astype(str) for part in (a, b)))
         if len(both):
             raise UserError(
-                f"config.data.split is file, and {few(len(both), 'group', both.tolist())} in its "
+                f"config.data.split is file, and {count_phrase(len(both), 'group', both.tolist())} in its "
                 f"parts {a} and {b}; keep each person in one of them, or set data.split=folds"
             )
     return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)
@@ -324,7 +338,7 @@ def _strata(dataset: Dataset) -> np.ndarray | None:
     if not dataset.targets:
         return None
     label, mask = outcome(dataset)
-    return np.where(mask, label, -1)
+    return folds.strata_of(label.astype(int), mask)
 
 
 def constants_of(config, dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -377,12 +391,7 @@ def spec_of(dataset: Dataset, replicates) -> DataSpec:
     """Names of variables, steps and descriptors, and the most rows that a replicate has of each
     kind.
     """
-    features = {
-        name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()
-    }
-    return DataSpec(
-        features, {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
-    )
+    return DataSpec(folds.features_of(dataset), folds.most_rows(replicates))
 
 
 def _check_outcome(config, dataset: Dataset) -> None:
@@ -435,11 +444,11 @@ def _check_probes(dataset: Dataset, replicates) -> None:
 
 
 EXPERIMENTS = {
-    "mortality": mortality,
-    "table2": lambda config, dataset: tables(config, dataset, ("frozen",)),
-    "table3": lambda config, dataset: tables(config, dataset, ("unfrozen",)),
-    "imputation": imputation,
-    "forgetting": forgetting,
-    "external": external,
-    "tables": tables,
+    "mortality": Experiment(mortality, conclusions.conclude_outcome),
+    "table2": Experiment(table2, conclusions.conclude_tables),
+    "table3": Experiment(table3, conclusions.conclude_tables),
+    "imputation": Experiment(imputation, conclusions.conclude_imputation),
+    "forgetting": Experiment(forgetting, conclusions.conclude_forgetting),
+    "external": Experiment(external, conclusions.conclude_external),
+    "tables": Experiment(tables, conclusions.conclude_tables),
 }

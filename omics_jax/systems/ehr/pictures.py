@@ -32,7 +32,7 @@ def of_outcome(
 
 def pooled_predictions(results: Results, arm: str, model: str) -> pd.DataFrame:
     """One probability per patient: that of the fold (or the mean of the folds) that tested it."""
-    frame = results.tables["probability"]
+    frame = results.frames["probability"].rows
     chosen = frame[(frame["arm"] == arm) & (frame["model"] == model)]
     first = {name: (name, "first") for name in ("label", "person")}
     return chosen.groupby("id").agg(probability=("probability", "mean"), **first).sort_index()
@@ -134,9 +134,9 @@ def of_imputation(results: Results) -> dict[str, Table]:
     """Error by variable of imputers and simple methods, and the series of a few patients of the
     first fold.
     """
-    if "variables" not in results.tables:
+    if "errors" not in results.frames:
         return {}
-    frame = results.tables["variables"]
+    frame = results.frames["errors"].rows
     first_arm, level = frame["arm"].iloc[0], frame["level"].iloc[0]
     weighted = frame.assign(
         mae=frame["mae"] * frame["n"], mae_units=frame["mae_units"] * frame["n"]
@@ -184,8 +184,8 @@ def of_imputation(results: Results) -> dict[str, Table]:
             "of the test patients of all folds.",
         ),
     }  # fmt: skip
-    if "series" in results.tables:
-        series = results.tables["series"]
+    if "series" in results.frames:
+        series = results.frames["series"].rows
         series = series[
             (series["fold"] == series["fold"].min()) & (series["arm"] == series["arm"].iloc[0])
         ]

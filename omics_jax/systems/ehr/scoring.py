@@ -11,7 +11,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classification, classifiers, imputation, series_baselines
 from omics_jax.evaluation.summary_features import flattened, summary_features
-from omics_jax.evaluation.tables import Evaluation, Table
+from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
 
 OUTCOME = {
@@ -47,20 +47,20 @@ def evaluate(
       the training rows (z-scores per variable) and mre_units_LEVEL in the input's units, over the
       cells held out at that level of variables that a training row has.
     """
-    metrics, tables = {}, {}
+    metrics, frames = {}, {}
     if "probability" in predictions:
-        found, tables["probability"] = _outcome_scores(predictions["probability"], test)
+        found, frames["probability"] = _outcome_scores(predictions["probability"], test)
         metrics |= found
     named = [(k, level) for k, level in enumerate(levels, 1) if f"imputed_{level}" in predictions]
     if named:
-        found, tables["variables"] = _imputation_scores(held, named, predictions, test, train)
+        found, frames["errors"] = _imputation_scores(held, named, predictions, test, train)
         metrics |= found
     if "imputed" in predictions:
-        tables["series"] = _shown_series(held, levels[0], predictions, test)
-    return Evaluation(metrics, tables)
+        frames["series"] = _shown_series(held, levels[0], predictions, test)
+    return Evaluation(metrics, frames)
 
 
-def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, float], Table]:
+def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, float], Frame]:
     label, mask = next(iter(test.targets.values()))
     p, y = np.asarray(probability, np.float64)[mask], label[mask].astype(int)
     intercept, slope = classification.calibration(p, y)
@@ -75,7 +75,7 @@ def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, f
     }
     ids, groups = (names[mask].astype(str) for names in (test.ids, test.groups))
     frame = pd.DataFrame({"id": ids, "person": groups, "probability": p, "label": y})
-    return metrics, Table("table", frame, "Predicted probabilities", "")
+    return metrics, Frame("probability", frame)
 
 
 def _imputation_scores(held: Held, named, predictions: Predictions, test: Dataset, train: Dataset):
@@ -100,10 +100,10 @@ def _imputation_scores(held: Held, named, predictions: Predictions, test: Datase
         z = by_variable(scaled(imputed), scaled(truth), cells)
         z.loc[~learned, ["mae", "rmse", "mre"]] = np.nan
         frames.append(pd.concat([z, units], axis=1).assign(level=level))
-    return metrics, Table("table", pd.concat(frames), "Errors by variable", "")
+    return metrics, Frame("errors", pd.concat(frames))
 
 
-def _shown_series(held: Held, level: str, predictions: Predictions, test: Dataset) -> Table:
+def _shown_series(held: Held, level: str, predictions: Predictions, test: Dataset) -> Frame:
     """Observed, held-out and imputed values of a few patients, for the figure."""
     series, hours = test.modalities["series"], test.modalities["hours"].values
     levels, imputed = held(test), predictions[f"imputed_{level}"]
@@ -127,7 +127,7 @@ def _shown_series(held: Held, level: str, predictions: Predictions, test: Datase
     frame = pd.concat(frames, ignore_index=True)
     band = frame.pop("spread").where(frame["role"] == "imputed")
     frame = frame.assign(low=frame["value"] - band, high=frame["value"] + band)
-    return Table("series", frame, "Imputed series", "")
+    return Frame("series", frame)
 
 
 def _shown_patients(test: Dataset) -> list[int]:
