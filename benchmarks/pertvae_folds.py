@@ -47,7 +47,7 @@ def splits(size: str, epochs: int):
     config.model.update(network)
     config.training.update(dict(epochs=epochs, patience=epochs + 1))
     config.repeats, config.folds = 10, 5
-    (arm,) = pertvae.EXPERIMENTS["table1"](config, pertvae.read(config))
+    (arm,) = pertvae.EXPERIMENTS["table1"].arms(config, pertvae.read(config))
     return arm
 
 

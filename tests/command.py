@@ -47,9 +47,11 @@ def command(*words: str) -> Outcome:
 
 
 def config_of(*words: str):
-    """The config that these words of a command name, as `run` receives it."""
+    """The config that these words of a command name, with the default experiment by its name."""
     from absl import flags
     from ml_collections import config_flags
+
+    from omics_jax.run.command import choose_experiment, system_module
 
     sys.modules.pop("config_config", None)
     values = flags.FlagValues()
@@ -57,6 +59,8 @@ def config_of(*words: str):
     config = config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=argv)
     with _old_loader():
         values(argv)
+    if not config.value.experiment:
+        choose_experiment(system_module(config.value.system), config.value)
     return config.value
 
 

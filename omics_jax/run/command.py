@@ -53,7 +53,7 @@ def run(config: Any, mode: str, workdir: str) -> Path:
     """
     _check_run(config)
     system = system_module(config.system)
-    _choose_experiment(system, config)
+    choose_experiment(system, config)
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
     from omics_jax.training.devices import fix_order_of_sums
 
@@ -70,7 +70,7 @@ def run(config: Any, mode: str, workdir: str) -> Path:
         )
 
 
-def _choose_experiment(system: ModuleType, config: Any) -> None:
+def choose_experiment(system: ModuleType, config: Any) -> None:
     """Sets the system's first experiment where the config names none; refuses an unknown one."""
     config.experiment = config.experiment or next(iter(system.EXPERIMENTS))
     if config.experiment not in system.EXPERIMENTS:

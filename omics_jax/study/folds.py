@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split, repeated_group_folds
@@ -24,7 +24,7 @@ UNKNOWN = -1  # the stratum of rows whose outcome is unknown
 def deal_folds(
     config: Any,
     dataset: Dataset,
-    strata: Int[np.ndarray, " n"] | None = None,
+    strata: Real[np.ndarray, " n"] | None = None,
     rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | None = None,
 ) -> list[Split]:
     """`config.repeats` times `config.folds` folds of the rows, groups together.

@@ -144,7 +144,7 @@ def permuted(arm: Arm, tasks: Sequence[Task], slot: str) -> Arm:
 def permuted_outcomes(
     tasks: Sequence[Task],
     table: Mapping[str, np.ndarray],
-    parts: Sequence[Int[np.ndarray, " r"]],
+    parts: Sequence[Int[np.ndarray, " _"]],
     seed: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """y_T (and e_T) (N,) of every task, dealt anew among the rows of each part whose outcome is

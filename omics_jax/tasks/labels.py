@@ -17,7 +17,7 @@ from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
 
 QUARTILES = np.array([0.25, 0.5, 0.75])
-Rows = Int[np.ndarray, " r"]
+Rows = Int[np.ndarray, " _"]
 
 
 def known_outcomes(dataset: Dataset, task: Task, rows: Rows) -> np.ndarray | Observed:
@@ -85,7 +85,7 @@ def _number_of_bins(dataset: Dataset, task: Task, training_rows: Sequence[Rows])
     observed = [known_outcomes(dataset, task, rows) for rows in training_rows]
     roots = [math.isqrt(int(events.sum())) for _, events in observed]
     distinct = [len(np.unique(times[(events == 1) & (times > 0)])) for times, events in observed]
-    return max(1, min(max(2, min(roots)), min(distinct)))
+    return int(max(1, min(max(2, min(roots)), min(distinct))))
 
 
 def curve_times(

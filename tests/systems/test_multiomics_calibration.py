@@ -15,7 +15,7 @@ from omics_jax.errors import UserError
 from omics_jax.run.scores import rows_of
 from omics_jax.systems.multiomics import assembly, experiments, reading
 from omics_jax.systems.multiomics.patients import SLOT
-from omics_jax.tasks.task import known, outcome
+from omics_jax.tasks.task import known_rows, outcome, tasks_of
 from omics_jax.training.calibration import CALIBRATION
 
 WORDS = [
@@ -130,12 +130,12 @@ def test_the_worth_of_a_stage_is_measured_on_calibrated_networks():
 @pytest.mark.parametrize("i", range(3))
 def test_probabilities_of_classes(without, with_it, i):
     arm, raw, found = without[0], without[2][i], with_it[2][i]
-    task = next(t for t in assembly.tasks_of(arm.dataset) if t.kind == "classification")
+    task = next(t for t in tasks_of(arm.dataset) if t.kind == "classification")
     rows, log_p = (
         arm.replicates[i].validation[SLOT],
         np.log(raw["type_probability"].astype(np.float64)),
     )
-    there = known(arm.dataset, task)[rows]
+    there = known_rows(arm.dataset, task)[rows]
     right = outcome(arm.dataset, task)[rows][there].astype(int)
     log = float(with_it[1]["calibration"]["params"]["calibration"]["type"][i])
     assert_best(
@@ -152,12 +152,12 @@ def test_survival_curves(without, with_it, i):
     stay as they are.
     """
     arm, raw, found = without[0], without[2][i], with_it[2][i]
-    task = next(t for t in assembly.tasks_of(arm.dataset) if t.kind == "survival")
+    task = next(t for t in tasks_of(arm.dataset) if t.kind == "survival")
     rows, log_p = (
         arm.replicates[i].validation[SLOT],
         np.log(-np.diff(raw["OS_survival"].astype(float), append=0)),
     )
-    there = known(arm.dataset, task)[rows]
+    there = known_rows(arm.dataset, task)[rows]
     times, dead = (part[rows][there] for part in outcome(arm.dataset, task))
     bins = np.searchsorted(raw["OS_times"][0], times, side="right") - 1
 

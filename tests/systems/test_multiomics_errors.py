@@ -21,7 +21,7 @@ def dataset():
 
 def arms(dataset, *words):
     config = config_of(SMOKE, *words)
-    return MODULE.EXPERIMENTS[config.experiment](config, dataset)
+    return MODULE.EXPERIMENTS[config.experiment].arms(config, dataset)
 
 
 @pytest.mark.parametrize(

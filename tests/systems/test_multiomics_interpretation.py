@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT, config_of
+from multiomics_losses import losses_of
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
@@ -17,7 +18,7 @@ from omics_jax.run.command import run_options, system_module
 from omics_jax.study.system import Results
 from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.patients import SLOT
-from omics_jax.tasks import interpretation
+from omics_jax.tasks import attribution, interpretation
 from omics_jax.tasks.task import Task
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
@@ -36,7 +37,9 @@ def arms():
         "--config.interpret.permutations=4",
         "--config.missing=impute",
     )
-    return {arm.name: arm for arm in MODULE.EXPERIMENTS["interpret"](config, MODULE.read(config))}
+    return {
+        arm.name: arm for arm in MODULE.EXPERIMENTS["interpret"].arms(config, MODULE.read(config))
+    }
 
 
 def rows_of(arm, row):
@@ -48,7 +51,7 @@ def rows_of(arm, row):
 
 @pytest.fixture(scope="module")
 def network(arms):
-    return assembly.network_of(arms["network"].config, arms["network"].spec)
+    return assembly.shape_of(arms["network"].config, arms["network"].spec)
 
 
 # --- attributions ---------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ def test_a_magnitude_is_the_mean_over_the_patients_who_have_the_modality(arms):
     found = {
         m: rng.standard_normal((12, len(part.features))) for m, part in test.modalities.items()
     }
-    frame = interpretation.magnitudes(
+    frame = attribution.magnitudes(
         tuple(found), "age", {f"age_attribution_{m}": a for m, a in found.items()}, test
     )
     for m, values in found.items():
@@ -163,7 +166,7 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms, netwo
     size = {"type": 2, "age": 1, "OS": network.bins["OS"]}
     rng = np.random.default_rng(0)
     outputs = {name: jnp.float32(rng.standard_normal((len(row), k))) for name, k in size.items()}
-    terms = lambda c, r: jax.tree.map(np.asarray, model.task_terms(network, c, outputs, r))
+    terms = lambda c, r: jax.tree.map(np.asarray, losses_of(network).terms(c, outputs, r))
     rows = rows_of(arm, row)
     own = terms(constants, rows)
     jax.tree.map(
@@ -200,7 +203,7 @@ def test_shares_are_free_of_how_sure_a_network_is():
 
 def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
     predicted, output = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
-    found = interpretation.score(
+    found = attribution.score(
         network, Task("t", "classification", ("a", "b")), predicted, output
     )
     np.testing.assert_allclose(found, -np.log1p(np.e), rtol=1e-6)
@@ -209,7 +212,7 @@ def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
 def test_too_few_permutations_are_refused():
     config = config_of(CONFIG, "--config.interpret.permutations=2")
     with pytest.raises(UserError, match="config.interpret.permutations is 2; give 3 or more"):
-        MODULE.EXPERIMENTS["interpret"](config, MODULE.read(config))
+        MODULE.EXPERIMENTS["interpret"].arms(config, MODULE.read(config))
 
 
 # --- what is found --------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ def explained(tmp_path_factory):
 
     def run(dataset):
         config, folder = config_of(CONFIG, *WORDS), tmp_path_factory.mktemp("interpret")
-        network, permuted = MODULE.EXPERIMENTS["interpret"](config, dataset)
+        network, permuted = MODULE.EXPERIMENTS["interpret"].arms(config, dataset)
         system, dataset = network.system, network.dataset
         table, first = system.arrays(dataset), network.replicates[0]
         first = replace(
@@ -281,13 +284,13 @@ def explained(tmp_path_factory):
                 over_rows(predictor, len(test), by_stage["all"], plan.table, rows),
                 strict=True,
             ):
-                frame = system.evaluate(out, test, train).tables["attribution_age"].frame
+                frame = system.evaluate(out, test, train).frames["attribution_age"].rows
                 arm, group = ("permuted" if r else "network"), replicates[r].labels["group"]
                 frames.append(frame.assign(arm=arm, model="model", group=group, fold=0))
         results = Results(
             pd.DataFrame(), {"attribution_age": pd.concat(frames, ignore_index=True)}, {}
         )
-        return interpretation.tables(results)["age_features"].frame
+        return interpretation.ranking_tables(results)["age_features"].frame
 
     return run
 

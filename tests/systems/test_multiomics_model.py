@@ -8,13 +8,16 @@ import numpy as np
 import optax
 import pytest
 from command import ROOT, config_of
+from multiomics_losses import losses_of
 
 from omics_jax.data.preprocessing.features import on_union
 from omics_jax.nn import mtlr
+from omics_jax.nn.blocks import RowInfo
 from omics_jax.run.command import system_module
 from omics_jax.run.scores import main_arm
 from omics_jax.systems.multiomics import assembly, imputation, imputer, model
-from omics_jax.systems.multiomics.networks import Embedding, Rows
+from omics_jax.systems.multiomics.cohort import _edges_of
+from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.systems.multiomics.patients import (
     SLOT,
     imputed_values,
@@ -36,8 +39,8 @@ class Made:
     def __init__(self, *words: str, arm: int = -1, rows: int = 24):
         self.config = config_of(CONFIG, *words)
         self.dataset = MODULE.read(self.config)
-        self.arm = MODULE.EXPERIMENTS[self.config.experiment](self.config, self.dataset)[arm]
-        self.network = assembly.network_of(self.arm.config, self.arm.spec)
+        self.arm = MODULE.EXPERIMENTS[self.config.experiment].arms(self.config, self.dataset)[arm]
+        self.network = assembly.shape_of(self.arm.config, self.arm.spec)
         self.replicate = self.arm.replicates[0]
         row = self.replicate.rows[SLOT][:rows]
         self.rows = self.at(row)
@@ -193,13 +196,13 @@ def test_equation_1_by_hand(early):
     network, variables, rows = early.network, early.variables, early.rows
     found = patients(network, variables, rows)
     terms, mean, _ = model.embedding_terms(network, variables, found, rows)
-    (mu, log_variance), _ = model.encode(network, variables, found, rows)
+    (mu, log_variance), _ = model.encode_patients(network, variables, found, rows)
     module = network.embedding
     held = {
         "params": variables["params"]["embedding"],
         "batch_stats": variables["batch_stats"]["embedding"],
     }
-    logits = module.apply(held, mu, Rows(rows["live"], rows["row"]), method=Embedding.decode)
+    logits = module.apply(held, mu, RowInfo(rows["live"], rows["row"]), method=Embedding.decode)
     bce = []
     for name in network.used:
         x, p = (
@@ -215,13 +218,13 @@ def test_equation_1_by_hand(early):
     kl = -0.5 * (1 + s - mu**2 - np.exp(s))
     c = network.config.model
     expected = np.mean(bce) + c.k_kl * kl.mean()
-    assert float(model.embedding_objective(network, terms)) == pytest.approx(expected, rel=1e-5)
+    assert float(model.embedding_loss(network, terms)) == pytest.approx(expected, rel=1e-5)
     summed = replace(network, config=early.arm.config.copy_and_resolve_references())
     summed.config.model.reduction = "sum"
     alive = [int(early.constants[f"{name}_alive"].sum()) for name in network.used]
     terms, *_ = model.embedding_terms(summed, variables, found, rows)
     expected = np.mean(np.array(bce) * alive) + c.k_kl * kl.sum(axis=1).mean()
-    assert float(model.embedding_objective(summed, terms)) == pytest.approx(expected, rel=1e-5)
+    assert float(model.embedding_loss(summed, terms)) == pytest.approx(expected, rel=1e-5)
     assert np.array_equal(mean, mu.astype(np.float32))
 
 
@@ -234,7 +237,9 @@ def test_a_missing_branch_says_nothing_and_learns_nothing(masked):
     lacks = ~np.asarray(masked.rows["has"])[:, i]
     found = patients(network, variables, masked.rows)
     spoiled = found._replace(x={**found.x, name: jnp.where(lacks[:, None], 0.9, found.x[name])})
-    encode = lambda p: model.encode(network, variables, p, masked.rows, jax.random.key(3))[0][0]
+    encode = lambda p: model.encode_patients(network, variables, p, masked.rows, jax.random.key(3))[
+        0
+    ][0]
     assert np.array_equal(encode(found), encode(spoiled))
     terms, *_ = model.embedding_terms(network, variables, found, masked.rows)
     assert float(terms[f"bce_{name}"].weight) == np.asarray(found.cells[name])[~lacks].sum()
@@ -247,7 +252,7 @@ def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
     )
     name, has = network.used[i], np.asarray(masked.rows["has"])[:, i]
     found = patients(network, variables, masked.rows)
-    _, stats = model.encode(network, variables, found, masked.rows, jax.random.key(0))
+    _, stats = model.encode_patients(network, variables, found, masked.rows, jax.random.key(0))
     layer = f"branches_{name}_0"
     dense = variables["params"]["embedding"][layer]["Dense_0"]
     h = np.asarray(found.x[name])[has] @ np.asarray(dense["kernel"])
@@ -275,7 +280,7 @@ def test_equation_2_by_hand(made):
     for task in network.tasks:
         unknown = ~np.asarray(rows[f"k_{task.name}"])
         poisoned[f"y_{task.name}"] = jnp.where(unknown, jnp.nan, rows[f"y_{task.name}"])
-    terms = model.task_terms(network, constants, outputs, poisoned)
+    terms = losses_of(network).terms(constants, outputs, poisoned)
     losses = []
     for task in network.tasks:
         k = np.asarray(rows[f"k_{task.name}"])
@@ -295,24 +300,24 @@ def test_equation_2_by_hand(made):
             event = np.asarray(rows[f"e_{task.name}"])[k]
             total, count = mtlr.mtlr_loss(jnp.float32(out), bins, event, np.ones(len(y)))
             losses.append(float(total / count))
-    np.testing.assert_allclose(model.task_losses(network, terms), np.array(losses) / 3, rtol=1e-5)
+    np.testing.assert_allclose(losses_of(network).weighted(terms), np.array(losses) / 3, rtol=1e-5)
 
 
 def test_equation_3_and_its_weights(made):
     stage = made.stages["all"]
     terms, _ = stage.loss(made.variables, {SLOT: made.rows}, jax.random.key(1))
     whole, each = (
-        model.embedding_objective(made.network, terms),
-        model.task_losses(made.network, terms),
+        model.embedding_loss(made.network, terms),
+        losses_of(made.network).weighted(terms),
     )
     expected = made.config.model.k_embed * float(whole) + float(each.sum())
     assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
     config = made.arm.config.copy_and_resolve_references()
     config.weights = "age=3"
-    weighed = assembly.network_of(config, made.arm.spec)
+    weighed = assembly.shape_of(config, made.arm.spec)
     place = [t.name for t in made.network.tasks].index("age")
     np.testing.assert_allclose(
-        model.task_losses(weighed, terms), each * np.where(np.arange(3) == place, 3, 1), rtol=1e-6
+        losses_of(weighed).weighted(terms), each * np.where(np.arange(3) == place, 3, 1), rtol=1e-6
     )
 
 
@@ -387,9 +392,9 @@ def test_a_balanced_last_stage_has_finite_gradients_and_leaves_the_embeddings_lo
     stage = it.stages["all"]
     terms, _ = stage.loss(it.variables, {SLOT: it.rows}, jax.random.key(1))
     losses = stage.balance.tasks(terms)
-    whole = it.config.model.k_embed * model.embedding_objective(it.network, terms)
+    whole = it.config.model.k_embed * model.embedding_loss(it.network, terms)
     np.testing.assert_allclose(
-        losses, np.append(model.task_losses(it.network, terms), whole), rtol=1e-6
+        losses, np.append(losses_of(it.network).weighted(terms), whole), rtol=1e-6
     )
     leaves = [jnp.float32(numbers(0, 4, 3))]
     state = stage.balance.init([leaf[0] for leaf in leaves])
@@ -461,8 +466,8 @@ def test_every_survival_task_has_bins_of_its_own():
     (times, known), (events, _) = (dataset.targets[f"OS.{what}"] for what in ("time", "event"))
     rare = known & (np.cumsum(events * known) <= 6)
     targets = {**dataset.targets, "PFI.time": (times, rare), "PFI.event": (events, rare)}
-    (arm,) = MODULE.EXPERIMENTS["multitask"](config, replace(dataset, targets=targets))
-    bins = assembly.network_of(arm.config, arm.spec).bins
+    (arm,) = MODULE.EXPERIMENTS["multitask"].arms(config, replace(dataset, targets=targets))
+    bins = assembly.shape_of(arm.config, arm.spec).bins
     assert bins["OS"] > bins["PFI"] >= 1
     for r in arm.replicates:
         assert {name: len(r.constants[f"{name}_edges"]) - 1 for name in bins} == bins
@@ -472,13 +477,13 @@ def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
     config = config_of(f"--config={ROOT}/configs/multiomics.py:smoke")
     dataset = MODULE.read(config)
     # One patient lacks one modality, so that in all folds but its own all are complete.
-    whole = dataset.take(assembly.complete(tuple(dataset.modalities), dataset))
+    whole = dataset.take(assembly.is_complete(tuple(dataset.modalities), dataset))
     mirna = whole.modalities["mirna"]
     lacks = replace(mirna, mask=mirna.mask & (np.arange(len(whole)) != 0)[:, None])
     lacks = replace(lacks, values=np.where(lacks.mask, lacks.values, 0))
     for modality, expected in ((lacks, True), (mirna, False)):
         given = replace(whole, modalities={**whole.modalities, "mirna": modality})
-        arm = MODULE.EXPERIMENTS["multitask"](config, given)[-1]
+        arm = MODULE.EXPERIMENTS["multitask"].arms(config, given)[-1]
         for r in arm.replicates:
             truth = np.zeros((len(r.test), 2))
             truth[:, 0] = 1
@@ -490,22 +495,22 @@ def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
 
 def test_the_papers_edges_are_for_the_modalities_that_are_there():
     config = config_of(f"--config={ROOT}/configs/multiomics.py:paper")
-    assert assembly.edges_of(config, ("mirna",)) == {}
-    assert assembly.edges_of(config, ("rna", "mirna")) == {"mirna": ("rna",)}
+    assert _edges_of(config.imputation.edges, ("mirna",)) == {}
+    assert _edges_of(config.imputation.edges, ("rna", "mirna")) == {"mirna": ("rna",)}
 
 
 def test_arms_share_folds_and_test_patients():
     words = ("--config.arms.sets=rna+methylation+mirna", "--config.arms.letters=('B','C')")
     config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)
     dataset = MODULE.read(config)
-    arms = {arm.name: arm for arm in MODULE.EXPERIMENTS["arms"](config, dataset)}
+    arms = {arm.name: arm for arm in MODULE.EXPERIMENTS["arms"].arms(config, dataset)}
     b, c = arms["B, rna+methylation+mirna"], arms["C, rna+methylation+mirna, OS"]
-    whole = assembly.complete(tuple(dataset.modalities), dataset)
+    whole = assembly.is_complete(tuple(dataset.modalities), dataset)
     for r_b, r_c in zip(b.replicates, c.replicates, strict=True):
         assert set(r_b.test) == {i for i in r_c.test if whole[i]} and whole[r_b.rows[SLOT]].all()
         for name, value in arms["imputers"].replicates[r_c.labels["fold"]].constants.items():
             assert np.array_equal(value, r_c.constants[name]), name
-    assert [t.name for t in assembly.network_of(c.config, c.spec).tasks] == ["OS"]
+    assert [t.name for t in assembly.shape_of(c.config, c.spec).tasks] == ["OS"]
 
 
 @pytest.mark.parametrize(
@@ -523,7 +528,7 @@ def test_modality_sets(text, expected):
         f"--config={ROOT}/configs/multiomics.py:arms,smoke", "--config.arms.letters=('B',)"
     )
     config.arms.sets = text
-    found = MODULE.EXPERIMENTS["arms"](config, MODULE.read(config))
+    found = MODULE.EXPERIMENTS["arms"].arms(config, MODULE.read(config))
     assert [arm.name for arm in found] == [f"B, {name}" for name in expected]
 
 
@@ -533,4 +538,4 @@ def test_modality_sets(text, expected):
 def test_the_summary_speaks_of_the_last_network_for_all_tasks(letters, main):
     words = ("--config.arms.sets=rna, rna+mirna", f"--config.arms.letters={letters}")
     config = config_of(f"--config={ROOT}/configs/multiomics.py:arms,smoke", *words)
-    assert main_arm(MODULE.EXPERIMENTS["arms"](config, MODULE.read(config))).name == main
+    assert main_arm(MODULE.EXPERIMENTS["arms"].arms(config, MODULE.read(config))).name == main

@@ -10,7 +10,7 @@ from fitted_arms import fitted
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
 from omics_jax.systems.multiomics import assembly, experiments, reading
-from omics_jax.tasks.task import known, outcome
+from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
 pytestmark = pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning")
@@ -112,11 +112,11 @@ def test_without_signal_nothing_is_found(null):
     scores = means(arm, predictions)
     assert scores["model", "type_accuracy"] < scores["no features", "type_accuracy"] + 0.08
     assert scores["model", "age_rmse"] > 0.97 * scores["no features", "age_rmse"]
-    task = next(t for t in assembly.network_of(arm.config, arm.spec).tasks if t.name == "OS")
+    task = next(t for t in assembly.shape_of(arm.config, arm.spec).tasks if t.name == "OS")
     concordances = []
     for replicate, predicted in zip(arm.replicates, predictions, strict=True):
         test = arm.dataset.take(replicate.test)
-        rows = known(test, task)
+        rows = known_rows(test, task)
         times, events = outcome(test, task)
         concordances.append(concordance(times[rows], events[rows], predicted["OS_risk"][rows]))
     # 3 folds of about 95 events each: standard error of a concordance about 0.02 for their mean.

@@ -25,7 +25,7 @@ TRANSFER = (
 def prepared():
     config = config_of(SMOKE, *TRANSFER)
     dataset = MODULE.read(config)
-    return dataset, MODULE.EXPERIMENTS["multitask"](config, dataset)
+    return dataset, MODULE.EXPERIMENTS["multitask"].arms(config, dataset)
 
 
 def test_patients_of_other_classes_only_pretrain_the_imputers(prepared):

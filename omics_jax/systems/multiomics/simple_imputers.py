@@ -24,7 +24,9 @@ BETTER = {"rmse": "lower", "mae": "lower", "pearson": "higher"}
 
 Fields = dict[str, np.ndarray]
 Matrix = Float[np.ndarray, "n F"]
-TestMatrix = Float[np.ndarray, "t _"]
+Targets = Float[np.ndarray, "n G"]
+TestMatrix = Float[np.ndarray, "t F"]
+Estimates = Float[np.ndarray, "t G"]
 
 
 def imputation_baselines(
@@ -116,17 +118,17 @@ def _scaled(
     return side_by_side(train), side_by_side(test)
 
 
-def _impute_mean(x: Matrix, y: Matrix, x_test: TestMatrix) -> np.ndarray:
+def _impute_mean(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
     return np.broadcast_to(y.mean(axis=0), (len(x_test), y.shape[1]))
 
 
-def _impute_neighbours(x: Matrix, y: Matrix, x_test: TestMatrix) -> np.ndarray:
+def _impute_neighbours(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
     from sklearn.neighbors import KNeighborsRegressor
 
     return KNeighborsRegressor(min(NEIGHBOURS, len(x))).fit(x, y).predict(x_test)
 
 
-def _impute_ridge(x: Matrix, y: Matrix, x_test: TestMatrix) -> np.ndarray:
+def _impute_ridge(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
     scores, scores_test = component_scores(x, x_test)
     return np.clip(ridge(scores, y, scores_test), 0, 1)  # what it estimates is in [0, 1]
 

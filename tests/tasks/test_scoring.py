@@ -1,5 +1,5 @@
-"""Scores of tasks and imputations against scikit-learn, lifelines, scikit-survival; baselines; what
-neither may see.
+"""Scores of tasks against scikit-learn, lifelines and scikit-survival; simple models; what neither
+may see.
 """
 
 from dataclasses import replace
@@ -9,91 +9,55 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from outcome_rows import (
+    AGE,
+    GRID,
+    MODALITIES,
+    OS,
+    RULES,
+    TYPE,
+    all_measured,
+    everyone,
+    guesses,
+    labelled,
+    make_cohort,
+)
 from sklearn import metrics as sk
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
-from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sksurv import metrics as sksurv
 from sksurv.util import Surv
 
-from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.patients.simulate import simulate_omics
-from omics_jax.data.preprocessing.features import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.evaluation.follow_up import FollowUpWarning
-from omics_jax.tasks import baselines, scoring
-from omics_jax.tasks import figures as pictures
-from omics_jax.tasks.task import Task, known, outcome, tasks_of
+from omics_jax.systems.multiomics.simple_imputers import scaled_features
+from omics_jax.tasks import baselines, figures, scoring
+from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{FollowUpWarning.__module__}.{FollowUpWarning.__name__}"
 )
 
-TYPE, AGE, OS = (
-    Task("type", "classification", ("A", "B", "C", "D")),
-    Task("age", "regression"),
-    Task("OS", "survival"),
-)
-MODALITIES = ("rna", "methylation", "mirna")
-RULES = dict.fromkeys(MODALITIES, Rules())
-GRID = np.array([0.0, 200.0, 500.0, 900.0, 1500.0, 2500.0])
 
-
-def everyone(dataset):
-    return np.ones(len(dataset), bool)
-
-
-def all_measured(dataset):
-    return np.logical_and.reduce([m.observed_rows for m in dataset.modalities.values()])
-
-
-def labelled(targets, classes=None, modalities=None):
-    """A dataset of these targets, {name: values or (values, mask)}."""
-    pairs = {
-        name: v if isinstance(v, tuple) else (v, np.ones(len(v), bool))
-        for name, v in targets.items()
-    }
-    n = len(next(iter(pairs.values()))[0])
-    ids = np.array([f"P{i}" for i in range(n)])
-    return Dataset(
-        ids, ids, modalities or {}, pd.DataFrame(index=ids), pairs, classes=classes or {}
-    )
-
-
-def guesses(n, seed=0):
-    """Predictions of all three tasks that have nothing to do with the outcomes."""
-    random = np.random.default_rng(seed)
-    falls = np.sort(random.random((n, len(GRID) - 1)), axis=1)[:, ::-1]
-    curves = np.concatenate([np.ones((n, 1)), falls], axis=1)
-    return {
-        "type_probability": random.dirichlet(np.ones(4), n),
-        "age_value": random.normal(60, 12, n),
-        "OS_risk": random.normal(size=n),
-        "OS_survival": curves,
-        "OS_times": np.tile(GRID, (n, 1)),
-        "OS_median": random.random(n) * 1000,
-        "OS_median_reached": random.random(n) < 0.5,
-    }
+def outcome_models(tasks, rules, modalities, train, test):
+    """The simple models of the tasks on the modalities, scaled by the training rows."""
+    features = scaled_features(rules, modalities, train, test)
+    return baselines.simple_models(tasks, *features, train, test)
 
 
 @pytest.fixture(scope="module")
 def cohort():
-    """(train, test): 100 and 60 patients, some of whom lack modalities, cells and labels."""
-    features = {"rna": 40, "methylation": 40, "mirna": 20}
-    dataset, _ = simulate_omics(
-        160, features=features, latent=4, missing_labels=0.15, noise=0.4, signal=2.0, seed=4
-    )
-    return dataset.take(np.arange(100)), dataset.take(np.arange(100, 160))
+    return make_cohort()
 
 
 @pytest.fixture(scope="module")
 def fitted(cohort):
     train, test = cohort
-    return baselines.baselines((TYPE, AGE, OS), RULES, MODALITIES, train, test)
+    return outcome_models((TYPE, AGE, OS), RULES, MODALITIES, train, test)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,9 +68,9 @@ def small_forests():
 
 
 def score(predictions, test, train=None, tasks=(TYPE, AGE, OS), complete=None):
-    return scoring.evaluate(
-        tasks, complete, {}, predictions, test, test if train is None else train
-    )
+    subsets = {"complete": complete} if complete else {}
+    train = test if train is None else train
+    return scoring.evaluate_tasks(tasks, predictions, test, train, subsets=subsets)
 
 
 def assert_same(found, expected):
@@ -137,7 +101,7 @@ def test_an_outcome_is_known_with_all_its_parts():
             "OS.event": (np.array([1.0, 0.0, 1.0]), np.array([True, False, True])),
         }
     )
-    assert known(both, OS).tolist() == [True, False, False]
+    assert known_rows(both, OS).tolist() == [True, False, False]
     times, events = outcome(both, OS)
     assert times.tolist() == [5, 6, 7] and events.tolist() == [1, 0, 1]
 
@@ -184,7 +148,7 @@ def test_two_classes_have_the_ordinary_auroc_and_log_loss():
 def test_value_metrics_are_scikit_learns(cohort):
     _, test = cohort
     predictions = guesses(len(test))
-    rows = known(test, AGE)
+    rows = known_rows(test, AGE)
     observed, value = outcome(test, AGE)[rows], predictions["age_value"][rows]
     found = score({"age_value": predictions["age_value"]}, test).metrics
     expected = {
@@ -251,16 +215,13 @@ def perfect(test):
     """What is observed, as a prediction."""
     label, (times, _) = outcome(test, TYPE), outcome(test, OS)
     return {
-        "type_probability": np.eye(4)[np.where(known(test, TYPE), label, 0)],
+        "type_probability": np.eye(4)[np.where(known_rows(test, TYPE), label, 0)],
         "age_value": outcome(test, AGE),
         "OS_risk": -times,
         "OS_survival": (GRID < times[:, None]).astype(float),
         "OS_times": np.tile(GRID, (len(test), 1)),
         "OS_median": times,
         "OS_median_reached": np.ones(len(test), bool),
-        "mirna_estimate": np.arange(60).reshape(20, 3) / 60,
-        "mirna_truth": np.arange(60).reshape(20, 3) / 60,
-        "mirna_scored": np.ones((20, 3), bool),
     }
 
 
@@ -268,16 +229,13 @@ def test_a_perfect_prediction_is_best_and_on_the_better_side_of_a_guess(cohort):
     train, test = cohort
     best = score(perfect(test), test, train).metrics
     ideal = {"accuracy": 1, "macro_f1": 1, "auroc": 1, "log_loss": 0, "rmse": 0, "mae": 0, "r2": 1}
-    ideal |= {"c_index": 1, "c_index_uno": 1, "auc_t": 1, "pearson": 1}
+    ideal |= {"c_index": 1, "c_index_uno": 1, "auc_t": 1}
     for name, value in best.items():
         metric = name.split("_", 1)[1]
         if metric in ideal:
             assert value == pytest.approx(ideal[metric], abs=1e-6), name
-    noise = np.random.default_rng(0).random((20, 3))
-    poor = score(
-        perfect(test) | guesses(len(test)) | {"mirna_estimate": noise}, test, train
-    ).metrics
-    sides = scoring.better((TYPE, AGE, OS), ["mirna"])
+    poor = score(perfect(test) | guesses(len(test)), test, train).metrics
+    sides = scoring.better((TYPE, AGE, OS), ["complete"])
     assert best.keys() - sides.keys() == {"OS_d_calibration_p"}
     for name in best.keys() & sides.keys():
         assert (best[name] > poor[name]) == (sides[name] == "higher") and best[name] != poor[
@@ -289,7 +247,7 @@ def test_a_perfect_prediction_is_best_and_on_the_better_side_of_a_guess(cohort):
 # --- which rows count -----------------------------------------------------------------------------
 
 
-def poisoned(dataset, rows_of=known):
+def poisoned(dataset, rows_of=known_rows):
     """The dataset with nonsense in the outcomes of the rows that `rows_of` does not name."""
     wrong = {"type": 99, "age": 1e9, "OS.time": np.nan, "OS.event": 7}
     targets = {}
@@ -309,15 +267,15 @@ def test_rows_without_a_label_do_not_count(cohort):
     }
     clean = score(predictions, test, train)
     for task in (TYPE, AGE, OS):
-        assert not known(test, task).all()
+        assert not known_rows(test, task).all()
         fields = [name for name in predictions if name.startswith(task.name)]
         for name in fields:
             predictions[name] = predictions[name].astype(float)
-            predictions[name][~known(test, task)] = np.nan
+            predictions[name][~known_rows(test, task)] = np.nan
     found = score(predictions, poisoned(test), poisoned(train))
     assert_same(found.metrics, clean.metrics)
-    for name, table in clean.tables.items():
-        pd.testing.assert_frame_equal(found.tables[name].frame, table.frame)
+    for name, frame in clean.frames.items():
+        pd.testing.assert_frame_equal(found.frames[name].rows, frame.rows)
 
 
 def test_complete_rows_are_scored_once_more_alone(cohort):
@@ -378,7 +336,7 @@ def test_a_task_without_all_its_fields_is_not_scored(cohort):
     predictions = guesses(len(test))
     del predictions["OS_times"], predictions["age_value"]
     found = score(predictions, test, train)
-    assert {name.split("_")[0] for name in found.metrics} == {"type"} == set(found.tables)
+    assert {name.split("_")[0] for name in found.metrics} == {"type"} == set(found.frames)
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -388,10 +346,12 @@ def test_tables_set_predictions_beside_outcomes(cohort):
     train, test = cohort
     predictions = guesses(len(test))
     tables = {
-        name: table.frame.set_index("id")
-        for name, table in score(predictions, test, train).tables.items()
+        name: frame.rows.set_index("id")
+        for name, frame in score(predictions, test, train).frames.items()
     }
-    i = int(np.flatnonzero(known(test, TYPE) & known(test, AGE) & known(test, OS))[3])
+    i = int(
+        np.flatnonzero(known_rows(test, TYPE) & known_rows(test, AGE) & known_rows(test, OS))[3]
+    )
     label, p = outcome(test, TYPE)[i], predictions["type_probability"][i]
     row = tables["type"].loc[test.ids[i]]
     assert (row["label"], row["predicted"]) == ("ABCD"[label], "ABCD"[p.argmax()])
@@ -400,7 +360,7 @@ def test_tables_set_predictions_beside_outcomes(cohort):
         predictions["age_value"][i],
         outcome(test, AGE)[i],
     ]
-    times, events = (part[known(train, OS)] for part in outcome(train, OS))
+    times, events = (part[known_rows(train, OS)] for part in outcome(train, OS))
     quartiles = np.percentile(times[events == 1], [25, 50, 75])
     row = tables["OS"].loc[test.ids[i]]
     assert row[["time", "event"]].tolist() == [part[i] for part in outcome(test, OS)]
@@ -420,7 +380,7 @@ def test_the_latent_plane_is_principal_components_of_fixed_sign(cohort, latent):
         np.random.default_rng(5).normal(size=(len(test), latent))
         * [9.0, 4.0, 1.0, 0.5, 0.1][:latent]
     )
-    frame = score({"embedding": embedding}, test, train).tables["latent"].frame
+    frame = score({"embedding": embedding}, test, train).frames["latent"].rows
     shown = min(latent, 2)
     plane = frame[["x", "y"]].to_numpy()
     np.testing.assert_allclose(
@@ -429,10 +389,10 @@ def test_the_latent_plane_is_principal_components_of_fixed_sign(cohort, latent):
     for axis in range(shown):
         assert np.corrcoef(plane[:, axis], embedding[:, axis])[0, 1] > 0.9
     assert (plane[:, shown:] == 0).all()
-    unknown = ~known(test, TYPE)
+    unknown = ~known_rows(test, TYPE)
     assert (frame["type"] == "").tolist() == unknown.tolist()
     assert frame["type"][~unknown].tolist() == ["ABCD"[c] for c in outcome(test, TYPE)[~unknown]]
-    assert frame["OS"].isna().tolist() == (~known(test, OS)).tolist()
+    assert frame["OS"].isna().tolist() == (~known_rows(test, OS)).tolist()
 
 
 # --- baselines ------------------------------------------------------------------------------------
@@ -460,12 +420,12 @@ def test_baselines_find_what_is_planted_and_no_features_find_nothing(cohort, fit
 def test_no_features_are_frequencies_mean_and_kaplan_meier(cohort, fitted):
     train, test = cohort
     fields = fitted["no features"]
-    codes, ages = (outcome(train, task)[known(train, task)] for task in (TYPE, AGE))
+    codes, ages = (outcome(train, task)[known_rows(train, task)] for task in (TYPE, AGE))
     np.testing.assert_allclose(
         fields["type_probability"][7], [(codes == c).mean() for c in range(4)]
     )
     np.testing.assert_allclose(fields["age_value"], np.full(len(test), ages.mean()), rtol=1e-6)
-    times, events = (part[known(train, OS)] for part in outcome(train, OS))
+    times, events = (part[known_rows(train, OS)] for part in outcome(train, OS))
     grid = fields["OS_times"][0]
     assert grid[0] == 0 and grid[-1] == times[events == 1].max() and len(grid) == 31
     curve = lifelines.KaplanMeierFitter().fit(times, events).predict(grid)
@@ -505,7 +465,7 @@ def test_ridge_stands_on_components_of_scaled_features(cohort, fitted):
     steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True), PCA(99)).fit(
         blank(train).astype(np.float64)
     )
-    rows = known(train, AGE)
+    rows = known_rows(train, AGE)
     model = RidgeCV(alphas=ALPHAS).fit(
         steps.transform(blank(train))[rows], outcome(train, AGE)[rows]
     )
@@ -521,7 +481,7 @@ def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_la
         for k, m in test.modalities.items()
     }
     other = replace(poisoned(test, nobody), modalities=moved)
-    found = baselines.baselines((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
+    found = outcome_models((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
     for name, fields in fitted.items():
         kept = {field: values[~odd] for field, values in fields.items()}
         assert_same({field: values[~odd] for field, values in found[name].items()}, kept)
@@ -529,10 +489,8 @@ def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_la
 
 def test_a_class_without_a_training_row_keeps_its_column(cohort):
     train, test = cohort
-    absent = known(train, TYPE) & (outcome(train, TYPE) == 1)
-    for name, fields in baselines.baselines(
-        (TYPE,), RULES, ("rna",), train.take(~absent), test
-    ).items():
+    absent = known_rows(train, TYPE) & (outcome(train, TYPE) == 1)
+    for name, fields in outcome_models((TYPE,), RULES, ("rna",), train.take(~absent), test).items():
         p = fields["type_probability"]
         assert (
             p.shape == (60, 4) and (p[:, 1] == 0).all() and (p[:, [0, 2, 3]] > 0).any(axis=0).all()
@@ -542,7 +500,7 @@ def test_a_class_without_a_training_row_keeps_its_column(cohort):
 
 def test_outcomes_that_teach_nothing_are_refused(cohort):
     train, test = cohort
-    fit = lambda task, **targets: baselines.baselines(
+    fit = lambda task, **targets: outcome_models(
         (task,), RULES, ("mirna",), replace(train, targets=train.targets | targets), test
     )
     n, every, none = len(train), everyone(train), ~everyone(train)
@@ -558,132 +516,16 @@ def test_outcomes_that_teach_nothing_are_refused(cohort):
         )
     }
     with pytest.raises(UserError, match="none of 20 features varies over 100 training rows"):
-        baselines.baselines((AGE,), RULES, ("mirna",), replace(train, modalities=flat), test)
+        outcome_models((AGE,), RULES, ("mirna",), replace(train, modalities=flat), test)
 
 
 # --- imputation -----------------------------------------------------------------------------------
 
 
-def test_imputation_scores_are_of_the_scored_cells():
-    random = np.random.default_rng(6)
-    truth, estimate = random.random((30, 5)), random.random((30, 5))
-    scored = random.random(truth.shape) > 0.2
-    scored[:10] = False
-    truth[:, 3] = 0.4  # its correlation is not defined
-    estimate[:, 4] = 0.5  # this one's is 0
-    truth[~scored] = 1e6
-    estimate[~scored] = -1e6
-    predictions = {"mirna_estimate": estimate, "mirna_truth": truth, "mirna_scored": scored}
-    found = score(predictions, labelled({"age": np.zeros(30)})).metrics
-    error = (estimate - truth)[scored]
-    r = [np.corrcoef(truth[scored[:, j], j], estimate[scored[:, j], j])[0, 1] for j in range(3)]
-    expected = {
-        "mirna_rmse": np.sqrt((error**2).mean()),
-        "mirna_mae": np.abs(error).mean(),
-        "mirna_pearson": np.median([*r, 0]),
-    }
-    assert_same(found, expected)
-    nothing = scoring.imputation_scores(predictions | {"mirna_scored": np.zeros((30, 5), bool)})
-    assert nothing.keys() == expected.keys() and np.isnan(list(nothing.values())).all()
-    broken = np.where(np.arange(30)[:, None] == 20, np.nan, estimate)
-    assert np.isnan(
-        scoring.imputation_scores(predictions | {"mirna_estimate": broken})["mirna_rmse"]
-    )
-
-
-def linked(n, seed):
-    """Patients whose mirna is linear in their rna; some lack one, some cells are missing."""
-    random = np.random.default_rng(seed)
-    weights = np.random.default_rng(0).normal(size=(6, 4))
-    x = random.normal(size=(n, 6)).astype(np.float32)
-    y = (x @ weights + 0.05 * random.normal(size=(n, 4))).astype(np.float32)
-    masks = [random.random((n, width)) > 0.03 for width in (6, 4)]
-    masks[0][: n // 8], masks[1][-n // 8 :] = False, False
-    blocks = zip(("rna", "mirna"), (x, y), masks, strict=True)
-    modalities = {
-        k: Modality(np.where(m, v, 0), m, np.arange(v.shape[1]).astype(str)) for k, v, m in blocks
-    }
-    return labelled({"age": np.zeros(n)}, modalities=modalities)
-
-
-def test_imputation_baselines_learn_from_the_sources_alone():
-    train, test = linked(120, 1), linked(40, 2)
-    edges = {"mirna": ("rna",)}
-    fitted = baselines.imputation_baselines(RULES, edges, train, test)
-    found = {name: scoring.imputation_scores(fields) for name, fields in fitted.items()}
-    assert (
-        found["PCA + ridge"]["mirna_rmse"]
-        < found["kNN"]["mirna_rmse"]
-        < found["mean"]["mirna_rmse"]
-    )
-    assert found["PCA + ridge"]["mirna_pearson"] > 0.9 and found["mean"]["mirna_pearson"] == 0
-
-    y, able = test.modalities["mirna"], test.modalities["rna"].observed_rows
-    blank = [np.where(m.mask, m.values, np.nan) for m in (train.modalities["mirna"], y)]
-    truth = MinMaxScaler(clip=True).fit(blank[0]).transform(blank[1])
-    for fields in fitted.values():
-        np.testing.assert_array_equal(fields["mirna_scored"], y.mask & able[:, None])
-        np.testing.assert_allclose(fields["mirna_truth"][y.mask], truth[y.mask], atol=1e-6)
-        assert all(np.isfinite(values).all() for values in fields.values())
-
-    nonsense = replace(y, values=np.full_like(y.values, 1e6))
-    poisoned = replace(test, modalities={**test.modalities, "mirna": nonsense}).take(
-        np.arange(39, -1, -1)
-    )
-    again = baselines.imputation_baselines(RULES, edges, train, poisoned)
-    for name, fields in fitted.items():
-        np.testing.assert_allclose(
-            again[name]["mirna_estimate"][::-1], fields["mirna_estimate"], atol=1e-6
-        )
-
-
-def test_neighbours_are_the_ten_nearest_training_rows_that_have_both():
-    train, test = linked(120, 1), linked(40, 2)
-    fields = baselines.imputation_baselines(RULES, {"mirna": ("rna",)}, train, test)["kNN"]
-    scaled = {}
-    for name in ("rna", "mirna"):
-        blocks = [
-            np.where(d.modalities[name].mask, d.modalities[name].values, np.nan)
-            for d in (train, test)
-        ]
-        steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True)).fit(blocks[0])
-        scaled[name] = [steps.transform(block) for block in blocks]
-    both = np.logical_and(*(train.modalities[name].observed_rows for name in ("rna", "mirna")))
-    able = test.modalities["rna"].observed_rows
-    near = (
-        NearestNeighbors(n_neighbors=10)
-        .fit(scaled["rna"][0][both])
-        .kneighbors(scaled["rna"][1][able])[1]
-    )
-    expected = scaled["mirna"][0][both][near].mean(axis=1)
-    np.testing.assert_allclose(fields["mirna_estimate"][able], expected, atol=1e-5)
-
-
-def test_any_one_of_several_sources_will_do(cohort):
-    train, test = cohort
-    some = np.logical_or(*(test.modalities[name].observed_rows for name in ("rna", "methylation")))
-    every = np.logical_and(
-        *(test.modalities[name].observed_rows for name in ("rna", "methylation"))
-    )
-    assert not every.all()
-    fields = baselines.imputation_baselines(RULES, {"mirna": ("rna", "methylation")}, train, test)[
-        "PCA + ridge"
-    ]
-    measured = test.modalities["mirna"].observed_rows
-    assert fields["mirna_scored"].any(axis=1).tolist() == (some & measured).tolist()
-
-
-def test_an_imputation_nobody_could_teach_is_refused():
-    train, test = linked(120, 1), linked(40, 2)
-    apart = train.take(np.r_[0:15, 110:120])  # the first lack rna, the last mirna
-    with pytest.raises(UserError, match="0 of 25 training rows have mirna and rna"):
-        baselines.imputation_baselines(RULES, {"mirna": ("rna",)}, apart, test)
-
-
 def test_classes_stand_in_one_order_on_both_sides_of_the_confusion_matrix():
     """Also one that is never predicted, and one that is predicted before it is seen."""
     own = pd.DataFrame({"label": ["A", "A", "B", "D"], "predicted": ["D", "A", "A", "D"]})
-    frame = pictures._confusion("type", own).frame
+    frame = figures._confusion("type", own).frame
     assert frame["row"].unique().tolist() == frame["column"].unique().tolist() == ["A", "B", "D"]
     counts = frame.pivot(index="row", columns="column", values="value").to_numpy()
     np.testing.assert_array_equal(counts, [[1, 0, 1], [1, 0, 0], [0, 0, 1]])
