@@ -15,7 +15,7 @@ test: .venv/installed-dev
 	XLA_FLAGS=$(QUICK) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not optimised"
 
 docs: .venv/installed-docs
-	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: .venv/installed-dev
 	$(BIN)/python -m ruff check .
