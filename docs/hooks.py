@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "omics_jax"
 
 def on_config(config):
     """Adds the pages to the navigation."""
-    rooms = [room.name for room in _rooms()]
-    config.nav.append({"API": ["api/index.md", *({name: f"api/{name}.md"} for name in rooms)]})
+    pages = [{room.name: f"api/{room.name}.md"} for room in _rooms()]
+    config.nav.append({"API": ["api/index.md", *pages]})
     return config
 
 
@@ -24,7 +24,8 @@ def on_files(files: Files, config) -> Files:
     """Adds the pages to the files."""
     files.append(File.generated(config, "api/index.md", content=_index()))
     for room in _rooms():
-        files.append(File.generated(config, f"api/{room.name}.md", content=_page(room)))
+        page = File.generated(config, f"api/{room.name}.md", content=_page(room))
+        files.append(page)
     return files
 
 
@@ -33,30 +34,35 @@ def _rooms() -> list[Path]:
 
 
 def _index() -> str:
-    """A list of the rooms with the first sentence of each, and the modules that stand alone."""
-    alone = [file for file in sorted(PACKAGE.glob("*.py")) if file.stem != "__init__"]
+    """A list of the rooms with the first line of each, and the modules that stand alone."""
     lines = ["# API", "", "Every public function and class, by room of the package.", ""]
-    lines += [f"- [{room.name}]({room.name}.md){_said(room / '__init__.py')}" for room in _rooms()]
-    return "\n".join([*lines, "", *(f"::: {_dotted(file)}" for file in alone), ""])
+    for room in _rooms():
+        lines.append(f"- [{room.name}]({room.name}.md){_summary(room / '__init__.py')}")
+    lines.append("")
+    for file in sorted(PACKAGE.glob("*.py")):
+        if file.stem != "__init__":
+            lines.append(f"::: {_dotted(file)}")
+    return "\n".join(lines) + "\n"
 
 
-def _said(init: Path) -> str:
-    """": " and the first line of a package's docstring; "" where it has none."""
+def _summary(init: Path) -> str:
+    """ ": " and the first line of a package's docstring; "" where it has none."""
     docstring = ast.get_docstring(ast.parse(init.read_text()))
-    return f": {docstring.splitlines()[0]}" if docstring else ""
+    if not docstring:
+        return ""
+    return f": {docstring.splitlines()[0]}"
 
 
 def _page(room: Path) -> str:
-    modules = [file for file in sorted(room.rglob("*.py")) if _has_text(file)]
-    return "\n\n".join([f"# {room.name}", *(f"::: {_dotted(file)}" for file in modules)]) + "\n"
-
-
-def _has_text(file: Path) -> bool:
-    """Whether there is something to show: an empty `__init__.py` has nothing."""
-    return bool(file.read_text().strip())
+    """Every module of a room; an empty `__init__.py` has nothing to show."""
+    modules = [file for file in sorted(room.rglob("*.py")) if file.read_text().strip()]
+    blocks = [f"# {room.name}"] + [f"::: {_dotted(file)}" for file in modules]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _dotted(file: Path) -> str:
     """omics_jax/nn/dense.py -> omics_jax.nn.dense; a package's `__init__.py` is the package."""
     parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    if parts[-1] == "__init__":
+        parts = parts[:-1]
+    return ".".join(parts)

@@ -1,6 +1,7 @@
-"""Shows docstrings as they are written: plain text with lists of names, not HTML.
+"""Shows docstrings as they are written: plain text with lists of names, not HTML or Markdown.
 
-Angle brackets, such as <cohort>_X, are text. In a list of names each entry begins a line.
+Angle brackets, such as <cohort>_X, are text. Lines such as "name, other (unit): meaning" are
+a list; inside the sections that mkdocstrings knows ("Args:") it makes the list itself.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 import griffe
 
 _CODE_OR_TAG = re.compile(r"(`[^`]*`)|<(?=[A-Za-z/!])")
-_ENTRY = re.compile(r"\s*[\w.*/]+(, [\w.*/]+)*( \([^()]*\))?: \S")  # "name, other (unit): meaning"
+_ENTRY = re.compile(r"(\s*)([a-z_*][\w.*/]*(?:, [\w.*/]+)*(?: \([^()]*\))?): (?=\S)")
+_SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Examples?):\s*")
 _LINE_BREAK = "  "  # of Markdown, at the end of a line
 
 
@@ -21,19 +23,36 @@ class PlainText(griffe.Extension):
         """Called for every module, class, function and attribute once its members are known."""
         if obj.docstring:
             text = _CODE_OR_TAG.sub(_escaped, obj.docstring.value)
-            obj.docstring.value = _with_entries_apart(text)
+            obj.docstring.value = "\n".join(_with_lists(text.split("\n")))
 
 
 def _escaped(match: re.Match[str]) -> str:
     return match[1] or "&lt;"
 
 
-def _with_entries_apart(text: str) -> str:
-    """The text with a line break before each entry of a list that follows another line."""
-    lines = text.split("\n")
-    for place in range(1, len(lines)):
-        before = lines[place - 1].rstrip()
-        # A line that ends with a colon may be the heading of a section, such as "Args:".
-        if _ENTRY.match(lines[place]) and before and not before.endswith(":"):
-            lines[place - 1] = before + _LINE_BREAK
-    return "\n".join(lines)
+def _with_lists(lines: list[str]) -> list[str]:
+    """The lines, with every list of names as one that Markdown knows."""
+    out: list[str] = []
+    in_section, entry_indent = False, None  # of the entry that the line before belongs to
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        entry = _ENTRY.match(line)
+        if line.strip() and indent == 0:
+            in_section = bool(_SECTION.fullmatch(line))
+        if in_section:
+            if entry and out[-1].strip() and not out[-1].endswith(":"):
+                out[-1] += _LINE_BREAK
+            out.append(line)
+        elif entry:
+            out += [""] if entry_indent is None else []
+            out.append(f"- `{entry[2]}`: {line[entry.end() :]}")
+            entry_indent = indent
+        else:
+            if entry_indent is not None and line.strip() and indent <= entry_indent:
+                out.append("")  # a new paragraph, not more of the entry
+            inside = entry_indent is not None and indent > entry_indent
+            # What is indented by four is a formula; by less, it goes on with the line before.
+            text = line.strip() if indent < 4 else line
+            out.append("  " + line.strip() if inside else text)
+            entry_indent = entry_indent if inside else None
+    return out
