@@ -4,7 +4,7 @@ BIN = .venv/bin
 # Compiles in half the time what runs a little slower; of jaxlib 0.10, which constraints.txt names.
 QUICK = --xla_cpu_use_fusion_emitters=false
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python experiments/main.py --config=configs/pertvae.py --workdir=runs/demo
@@ -13,6 +13,9 @@ test: .venv/installed-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m optimised
 	XLA_FLAGS=$(QUICK) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not optimised"
+
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: .venv/installed-dev
 	$(BIN)/python -m ruff check .
@@ -26,6 +29,10 @@ lint: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $@
 
 clean:
