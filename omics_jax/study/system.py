@@ -64,6 +64,7 @@ class System:
       baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
+      imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
       better: metric -> "higher" or "lower", for those that have a better side.
       predict_batch: rows predicted at once.
       extra_parts: other rows of a replicate that are predicted: "validation", which are scored
@@ -89,6 +90,7 @@ class System:
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
     extra_parts: tuple[str, ...] = ()

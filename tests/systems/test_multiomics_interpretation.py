@@ -203,9 +203,7 @@ def test_shares_are_free_of_how_sure_a_network_is():
 
 def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
     predicted, output = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
-    found = attribution.score(
-        network, Task("t", "classification", ("a", "b")), predicted, output
-    )
+    found = attribution.score(network, Task("t", "classification", ("a", "b")), predicted, output)
     np.testing.assert_allclose(found, -np.log1p(np.e), rtol=1e-6)
 
 

@@ -88,6 +88,7 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         # Simple methods learn, and are scored, on the scale of the network: that of its patients.
         baseline_slots=(SLOT,) if OTHERS in spec.rows else (),
         columns=imputed,
+        imputes={name: name for name in spec.edges},
         better=simple_imputers.better_imputation(spec.edges),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),

@@ -1,0 +1,130 @@
+"""Every arm of every experiment of every system at smoke size, and predictions made by shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from command import ROOT, config_of
+
+from omics_jax.durable import save_arrays
+from omics_jax.run.command import prepare_arms, system_module
+from omics_jax.run.directory import prediction_file
+from omics_jax.run.scores import rows_of
+
+SYSTEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+EXPERIMENTS = [(name, e) for name in SYSTEMS for e in system_module(name).EXPERIMENTS]
+FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
+FEW_TREES = 10
+
+
+def smoke(name: str, experiment: str = "") -> str:
+    """The --config of an experiment at its smallest size."""
+    return f"--config={ROOT}/configs/{name}.py:" + ",".join(filter(None, (experiment, "smoke")))
+
+
+def in_one_process(name: str, experiment: str, *values, marks=()):
+    """The values of a test that reads the run of an experiment, in the process that has made it."""
+    group = pytest.mark.xdist_group(f"{name}-{experiment}")
+    return pytest.param(*values, marks=[group, *marks], id=f"{name}-{experiment}")
+
+
+every_experiment = pytest.mark.parametrize(
+    ("name", "experiment"), [in_one_process(n, e, n, e) for n, e in EXPERIMENTS]
+)
+
+
+@cache
+def data_of(name: str, experiment: str):
+    """(config, dataset) of an experiment."""
+    config = config_of(smoke(name, experiment))
+    return config, system_module(name).read(config)
+
+
+@cache
+def arms_of(name: str, experiment: str):
+    """The arms of an experiment."""
+    config, dataset = data_of(name, experiment)
+    return arms_on(name, experiment, dataset)
+
+
+def arms_on(name: str, experiment: str, dataset):
+    """The arms of an experiment on a dataset in place of its own."""
+    config, _ = data_of(name, experiment)
+    return system_module(name).EXPERIMENTS[experiment].arms(config, dataset)
+
+
+def with_values(dataset, rows, change):
+    """The dataset with `change(values)` in the given rows of every modality."""
+
+    def changed(modality):
+        values = modality.values.copy()
+        values[rows] = change(values[rows])
+        return replace(modality, values=values)
+
+    modalities = {name: changed(m) for name, m in dataset.modalities.items()}
+    return replace(dataset, modalities=modalities)
+
+
+# --- predictions made by shape --------------------------------------------------------------------
+
+
+def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
+    """A run directory as training leaves it, whose predictions have the right shapes, and where a
+    simple model predicts the same field, its values.
+    """
+    config = config_of(smoke(name, experiment))
+    folder.mkdir(parents=True, exist_ok=True)
+    arms, _ = prepare_arms(system_module(name), config, folder)
+    random = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omics_jax.tasks.baselines.TREES", FEW_TREES)
+        for arm in arms:
+            for r in range(len(arm.replicates)):
+                for part in ("test", *arm.system.extra_parts):
+                    file = prediction_file(folder, arm, r, part)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    save_arrays(file, made_predictions(arm, r, part, random), {})
+
+
+def made_predictions(arm, index: int, part: str, random) -> dict[str, np.ndarray]:
+    """Predictions of a replicate's test, validation or training rows."""
+    replicate = arm.replicates[index]
+    rows = rows_of(replicate, part)
+    train = arm.dataset.take(rows_of(replicate, "train", arm.system.baseline_slots))
+    simple = arm.system.baselines(train, arm.dataset.take(rows))
+    shapes = prediction_shapes(arm, replicate, rows)
+    fields = {name: _drawn(shape, random) for name, shape in shapes.items()}
+    return {**fields, **{k: np.asarray(v) for k, v in next(iter(simple.values())).items()}}
+
+
+def prediction_shapes(arm, replicate, rows):
+    """Field -> shape and type of what the arm predicts of the rows; nothing is compiled."""
+    table = arm.system.arrays(arm.dataset)
+    batch = {slot: batch_of(table, own) for slot, own in replicate.rows.items()}
+    variables = jax.eval_shape(lambda: variables_of(arm, replicate, batch))
+    return jax.eval_shape(arm.system.predict, variables, batch_of(table, rows))
+
+
+def batch_of(table, rows):
+    """The rows of a table as a slot of a batch, on the device."""
+    fields = {name: jnp.asarray(values[rows]) for name, values in table.items()}
+    return {**fields, "row": jnp.asarray(rows, jnp.int32), "live": jnp.ones(len(rows), bool)}
+
+
+def variables_of(arm, replicate, batch):
+    """Fresh variables of a replicate, with its constants."""
+    constants = {name: jnp.asarray(values) for name, values in replicate.constants.items()}
+    made = arm.system.init(jax.random.key(0), batch, constants)
+    return {"batch_stats": {}, **made, "constants": constants}
+
+
+def _drawn(shape, random):
+    if shape.dtype == bool:
+        return random.random(shape.shape) < 0.5
+    return np.abs(random.normal(size=shape.shape)).astype(shape.dtype)

@@ -1,0 +1,197 @@
+"""What every arm of every experiment of every system owes as a value of pure functions.
+
+Test rows reach nothing that is fitted, a prediction depends on its own row alone and keeps what was
+observed, gradients are those of the objective, and frozen parameters do not move. Arms that differ
+in a number of their config alone trace to one program, which is compiled and checked once.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from every_arm import (
+    arms_of,
+    arms_on,
+    batch_of,
+    data_of,
+    every_experiment,
+    variables_of,
+    with_values,
+)
+
+from omics_jax.training.freezing import freeze, trainable_labels
+
+ROWS = 6
+STEP = 1e-5
+SPOILED = 1e3
+
+
+def assert_same_bits(left, right, what):
+    assert jax.tree.structure(left) == jax.tree.structure(right), what
+    for path, (a, b) in zip(
+        jax.tree_util.tree_leaves_with_path(left),
+        zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=f"{what}: {path[0]}")
+
+
+@every_experiment
+def test_test_rows_reach_nothing_that_is_fitted(name, experiment):
+    """The values of the first fold's test rows may change without a trace in the first fold."""
+    _, dataset = data_of(name, experiment)
+    for place, arm in enumerate(arms_of(name, experiment)):
+        first = arm.replicates[0]
+        ids = arm.dataset.ids[first.test]
+        held_out = np.flatnonzero(np.isin(dataset.ids, ids))
+        if not len(held_out):  # an arm whose rows are made from those of the dataset
+            held_out = np.flatnonzero(np.isin(dataset.groups, arm.dataset.groups[first.test]))
+        assert len(held_out)
+        spoiled = with_values(dataset, held_out, lambda values: 10 - 3 * values)
+        other = arms_on(name, experiment, spoiled)[place]
+        assert (other.name, other.spec.rows) == (arm.name, arm.spec.rows)
+        again = other.replicates[0]
+        assert again.seed == first.seed and again.labels == first.labels
+        for part in ("rows", "validation", "constants", "sampling"):
+            assert_same_bits(
+                dict(getattr(again, part)), dict(getattr(first, part)), f"{arm.name}: {part}"
+            )
+
+
+class Fresh:
+    """An arm's first replicate with fresh variables, in double precision."""
+
+    def __init__(self, arm):
+        self.arm, self.replicate = arm, arm.replicates[0]
+        table = arm.system.arrays(arm.dataset)
+        batch = {slot: batch_of(table, own[:ROWS]) for slot, own in self.replicate.rows.items()}
+        self.batch = double_floats(batch)
+        self.variables = double_floats(variables_of(arm, self.replicate, batch))
+
+
+def double_floats(tree):
+    """The tree with its floating leaves in double precision."""
+
+    def cast(leaf):
+        leaf = np.asarray(leaf)
+        return jnp.asarray(leaf, jnp.float64) if leaf.dtype.kind == "f" else jnp.asarray(leaf)
+
+    return jax.tree.map(cast, tree)
+
+
+def new_program(seen: set, function, *arguments) -> bool:
+    """Whether no equal program has been seen; traces without compiling."""
+    program = str(jax.make_jaxpr(function)(*arguments))
+    is_new = program not in seen
+    seen.add(program)
+    return is_new
+
+
+@every_experiment
+def test_gradients_are_those_of_the_objective_and_frozen_parameters_stay(x64, name, experiment):
+    """Along a random direction, against central differences, in every stage of every arm."""
+    seen = set()
+    for arm in arms_of(name, experiment):
+        fresh = Fresh(arm)
+        for stage in arm.system.stages:
+            check_stage(fresh, stage, seen)
+
+
+def check_stage(fresh: Fresh, stage, seen: set) -> None:
+    what = f"{fresh.arm.name}, stage {stage.name}"
+    variables = fresh.variables
+
+    def one_step(params):
+        batch = {slot: fresh.batch[slot] for slot in stage.batch_size}
+        if stage.features:
+            batch = {
+                slot: {**rows, **stage.features(variables, rows)} for slot, rows in batch.items()
+            }
+
+        def objective(params):
+            terms, _ = stage.loss({**variables, "params": params}, batch, jax.random.key(1))
+            return stage.objective(terms)
+
+        value, gradient = jax.value_and_grad(objective)(params)
+        transform = freeze(stage.optimizer, stage.trainable, params)
+        updates, _ = transform.update(gradient, transform.init(params), params)
+        return value, gradient, updates
+
+    params = variables["params"]
+    if not new_program(seen, one_step, params):
+        return
+    run = jax.jit(one_step)
+    value, gradient, updates = run(params)
+    assert np.isfinite(value), what
+    labels = trainable_labels(stage.trainable, params)
+    moved = [
+        bool(np.any(np.asarray(update)))
+        for update, label in zip(jax.tree.leaves(updates), jax.tree.leaves(labels), strict=True)
+        if label == "train"
+    ]
+    assert any(moved), f"{what}: nothing moves"
+    direction = random_direction(params, labels)
+    ahead, behind = (
+        run(jax.tree.map(lambda p, d, h=h: p + h * d, params, direction))[0] for h in (STEP, -STEP)
+    )
+    numeric = float(ahead - behind) / (2 * STEP)
+    analytic = float(dot(gradient, direction))
+    scale = max(abs(analytic), 1e-3 * float(jnp.sqrt(dot(gradient, gradient))))
+    assert abs(numeric - analytic) <= 1e-4 * scale, (what, numeric, analytic)
+    frozen = [
+        np.any(np.asarray(update))
+        for update, label in zip(jax.tree.leaves(updates), jax.tree.leaves(labels), strict=True)
+        if label != "train"
+    ]
+    assert not any(frozen), f"{what}: a frozen parameter moves"
+
+
+def random_direction(params, labels):
+    """Normal numbers for what is trained, 0 for what is frozen."""
+    random = np.random.default_rng(2)
+    draw = lambda p, label: (
+        jnp.asarray(random.normal(size=p.shape)) if label == "train" else jnp.zeros(p.shape)
+    )
+    return jax.tree.map(draw, params, labels)
+
+
+def dot(left, right):
+    return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (left, right)), strict=True))
+
+
+@every_experiment
+def test_a_prediction_depends_on_its_own_row_and_keeps_what_was_observed(name, experiment):
+    seen = set()
+    for arm in arms_of(name, experiment):
+        system, replicate = arm.system, arm.replicates[0]
+        rows = replicate.test[:ROWS]
+        table = system.arrays(arm.dataset)
+        batch = {slot: batch_of(table, own[:ROWS]) for slot, own in replicate.rows.items()}
+        variables = variables_of(arm, replicate, batch)
+        for predict in {system.predict, system.predict_new or system.predict}:
+            inputs = batch_of(system.arrays(arm.dataset), rows)
+            if not new_program(seen, predict, variables, inputs):
+                continue
+            run = jax.jit(predict)
+            expected = jax.tree.map(np.asarray, run(variables, inputs))
+            backwards = run(variables, {key: values[::-1] for key, values in inputs.items()})
+            assert_same_bits(
+                {key: np.asarray(values)[::-1] for key, values in backwards.items()},
+                expected,
+                f"{arm.name}: order",
+            )
+            others = with_values(arm.dataset, rows[1:], lambda values: 10 - 3 * values)
+            beside = run(variables, batch_of(system.arrays(others), rows))
+            assert_same_bits(
+                {key: np.asarray(values)[0] for key, values in beside.items()},
+                {key: values[0] for key, values in expected.items()},
+                f"{arm.name}: other rows",
+            )
+            for field, modality in system.imputes.items():
+                observed = arm.dataset.modalities[modality].take(rows)
+                kept = expected[field][observed.mask]
+                assert kept.tobytes() == observed.values[observed.mask].tobytes(), arm.name
+                assert not observed.mask.all()
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
