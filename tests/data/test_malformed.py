@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from omics_jax.data.formats.matrix import read_matrix
+from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation.read import read_perturbations
 from omics_jax.errors import UserError
 

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omics_jax.data.formats.hdf5 import slab
-from omics_jax.data.formats.matrix import FORMATS, averaged_features, read_matrix
+from omics_jax.data.formats.matrix import averaged_features
+from omics_jax.data.formats.read import FORMATS, read_matrix
 from omics_jax.errors import UserError
 
 IDS = ["s1", "s2", "s3"]
@@ -348,7 +349,7 @@ class CountingDataset:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_slab_reads_only_what_was_asked(seed, monkeypatch):
-    monkeypatch.setattr("omics_jax.data.formats.hdf5._BLOCK_BYTES", 400)
+    monkeypatch.setattr("omics_jax.data.formats.hdf5.BLOCK_BYTES", 400)
     rng = np.random.default_rng(seed)
     dataset = CountingDataset(rng.normal(size=(50, 20)))
     rows, columns = rng.permutation(50)[:17], rng.permutation(15)[:6]

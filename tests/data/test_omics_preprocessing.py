@@ -13,22 +13,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.preprocessing import features as omics_preprocessing
-from omics_jax.data.preprocessing.features import (
+from omics_jax.data.preprocessing import statistics
+from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
+from omics_jax.data.preprocessing.features import apply, constants_of, fit_folds, invert
+from omics_jax.data.preprocessing.log2 import log2_plus_one
+from omics_jax.data.preprocessing.selection import (
     Rules,
-    apply,
-    column_variance,
-    constants_of,
-    fit_folds,
-    invert,
     kept_features,
-    log2_plus_one,
     most_variable,
-    on_chromosome_y,
     random_share,
-    training_statistics,
-    united,
+    union_of_folds,
 )
+from omics_jax.data.preprocessing.statistics import column_variance, training_statistics
 from omics_jax.errors import UserError
 
 NAMES = ("columns", "alive", "fill", "low", "high")
@@ -225,7 +221,7 @@ def test_large_offsets_keep_float32_accuracy():
 @pytest.mark.parametrize("cells", [1, 70])
 def test_blocks_of_rows_change_nothing(cells, monkeypatch):
     whole = fitted(measured(), top_k=12, zeros="drop_all_zero")
-    monkeypatch.setattr(omics_preprocessing, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(statistics, "_BLOCK_CELLS", cells)
     in_blocks = fitted(measured(), top_k=12, zeros="drop_all_zero")
     assert same_bits(whole, in_blocks, ("columns", "low", "high"))
     np.testing.assert_allclose(whole["fill"], in_blocks["fill"], rtol=1e-7)
@@ -270,7 +266,7 @@ def test_rows_outside_training_never_reach_a_folds_constants(rules):
 
 def test_the_union_over_folds_by_hand():
     kept = [np.array(fold, bool) for fold in ([1, 0, 0, 1, 0], [0, 0, 1, 1, 0])]
-    columns, alive = united(kept)
+    columns, alive = union_of_folds(kept)
     assert columns.dtype == np.int32 and columns.tolist() == [0, 2, 3]
     assert alive.tolist() == [[True, False, True], [False, True, True]]
 

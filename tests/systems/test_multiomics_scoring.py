@@ -21,7 +21,7 @@ from sksurv.util import Surv
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.patients.simulate import simulate_omics
-from omics_jax.data.preprocessing.features import Rules
+from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.evaluation.follow_up import FollowUpWarning

@@ -15,13 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.delimited import as_text, not_a_number, read_conditions
+from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import existing_file
-from omics_jax.data.formats.matrix import check_names
-from omics_jax.data.formats.npz import parquet_frame
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.names import check_names
+from omics_jax.data.formats.parquet import parquet_frame
+from omics_jax.data.formats.parse import not_a_number
+from omics_jax.data.formats.read import read_table
 from omics_jax.data.patients.barcodes import patient_rows
 from omics_jax.data.perturbation.conditions import required_column
-from omics_jax.data.perturbation.platforms import count_phrase
 from omics_jax.errors import UserError
 
 # Of each pair the first means censored, the second an event; cells are compared in lower case,
@@ -183,10 +185,10 @@ def read_patient_table(path: str, id_column: str, barcode: str) -> tuple[Patient
 
 
 def _text_table(path: str) -> pd.DataFrame:
-    """`read_conditions`, where Parquet keeps the index that pandas stored, as its first column."""
+    """`read_table`, where Parquet keeps the index that pandas stored, as its first column."""
     file = existing_file(path)
     if file.suffix.lower() != ".parquet":
-        return read_conditions(path)
+        return read_table(path)
     frame = parquet_frame(file)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.rename_axis(frame.index.name or "id").reset_index()

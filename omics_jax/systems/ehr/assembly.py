@@ -14,6 +14,7 @@ import pandas as pd
 from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.observations import STEP
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_least, check_rates
 from omics_jax.study.system import DataSpec, System
@@ -110,7 +111,7 @@ def joined(internal: Dataset, external: Dataset) -> Dataset:
     else:
         _check_others(internal, external, repeated)
         notes.append(
-            f"{few(len(repeated), 'id', repeated)} in both files, of other values: taken for other "
+            f"{count_phrase(len(repeated), 'id', repeated)} in both files, of other values: taken for other "
             "patients (and their groups for other persons), and called external in the second."
         )
     alone = set(internal.modalities) ^ set(external.modalities)
@@ -172,7 +173,7 @@ def _check_others(internal: Dataset, external: Dataset, repeated: Sequence[str])
     ]
     if same:
         raise UserError(
-            f"{few(len(same), 'patient', same)} in data.external.path with the very values of "
+            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the very values of "
             "data.path; a model cannot be tested on whom it was trained on: take them out of one "
             "of the files"
         )
@@ -184,7 +185,7 @@ def _check_persons(internal: Dataset, external: Dataset) -> None:
     both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
     if named and both:
         raise UserError(
-            f"{few(len(both), 'group', both)} in data.path and in data.external.path; a model "
+            f"{count_phrase(len(both), 'group', both)} in data.path and in data.external.path; a model "
             "cannot be tested on persons it was trained on: take them out of one of the files, or "
             "name them apart if they are others"
         )

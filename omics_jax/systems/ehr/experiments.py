@@ -14,6 +14,7 @@ import numpy as np
 from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split, repeated_group_folds
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS
@@ -313,7 +314,7 @@ def _split_of_file(dataset: Dataset) -> Split:
         both = np.intersect1d(*(dataset.groups[parts[part]].astype(str) for part in (a, b)))
         if len(both):
             raise UserError(
-                f"config.data.split is file, and {few(len(both), 'group', both.tolist())} in its "
+                f"config.data.split is file, and {count_phrase(len(both), 'group', both.tolist())} in its "
                 f"parts {a} and {b}; keep each person in one of them, or set data.split=folds"
             )
     return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)

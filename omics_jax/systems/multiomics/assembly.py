@@ -10,7 +10,7 @@ import numpy as np
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.preprocessing.features import Rules
+from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.nn import mtlr
@@ -226,7 +226,7 @@ def arrays(network: Network, dataset: Dataset) -> dict[str, np.ndarray]:
     (and e_T) (n,).
     """
     parts = {name: dataset.modalities[name] for name in network.sizes}
-    out = {f"x_{name}": mapped.observed(m.values, m.mask) for name, m in parts.items()}
+    out = {f"x_{name}": mapped.zero_missing(m.values, m.mask) for name, m in parts.items()}
     out |= {f"m_{name}": m.mask for name, m in parts.items()}
     out["has"] = np.stack([m.observed_rows for m in parts.values()], axis=1)
     for task in network.tasks:
