@@ -4,6 +4,7 @@ and mend.
 
 import gzip
 import string
+import warnings
 from types import SimpleNamespace
 
 import h5py
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation.read import read_perturbations
@@ -168,6 +170,77 @@ def test_malformed_gctx(tmp_path, change, fragments):
     message = error_of(read_matrix, tmp_path / "m.gctx")
     for fragment in ["m.gctx", *fragments]:
         assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (lambda f: f.__delitem__("X"), ["has no 'X'", "h5ad file has"]),
+        (lambda f: replace(f, "X", np.array([["a"] * 2] * 2, "S")), ["'X' holds |S1", "convert"]),
+        (lambda f: replace(f, "X", np.ones((3, 2))), ["X is (3, 2)", "obs names 2", "again"]),
+        (lambda f: replace(f, "obs", np.zeros(2, "i4,i4")), ["before 0.7", "newer anndata"]),
+        (lambda f: f["obs"].__delitem__("_index"), ["has no '_index'"]),
+        (lambda f: f["obs"].__delitem__("cell"), ["obs cannot be read", "write the file again"]),
+        (lambda f: replace(f["obs"], "cell", np.ones(3)), ["obs cannot be read", "again"]),
+        (
+            lambda f: replace(unencoded(f["obs"]), "cell", np.ones(3)),
+            ["obs column 'cell' has 3 rows where obs has 2", "write it again"],
+        ),
+        (
+            lambda f: unencoded(f["obs"]).__delitem__("cell"),
+            ["obs has no column 'cell'", "write the file again"],
+        ),
+        (
+            lambda f: replace(f["obs"], "_index", [b"a", b"a"]),
+            ["sample 'a'", "obs row 1", "rename"],
+        ),
+        (lambda f: replace(f["var"], "_index", [b"x", b"x"]), ["gene 'x'", "var row 2", "rename"]),
+        (
+            lambda f: replace(f["obs"], "_index", np.array(["a", ""], object)),
+            ["obs row 2 has no sample name"],
+        ),
+    ],
+)
+def test_malformed_h5ad(tmp_path, change, fragments):
+    write_h5ad(tmp_path / "m.h5ad", np.ones((2, 2)))
+    with h5py.File(tmp_path / "m.h5ad", "a") as file:
+        change(file)
+    message = error_of(read_matrix, tmp_path / "m.h5ad")
+    for fragment in ["m.h5ad", *fragments]:
+        assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (lambda x: x.attrs.update({"encoding-type": "coo"}), ["encoded as 'coo'", "csr_matrix"]),
+        (lambda x: replace(x, "indices", np.array([0, 9])), ["sparse X is inconsistent", "again"]),
+        (lambda x: x.__delitem__("indptr"), ["X cannot be read", "write the file again"]),
+        (lambda x: replace(x, "data", [1.0, np.inf]), ["obs row 2", "var row 2", "finite"]),
+    ],
+)
+def test_malformed_sparse_h5ad(tmp_path, change, fragments):
+    write_h5ad(tmp_path / "m.h5ad", sparse.csr_matrix(np.eye(2)))
+    with h5py.File(tmp_path / "m.h5ad", "a") as file:
+        change(file["X"])
+    message = error_of(read_matrix, tmp_path / "m.h5ad")
+    for fragment in ["m.h5ad", *fragments]:
+        assert fragment in message
+
+
+def write_h5ad(path, x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anndata
+
+        obs = pd.DataFrame({"cell": ["A", "B"]}, index=["a", "b"])
+        anndata.AnnData(x, obs=obs, var=pd.DataFrame(index=["x", "y"])).write_h5ad(path)
+
+
+def unencoded(group):
+    for name in ("encoding-type", "encoding-version"):
+        del group.attrs[name]
+    return group
 
 
 def replace(file, name, value):

@@ -71,13 +71,18 @@ def test_values_that_are_all_observed_are_not_copied():
 def test_the_first_infinite_value_is_found(values):
     with np.errstate(over="ignore"):
         wrong = np.argwhere(np.isinf(values.astype(np.float32)))
-    assert mapped.to_values_and_mask(values)[2] == (tuple(wrong[0].tolist()) if len(wrong) else None)
+    assert mapped.to_values_and_mask(values)[2] == (
+        tuple(wrong[0].tolist()) if len(wrong) else None
+    )
 
 
 def test_a_file_takes_no_name_and_a_small_array_no_file(monkeypatch, tmp_path):
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1000)
     monkeypatch.setattr(mapped.tempfile, "tempdir", str(tmp_path))
-    large, other = mapped.empty_or_mapped((250,), np.float32), mapped.empty_or_mapped((249,), np.float32)
+    large, other = (
+        mapped.empty_or_mapped((250,), np.float32),
+        mapped.empty_or_mapped((249,), np.float32),
+    )
     assert isinstance(large, np.memmap) and not isinstance(other, np.memmap)
     large[:] = 3
     assert large.sum() == 750 and not list(tmp_path.iterdir())

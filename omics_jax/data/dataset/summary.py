@@ -10,7 +10,7 @@ from jaxtyping import Num, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 
-MOST_CELLS = 1 << 24  # that quantiles are computed of: those of 16 million say the same
+_MOST_CELLS = 1 << 24  # that quantiles are computed of: those of 16 million say the same
 _SHOWN = 6  # values of an annotation, or classes of an outcome
 
 Line = tuple[str, str]
@@ -81,7 +81,7 @@ def _some_cells(modality: Modality) -> Num[np.ndarray, " cells"]:
     """Observed cells of the rows that have any; if they are very many, of evenly spaced rows."""
     rows = np.flatnonzero(modality.observed_rows)
     n_cells = len(rows) * len(modality.features)
-    step = math.ceil(n_cells / MOST_CELLS)
+    step = math.ceil(n_cells / _MOST_CELLS)
     rows = rows[::step]
     values, mask = modality.values[rows], modality.mask[rows]
     return values[mask]

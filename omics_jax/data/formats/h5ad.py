@@ -8,6 +8,7 @@ memory even when the file is backed; those and `raw` are left out here. A dense 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,31 @@ def observation_table(path: Path, obs) -> pd.DataFrame:
     """The columns of `obs`, numbers with NaN or text with "", indexed by the checked ids."""
     ids = _index_names(path, obs, "obs")
     check_names(path, "sample", ids, lambda i: f"obs row {i + 1}")
-    frame = _read_element(path, obs, "obs")
-    if not isinstance(frame, pd.DataFrame):
-        raise UserError(f"{path}: obs is not a data frame; write the file again with anndata")
-    columns = {str(name): annotation_column(cells) for name, cells in frame.items()}
+    columns = {}
+    for name, cells in _observation_columns(path, obs).items():
+        if len(cells) != len(ids):
+            raise UserError(
+                f"{path}: obs column {name!r} has {len(cells)} rows where obs has {len(ids)}; "
+                "write it again"
+            )
+        columns[name] = annotation_column(pd.Series(cells))
     return pd.DataFrame(columns, index=ids)
+
+
+def _observation_columns(path: Path, obs) -> dict[str, pd.Series | np.ndarray]:
+    """The columns of `obs` by name, in their order."""
+    stored = _read_element(path, obs, "obs")
+    if isinstance(stored, pd.DataFrame):
+        return {str(name): cells for name, cells in stored.items()}
+    # Without anndata's encoding attributes, as other programs write it, a group is read as a dict.
+    order = as_names(obs.attrs.get("column-order", [])).tolist()
+    for name in order:
+        if name not in stored:
+            raise UserError(
+                f"{path}: obs has no column {name!r}, although its column-order names it; write "
+                "the file again"
+            )
+    return {name: stored[name] for name in order}
 
 
 def _index_names(path: Path, frame, name: str) -> Shaped[np.ndarray, " k"]:
@@ -116,13 +137,17 @@ def _dense_part(
 def _read_element(path: Path, element, name: str):
     """What anndata makes of a dataset or group: an array, a data frame or a sparse matrix."""
     try:
+        from anndata import OldFormatWarning
         from anndata.io import read_elem
     except ImportError:
         raise UserError(
             f"{path}: reading .h5ad and .h5mu needs anndata; pip install 'omics_jax[io]'"
         ) from None
     try:
-        return read_elem(element)
+        with warnings.catch_warnings():
+            # What other programs wrote without anndata's encoding attributes is read as well.
+            warnings.simplefilter("ignore", OldFormatWarning)
+            return read_elem(element)
     except Exception as error:  # anndata raises what its many element readers happen to raise
         reason = " ".join(str(error).split())[:120]
         raise UserError(

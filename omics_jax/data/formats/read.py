@@ -90,7 +90,7 @@ def read_matrix(
 
 def read_grid(path: Path) -> Grid | None:
     """A table of numbers in delimited text or Parquet; None for any other format."""
-    suffix = file_format(path)
+    suffix = _file_format(path)
     return _GRIDS[suffix](path) if suffix in _GRIDS else None
 
 
@@ -100,10 +100,10 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
     The index holds each row's place in the file ("line 7", "row 6"), for messages about it.
     """
     path = existing_file(path)
-    return parquet_table(path) if file_format(path) == ".parquet" else delimited_table(path)
+    return parquet_table(path) if _file_format(path) == ".parquet" else delimited_table(path)
 
 
-def file_format(path: Path) -> str:
+def _file_format(path: Path) -> str:
     """The suffix in lower case, that before .gz if the file is packed: `a/plate.GCT.gz` -> .gct."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
@@ -112,7 +112,7 @@ def file_format(path: Path) -> str:
 
 
 def _known_suffix(path: Path) -> str:
-    suffix = file_format(path)
+    suffix = _file_format(path)
     if suffix not in FORMATS:
         raise UserError(
             f"{path}: the suffix {suffix!r} names no known format; use one of {', '.join(FORMATS)}"

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from omics_jax.data.preprocessing.statistics import Statistics
 from omics_jax.errors import UserError
 
-ZEROS = ("keep", "drop_all_zero", "drop_any_zero")
+_ZEROS = ("keep", "drop_all_zero", "drop_any_zero")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Rules:
     top_k: int | None = None
 
     def __post_init__(self):
-        if self.zeros not in ZEROS:
+        if self.zeros not in _ZEROS:
             raise UserError(
-                f"the rule for zeros is {self.zeros!r}; choose one of {', '.join(ZEROS)}"
+                f"the rule for zeros is {self.zeros!r}; choose one of {', '.join(_ZEROS)}"
             )
         if not 0 <= self.most_missing <= 1:
             raise UserError(
