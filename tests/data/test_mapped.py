@@ -1,6 +1,4 @@
-"""Arrays in files are those in memory, wherever they come from; a disk without room is one
-sentence.
-"""
+"""Mapped arrays hold what arrays in memory hold; a disk without room is one sentence."""
 
 import errno
 import os
@@ -23,7 +21,7 @@ from omics_jax.errors import UserError
 
 @pytest.fixture
 def small(monkeypatch):
-    """Everything of a byte or more lies in a file, and is read a row at a time."""
+    """Everything of a byte or more is in a file, and is read a row at a time."""
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1)
     monkeypatch.setattr(mapped, "_BLOCK_BYTES", 1)
 
@@ -51,9 +49,9 @@ def test_rows_columns_and_masks_are_those_of_numpy(small, seed):
         on.values, np.where(on.mask, raw[:, columns], 0).astype(np.float32)
     )
     place = np.array([2, -1, 6])
-    found, seen = mapped.gather_rows(values, mask, place)
-    np.testing.assert_array_equal(seen, ~np.isnan(raw[place]) & (place >= 0)[:, None])
-    np.testing.assert_array_equal(found, np.where(seen, raw[place], 0).astype(np.float32))
+    gathered, observed = mapped.gather_rows(values, mask, place)
+    np.testing.assert_array_equal(observed, ~np.isnan(raw[place]) & (place >= 0)[:, None])
+    np.testing.assert_array_equal(gathered, np.where(observed, raw[place], 0).astype(np.float32))
 
 
 def test_values_that_are_all_observed_are_not_copied():
@@ -109,9 +107,9 @@ def test_where_no_room_can_be_reserved_it_is_asked_for(monkeypatch, small, tmp_p
         with pytest.raises(UserError, match="has no room"):
             mapped.empty_or_mapped((3, 2), np.float32)
         return
-    found = mapped.empty_or_mapped((3, 2), np.float32)
-    found[:] = 1
-    assert isinstance(found, np.memmap) and found.sum() == 6
+    array = mapped.empty_or_mapped((3, 2), np.float32)
+    array[:] = 1
+    assert isinstance(array, np.memmap) and array.sum() == 6
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -1,5 +1,6 @@
-"""Multi-omics preprocessing against scikit-learn and brute force; nothing but training rows may
-reach the constants.
+"""Multi-omics preprocessing against scikit-learn and brute force.
+
+Only training rows may reach the constants.
 """
 
 import dataclasses
@@ -33,8 +34,9 @@ on_device = jax.jit(apply)
 
 
 def measured(n=40, features=30, seed=0):
-    """Non-negative values with zeros, NaN where unobserved, features of very unlike missingness,
-    rows without any.
+    """Non-negative values with zeros, NaN where unobserved.
+
+    Some features are mostly missing, some never; some rows have no value at all.
     """
     rng = np.random.default_rng(seed)
     scale = np.exp(rng.normal(0, 0.3, features))
@@ -139,7 +141,7 @@ def test_equal_variances_are_taken_in_column_order(width, k):
 
 
 def scikit_learn(m):
-    """Mean fill and min-max of the training rows, then all rows, over the columns seen in training."""
+    """Mean fill and min-max, fitted on training rows, of all rows; columns seen in training."""
     columns = columns_where(m, lambda c: True)
     steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True))
     x = m.values[:, columns].astype(np.float64)
@@ -308,12 +310,12 @@ def test_log2_of_observed_values():
     mask = np.array([[True, True, True], [True, False, False]])
     m = modality([[0, 1, 7], [2**20, -5, np.nan]], mask)
     ids = np.array(["P1", "P2"])
-    found = log2_plus_one(m, "rna", ids)
-    assert found.values.dtype == np.float32 and found.values.tolist() == [
+    logs = log2_plus_one(m, "rna", ids)
+    assert logs.values.dtype == np.float32 and logs.values.tolist() == [
         [0, 1, 3],
         [np.log2(np.float32(2**20 + 1)), 0, 0],
     ]
-    assert m.values[0, 2] == 7 and found.mask is m.mask and found.features is m.features
+    assert m.values[0, 2] == 7 and logs.mask is m.mask and logs.features is m.features
     assert log2_plus_one(m.take(np.arange(0)), "rna", ids[:0]).values.shape == (0, 3)
 
 
@@ -337,13 +339,13 @@ def test_log2_of_observed_values():
     ],
 )
 def test_what_a_name_alone_tells_of_its_chromosome(name, lies_on_y):
-    found, note = on_chromosome_y([name], "methylation")
-    assert found == ({name} if lies_on_y else set())
+    on_y, note = on_chromosome_y([name], "methylation")
+    assert on_y == ({name} if lies_on_y else set())
     assert note == (
         f"methylation: the chromosome of no feature is known (names such as {name} do not tell "
         "it), so that sites of chromosome Y stay in; an annotation of chromosomes would find them."
         if lies_on_y is None
-        else f"methylation: {len(found)} of 1 features lie on chromosome Y."
+        else f"methylation: {len(on_y)} of 1 features lie on chromosome Y."
     )
 
 
@@ -357,8 +359,8 @@ def test_an_annotation_goes_before_names_and_names_stand_in_for_it():
         "cg4": float("nan"),
         "elsewhere": "Y",
     }
-    found, note = on_chromosome_y(features, "methylation", annotation)
-    assert found == {"cg1", "cg2", "chrY:11"}
+    on_y, note = on_chromosome_y(features, "methylation", annotation)
+    assert on_y == {"cg1", "cg2", "chrY:11"}
     assert note == (
         "methylation: 3 of 6 features lie on chromosome Y; that of 1 is not known and they stay "
         "in, such as cg4."
@@ -383,7 +385,8 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
         (lambda: Rules(top_k=0), "top_k is 0; give at least 1, or None"),
         (
             lambda: log2_plus_one(modality([[1, 1], [1, -0.5], [-0.2, 1]]), "rna", IDS),
-            r"rna: the value of feature 'g1' in row 'P2' is -0.5, one of 2 .* leave log2 out for this modality",
+            r"rna: the value of feature 'g1' in row 'P2' is -0.5, one of 2 .* leave log2 out for "
+            "this modality",
         ),
         (lambda: log2_plus_one(BROKEN, "rna", IDS), r"'g1' in row 'P2' is inf, one of 3 "),
         (lambda: fitted(ONES, np.arange(0)), "rna, fold 1 of 1: there are 0 training rows"),
@@ -406,8 +409,8 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
             lambda: fitted(
                 modality(np.zeros((3, 4))), np.arange(3), share=0.5, zeros="drop_all_zero"
             ),
-            r"of 4 features none passes all rules in the training rows \(observed 4, not zero in every row 0, in the "
-            r"random 50 % 2\); loosen a rule",
+            r"of 4 features none passes all rules in the training rows \(observed 4, not zero in "
+            r"every row 0, in the random 50 % 2\); loosen a rule",
         ),
         (
             lambda: on_chromosome_y(["cg1"], "methylation", {"ABC": "Y"}),
