@@ -104,7 +104,7 @@ def _check_folds(names: np.ndarray, rows: np.ndarray, folds: int, repeats: int) 
     """Enough folds, repeats and groups; every row has a group."""
     if folds < 3:
         raise UserError(
-            f"{folds} folds leave no rows to train on beside a test and a validation fold; "
+            f"{folds} folds leave no rows to train on after a test and a validation fold; "
             "set the number of folds to 3 or more"
         )
     if repeats < 1:

@@ -77,7 +77,7 @@ class _Layout:
 
 
 def read_gct(path: Path, options: ReadOptions) -> Matrix:
-    """`read_matrix` for .gct and .gct.gz; read whole, subsets are taken by the caller."""
+    """`read_matrix` for .gct and .gct.gz; all of it is read, the caller takes subsets."""
     table = cut_records(path, read_text(path), "\t", quoted=False)
     layout = _layout(table)
     _check_shape(table, layout)

@@ -1,9 +1,9 @@
 """AnnData files (.h5ad): `X` (dense, CSR or CSC), `obs` and the names of `var`.
 
-anndata reads the columns of `obs`, the names and the sparse `X`, element by element. The file as a
-whole is not given to `anndata.read_h5ad`, which reads every layer, obsm, varm, obsp and uns into
-memory even when the file is backed; those and `raw` are left out here. A dense `X` is read by
-`slab`, of which a subset costs its own size only.
+anndata reads the columns of `obs`, the names and a sparse `X`, element by element. Not used is
+`anndata.read_h5ad`: even of a backed file it reads every layer, obsm, varm, obsp and uns into
+memory; those and `raw` are left out here. A dense `X` is read by `slab`, so that a subset takes the
+memory of the subset only.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _SPARSE = ("csr_matrix", "csc_matrix")
 def read_h5ad(path: Path, options: ReadOptions) -> Matrix:
     """`read_matrix` for .h5ad; of a dense `X` only the wanted part is read.
 
-    A sparse `X` is read whole as it is stored, and the wanted part made dense in blocks.
+    A sparse `X` is read completely, as it is stored, and the wanted part made dense in blocks.
     """
     with open_hdf5(path) as file:
         return anndata_matrix(path, file, "h5ad", options)
 
 
 def anndata_matrix(path: Path, group, kind: str, options: ReadOptions) -> Matrix:
-    """The matrix of an open AnnData group (a whole .h5ad, or one modality of a `kind` of file)."""
+    """The matrix of an open AnnData group (an .h5ad, or one modality of a `kind` of file)."""
     x, obs, var = (require_member(path, group, name, kind) for name in ("X", "obs", "var"))
     table = observation_table(path, obs)
     features = _index_names(path, var, "var")

@@ -1,4 +1,4 @@
-"""Matrices in numpy's .npz, read without pickles; large arrays stay where they lie in the file."""
+"""Matrices in numpy's .npz, read without pickles; large uncompressed arrays are mapped in place."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def npz_arrays(
 
 
 def _mapped_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array that `numpy.savez` wrote without compression, read where it lies in the file."""
+    """An array that `numpy.savez` wrote without compression, mapped at its place in the file."""
     with open(path, "rb") as file:
         # A member's bytes follow its own header: 30 bytes, of which the last four count those of
         # name and extra field.
@@ -102,7 +102,7 @@ def annotation_columns(
 
 
 def read_npz(path: Path, options: ReadOptions) -> Matrix:
-    """`read_matrix` for .npz; read whole, subsets are taken by the caller."""
+    """`read_matrix` for .npz; all of it is read, the caller takes subsets."""
     arrays = npz_arrays(path)
     if "x1" in arrays and "X" not in arrays and "values" not in arrays:
         raise UserError(

@@ -64,7 +64,7 @@ def parse_numbers(
     if len(frame) != len(body):
         raise UserError(
             f"{table.path}: {len(body)} rows were counted but {len(frame)} parsed, so some "
-            "quotation mark stands inside a field; remove it"
+            "quotation mark is inside a field; remove it"
         )
     return frame
 

@@ -1,7 +1,7 @@
 """Which features lie on chromosome Y, by an annotation or by a name that is a locus.
 
-The methylation sites of chromosome Y are dropped in the paper that couples deep imputation with
-multi-task learning on TCGA, since they tell the sexes apart and little else.
+The paper that couples deep imputation with multi-task learning on TCGA drops the methylation sites
+of chromosome Y.
 """
 
 from __future__ import annotations

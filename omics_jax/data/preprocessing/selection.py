@@ -98,7 +98,7 @@ def _features_by_rule(statistics: Statistics, rules: Rules) -> dict[str, Bool[np
 def random_share(width: int, share: float, seed: int) -> Bool[np.ndarray, " f"]:
     """round(share f) of f features, at least 1.
 
-    A smaller share of the same seed lies within a larger one.
+    A smaller share of the same seed is contained in a larger one.
     """
     order = np.random.default_rng(seed).permutation(width)
     chosen = np.zeros(width, bool)
