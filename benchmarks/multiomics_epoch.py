@@ -146,8 +146,8 @@ def random_patients(patients: int, features: tuple[int, ...]):
     modalities = {}
     for name, width in zip(MODALITIES, features, strict=True):
         values, mask = (
-            mapped.empty((patients, width), np.float32),
-            mapped.empty((patients, width), bool),
+            mapped.empty_or_mapped((patients, width), np.float32),
+            mapped.empty_or_mapped((patients, width), bool),
         )
         for row in values:
             row[:] = rng.random(width, np.float32)
@@ -177,7 +177,8 @@ def training_of(config: Any, stage: str, dataset):
 
     import numpy as np
 
-    from omics_jax.data.preprocessing.features import Rules, fit_folds
+    from omics_jax.data.preprocessing.features import fit_folds
+    from omics_jax.data.preprocessing.selection import Rules
     from omics_jax.nn.mtlr import time_grid
     from omics_jax.study.system import DataSpec
     from omics_jax.systems.multiomics.assembly import build, levels_of

@@ -1,10 +1,8 @@
-"""Finished files: text and named arrays that are wholly there or not at all, and whose damage is
-noticed.
+"""Files of text and named arrays that are complete or absent, and whose damage is noticed.
 
 They are written to a temporary name, synced and renamed; arrays carry a sha256 each, since zip's
-own CRC does
-not cover its headers. The same seals guard the checkpoints. Left out: locks (of two writers, the
-last wins).
+own CRC does not cover its headers. The same seals guard the checkpoints. Left out: locks (of two
+writers, the last wins).
 """
 
 from __future__ import annotations
@@ -33,21 +31,23 @@ class DamagedFile(RuntimeError):
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes UTF-8 text so that `path` holds the old content or the new, whenever the machine
-    stops.
+    """Writes UTF-8 text; `path` holds the old content or the new, whenever the machine stops.
 
-    Raises UserError where it cannot be written; the old content then stays.
+    Raises:
+      UserError: it cannot be written; the old content then stays.
     """
     _replace(path, lambda file: file.write(text.encode()))
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
-    """Writes named arrays (numbers, booleans or fixed-width text) and JSON `meta` as one npz,
-    atomically.
+    """Writes named arrays and JSON `meta` as one npz, atomically.
 
-    `np.load` reads it as well; only `load_arrays` verifies it. Raises UserError where it cannot be
-    written,
-    TypeError for arrays of Python objects or of records.
+    Arrays hold numbers, booleans or fixed-width text. `np.load` reads the file as well; only
+    `load_arrays` verifies it.
+
+    Raises:
+      UserError: it cannot be written; the old content then stays.
+      TypeError: an array of Python objects or of records.
     """
     for name, array in arrays.items():
         if array.dtype.hasobject or array.dtype.names:
@@ -64,8 +64,9 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """What `save_arrays` wrote, bit for bit.
 
-    Raises DamagedFile where the bytes are not those written, FileNotFoundError where there is no
-    such file.
+    Raises:
+      DamagedFile: the bytes are not those that were written.
+      FileNotFoundError: there is no such file.
     """
     path = Path(path)
     content = path.read_bytes()
@@ -73,8 +74,10 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             body = unseal(json.loads(_read_member(archive, _SEAL).tobytes()))
             manifest = body["manifest"]
-            arrays = {name: _read_member(archive, name) for name in manifest}
-        arrays = {name: _typed(array, manifest[name]["dtype"]) for name, array in arrays.items()}
+            arrays = {
+                name: _with_dtype(_read_member(archive, name), entry["dtype"])
+                for name, entry in manifest.items()
+            }
         check_digests(arrays, manifest)
     except Exception as error:  # zip, npy and JSON parsers stumble over damage in many ways
         reason = " ".join(str(error).split())[:300]
@@ -85,33 +88,38 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _write_npz(file: BinaryIO, members: Mapping[str, np.ndarray]) -> None:
+    """As `numpy.savez` does, but the same arrays always give the same file."""
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for name, array in members.items():
-            # A fixed date, so that the same arrays give the same file.
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+            # `ZipInfo` has a fixed date, unless one is given.
+            info = zipfile.ZipInfo(f"{name}.npy")
+            with archive.open(info, "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    # The whole member first: its CRC is then checked before the npy header may ask for memory.
+    # All of the member first: its CRC is then checked before the npy header may ask for memory.
     content = io.BytesIO(archive.read(f"{name}.npy"))
     return np.lib.format.read_array(content, allow_pickle=False)
 
 
-def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
-    """The npy format does not know bfloat16: such arrays come back as raw bytes of the right width."""
+def _with_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
+    """The array in the dtype it was saved in.
+
+    The npy format does not know bfloat16: such arrays come back as raw bytes of the right width.
+    """
     if array.dtype.kind != "V":
         return array
-    import ml_dtypes  # noqa: F401  (importing it makes the names of its dtypes known to numpy)
+    # Importing it makes the names of its dtypes known to numpy.
+    import ml_dtypes  # noqa: F401
 
     return array.view(np.dtype(dtype))
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes to a temporary name beside `path`, reaches the disk, and only then takes the name."""
+    """Writes to a temporary name in the same folder, syncs, and only then renames it to `path`."""
     path = Path(path)
-    # One name per file: whoever comes after a kill writes the same file again and with it replaces
-    # what was left over.
+    # One temporary name per file: the run that follows a killed one replaces what it left over.
     temporary = path.with_name(f".{path.name}.tmp")
     with as_user_error(path):
         try:
@@ -128,7 +136,7 @@ def _replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut; a folder can be opened and synced on POSIX only."""
+    """Lets a rename survive a power cut; a folder can be opened and synced on POSIX only."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -138,50 +146,56 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def describe(array: np.ndarray) -> dict[str, Any]:
+def _describe(array: np.ndarray) -> dict[str, Any]:
     """Shape, dtype and sha256 of an array's bytes in C order."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    digest = hashlib.sha256(flat.view(np.uint8) if flat.size else b"").hexdigest()
+    content = flat.view(np.uint8) if flat.size else b""
+    digest = hashlib.sha256(content).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    """sha256 of a record as JSON, whatever the order of its keys."""
+    text = json.dumps(body, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def seal(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The manifest and the meta as JSON, with a sha256 over both."""
-    manifest = {name: describe(array) for name, array in arrays.items()}
-    # Through JSON before hashing, so that what is read back gives the same text (tuples are lists
-    # by then).
+    manifest = {name: _describe(array) for name, array in arrays.items()}
+    # Through JSON before hashing, so that what is read back gives the same text: JSON makes lists
+    # of tuples.
     body = json.loads(json.dumps({"meta": dict(meta), "manifest": manifest, **more}))
     return {"body": body, "sha256": _digest(body)}
 
 
 def unseal(record: Any) -> dict[str, Any]:
-    """The body of what `seal` made. Raises DamagedFile where it is not what was sealed."""
-    if not isinstance(record, dict) or _digest(record.get("body", {})) != record.get("sha256"):
+    """The body of what `seal` made; DamagedFile if it is not what was sealed."""
+    is_record = isinstance(record, dict)
+    if not is_record or _digest(record.get("body", {})) != record.get("sha256"):
         raise DamagedFile("its manifest does not match its own sha256")
     return record["body"]
 
 
 def check_digests(arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
     """Raises DamagedFile naming the leaves whose bytes differ from the manifest's."""
-    wrong = [name for name, entry in manifest.items() if describe(arrays[name]) != entry]
+    wrong = [name for name, entry in manifest.items() if _describe(arrays[name]) != entry]
     if wrong:
-        raise DamagedFile(f"the bytes of {_named(wrong)} do not match the manifest")
+        raise DamagedFile(f"the bytes of {_leaf_list(wrong)} do not match the manifest")
 
 
-def _named(leaves: list[str]) -> str:
+def _leaf_list(leaves: list[str]) -> str:
     """`leaf 'a', leaf 'b' and 3 more`, so that a message stays a sentence."""
     shown = ", ".join(f"leaf {name!r}" for name in leaves[:_SHOWN])
-    return shown + (f" and {len(leaves) - _SHOWN} more" if len(leaves) > _SHOWN else "")
+    hidden = len(leaves) - _SHOWN
+    return f"{shown} and {hidden} more" if hidden > 0 else shown
 
 
 @contextmanager
 def as_user_error(path: Path) -> Iterator[None]:
-    """Turns an error of the file system (full, not writable, not a folder) into a UserError naming
-    `path`.
+    """Turns an error of the file system into a UserError that names `path`.
+
+    Such as: the disk is full, the folder is not writable, a file is where a folder is needed.
     """
     try:
         yield

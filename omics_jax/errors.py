@@ -1,12 +1,14 @@
 """Exceptions that end a command with a sentence and an exit status instead of a traceback.
 
-Anything else that escapes is a fault of ours and keeps its traceback.
+Any other exception is a fault of this package and keeps its traceback.
 """
 
 
 class RunEnded(Exception):
-    """Base of the exceptions that the command line reports in words. `exit_status` is the
-    process's.
+    """The common type of exceptions that the command line reports in words.
+
+    Attributes:
+      exit_status: of the process.
     """
 
     exit_status = 1
@@ -15,7 +17,7 @@ class RunEnded(Exception):
 class UserError(RunEnded, ValueError):
     """A mistake in a file, column, id, flag or value that the user can mend.
 
-    The message is one sentence or two that name the thing, the place and the mend.
+    The message is a sentence or two that name the thing, its place and what to do about it.
     """
 
     exit_status = 2
@@ -26,7 +28,7 @@ class TrainingDiverged(RunEnded, RuntimeError):
 
 
 class Stopped(RunEnded):
-    """A signal asked a training to stop; its state is saved. `signum` is the signal."""
+    """A signal (`signum`) asked the training to stop; the state is saved."""
 
     def __init__(self, signum: int):
         super().__init__(

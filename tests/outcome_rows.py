@@ -5,7 +5,7 @@ import pandas as pd
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.patients.simulate import simulate_omics
-from omics_jax.data.preprocessing.features import Rules
+from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.tasks.task import Task
 
 TYPE, AGE, OS = (

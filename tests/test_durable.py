@@ -1,6 +1,4 @@
-"""Finished files: bit-exact round trips, damage is noticed, and a failed write leaves the old
-content.
-"""
+"""Durable files: bit-exact round trips, damage is noticed, a failed write keeps the old content."""
 
 import json
 import subprocess

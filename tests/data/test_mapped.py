@@ -1,6 +1,4 @@
-"""Arrays in files are those in memory, wherever they come from; a disk without room is one
-sentence.
-"""
+"""Mapped arrays hold what arrays in memory hold; a disk without room is one sentence."""
 
 import errno
 import os
@@ -16,16 +14,16 @@ from hypothesis.extra import numpy as shapes
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.formats.matrix import read_matrix
+from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.patients.read import read_multiomics
 from omics_jax.errors import UserError
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """Everything of a byte or more lies in a file, and is read a row at a time."""
+    """Everything of a byte or more is in a file, and is read a row at a time."""
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1)
-    monkeypatch.setattr(mapped, "_AT_ONCE", 1)
+    monkeypatch.setattr(mapped, "_BLOCK_BYTES", 1)
 
 
 def table(seed: int, rows=7, columns=5) -> np.ndarray:
@@ -36,7 +34,7 @@ def table(seed: int, rows=7, columns=5) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_columns_and_masks_are_those_of_numpy(small, seed):
     raw, rng = table(seed), np.random.default_rng(seed)
-    values, mask, infinite = mapped.masked(raw)
+    values, mask, infinite = mapped.to_values_and_mask(raw)
     assert isinstance(values, np.memmap) and isinstance(mask, np.memmap) and infinite is None
     np.testing.assert_array_equal(values, np.nan_to_num(raw).astype(np.float32))
     np.testing.assert_array_equal(mask, ~np.isnan(raw))
@@ -51,16 +49,16 @@ def test_rows_columns_and_masks_are_those_of_numpy(small, seed):
         on.values, np.where(on.mask, raw[:, columns], 0).astype(np.float32)
     )
     place = np.array([2, -1, 6])
-    found, seen = mapped.placed(values, mask, place)
-    np.testing.assert_array_equal(seen, ~np.isnan(raw[place]) & (place >= 0)[:, None])
-    np.testing.assert_array_equal(found, np.where(seen, raw[place], 0).astype(np.float32))
+    gathered, observed = mapped.gather_rows(values, mask, place)
+    np.testing.assert_array_equal(observed, ~np.isnan(raw[place]) & (place >= 0)[:, None])
+    np.testing.assert_array_equal(gathered, np.where(observed, raw[place], 0).astype(np.float32))
 
 
 def test_values_that_are_all_observed_are_not_copied():
     values, mask = np.ones((3, 2), np.float32), np.ones((3, 2), bool)
-    assert mapped.observed(values, mask) is values
+    assert mapped.zero_missing(values, mask) is values
     mask[1, 1] = False
-    assert mapped.observed(values, mask).tolist() == [[1, 1], [1, 0], [1, 1]]
+    assert mapped.zero_missing(values, mask).tolist() == [[1, 1], [1, 0], [1, 1]]
 
 
 @given(
@@ -71,13 +69,18 @@ def test_values_that_are_all_observed_are_not_copied():
 def test_the_first_infinite_value_is_found(values):
     with np.errstate(over="ignore"):
         wrong = np.argwhere(np.isinf(values.astype(np.float32)))
-    assert mapped.masked(values)[2] == (tuple(wrong[0].tolist()) if len(wrong) else None)
+    assert mapped.to_values_and_mask(values)[2] == (
+        tuple(wrong[0].tolist()) if len(wrong) else None
+    )
 
 
 def test_a_file_takes_no_name_and_a_small_array_no_file(monkeypatch, tmp_path):
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1000)
     monkeypatch.setattr(mapped.tempfile, "tempdir", str(tmp_path))
-    large, other = mapped.empty((250,), np.float32), mapped.empty((249,), np.float32)
+    large, other = (
+        mapped.empty_or_mapped((250,), np.float32),
+        mapped.empty_or_mapped((249,), np.float32),
+    )
     assert isinstance(large, np.memmap) and not isinstance(other, np.memmap)
     large[:] = 3
     assert large.sum() == 750 and not list(tmp_path.iterdir())
@@ -92,7 +95,7 @@ def test_a_full_disk_is_one_sentence(monkeypatch, small, tmp_path):
     with pytest.raises(
         UserError, match=r"has no room for .* GiB .*\(No space left on device\); set .* TMPDIR"
     ):
-        mapped.empty((2**20, 300), np.float32)
+        mapped.empty_or_mapped((2**20, 300), np.float32)
 
 
 @pytest.mark.parametrize("free", [0, 2**30])
@@ -102,11 +105,11 @@ def test_where_no_room_can_be_reserved_it_is_asked_for(monkeypatch, small, tmp_p
     monkeypatch.setattr(mapped.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
     if not free:
         with pytest.raises(UserError, match="has no room"):
-            mapped.empty((3, 2), np.float32)
+            mapped.empty_or_mapped((3, 2), np.float32)
         return
-    found = mapped.empty((3, 2), np.float32)
-    found[:] = 1
-    assert isinstance(found, np.memmap) and found.sum() == 6
+    array = mapped.empty_or_mapped((3, 2), np.float32)
+    array[:] = 1
+    assert isinstance(array, np.memmap) and array.sum() == 6
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -148,7 +151,7 @@ def test_patients_are_the_same_in_files_and_in_memory(monkeypatch, tmp_path):
     )
     one = read_multiomics(settings)
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1)
-    monkeypatch.setattr(mapped, "_AT_ONCE", 1)
+    monkeypatch.setattr(mapped, "_BLOCK_BYTES", 1)
     other = read_multiomics(settings)
     assert isinstance(other.modalities["mirna"].values, np.memmap)
     assert one.fingerprint() == other.fingerprint() and one.notes == other.notes

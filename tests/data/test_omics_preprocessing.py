@@ -1,5 +1,6 @@
-"""Multi-omics preprocessing against scikit-learn and brute force; nothing but training rows may
-reach the constants.
+"""Multi-omics preprocessing against scikit-learn and brute force.
+
+Only training rows may reach the constants.
 """
 
 import dataclasses
@@ -13,22 +14,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.preprocessing import features as omics_preprocessing
-from omics_jax.data.preprocessing.features import (
+from omics_jax.data.preprocessing import statistics
+from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
+from omics_jax.data.preprocessing.features import apply, constants_of, fit_folds, invert
+from omics_jax.data.preprocessing.log2 import log2_plus_one
+from omics_jax.data.preprocessing.selection import (
     Rules,
-    apply,
-    column_variance,
-    constants_of,
-    fit_folds,
-    invert,
     kept_features,
-    log2_plus_one,
     most_variable,
-    on_chromosome_y,
     random_share,
-    training_statistics,
-    united,
+    union_of_folds,
 )
+from omics_jax.data.preprocessing.statistics import column_variance, training_statistics
 from omics_jax.errors import UserError
 
 NAMES = ("columns", "alive", "fill", "low", "high")
@@ -37,8 +34,9 @@ on_device = jax.jit(apply)
 
 
 def measured(n=40, features=30, seed=0):
-    """Non-negative values with zeros, NaN where unobserved, features of very unlike missingness,
-    rows without any.
+    """Non-negative values with zeros, NaN where unobserved.
+
+    Some features are mostly missing, some never; some rows have no value at all.
     """
     rng = np.random.default_rng(seed)
     scale = np.exp(rng.normal(0, 0.3, features))
@@ -143,7 +141,7 @@ def test_equal_variances_are_taken_in_column_order(width, k):
 
 
 def scikit_learn(m):
-    """Mean fill and min-max of the training rows, then all rows, over the columns seen in training."""
+    """Mean fill and min-max, fitted on training rows, of all rows; columns seen in training."""
     columns = columns_where(m, lambda c: True)
     steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True))
     x = m.values[:, columns].astype(np.float64)
@@ -225,7 +223,7 @@ def test_large_offsets_keep_float32_accuracy():
 @pytest.mark.parametrize("cells", [1, 70])
 def test_blocks_of_rows_change_nothing(cells, monkeypatch):
     whole = fitted(measured(), top_k=12, zeros="drop_all_zero")
-    monkeypatch.setattr(omics_preprocessing, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(statistics, "_BLOCK_CELLS", cells)
     in_blocks = fitted(measured(), top_k=12, zeros="drop_all_zero")
     assert same_bits(whole, in_blocks, ("columns", "low", "high"))
     np.testing.assert_allclose(whole["fill"], in_blocks["fill"], rtol=1e-7)
@@ -270,7 +268,7 @@ def test_rows_outside_training_never_reach_a_folds_constants(rules):
 
 def test_the_union_over_folds_by_hand():
     kept = [np.array(fold, bool) for fold in ([1, 0, 0, 1, 0], [0, 0, 1, 1, 0])]
-    columns, alive = united(kept)
+    columns, alive = union_of_folds(kept)
     assert columns.dtype == np.int32 and columns.tolist() == [0, 2, 3]
     assert alive.tolist() == [[True, False, True], [False, True, True]]
 
@@ -312,12 +310,12 @@ def test_log2_of_observed_values():
     mask = np.array([[True, True, True], [True, False, False]])
     m = modality([[0, 1, 7], [2**20, -5, np.nan]], mask)
     ids = np.array(["P1", "P2"])
-    found = log2_plus_one(m, "rna", ids)
-    assert found.values.dtype == np.float32 and found.values.tolist() == [
+    logs = log2_plus_one(m, "rna", ids)
+    assert logs.values.dtype == np.float32 and logs.values.tolist() == [
         [0, 1, 3],
         [np.log2(np.float32(2**20 + 1)), 0, 0],
     ]
-    assert m.values[0, 2] == 7 and found.mask is m.mask and found.features is m.features
+    assert m.values[0, 2] == 7 and logs.mask is m.mask and logs.features is m.features
     assert log2_plus_one(m.take(np.arange(0)), "rna", ids[:0]).values.shape == (0, 3)
 
 
@@ -341,13 +339,13 @@ def test_log2_of_observed_values():
     ],
 )
 def test_what_a_name_alone_tells_of_its_chromosome(name, lies_on_y):
-    found, note = on_chromosome_y([name], "methylation")
-    assert found == ({name} if lies_on_y else set())
+    on_y, note = on_chromosome_y([name], "methylation")
+    assert on_y == ({name} if lies_on_y else set())
     assert note == (
         f"methylation: the chromosome of no feature is known (names such as {name} do not tell "
         "it), so that sites of chromosome Y stay in; an annotation of chromosomes would find them."
         if lies_on_y is None
-        else f"methylation: {len(found)} of 1 features lie on chromosome Y."
+        else f"methylation: {len(on_y)} of 1 features lie on chromosome Y."
     )
 
 
@@ -361,8 +359,8 @@ def test_an_annotation_goes_before_names_and_names_stand_in_for_it():
         "cg4": float("nan"),
         "elsewhere": "Y",
     }
-    found, note = on_chromosome_y(features, "methylation", annotation)
-    assert found == {"cg1", "cg2", "chrY:11"}
+    on_y, note = on_chromosome_y(features, "methylation", annotation)
+    assert on_y == {"cg1", "cg2", "chrY:11"}
     assert note == (
         "methylation: 3 of 6 features lie on chromosome Y; that of 1 is not known and they stay "
         "in, such as cg4."
@@ -387,7 +385,8 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
         (lambda: Rules(top_k=0), "top_k is 0; give at least 1, or None"),
         (
             lambda: log2_plus_one(modality([[1, 1], [1, -0.5], [-0.2, 1]]), "rna", IDS),
-            r"rna: the value of feature 'g1' in row 'P2' is -0.5, one of 2 .* leave log2 out for this modality",
+            r"rna: the value of feature 'g1' in row 'P2' is -0.5, one of 2 .* leave log2 out for "
+            "this modality",
         ),
         (lambda: log2_plus_one(BROKEN, "rna", IDS), r"'g1' in row 'P2' is inf, one of 3 "),
         (lambda: fitted(ONES, np.arange(0)), "rna, fold 1 of 1: there are 0 training rows"),
@@ -410,8 +409,8 @@ BROKEN = modality([[1, 1, 1], [1, np.inf, 1], [1, -np.inf, np.nan]])
             lambda: fitted(
                 modality(np.zeros((3, 4))), np.arange(3), share=0.5, zeros="drop_all_zero"
             ),
-            r"of 4 features none passes all rules in the training rows \(observed 4, not zero in every row 0, in the "
-            r"random 50 % 2\); loosen a rule",
+            r"of 4 features none passes all rules in the training rows \(observed 4, not zero in "
+            r"every row 0, in the random 50 % 2\); loosen a rule",
         ),
         (
             lambda: on_chromosome_y(["cg1"], "methylation", {"ABC": "Y"}),

@@ -1,6 +1,4 @@
-"""Preprocessing against scikit-learn and masked arrays; nothing but training rows may reach the
-constants.
-"""
+"""Standardisation against scikit-learn and masked arrays; only training rows are fitted to."""
 
 import numpy as np
 import pytest

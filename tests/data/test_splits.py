@@ -1,6 +1,4 @@
-"""Group splits: exhaustive, disjoint, groups whole, balanced, and a function of names and seed
-alone.
-"""
+"""Group splits: exhaustive, disjoint, groups undivided, balanced, a function of names and seed."""
 
 import hashlib
 

@@ -13,7 +13,7 @@ from scipy.special import log_softmax, logsumexp
 
 from omics_jax.errors import UserError
 from omics_jax.run.scores import rows_of
-from omics_jax.systems.multiomics import assembly, experiments, reading
+from omics_jax.systems.multiomics import experiments, reading
 from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.tasks.task import known_rows, outcome, tasks_of
 from omics_jax.training.calibration import CALIBRATION

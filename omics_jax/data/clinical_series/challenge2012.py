@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.delimited import MISSING, not_a_number
+from omics_jax.data.formats.columns import MISSING
 from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.parse import not_a_number
 from omics_jax.errors import UserError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz")

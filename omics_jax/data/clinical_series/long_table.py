@@ -15,15 +15,10 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.delimited import (
-    MISSING,
-    as_text,
-    not_a_number,
-    numbers_and_text,
-    parsed_numbers,
-    table_records,
-)
+from omics_jax.data.formats.columns import MISSING, as_text
 from omics_jax.data.formats.files import nearest, stem
+from omics_jax.data.formats.parse import not_a_number, numbers_and_text, parse_numbers
+from omics_jax.data.formats.records import read_records
 from omics_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
@@ -102,16 +97,16 @@ def _column_names(columns) -> dict[str, str]:
 
 
 def _text_columns(path: Path, names: dict[str, str]) -> tuple[pd.DataFrame, Place]:
-    table, header, body = table_records(path)
+    table, header, body = read_records(path)
     at = {key: _position(path, header, key, name) for key, name in names.items()}
     text = sorted({at[key] for key in ("id", "variable", "group") if key in at})
-    parsed = parsed_numbers(table, body, sorted(set(at.values())), text)
+    parsed = parse_numbers(table, body, sorted(set(at.values())), text)
     frame = pd.DataFrame({key: parsed[j] for key, j in at.items()})
     return frame, lambda row: f"line {table.numbers[body[row]]}"
 
 
 def _parquet_columns(path: Path, names: dict[str, str]) -> tuple[pd.DataFrame, Place]:
-    from omics_jax.data.formats.npz import parquet_frame
+    from omics_jax.data.formats.parquet import parquet_frame
 
     whole = parquet_frame(path).reset_index()
     header = [str(name) for name in whole.columns]

@@ -15,9 +15,9 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.formats.delimited import read_conditions
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.read import read_table
 from omics_jax.data.perturbation.conditions import required_column
-from omics_jax.data.perturbation.platforms import count_phrase
 from omics_jax.errors import UserError
 
 
@@ -29,7 +29,7 @@ def with_outcomes(dataset: Dataset, path: str, label: str, id_column: str) -> Da
       UserError: for a missing column, an id twice, a value that is neither 0 nor 1, or ids that are
         all strangers.
     """
-    table = read_conditions(path)
+    table = read_table(path)
     names = required_column(path, table, {"outcome_id": id_column}, "outcome_id", "outcome_id")
     cells = required_column(path, table, {"label": label}, "label", "label")
     where: dict[str, int] = {}

@@ -27,7 +27,7 @@ from omics_jax.data.clinical_series.observations import (
 from omics_jax.data.clinical_series.outcomes import with_outcomes
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.files import existing_file, nearest
-from omics_jax.data.perturbation.platforms import count_phrase
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
 
 Tell = Callable[[int, int, str], None]
@@ -159,7 +159,7 @@ def _arranged(observations: Observations, settings, n_steps: int) -> Dataset:
     if left:
         notes = (
             *notes,
-            f"{few(len(left), 'variable', left)} not among those to keep, and left out.",
+            f"{count_phrase(len(left), 'variable', left)} not among those to keep, and left out.",
         )
     return Dataset(
         ids=observations.ids,

@@ -17,9 +17,10 @@ from omics_jax.data.clinical_series.challenge2012 import DESCRIPTORS
 from omics_jax.data.clinical_series.observations import step_names
 from omics_jax.data.clinical_series.outcomes import binary, described
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.formats.columns import as_numbers
 from omics_jax.data.formats.files import stem
-from omics_jax.data.formats.matrix import check_names, positions
-from omics_jax.data.formats.npz import named, npz_arrays, numeric
+from omics_jax.data.formats.names import check_names, locate_names
+from omics_jax.data.formats.npz import npz_arrays, take_array
 from omics_jax.errors import UserError
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
@@ -37,7 +38,7 @@ def read_arrays(path: Path, settings) -> Dataset:
     arrays, extra = _block(path, stored, unread)
     if "X" in stored:
         unread = [*unread, *(name for name in stored if name not in _KNOWN)]
-    X = named(path, arrays, ("X",), 3)
+    X = take_array(path, arrays, ("X",), 3)
     n, n_steps, n_features = X.shape
     if not X.size:
         raise UserError(
@@ -46,7 +47,7 @@ def read_arrays(path: Path, settings) -> Dataset:
         )
     values = _floats(path, "X", X)
     features = _names(path, arrays, "features", n_features, "x")
-    columns = positions(path, "variable", features, settings.variables or None)
+    columns = locate_names(path, "variable", features, settings.variables or None)
     modalities = {
         "series": _modality(values[..., columns], features[columns]),
         "hours": _hours(path, arrays, n, n_steps, settings.bin_hours),
@@ -123,7 +124,7 @@ def _stored(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 def _stored_in_hdf5(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     import h5py
 
-    from omics_jax.data.formats.hdf5 import opened, text_array
+    from omics_jax.data.formats.hdf5 import open_hdf5, text_array
 
     arrays, others = {}, []
 
@@ -135,7 +136,7 @@ def _stored_in_hdf5(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         else:
             arrays[name] = text_array(item) if item.dtype.kind in "SO" else item[()]
 
-    with opened(path) as file:
+    with open_hdf5(path) as file:
         file.visititems(read)
     return arrays, others
 
@@ -161,7 +162,7 @@ def _block(
         )
     shared = {name: stored[name] for name in _SHARED if name in stored}
     for split, arrays in parts.items():
-        named(path, arrays, ("X",), 3)
+        take_array(path, arrays, ("X",), 3)
         for name in set(_SHARED) & set(arrays):
             if not np.array_equal(arrays[name], shared.setdefault(name, arrays[name])):
                 raise UserError(
@@ -213,7 +214,7 @@ def _joined(path: Path, name: str, parts: Mapping[str, Arrays]) -> np.ndarray:
 def _floats(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     """float32 with NaN for missing; no infinite values."""
     with np.errstate(over="ignore"):
-        values = numeric(path, name, array).astype(np.float32)
+        values = as_numbers(path, name, array).astype(np.float32)
     if np.isinf(values).any():
         where = ", ".join(map(str, np.argwhere(np.isinf(values))[0]))
         raise UserError(
@@ -232,7 +233,7 @@ def _names(path: Path, arrays: Arrays, name: str, count: int, prefix: str) -> np
     """(count,) str, `prefix` and a number where the file names none."""
     if name not in arrays:
         return np.array([f"{prefix}{j}" for j in range(count)])
-    names = np.char.strip(named(path, arrays, (name,), 1).astype(str))
+    names = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
     if len(names) != count:
         raise UserError(
             f"{path}: {name} names {len(names)} of {count} columns; give one name per column"
@@ -244,7 +245,7 @@ def _names(path: Path, arrays: Arrays, name: str, count: int, prefix: str) -> np
 def _labels(path: Path, arrays: Arrays, name: str, n: int) -> np.ndarray | None:
     if name not in arrays:
         return None
-    labels = np.char.strip(named(path, arrays, (name,), 1).astype(str))
+    labels = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
     if len(labels) != n:
         raise UserError(
             f"{path}: {name} has length {len(labels)} where X has {n} patients; give one per "
@@ -256,7 +257,7 @@ def _labels(path: Path, arrays: Arrays, name: str, n: int) -> np.ndarray | None:
 def _hours(path: Path, arrays: Arrays, n: int, n_steps: int, bin_hours: float) -> Modality:
     """(n, T) hours since admission: those of the file, else steps of bin_hours."""
     if "times" in arrays:
-        times = numeric(path, "times", arrays["times"])
+        times = as_numbers(path, "times", arrays["times"])
         if times.shape not in ((n_steps,), (n, n_steps)):
             raise UserError(
                 f"{path}: times has shape {times.shape}; it needs ({n_steps},) or ({n}, "
@@ -281,14 +282,14 @@ def _hours(path: Path, arrays: Arrays, n: int, n_steps: int, bin_hours: float) -
 
 
 def _static(path: Path, arrays: Arrays, n: int, wanted: tuple[str, ...]) -> Modality:
-    static = _floats(path, "static", named(path, arrays, ("static",), 2))
+    static = _floats(path, "static", take_array(path, arrays, ("static",), 2))
     if len(static) != n:
         raise UserError(
             f"{path}: static has {len(static)} rows where X has {n} patients; give one per patient"
         )
     names = _names(path, arrays, "static_features", static.shape[1], "static")
     # The configuration's default names the challenge's descriptors, which mean nothing here.
-    chosen = positions(
+    chosen = locate_names(
         path, "static feature", names, None if wanted in ((), DESCRIPTORS) else wanted
     )
     return _modality(static[:, chosen], names[chosen])
@@ -326,7 +327,7 @@ def _targets(path: Path, arrays: Arrays, n: int):
     if y.shape not in ((n,), (n, 1)):
         raise UserError(f"{path}: y has shape {y.shape} where X has {n} patients; it needs ({n},)")
     outcome, known = binary(
-        path, numeric(path, "y", y.reshape(n)).astype(np.float64), "y", lambda i: f"row {i + 1}"
+        path, as_numbers(path, "y", y.reshape(n)).astype(np.float64), "y", lambda i: f"row {i + 1}"
     )
     return {"label": (outcome, known)}, [described("y", outcome, known)]
 

@@ -1,18 +1,18 @@
 """`Dataset`: what every reader returns and every system reads.
 
-Rows are samples (profiles, patients); columns live in named modalities; whatever is missing is a
-mask from
-the reader onwards, never a magic number and never a dropped row.
+Rows are samples (profiles, patients); columns are in named modalities. Whatever is missing is a
+mask from the reader onwards, never a magic number and never a dropped row.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Shaped
 
 from omics_jax.data.dataset import mapped
 from omics_jax.errors import UserError
@@ -20,12 +20,13 @@ from omics_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Modality:
-    """One measured block: `values` (n, f) float32, `mask` (n, f) bool (True = observed), feature
-    names (f,).
+    """One measured block of n rows.
 
-    A series has its time steps between rows and features, (n, T, f). Unobserved values are stored
-    as 0 and must only
-    be read through the mask.
+    Attributes:
+      values: (n, f) numbers, float32 as a rule; a series has its time steps between rows and
+        features, (n, T, f). Unobserved values are stored as 0 and must be read through the mask.
+      mask: of the same shape, True = observed.
+      features: (f,) names.
     """
 
     values: np.ndarray
@@ -39,20 +40,20 @@ class Modality:
                 f"{len(self.features)} features do not agree"
             )
 
-    def take(self, rows: np.ndarray) -> Modality:
+    def take(self, rows: Shaped[np.ndarray, " r"]) -> Modality:
         """The same modality for the given rows (indices or a boolean mask)."""
-        return replace(
-            self, values=mapped.rows_of(self.values, rows), mask=mapped.rows_of(self.mask, rows)
-        )
+        values, mask = mapped.take_rows(self.values, rows), mapped.take_rows(self.mask, rows)
+        return replace(self, values=values, mask=mask)
 
-    def select_features(self, features) -> Modality:
+    def select_features(self, features: Sequence[str] | np.ndarray) -> Modality:
         """The modality on these features, in this order; those it lacks are unobserved."""
-        place = {str(name): j for j, name in enumerate(self.features)}
-        columns = np.array([place.get(str(name), -1) for name in features])
-        return Modality(*mapped.columns_of(self.values, self.mask, columns), np.asarray(features))
+        column_of = {str(name): j for j, name in enumerate(self.features)}
+        columns = np.array([column_of.get(str(name), -1) for name in features])
+        values, mask = mapped.take_columns(self.values, self.mask, columns)
+        return Modality(values, mask, np.asarray(features))
 
     @property
-    def observed_rows(self) -> np.ndarray:
+    def observed_rows(self) -> Bool[np.ndarray, " n"]:
         """(n,) bool: rows with at least one observed value."""
         return self.mask.reshape(len(self.mask), -1).any(axis=1)
 
@@ -67,8 +68,8 @@ class Dataset:
       modalities: name -> Modality of n rows.
       table: n rows of annotations (drug, dose, platform, ...), indexed like `ids`.
       targets: name -> (values (n,), mask (n,)).
-      classes: name of a target of categories -> the categories' names, of which its values are
-        indices.
+      classes: name of a categorical target -> the categories' names; its values are indices into
+        these.
       notes: sentences for the user on what was understood, dropped or assumed while reading.
     """
 
@@ -101,7 +102,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: np.ndarray) -> Dataset:
+    def take(self, rows: Shaped[np.ndarray, " r"]) -> Dataset:
         """The dataset of the given rows (indices or a boolean mask), in that order."""
         return replace(
             self,
@@ -113,35 +114,35 @@ class Dataset:
         )
 
     def fingerprint(self) -> str:
-        """sha256 over ids, groups, features, values, masks and annotations: equal only for the same
-        data.
+        """sha256 over ids, groups, features, values, masks, targets and annotations.
+
+        It is equal only for the same data.
         """
         digest = hashlib.sha256()
-
-        def add(array):
-            array = np.asarray(array)
-            text = array.dtype.kind in "OUT"
-            digest.update(str(array.shape).encode())
-            digest.update(
-                "\x1f".join(map(str, array.ravel())).encode()
-                if text
-                else np.ascontiguousarray(array)
-            )
-
-        add(self.ids)
-        add(self.groups)
+        for array in (self.ids, self.groups):
+            _update(digest, array)
         for name in sorted(self.modalities):
             m = self.modalities[name]
             digest.update(name.encode())
             for array in (m.features, m.values, m.mask):
-                add(array)
+                _update(digest, array)
         for name in sorted(self.targets):
             digest.update(name.encode())
             for array in self.targets[name]:
-                add(array)
+                _update(digest, array)
         for name in sorted(self.classes):
-            add(np.array([name, *self.classes[name]]))
+            _update(digest, np.array([name, *self.classes[name]]))
         for column in sorted(self.table.columns):
             digest.update(str(column).encode())
-            add(self.table[column].astype(str).to_numpy())
+            _update(digest, self.table[column].astype(str).to_numpy())
         return digest.hexdigest()
+
+
+def _update(digest, array: np.ndarray) -> None:
+    """Adds the array's shape and its numbers, or its texts with separators, to the digest."""
+    array = np.asarray(array)
+    digest.update(str(array.shape).encode())
+    if array.dtype.kind in "OUT":
+        digest.update("\x1f".join(map(str, array.ravel())).encode())
+    else:
+        digest.update(np.ascontiguousarray(array))

@@ -1,10 +1,8 @@
 """Splits in which groups (cell lines, patients) never part.
 
 A keyed hash of each group's name decides its fold, so an assignment depends on the names and the
-seed alone:
-never on the order of the rows in a file, on the process or on a library's random generator.
-Stratification
-by number of rows is left out.
+seed alone: never on the order of the rows in a file, on the process or on a library's random
+generator. Stratification by number of rows is left out.
 """
 
 from __future__ import annotations
@@ -20,9 +18,7 @@ from omics_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Row indices (ascending, disjoint) of one fold of one repeat, into the rows of the whole
-    dataset.
-    """
+    """Row indices (ascending, disjoint) of one fold of one repeat, into all rows of the dataset."""
 
     train: Int[np.ndarray, " train"]
     validation: Int[np.ndarray, " validation"]
@@ -40,22 +36,19 @@ def repeated_group_folds(
     rows: Shaped[np.ndarray, " m"] | None = None,
     strata: Shaped[np.ndarray, " n"] | None = None,
 ) -> list[Split]:
-    """Repeated cross-validation by group: fold f is the test set, fold f + 1 (cyclic) the
-    validation set.
+    """Repeated cross-validation by group: fold f is tested, fold f + 1 (cyclic) validates.
 
     In each repeat the group names are put in the order of sha256(seed|repeat|name) and dealt round
-    robin, so
-    the folds' numbers of groups differ by one at most. With `strata` they are put in that order
-    stratum by stratum, so that this holds of every stratum too.
+    robin, so that the folds' numbers of groups differ by one at most. With `strata` they are put in
+    that order stratum by stratum, so that this is true of every stratum too.
 
     Args:
       groups: (n,) the group name of every row of the dataset.
       folds: 3 or more (test, validation and at least one fold to train on).
       repeats: number of fresh assignments; `seed` keys them.
-      rows: indices or boolean mask (n,) of the rows to split (rows with both profiles, say);
-        default all.
-      strata: (n,) a number per row, such as the outcome; that of a group is the largest of its
-        rows'.
+      rows: indices or boolean mask (n,) of the rows to split, such as those with both profiles;
+        all by default.
+      strata: (n,) a number per row, such as the outcome; a group has the largest of its rows.
 
     Returns:
       folds x repeats splits, repeat by repeat.
@@ -73,7 +66,8 @@ def repeated_group_folds(
         np.maximum.at(stratum, group_of_row, strata[rows].astype(float))
     splits = []
     for repeat in range(repeats):
-        fold_of_row = _deal(unique, folds, f"{seed}|{repeat}", stratum)[group_of_row]
+        fold_of_group = _deal(unique, folds, f"{seed}|{repeat}", stratum)
+        fold_of_row = fold_of_group[group_of_row]
         splits += [_split(rows, fold_of_row, fold, folds, repeat) for fold in range(folds)]
     return splits
 
@@ -83,18 +77,18 @@ def with_training_rows(
 ) -> Split:
     """The split with further rows to train on, without those whose group is validated or tested.
 
-    Meant for rows that are no target themselves, such as the untreated profiles of other cell
-      lines: that of
-    a tested cell line follows its line out of the training set.
+    Meant for rows that are no target themselves, such as untreated profiles of further cell lines:
+    that of a tested cell line follows its line out of the training set.
 
     Args:
       groups: (n,) the group name of every row of the dataset.
       rows: indices or boolean mask (n,) of the rows to add; rows already in training are not
         doubled.
     """
-    held_out = np.unique(groups[np.concatenate([split.validation, split.test])])
+    held_out = groups[np.concatenate([split.validation, split.test])]
     rows = _row_indices(len(groups), rows)
-    return replace(split, train=np.union1d(split.train, rows[~np.isin(groups[rows], held_out)]))
+    allowed = rows[~np.isin(groups[rows], held_out)]
+    return replace(split, train=np.union1d(split.train, allowed))
 
 
 def _row_indices(n: int, rows: np.ndarray | None) -> np.ndarray:
@@ -107,9 +101,10 @@ def _row_indices(n: int, rows: np.ndarray | None) -> np.ndarray:
 
 
 def _check_folds(names: np.ndarray, rows: np.ndarray, folds: int, repeats: int) -> None:
+    """Enough folds, repeats and groups; every row has a group."""
     if folds < 3:
         raise UserError(
-            f"{folds} folds leave no rows to train on beside a test and a validation fold; "
+            f"{folds} folds leave no rows to train on after a test and a validation fold; "
             "set the number of folds to 3 or more"
         )
     if repeats < 1:
@@ -121,21 +116,17 @@ def _check_folds(names: np.ndarray, rows: np.ndarray, folds: int, repeats: int) 
         )
     groups = len(np.unique(names))
     if groups < folds:
+        mend = "give rows of more groups"
+        if groups >= 3:
+            mend = f"set the number of folds to {groups} or less"
         raise UserError(
             f"{folds} folds were asked for but the rows form only {groups} groups, which may not "
-            "part; "
-            + (
-                f"set the number of folds to {groups} or less"
-                if groups >= 3
-                else "give rows of more groups"
-            )
+            f"part; {mend}"
         )
 
 
 def _deal(names: np.ndarray, folds: int, key: str, stratum: np.ndarray) -> np.ndarray:
-    """The fold of each name: position in the order of the strata, then of the keyed hashes, modulo
-    the folds.
-    """
+    """The fold of each name: its rank by stratum, then by keyed hash, modulo the folds."""
     digests = [hashlib.sha256(f"{key}|{name}".encode()).hexdigest() for name in names]
     fold = np.empty(len(names), dtype=np.int64)
     fold[np.lexsort((digests, stratum))] = np.arange(len(names)) % folds
@@ -143,6 +134,7 @@ def _deal(names: np.ndarray, folds: int, key: str, stratum: np.ndarray) -> np.nd
 
 
 def _split(rows: np.ndarray, fold_of_row: np.ndarray, fold: int, folds: int, repeat: int) -> Split:
+    """The split that tests `fold`."""
     test = fold_of_row == fold
     validation = fold_of_row == (fold + 1) % folds
     return Split(

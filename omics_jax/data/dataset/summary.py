@@ -2,90 +2,124 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
+from jaxtyping import Num, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 
-MOST_CELLS = 1 << 24  # that quantiles are taken of: those of 16 million say the same
+_MOST_CELLS = 1 << 24  # that quantiles are computed of: those of 16 million say the same
+_SHOWN = 6  # values of an annotation, or classes of an outcome
+
+Line = tuple[str, str]
 
 
-def summary(dataset: Dataset) -> list[tuple[str, str]]:
-    """Labels and values: rows, groups, what is observed of each modality, the commonest
-    annotations.
-    """
+def summary(dataset: Dataset) -> list[Line]:
+    """Labels and values: rows, groups, modalities, outcomes, the commonest annotations."""
+    n_groups = len(np.unique(dataset.groups.astype(str)))
     lines = [
         ("rows", f"{len(dataset):,}"),
-        ("groups that are never split", f"{len(np.unique(dataset.groups.astype(str))):,}"),
+        ("groups that are never split", f"{n_groups:,}"),
     ]
-    for name, m in dataset.modalities.items():
-        rows = int(m.observed_rows.sum())
-        cells = m.mask[m.observed_rows].mean() if rows else 0.0
-        steps = f" x {m.values.shape[1]} steps" if m.values.ndim == 3 else ""
-        size = f"{rows:,} rows{steps} x {len(m.features):,} features"
-        lines.append((name, f"{size}, {1 - cells:.1%} of their cells missing"))
-        if rows and m.values.ndim == 2:  # the features of a series have units of their own
-            low, high = np.quantile(_some_cells(m), [0.01, 0.99])
-            lines.append((f"{name}, 1st to 99th percentile", f"{low:.3g} to {high:.3g}"))
+    for name, modality in dataset.modalities.items():
+        lines += _modality_lines(name, modality)
     for name, (values, mask) in dataset.targets.items():
-        unknown = f", unknown in {(~mask).sum():,}" if not mask.all() else ""
-        lines.append(
-            (
-                f"outcome {name}",
-                _outcome_in_words(values[mask], dataset.classes.get(name)) + unknown,
-            )
-        )
+        classes = dataset.classes.get(name)
+        outcome = _outcome_in_words(values[mask], classes)
+        unknown = np.sum(~mask)
+        if unknown:
+            outcome += f", unknown in {unknown:,}"
+        lines.append((f"outcome {name}", outcome))
     for column in dataset.table.columns:
-        text = dataset.table[column].astype(str)
-        counts = text[text != ""].value_counts()
-        if 0 < len(counts) <= max(20, len(dataset) // 4):
-            shown = ", ".join(f"{k} ({v})" for k, v in counts.head(6).items())
-            lines.append(
-                (str(column), shown + (f" and {len(counts) - 6} more" if len(counts) > 6 else ""))
-            )
+        lines += _annotation_lines(dataset, column)
     return lines
 
 
-def _some_cells(m: Modality) -> np.ndarray:
-    """Observed cells of rows that have any: of all, or where they are very many of rows at even
-    distances.
-    """
-    rows = np.flatnonzero(m.observed_rows)
-    rows = rows[:: -(-len(rows) * len(m.features) // MOST_CELLS)]
-    return m.values[rows][m.mask[rows]]
+def _modality_lines(name: str, modality: Modality) -> list[Line]:
+    """Its size and what is observed of it; the range of its values unless it is a series."""
+    has_values = modality.observed_rows
+    rows = int(has_values.sum())
+    observed_share = modality.mask[has_values].mean() if rows else 0.0
+    is_series = modality.values.ndim == 3
+    size = f"{rows:,} rows"
+    if is_series:
+        size += f" x {modality.values.shape[1]} steps"
+    size += f" x {len(modality.features):,} features"
+    lines = [(name, f"{size}, {1 - observed_share:.1%} of their cells missing")]
+    # The features of a series have units of their own.
+    if rows and not is_series:
+        cells = _some_cells(modality)
+        low, high = np.quantile(cells, [0.01, 0.99])
+        title = f"{name}, 1st to 99th percentile"
+        lines.append((title, f"{low:.3g} to {high:.3g}"))
+    return lines
 
 
-def combinations(dataset: Dataset) -> np.ndarray:
+def _annotation_lines(dataset: Dataset, column: str) -> list[Line]:
+    """The commonest values; nothing for a column that is empty or has too many of them."""
+    text = dataset.table[column].astype(str)
+    counts = text[text != ""].value_counts()
+    most_values = max(20, len(dataset) // 4)
+    if counts.empty or len(counts) > most_values:
+        return []
+    commonest = counts.head(_SHOWN)
+    shown = [f"{value} ({count})" for value, count in commonest.items()]
+    line = (str(column), _listed(shown, len(counts)))
+    return [line]
+
+
+def _listed(shown: list[str], count: int) -> str:
+    """The items that are shown, out of so many."""
+    text = ", ".join(shown)
+    hidden = count - len(shown)
+    return f"{text} and {hidden} more" if hidden else text
+
+
+def _some_cells(modality: Modality) -> Num[np.ndarray, " cells"]:
+    """Observed cells of the rows that have any; if they are very many, of evenly spaced rows."""
+    rows = np.flatnonzero(modality.observed_rows)
+    n_cells = len(rows) * len(modality.features)
+    step = math.ceil(n_cells / _MOST_CELLS)
+    rows = rows[::step]
+    values, mask = modality.values[rows], modality.mask[rows]
+    return values[mask]
+
+
+def combinations(dataset: Dataset) -> Shaped[np.ndarray, " n"]:
     """(n,) the modalities that a patient has, such as "rna + mirna", "" for none."""
-    names = list(dataset.modalities)
-    present = np.stack([m.observed_rows for m in dataset.modalities.values()], axis=1)
-    rows, which = np.unique(present, axis=0, return_inverse=True)
-    words = [
-        " + ".join(name for name, here in zip(names, row, strict=True) if here) for row in rows
-    ]
-    return np.array(words, str)[which.reshape(-1)]
+    names = np.array(list(dataset.modalities), dtype=object)
+    columns = [modality.observed_rows for modality in dataset.modalities.values()]
+    present = np.stack(columns, axis=1)
+    patterns, pattern_of_row = np.unique(present, axis=0, return_inverse=True)
+    words = [" + ".join(names[pattern]) for pattern in patterns]
+    return np.array(words, str)[pattern_of_row.reshape(-1)]
 
 
 def overlaps(dataset: Dataset) -> pd.DataFrame:
-    """combination, such as "rna + mirna" ("" for none), and patients, how many have these and no
-    others; most first.
+    """How many patients have which modalities, most first.
+
+    Columns: combination, such as "rna + mirna" ("" for none), and patients, the number who have
+    these and no others.
     """
     words, counts = np.unique(combinations(dataset), return_counts=True)
     counted = pd.DataFrame({"combination": words, "patients": counts})
     return counted.sort_values("patients", ascending=False, kind="stable", ignore_index=True)
 
 
-def _outcome_in_words(known: np.ndarray, classes: tuple[str, ...] | None) -> str:
+def _outcome_in_words(known: Num[np.ndarray, " k"], classes: tuple[str, ...] | None) -> str:
     """Counts of classes or of 1 among 0 and 1, quartiles of other numbers."""
     if classes:
         counts = np.bincount(known.astype(int), minlength=len(classes))
-        shown = ", ".join(
-            f"{classes[c]} ({counts[c]:,})" for c in np.argsort(-counts, kind="stable")[:6]
-        )
-        return shown + (f" and {len(classes) - 6} more" if len(classes) > 6 else "")
-    if np.isin(known, (0, 1)).all():
-        return f"{known.sum():,.0f} of {len(known):,}" + (
-            f" ({known.mean():.1%})" if len(known) else ""
-        )
+        commonest = np.argsort(-counts, kind="stable")[:_SHOWN]
+        shown = [f"{classes[c]} ({counts[c]:,})" for c in commonest]
+        return _listed(shown, len(classes))
+    n = len(known)
+    is_binary = np.isin(known, (0, 1)).all()
+    if is_binary:
+        words = f"{known.sum():,.0f} of {n:,}"
+        return f"{words} ({known.mean():.1%})" if n else words
     low, middle, high = np.quantile(known, (0.25, 0.5, 0.75))
-    return f"median {middle:,.4g} (quartiles {low:,.4g} and {high:,.4g}) of {len(known):,}"
+    quartiles = f"quartiles {low:,.4g} and {high:,.4g}"
+    return f"median {middle:,.4g} ({quartiles}) of {n:,}"

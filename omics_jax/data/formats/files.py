@@ -1,9 +1,8 @@
 """Opening a file the user named: what can be wrong with it before its first line has any meaning.
 
 Missing, a folder, unreadable, damaged or truncated gzip, binary under a text name, an encoding that
-is not
-UTF-8 (or UTF-16 with a byte-order mark): each is answered with a `UserError`. Formats are read
-elsewhere.
+is not UTF-8 (or UTF-16 with a byte-order mark): each is answered with a `UserError`. Formats are
+read elsewhere.
 """
 
 from __future__ import annotations
@@ -31,8 +30,10 @@ _SIGNATURES = (
 
 
 def existing_file(path: str | os.PathLike) -> Path:
-    """The path of a regular file; `UserError` for a missing one names the most similar name beside
-    it.
+    """The path of a regular file, with ~ expanded.
+
+    Raises:
+      UserError: no such file; the message names the most similar one in its folder.
     """
     if not os.fspath(path):
         raise UserError("no file was named: the path is empty; give the path of the file to read")
@@ -47,10 +48,8 @@ def existing_file(path: str | os.PathLike) -> Path:
         ) from None
     if is_folder:
         inside = sorted(p.name for p in path.iterdir() if p.is_file())[:3]
-        raise UserError(
-            f"{path} is a folder, not a file; name one of the files in it"
-            + (f" (such as {', '.join(inside)})" if inside else " (it holds none)")
-        )
+        examples = f"such as {', '.join(inside)}" if inside else "it holds none"
+        raise UserError(f"{path} is a folder, not a file; name one of the files in it ({examples})")
     if not has_parent:
         raise UserError(
             f"{path} does not exist, nor does its folder {path.parent}; correct the path"
@@ -74,13 +73,15 @@ def stem(path: str | os.PathLike) -> str:
 
 
 def read_text(path: Path) -> bytes:
-    """The content as UTF-8 bytes, unpacked, without byte-order mark, every line ended by a bare
-    newline.
+    """The content as UTF-8 bytes: unpacked, without byte-order mark, lines ended by a bare newline.
+
+    Raises:
+      UserError: the file is no text, or cannot be read as UTF-8.
     """
     data = _unpacked(path)
-    for signature, what, mend in _SIGNATURES:
+    for signature, content, mend in _SIGNATURES:
         if data.startswith(signature):
-            raise UserError(f"{path} is {what}, not text as its name says; {mend}")
+            raise UserError(f"{path} is {content}, not text as its name says; {mend}")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         data = _decoded(path, data, "utf-16").encode()
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -97,6 +98,7 @@ def read_text(path: Path) -> bytes:
 
 
 def _unpacked(path: Path) -> bytes:
+    """The bytes of the file, or of what is in its gzip."""
     try:
         if path.suffix.lower() != ".gz":
             return path.read_bytes()
@@ -117,6 +119,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _decoded(path: Path, data: bytes, encoding: str) -> str:
+    """The text of the bytes; `UserError` names the line of one that is not in the encoding."""
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:

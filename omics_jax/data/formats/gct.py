@@ -1,37 +1,27 @@
-"""GCT 1.2 and 1.3 text and GCTX (the same in HDF5), the formats of GenePattern and of the
-Connectivity Map.
+"""GCT 1.2 and 1.3 text and GCTX (the same in HDF5): GenePattern and the Connectivity Map.
 
 Source: the format pages of the Broad Institute (GenePattern file formats; Connectopedia GCT and
-GCTX). Left
-out: row annotations other than the gene symbol, and GCTX files with several data matrices.
+GCTX). Left out: row annotations other than the gene symbol, and GCTX files with several data
+matrices.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
-from omics_jax.data.formats.delimited import (
-    MISSING,
-    Records,
-    not_a_number,
-    numbers_and_text,
-    parsed_numbers,
-    records,
-)
+from omics_jax.data.formats.columns import MISSING, as_names
 from omics_jax.data.formats.files import read_text
-from omics_jax.data.formats.hdf5 import member, opened, slab, text_array
-from omics_jax.data.formats.matrix import (
-    Matrix,
-    Names,
-    Reading,
-    check_names,
-    checked_matrix,
-    positions,
-)
+from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, text_array
+from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.names import Names, check_names, locate_names
+from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.parse import parse_numbers, require_numbers
+from omics_jax.data.formats.records import Records, cut_records
 from omics_jax.errors import UserError
 
 _SYMBOL = "pr_gene_symbol"
@@ -40,22 +30,20 @@ _UNKNOWN = MISSING | {"-666", "-666.0"}
 
 
 def feature_names(row_ids: Names, symbols: Names | None, repeated: str = "error") -> Names:
-    """The gene symbols where every row has one and, unless those of the same name are averaged, no
-    two are equal.
+    """The gene symbols if every row has one and no two are equal, otherwise the row ids.
 
-    The row ids otherwise.
+    Equal symbols are allowed if their rows are to be averaged (`repeated="mean"`).
     """
-    if symbols is None or any(s.casefold() in _UNKNOWN for s in symbols):
+    if symbols is None or any(symbol.casefold() in _UNKNOWN for symbol in symbols):
         return row_ids
-    return symbols if repeated == "mean" or len(set(symbols)) == len(symbols) else row_ids
+    are_unique = len(set(symbols)) == len(symbols)
+    return symbols if repeated == "mean" or are_unique else row_ids
 
 
-def annotation(cells: Names) -> np.ndarray:
-    """One annotation of all samples: float64 with NaN if every known cell is a number, else text."""
-    known = pd.Series(
-        ["" if str(c).strip().casefold() in _UNKNOWN else str(c).strip() for c in cells],
-        dtype=object,
-    )
+def annotation(cells: Names) -> Shaped[np.ndarray, " n"]:
+    """One annotation of all samples: float64 with NaN if all known cells are numbers, else text."""
+    text = pd.Series(as_names(cells), dtype=object)
+    known = text.where(~text.str.casefold().isin(_UNKNOWN), "")
     filled = known != ""
     numbers = pd.to_numeric(known.where(filled), errors="coerce")
     if filled.any() and numbers[filled].notna().all():
@@ -63,90 +51,113 @@ def annotation(cells: Names) -> np.ndarray:
     return known.to_numpy()
 
 
-def read_gct(path: Path, how: Reading) -> Matrix:
-    """`read_matrix` for .gct and .gct.gz; read whole, subsets are taken by the caller."""
-    table = records(path, read_text(path), "\t", quoted=False)
-    n_genes, n_samples, n_row_meta, n_col_meta = _dimensions(table)
-    first = 3 + n_col_meta
-    _check_shape(table, n_genes, n_samples, n_row_meta, first)
-    header = table.fields(2)[: 1 + n_row_meta + n_samples]
-    body = range(first, first + n_genes)
+@dataclass(frozen=True)
+class _Layout:
+    """What line 2 of a GCT announces."""
+
+    genes: int
+    samples: int
+    row_annotations: int
+    column_annotations: int
+
+    @property
+    def first_row(self) -> int:
+        """The record of the first gene."""
+        return 3 + self.column_annotations
+
+    @property
+    def first_sample(self) -> int:
+        """The field of the first sample."""
+        return 1 + self.row_annotations
+
+    @property
+    def width(self) -> int:
+        """Fields of every record from the header on."""
+        return self.first_sample + self.samples
+
+
+def read_gct(path: Path, options: ReadOptions) -> Matrix:
+    """`read_matrix` for .gct and .gct.gz; all of it is read, the caller takes subsets."""
+    table = cut_records(path, read_text(path), "\t", quoted=False)
+    layout = _layout(table)
+    _check_shape(table, layout)
+    header = table.fields(2)[: layout.width]
+    ids = header[layout.first_sample :]
+    body = range(layout.first_row, layout.first_row + layout.genes)
 
     def row_place(i):
-        return f"line {table.numbers[first + i]}"
+        return f"line {table.numbers[layout.first_row + i]}"
 
     def column_place(j):
-        return f"column {2 + n_row_meta + j}"
+        return f"column {1 + layout.first_sample + j}"
 
-    frame = parsed_numbers(table, body, range(1 + n_row_meta, len(header)))
-    values, text = numbers_and_text(path, frame, row_place, column_place)
-    for j, cells in text.items():
-        i = int(
-            np.flatnonzero(
-                pd.isna(pd.to_numeric(pd.Series(cells), errors="coerce")) & (cells != "")
-            )[0]
-        )
-        raise not_a_number(
-            path, row_place(i), f"{column_place(j)} ({header[1 + n_row_meta + j]!r})", cells[i]
-        )
+    def cell_place(j):
+        return f"{column_place(j)} ({ids[j]!r})"
+
+    frame = parse_numbers(table, body, range(layout.first_sample, layout.width))
+    values = require_numbers(path, frame, row_place, cell_place)
     row_ids = [table.first_field(r) for r in body]
-    symbols = None
-    if _SYMBOL in header[1 : 1 + n_row_meta]:
-        where = header.index(_SYMBOL)
-        symbols = [table.lines[r].decode().split("\t", where + 1)[where].strip() for r in body]
+    symbols = _symbols(table, body, header[1 : layout.first_sample])
     return checked_matrix(
         path,
-        header[1 + n_row_meta :],
-        feature_names(row_ids, symbols, how.repeated),
+        ids,
+        feature_names(row_ids, symbols, options.repeated),
         values.T,
-        _column_annotations(table, n_row_meta, n_col_meta, n_samples),
-        repeated=how.repeated,
+        _column_annotations(table, layout),
+        repeated=options.repeated,
         sample_place=lambda i: f"line {table.numbers[2]}, {column_place(i)}",
         gene_place=row_place,
     )
 
 
-def _dimensions(table: Records) -> tuple[int, int, int, int]:
-    """(genes, samples, row annotations, column annotations) from the first two lines."""
+def _symbols(table: Records, body: range, annotations: list[str]) -> list[str] | None:
+    """The gene symbol of every row, if the file has that annotation."""
+    if _SYMBOL not in annotations:
+        return None
+    field = 1 + annotations.index(_SYMBOL)
+    return [table.lines[r].decode().split("\t", field + 1)[field].strip() for r in body]
+
+
+def _layout(table: Records) -> _Layout:
+    """What the first two lines say."""
     version = table.fields(0)[0]
     if version not in ("#1.2", "#1.3"):
         raise UserError(
             f"{table.path}: line 1 is {version[:40]!r}; a GCT file begins with #1.2 or #1.3"
         )
-    wanted = 2 if version == "#1.2" else 4
+    names = ["genes", "samples"]
+    if version == "#1.3":
+        names += ["row annotations", "column annotations"]
     if len(table.lines) < 3:
         raise UserError(
-            f"{table.path} ends after line {table.numbers[-1]}; line 2 needs {wanted} counts, then "
-            "a header"
+            f"{table.path} ends after line {table.numbers[-1]}; line 2 needs {len(names)} counts, "
+            "then a header"
         )
-    sizes = [field for field in table.fields(1) if field]
-    if len(sizes) != wanted or not all(s.isascii() and s.isdigit() and len(s) < 10 for s in sizes):
+    counts = [field for field in table.fields(1) if field]
+    are_counts = all(s.isascii() and s.isdigit() and len(s) < 10 for s in counts)
+    if len(counts) != len(names) or not are_counts:
         raise UserError(
-            f"{table.path}: line 2 is {' '.join(sizes)[:60]!r}; write the {wanted} whole numbers "
-            f"of version {version} "
-            + (
-                "(genes, samples)"
-                if wanted == 2
-                else "(genes, samples, row annotations, column annotations)"
-            )
+            f"{table.path}: line 2 is {' '.join(counts)[:60]!r}; write the {len(names)} whole "
+            f"numbers of version {version} ({', '.join(names)})"
         )
-    numbers = [int(s) for s in sizes]
-    if not numbers[0] or not numbers[1]:
+    genes, samples, *annotations = map(int, counts)
+    if not genes or not samples:
         raise UserError(
-            f"{table.path}: line 2 announces {numbers[0]} genes and {numbers[1]} samples; correct "
-            "it to 1 or more"
+            f"{table.path}: line 2 announces {genes} genes and {samples} samples; correct it to 1 "
+            "or more"
         )
-    return (numbers[0], numbers[1], 1, 0) if wanted == 2 else tuple(numbers)
+    # Version 1.2 has one row annotation, the description.
+    return _Layout(genes, samples, *(annotations or (1, 0)))
 
 
-def _check_shape(table: Records, n_genes: int, n_samples: int, n_row_meta: int, first: int):
-    found = len(table.lines) - first
-    if found != n_genes:
+def _check_shape(table: Records, layout: _Layout) -> None:
+    rows = max(len(table.lines) - layout.first_row, 0)
+    if rows != layout.genes:
         raise UserError(
-            f"{table.path}: line 2 announces {n_genes} genes but {max(found, 0)} rows follow; "
-            "correct line 2, or fetch the file again if it was cut off"
+            f"{table.path}: line 2 announces {layout.genes} genes but {rows} rows follow; correct "
+            "line 2, or fetch the file again if it was cut off"
         )
-    width = 1 + n_row_meta + n_samples
+    width = layout.width
     for r in range(2, len(table.lines)):
         fields = table.lines[r].count(b"\t") + 1
         if fields > width and table.lines[r].endswith(b"\t" * (fields - width)):
@@ -156,48 +167,48 @@ def _check_shape(table: Records, n_genes: int, n_samples: int, n_row_meta: int, 
         if fields != width:
             raise UserError(
                 f"{table.path}: line {table.numbers[r]} has {fields} fields where line 2 announces "
-                f"{width} (1 id, {n_row_meta} row annotation(s), {n_samples} samples); correct one "
-                "of them"
+                f"{width} (1 id, {layout.row_annotations} row annotation(s), {layout.samples} "
+                "samples); correct one of them"
             )
 
 
-def _column_annotations(
-    table: Records, n_row_meta: int, n_col_meta: int, n_samples: int
-) -> pd.DataFrame:
+def _column_annotations(table: Records, layout: _Layout) -> pd.DataFrame:
+    """The annotations of the samples, between the header and the first gene."""
     columns = {}
-    for r in range(3, 3 + n_col_meta):
+    for r in range(3, layout.first_row):
         name, *cells = table.fields(r)
         if not name or name in columns:
             raise UserError(
                 f"{table.path}: line {table.numbers[r]} repeats or lacks its annotation's name; "
                 "name it"
             )
-        columns[name] = annotation(cells[n_row_meta : n_row_meta + n_samples])
-    return pd.DataFrame(columns, index=range(n_samples))
+        of_samples = cells[layout.row_annotations :]
+        columns[name] = annotation(of_samples[: layout.samples])
+    return pd.DataFrame(columns, index=range(layout.samples))
 
 
 def gctx_ids(path: Path) -> Shaped[np.ndarray, " n"]:
     """(n,) str: the sample ids of a GCTX, without reading its values."""
-    with opened(path) as file:
+    with open_hdf5(path) as file:
         return _axis_ids(path, file, "COL")
 
 
-def _axis_ids(path: Path, file, axis: str) -> np.ndarray:
-    ids = text_array(member(path, file, f"0/META/{axis}/id", "GCTX"))
-    check_names(
-        path, "sample" if axis == "COL" else "row", ids, lambda i: f"0/META/{axis}/id entry {i + 1}"
-    )
+def _axis_ids(path: Path, file, axis: str) -> Shaped[np.ndarray, " n"]:
+    """The ids of the samples (COL) or of the genes (ROW)."""
+    name = f"0/META/{axis}/id"
+    ids = text_array(require_member(path, file, name, "GCTX"))
+    kind = "sample" if axis == "COL" else "row"
+    check_names(path, kind, ids, lambda i: f"{name} entry {i + 1}")
     return ids
 
 
-def read_gctx(path: Path, how: Reading) -> Matrix:
+def read_gctx(path: Path, options: ReadOptions) -> Matrix:
     """`read_matrix` for .gctx; of a subset only its hyperslabs are read."""
-    with opened(path) as file:
-        data = member(path, file, "0/DATA/0/matrix", "GCTX")
-        row_meta, col_meta = (
-            member(path, file, f"0/META/{axis}", "GCTX") for axis in ("ROW", "COL")
-        )
-        ids, row_ids = (_axis_ids(path, file, axis) for axis in ("COL", "ROW"))
+    with open_hdf5(path) as file:
+        data = require_member(path, file, "0/DATA/0/matrix", "GCTX")
+        row_meta = require_member(path, file, "0/META/ROW", "GCTX")
+        col_meta = require_member(path, file, "0/META/COL", "GCTX")
+        ids, row_ids = _axis_ids(path, file, "COL"), _axis_ids(path, file, "ROW")
         if data.shape != (len(ids), len(row_ids)) or data.dtype.kind not in "fiu":
             raise UserError(
                 f"{path}: 0/DATA/0/matrix is {data.shape} of {data.dtype} for {len(ids)} column "
@@ -205,10 +216,12 @@ def read_gctx(path: Path, how: Reading) -> Matrix:
                 "the file again"
             )
         symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
-        features = np.asarray(feature_names(row_ids.tolist(), symbols, how.repeated), dtype=str)
-        rows = positions(path, "sample", ids, how.samples)
+        names = feature_names(row_ids.tolist(), symbols, options.repeated)
+        features = np.asarray(names, dtype=str)
+        rows = locate_names(path, "sample", ids, options.samples)
         # Of genes that are averaged the caller takes the wanted ones.
-        columns = positions(path, "gene", features, how.genes if how.repeated == "error" else None)
+        genes = options.genes if options.repeated == "error" else None
+        columns = locate_names(path, "gene", features, genes)
         values = slab(data, rows, columns)
         table = _gctx_table(path, col_meta, rows, len(ids))
     return checked_matrix(
@@ -217,13 +230,14 @@ def read_gctx(path: Path, how: Reading) -> Matrix:
         features[columns],
         values,
         table,
-        repeated=how.repeated,
+        repeated=options.repeated,
         sample_place=lambda i: f"column id {rows[i] + 1}",
         gene_place=lambda j: f"row id {columns[j] + 1}",
     )
 
 
-def _gctx_table(path: Path, col_meta, rows: np.ndarray, n: int) -> pd.DataFrame:
+def _gctx_table(path: Path, col_meta, rows: Int[np.ndarray, " r"], n: int) -> pd.DataFrame:
+    """The annotations of the wanted samples, out of those of all n."""
     columns = {}
     for name in col_meta:
         if name == "id":

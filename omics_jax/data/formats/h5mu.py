@@ -1,8 +1,8 @@
-"""MuData files (.h5mu) read with h5py alone: every modality a `Matrix`, and what `obs` says of the
-patients.
+"""MuData files (.h5mu): every modality as a `Matrix`, and the `obs` that the modalities share.
 
-Of each modality `X`, `obs` and the names of `var` are read, as from an .h5ad. Left out are layers,
-obsm, varm, uns, and files whose modalities share features instead of patients (axis 1).
+Each modality is read as an .h5ad is, element by element with anndata. `mudata.read_h5mu` is not
+used: backed or not, it reads every layer, obsm and obsp of all modalities into memory. Left out are
+those, and files whose modalities share features instead of patients (axis 1).
 """
 
 from __future__ import annotations
@@ -11,42 +11,48 @@ from pathlib import Path
 
 import pandas as pd
 
-from omics_jax.data.formats.h5ad import anndata_matrix, annotation_table, index_names
-from omics_jax.data.formats.hdf5 import member, opened
-from omics_jax.data.formats.matrix import Matrix, Reading
+from omics_jax.data.formats.h5ad import anndata_matrix, observation_table
+from omics_jax.data.formats.hdf5 import open_hdf5, require_member
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.options import ReadOptions
 from omics_jax.errors import UserError
 
 
 def read_h5mu(path: Path, repeated: str = "error") -> tuple[dict[str, Matrix], pd.DataFrame]:
-    """The modalities by name in the file's order, and the shared `obs` (a row per patient, indexed
-    by id).
+    """The modalities by name in the file's order, and the shared `obs`.
 
-    `repeated` is that of `read_matrix`.
+    Args:
+      repeated: as for `read_matrix`.
+
+    Returns:
+      the modalities, and a row per patient, indexed by id.
 
     Raises:
       UserError: no HDF5, no modalities, an inconsistent one, or modalities that share features.
     """
-    with opened(path) as file:
-        modalities = member(path, file, "mod", "h5mu")
+    with open_hdf5(path) as file:
+        modalities = require_member(path, file, "mod", "h5mu")
         if int(file.attrs.get("axis", 0)) == 1:
             raise UserError(
                 f"{path}: its modalities share features (axis 1), not patients; write a MuData "
                 "whose modalities are of the same patients (axis 0)"
             )
-        stored = [
-            name.decode() if isinstance(name, bytes) else str(name)
-            for name in modalities.attrs.get("mod-order", [])
-        ]
-        names = [name for name in stored if name in modalities] or sorted(modalities)
-        if not names:
-            raise UserError(f"{path} holds no modality under 'mod'; write at least one")
         shared = pd.DataFrame(index=pd.Index([], dtype=object))
         if "obs" in file and hasattr(file["obs"], "keys"):
-            ids = index_names(path, file["obs"], "obs")
-            shared = annotation_table(path, file["obs"], len(ids)).set_axis(ids, axis=0)
-        how = Reading(repeated=repeated)
-        found = {
-            name: anndata_matrix(path / "mod" / name, modalities[name], "h5mu", how)
-            for name in names
+            shared = observation_table(path, file["obs"])
+        options = ReadOptions(repeated=repeated)
+        matrices = {
+            name: anndata_matrix(path / "mod" / name, modalities[name], "h5mu", options)
+            for name in _modality_names(path, modalities)
         }
-        return found, shared
+        return matrices, shared
+
+
+def _modality_names(path: Path, modalities) -> list[str]:
+    """In the order that mudata stored, or else sorted."""
+    stored = modalities.attrs.get("mod-order", [])
+    order = [name.decode() if isinstance(name, bytes) else str(name) for name in stored]
+    names = [name for name in order if name in modalities] or sorted(modalities)
+    if not names:
+        raise UserError(f"{path} holds no modality under 'mod'; write at least one")
+    return names

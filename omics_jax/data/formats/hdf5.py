@@ -1,5 +1,4 @@
-"""HDF5 pieces shared by GCTX, h5ad and h5mu: opening, text arrays, and parts of a matrix read as
-hyperslabs.
+"""Pieces of HDF5 that GCTX, h5ad and h5mu share: opening, names, and parts of a matrix.
 
 Only what those formats need of HDF5; groups and attributes stay with their readers.
 """
@@ -11,14 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
+from omics_jax.data.dataset import mapped
+from omics_jax.data.formats.columns import as_names
 from omics_jax.errors import UserError
 
-_BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 64 * 2**20  # of a matrix that is read or made dense part by part
 
 
 @contextmanager
-def opened(path: Path) -> Iterator:
+def open_hdf5(path: Path) -> Iterator:
     """The open h5py.File; a damaged or foreign file is a `UserError`."""
     import h5py
 
@@ -40,7 +42,7 @@ def opened(path: Path) -> Iterator:
         ) from None
 
 
-def member(path: Path, parent, name: str, kind: str):
+def require_member(path: Path, parent, name: str, kind: str):
     """A dataset or group inside the file, or a `UserError` saying that a `kind` needs it."""
     if name not in parent:
         raise UserError(
@@ -49,37 +51,31 @@ def member(path: Path, parent, name: str, kind: str):
     return parent[name]
 
 
-def text_array(dataset) -> np.ndarray:
-    """(k,) str from fixed-width bytes, variable-length strings or numbers."""
-    values = dataset[()]
-    if values.dtype.kind == "S":
-        return np.char.strip(np.char.decode(values, "utf-8", "replace"))
-    if values.dtype.kind == "O":
-        texts = [v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in values]
-        return np.asarray([text.strip() for text in texts], dtype=str)
-    if values.dtype.kind == "f":
-        return np.asarray([np.format_float_positional(v, trim="-") for v in values], dtype=str)
-    return values.astype(str)
+def text_array(dataset) -> Shaped[np.ndarray, ...]:
+    """Fixed-width bytes, variable-length strings or numbers as str, in the dataset's shape."""
+    return as_names(dataset[()])
 
 
-def slab(dataset, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def slab(
+    dataset, rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"]
+) -> Shaped[np.ndarray, "r c"]:
     """(rows, columns) of a 2-D dataset, in the order asked for; only runs of wanted rows are read.
 
     A run is read in blocks of 64 MiB at most, cut to the span of the wanted columns, so that the
-    memory
-    needed is that of the result.
+    memory needed is that of the result.
     """
-    out = np.empty((len(rows), len(columns)), dtype=dataset.dtype)
+    out = mapped.empty_or_mapped((len(rows), len(columns)), dataset.dtype)
     if not out.size:
         return out
     first, last = int(columns.min()), int(columns.max()) + 1
-    most = max(1, _BLOCK_BYTES // ((last - first) * dataset.dtype.itemsize))
+    block_rows = max(1, BLOCK_BYTES // ((last - first) * dataset.dtype.itemsize))
     order = np.argsort(rows, kind="stable")
-    wanted = rows[order]
-    starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)
-    for start, stop in zip(starts, [*starts[1:], len(wanted)], strict=True):
-        for a in range(start, stop, most):
-            b = min(a + most, stop)
-            block = dataset[int(wanted[a]) : int(wanted[b - 1]) + 1, first:last]
+    ascending = rows[order]
+    starts = np.flatnonzero(np.diff(ascending, prepend=-2) != 1)
+    for start, stop in zip(starts, [*starts[1:], len(ascending)], strict=True):
+        for a in range(start, stop, block_rows):
+            b = min(a + block_rows, stop)
+            span = slice(int(ascending[a]), int(ascending[b - 1]) + 1)
+            block = dataset[span, first:last]
             out[order[a:b]] = block[:, columns - first]
     return out

@@ -1,7 +1,4 @@
-"""Matrices in numpy's .npz and in Parquet.
-
-An .npz is read without pickles; Parquet needs pyarrow (the extra `io`).
-"""
+"""Matrices in numpy's .npz, read without pickles; large uncompressed arrays are mapped in place."""
 
 from __future__ import annotations
 
@@ -15,11 +12,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from omics_jax.data.dataset import mapped
-from omics_jax.data.formats.delimited import as_text, matrix_from_frame
-from omics_jax.data.formats.matrix import Matrix, Reading, checked_matrix
+from omics_jax.data.formats.columns import annotation_column, as_names, as_numbers
+from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.options import ReadOptions
 from omics_jax.errors import UserError
+
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
 
 
 def npz_arrays(
@@ -36,21 +45,11 @@ def npz_arrays(
             arrays = {}
             for name in filter(wanted, archive.files):
                 member = archive.zip.getinfo(f"{name}.npy")
-                large = (
-                    member.file_size >= mapped.MAPPED_BYTES
-                    and member.compress_type == zipfile.ZIP_STORED
-                )
-                arrays[name] = _mapped_member(path, member) if large else archive[name]
+                stored_plain = member.compress_type == zipfile.ZIP_STORED
+                can_map = stored_plain and member.file_size >= mapped.MAPPED_BYTES
+                arrays[name] = _mapped_member(path, member) if can_map else archive[name]
             return arrays
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
+    except _READ_ERRORS as error:
         raise UserError(
             f"{path}: array {name!r} cannot be read ({str(error)[:80]}); save plain numbers and "
             "strings with numpy.savez, no object arrays"
@@ -58,136 +57,82 @@ def npz_arrays(
 
 
 def _mapped_member(path: Path, member: zipfile.ZipInfo) -> np.ndarray:
-    """An array that `numpy.savez` wrote without compression, read where it lies in the file."""
+    """An array that `numpy.savez` wrote without compression, mapped at its place in the file."""
     with open(path, "rb") as file:
         # A member's bytes follow its own header: 30 bytes, of which the last four count those of
         # name and extra field.
         file.seek(member.header_offset + 26)
         file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
         version = np.lib.format.read_magic(file)
-        header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = header(file)
-        return np.memmap(path, dtype, "r", file.on_progress(), shape, "F" if fortran else "C")
+        read_header = np.lib.format.read_array_header_2_0
+        if version == (1, 0):
+            read_header = np.lib.format.read_array_header_1_0
+        shape, is_fortran, dtype = read_header(file)
+        order = "F" if is_fortran else "C"
+        return np.memmap(path, dtype, "r", file.tell(), shape, order)
 
 
-def named(
+def take_array(
     path: Path, arrays: Mapping[str, np.ndarray], names: Sequence[str], ndim: int
 ) -> np.ndarray:
-    """The first array of the given names, of `ndim` dimensions."""
-    for name in names:
-        if name in arrays:
-            if arrays[name].ndim != ndim:
-                raise UserError(
-                    f"{path}: array {name!r} has shape {arrays[name].shape}; it needs {ndim} "
-                    "dimension(s)"
-                )
-            return arrays[name]
-    raise UserError(
-        f"{path} has no array {' or '.join(map(repr, names))} but {sorted(arrays)}; add it"
-    )
-
-
-def numeric(path: Path, name: str, array: np.ndarray) -> np.ndarray:
-    """The array, if it holds real numbers."""
-    if array.dtype.kind not in "fiub":
+    """The first array of the given names that the file has; it needs `ndim` dimensions."""
+    present = [name for name in names if name in arrays]
+    if not present:
         raise UserError(
-            f"{path}: array {name!r} holds {array.dtype} where numbers are needed; convert it"
+            f"{path} has no array {' or '.join(map(repr, names))} but {sorted(arrays)}; add it"
         )
-    return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64, copy=False)
+    array = arrays[present[0]]
+    if array.ndim != ndim:
+        raise UserError(
+            f"{path}: array {present[0]!r} has shape {array.shape}; it needs {ndim} dimension(s)"
+        )
+    return array
 
 
 def annotation_columns(
     arrays: Mapping[str, np.ndarray], n: int, known: Sequence[str]
 ) -> pd.DataFrame:
-    """Every array of length n that is not one of `known`, as a column: numbers, or text ("" =
-    unknown).
-    """
-    columns = {
-        name: array
-        if array.dtype.kind in "iuf"
-        else as_text(pd.Series(array.astype(str))).to_numpy()
-        for name, array in arrays.items()
-        if array.shape == (n,) and name not in known
-    }
+    """Every array of length n that is not one of `known`, as a column of numbers or text."""
+    columns = {}
+    for name, array in arrays.items():
+        if array.shape == (n,) and name not in known:
+            cells = array if array.dtype.kind in "iuf" else array.astype(str)
+            columns[name] = annotation_column(pd.Series(cells))
     return pd.DataFrame(columns, index=range(n))
 
 
-def read_npz(path: Path, how: Reading) -> Matrix:
-    """`read_matrix` for .npz; read whole, subsets are taken by the caller."""
+def read_npz(path: Path, options: ReadOptions) -> Matrix:
+    """`read_matrix` for .npz; all of it is read, the caller takes subsets."""
     arrays = npz_arrays(path)
     if "x1" in arrays and "X" not in arrays and "values" not in arrays:
         raise UserError(
             f"{path} holds pairs (arrays x1, x2), not one matrix; give it as the path of the pairs"
         )
-    values = numeric(path, "X", named(path, arrays, ("X", "values"), 2))
-    ids = np.char.strip(named(path, arrays, ("samples", "ids"), 1).astype(str))
-    features = np.char.strip(named(path, arrays, ("features",), 1).astype(str))
+    values = as_numbers(path, "X", take_array(path, arrays, ("X", "values"), 2))
+    ids = as_names(take_array(path, arrays, ("samples", "ids"), 1))
+    features = as_names(take_array(path, arrays, ("features",), 1))
     if values.shape != (len(ids), len(features)):
         raise UserError(
             f"{path}: the values are {values.shape} for {len(ids)} samples and {len(features)} "
             "features; store samples in rows, features in columns"
         )
-    if "mask" in arrays:
-        if arrays["mask"].shape != values.shape or arrays["mask"].dtype.kind != "b":
-            raise UserError(
-                f"{path}: 'mask' must be boolean and of shape {values.shape}; True means observed"
-            )
-        values = np.where(arrays["mask"], values, np.float32(np.nan))
     known = ("X", "values", "samples", "ids", "features", "mask")
     return checked_matrix(
         path,
         ids,
         features,
-        values,
+        _with_nan(path, values, arrays["mask"]) if "mask" in arrays else values,
         annotation_columns(arrays, len(ids), known),
-        repeated=how.repeated,
+        repeated=options.repeated,
     )
 
 
-def parquet_frame(path: Path) -> pd.DataFrame:
-    """The Parquet file as a data frame, with the index that pandas stored in it, if any."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
+def _with_nan(
+    path: Path, values: Float[np.ndarray, "n g"], mask: Shaped[np.ndarray, ...]
+) -> Float[np.ndarray, "n g"]:
+    """The values with NaN where the stored mask is False."""
+    if mask.shape != values.shape or mask.dtype.kind != "b":
         raise UserError(
-            f"{path}: reading Parquet needs pyarrow; pip install 'omics_jax[io]'"
-        ) from None
-    try:
-        frame = parquet.read_table(path).to_pandas()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path} is not a sound Parquet file ({str(error)[:80]}); write it again"
-        ) from None
-    if not len(frame) or not len(frame.columns):
-        raise UserError(
-            f"{path} holds {len(frame)} rows and {len(frame.columns)} columns; add what is missing"
+            f"{path}: 'mask' must be boolean and of shape {values.shape}; True means observed"
         )
-    return frame
-
-
-def read_parquet(path: Path, how: Reading) -> Matrix:
-    """`read_matrix` for .parquet: ids are the stored index, or the first column where none is
-    stored.
-    """
-    frame = parquet_frame(path)
-    if isinstance(frame.index, pd.RangeIndex):
-        frame = frame.set_index(frame.columns[0])
-    names = [str(name).strip() for name in frame.columns]
-    corner = "" if frame.index.name is None else str(frame.index.name)
-    row_names = as_text(pd.Series(frame.index)).tolist()
-    frame = frame.set_axis(range(len(names)), axis=1).set_axis(range(len(row_names)), axis=0)
-    return matrix_from_frame(
-        path,
-        row_names,
-        names,
-        frame,
-        corner,
-        how,
-        row_place=lambda i: f"row {i + 1}",
-        column_place=lambda j: f"column {names[j]!r}",
-    )
+    return np.where(mask, values, np.float32(np.nan))

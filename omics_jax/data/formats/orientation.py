@@ -1,6 +1,7 @@
-"""Whether the rows of a table of numbers are samples or genes, told from its names and its shape.
+"""Whether the rows of a table of numbers are samples or genes, judged by its names and its shape.
 
-Rules of this project; the lists hold names that are genes or probes beyond doubt, not all that are.
+The rules are this project's own; the lists hold names that are certainly genes or probes, not all
+of them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _GENE_HEADERS = frozenset(
 )
 _SAMPLE_HEADERS = frozenset(
     "sample samples sample_id sampleid sample_name patient patient_id subject subject_id donor "
-    "donor_id "
-    "barcode cell cell_id cell_line profile profile_id inst_id distil_id sig_id well individual".split()
+    "donor_id barcode cell cell_id cell_line profile profile_id inst_id distil_id sig_id well "
+    "individual".split()
 )
 _KNOWN_GENES = frozenset(
     "A2M ABCB1 ABL1 ACTB ACTG1 AKT1 AKT2 ALB ALK APC APOE AR ATF1 ATF3 ATM ATP1B1 AURKA AURKB "
@@ -33,14 +34,16 @@ _KNOWN_GENES = frozenset(
     "TOP2A TP53 TRP53 TUBB6 TXN TYMS UBC VEGFA VIM WNT1 XBP1 XIST".split()
 )
 _GENE_NAME = re.compile(
-    r"ENS[A-Z]{0,4}[GTP]\d{11}(\.\d+)?(_at)?|[\da-z]+(_[asx])?_at|cg\d{8}|ILMN_\d+|[NX][MR]_\d+(\.\d+)?"
-    r"|(ZNF|SLC|TMEM|RPL|RPS|MRPL|MRPS|FAM|KIAA|LINC|CDK|MAP\dK|MAPK|COL|CYP|PSM[ABCDE]|NDUF[ABSV]|COX|HIST|EIF"
-    r"|ATP5|UBE2|CCDC|ANKRD|KRT|CXCL|CCL|HOX[ABCD]|HLA-|MT-|LRRC|DDX|USP|POLR|SNORD|MIR)\d+[A-Z\d.-]*",
+    r"ENS[A-Z]{0,4}[GTP]\d{11}(\.\d+)?(_at)?"
+    r"|[\da-z]+(_[asx])?_at|cg\d{8}|ILMN_\d+|[NX][MR]_\d+(\.\d+)?"
+    r"|(ZNF|SLC|TMEM|RPL|RPS|MRPL|MRPS|FAM|KIAA|LINC|CDK|MAP\dK|MAPK|COL|CYP|PSM[ABCDE]"
+    r"|NDUF[ABSV]|COX|HIST|EIF|ATP5|UBE2|CCDC|ANKRD|KRT|CXCL|CCL|HOX[ABCD]|HLA-|MT-|LRRC|DDX|USP"
+    r"|POLR|SNORD|MIR)\d+[A-Z\d.-]*",
     re.IGNORECASE,
 )
 
 
-def decided_orientation(
+def decide_orientation(
     path,
     orientation: str,
     rows: Sequence[str],
@@ -50,43 +53,55 @@ def decided_orientation(
 ) -> str:
     """What the rows are, "samples" or "genes", by the rules in `read_matrix`'s docstring.
 
-    `corner` is the header of the id column, `text_columns` are those that hold no numbers.
+    Args:
+      rows, columns: their names.
+      corner: the header of the id column.
+      text_columns: the columns that hold no numbers.
+
+    Raises:
+      UserError: text where the columns are samples, or nothing that decides.
     """
     if orientation == "genes" and text_columns:
         raise UserError(
             f"{path}: column {text_columns[0]!r} holds text, but with genes in rows every column "
-            "is a sample; "
-            'remove it, or set orientation="samples"'
+            'is a sample; remove it, or set orientation="samples"'
         )
     if orientation != "auto":
         return orientation
-    header = corner.strip().casefold().replace(" ", "_").replace("-", "_").replace(".", "_")
+    header = re.sub(r"[ .-]", "_", corner.strip().casefold())
     row_genes, column_genes = _gene_share(rows), _gene_share(columns)
-    rows_are_genes = header in _GENE_HEADERS or (
-        header not in _SAMPLE_HEADERS and row_genes > 3 * column_genes
-    )
+    rows_have_gene_names = header not in _SAMPLE_HEADERS and row_genes > 3 * column_genes
+    rows_are_genes = header in _GENE_HEADERS or rows_have_gene_names
     if text_columns and rows_are_genes:
         raise UserError(
             f"{path}: its rows look like genes (such as {rows[0]!r}), yet column "
-            f"{text_columns[0]!r} holds text; "
-            'remove that column and set orientation="genes", or set orientation="samples" if rows are samples'
+            f'{text_columns[0]!r} holds text; remove that column and set orientation="genes", or '
+            'set orientation="samples" if rows are samples'
         )
     if rows_are_genes:
         return "genes"
     if text_columns or header in _SAMPLE_HEADERS or column_genes > 3 * row_genes:
         return "samples"
+    return _orientation_by_shape(path, rows, columns)
+
+
+def _orientation_by_shape(path, rows: Sequence[str], columns: Sequence[str]) -> str:
+    """Genes are many, and many more than samples."""
     n_rows, n_columns = len(rows), len(columns)
-    if max(n_rows, n_columns) >= 200 and max(n_rows, n_columns) >= 5 * min(n_rows, n_columns):
+    longer, shorter = max(n_rows, n_columns), min(n_rows, n_columns)
+    if longer >= 200 and longer >= 5 * shorter:
         return "genes" if n_rows > n_columns else "samples"
     raise UserError(
         f"{path}: cannot tell whether its {n_rows} rows (such as {rows[0]!r}) are samples or "
-        "genes, nor its "
-        f'{n_columns} columns (such as {columns[0]!r}); set orientation="samples" or orientation="genes"'
+        f"genes, nor its {n_columns} columns (such as {columns[0]!r}); set "
+        'orientation="samples" or orientation="genes"'
     )
 
 
 def _gene_share(names: Sequence[str]) -> float:
-    hits = sum(
-        name.upper() in _KNOWN_GENES or _GENE_NAME.fullmatch(name) is not None for name in names
-    )
+    hits = sum(_is_gene(name) for name in names)
     return hits / max(len(names), 1)
+
+
+def _is_gene(name: str) -> bool:
+    return name.upper() in _KNOWN_GENES or _GENE_NAME.fullmatch(name) is not None

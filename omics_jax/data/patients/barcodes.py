@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
 
 CODES = ("", "tcga")
@@ -142,7 +143,7 @@ def _patients(
     if not strangers:
         return patients, []
     return patients, [
-        f"{source}: {few(len(strangers), kind, strangers)} without a TCGA barcode and left out."
+        f"{source}: {count_phrase(len(strangers), kind, strangers)} without a TCGA barcode and left out."
     ]
 
 

@@ -15,13 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.delimited import as_text, not_a_number, read_conditions
-from omics_jax.data.formats.files import existing_file
-from omics_jax.data.formats.matrix import check_names
-from omics_jax.data.formats.npz import parquet_frame
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.names import check_names
+from omics_jax.data.formats.parse import not_a_number
+from omics_jax.data.formats.read import read_table
 from omics_jax.data.patients.barcodes import patient_rows
 from omics_jax.data.perturbation.conditions import required_column
-from omics_jax.data.perturbation.platforms import count_phrase
 from omics_jax.errors import UserError
 
 # Of each pair the first means censored, the second an event; cells are compared in lower case,
@@ -155,7 +154,7 @@ def read_patient_table(path: str, id_column: str, barcode: str) -> tuple[Patient
     Raises:
       UserError: no such column, an id missing or twice, no TCGA barcode at all.
     """
-    table = _text_table(path)
+    table = read_table(path)
     column = id_column or str(table.columns[0])
     if column not in table and id_column:
         raise UserError(
@@ -180,18 +179,6 @@ def read_patient_table(path: str, id_column: str, barcode: str) -> tuple[Patient
             )
     table = table.set_axis(chosen.patients, axis=0)
     return PatientTable(str(path), table, [places[row] for row in chosen.rows]), notes
-
-
-def _text_table(path: str) -> pd.DataFrame:
-    """`read_conditions`, where Parquet keeps the index that pandas stored, as its first column."""
-    file = existing_file(path)
-    if file.suffix.lower() != ".parquet":
-        return read_conditions(path)
-    frame = parquet_frame(file)
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.rename_axis(frame.index.name or "id").reset_index()
-    frame.columns = frame.columns.astype(str)
-    return frame.apply(as_text).set_axis([f"row {i + 1}" for i in range(len(frame))], axis=0)
 
 
 def class_target(

@@ -10,29 +10,21 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.delimited import (
-    as_text,
-    matrix_from_frame,
-    parsed_numbers,
-    table_records,
-)
+from omics_jax.data.formats.columns import as_numbers
 from omics_jax.data.formats.files import existing_file
-from omics_jax.data.formats.matrix import (
-    Matrix,
-    Reading,
-    averaged_features,
-    check_names,
-    checked_matrix,
-    read_matrix,
-)
-from omics_jax.data.formats.npz import named, npz_arrays, numeric, parquet_frame
+from omics_jax.data.formats.grid import Grid, matrix_from_grid
+from omics_jax.data.formats.matrix import Matrix, averaged_features, checked_matrix
+from omics_jax.data.formats.names import check_names
+from omics_jax.data.formats.npz import npz_arrays, take_array
+from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
 
@@ -52,22 +44,8 @@ class _Block:
     averaged: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A table whose orientation is open: names of rows and columns, the columns' cells, and where
-    each stands.
-    """
-
-    rows: list[str]
-    columns: list[str]
-    cells: pd.DataFrame
-    corner: str
-    row_place: Callable[[int], str]
-    column_place: Callable[[int], str]
-
-
 def read_modality(
-    path: str | Path, how: Reading, known: Collection[str], barcode: str
+    path: str | Path, how: ReadOptions, known: Collection[str], barcode: str
 ) -> tuple[Matrix, list[str]]:
     """The file as a `Matrix` of samples, and notes on how it was understood.
 
@@ -89,59 +67,19 @@ def read_modality(
             if blocks
             else (read_matrix(path, repeated=how.repeated), [])
         )
-    if path.suffix.lower() == ".parquet":
-        grid = _parquet_grid(path)
-    elif path.name.lower().removesuffix(".gz").endswith((".csv", ".tsv", ".txt")):
-        grid = _text_grid(path)
-    else:
+    grid = read_grid(path)
+    if grid is None:
         return read_matrix(path, how.orientation), []
     kind, why = _oriented(path, grid, how.orientation, known, barcode)
-    matrix = matrix_from_frame(
-        path,
-        grid.rows,
-        grid.columns,
-        grid.cells,
-        grid.corner,
-        replace(how, orientation=kind),
-        grid.row_place,
-        grid.column_place,
-    )
+    matrix = matrix_from_grid(path, grid, replace(how, orientation=kind))
     side = "rows" if matrix.ids.tolist() == grid.rows else "columns"
     return matrix, [f"{path.name} has samples in {side}, {why}."]
 
 
-def _text_grid(path: Path) -> _Grid:
-    table, header, body = table_records(path)
-    return _Grid(
-        rows=[table.first_field(r) for r in body],
-        columns=header[1:],
-        cells=parsed_numbers(table, body, range(1, len(header))),
-        corner=header[0],
-        row_place=lambda i: f"line {table.numbers[body[i]]}",
-        column_place=lambda j: f"column {j + 2} ({header[j + 1]!r})",
-    )
-
-
-def _parquet_grid(path: Path) -> _Grid:
-    frame = parquet_frame(path)
-    if isinstance(frame.index, pd.RangeIndex):
-        frame = frame.set_index(frame.columns[0])
-    columns = [str(name).strip() for name in frame.columns]
-    rows = as_text(pd.Series(frame.index)).tolist()
-    return _Grid(
-        rows=rows,
-        columns=columns,
-        cells=frame.set_axis(range(len(columns)), axis=1).set_axis(range(len(rows)), axis=0),
-        corner="" if frame.index.name is None else str(frame.index.name),
-        row_place=lambda i: f"row {i + 1}",
-        column_place=lambda j: f"column {columns[j]!r}",
-    )
-
-
 def _oriented(
-    path: Path, grid: _Grid, orientation: str, known: Collection[str], barcode: str
+    path: Path, grid: Grid, orientation: str, known: Collection[str], barcode: str
 ) -> tuple[str, str]:
-    """The orientation for `matrix_from_frame`, and a clause on who decided it."""
+    """The orientation for `matrix_from_grid`, and a clause on who decided it."""
     if orientation != "auto":
         return orientation, "as orientation says"
     if not known and not barcode:
@@ -218,7 +156,7 @@ def _read_blocks(path: Path, blocks: Sequence[str], repeated: str) -> tuple[Matr
 
 def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str, repeated: str) -> _Block:
     x, samples, features = (
-        named(path, arrays, (block + part,), ndim)
+        take_array(path, arrays, (block + part,), ndim)
         for part, ndim in zip(_BLOCK_PARTS, (2, 1, 1), strict=True)
     )
     samples, features = (np.char.strip(names.astype(str)) for names in (samples, features))
@@ -228,6 +166,6 @@ def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str, repeated: s
             "features; store samples in rows, features in columns"
         )
     check_names(path, "feature", features, lambda j: f"{block}_features[{j}]", repeated == "error")
-    values = numeric(path, f"{block}_X", x)
+    values = as_numbers(path, f"{block}_X", x)
     features, values, seen, averaged = averaged_features(features, values, ~np.isnan(values))
     return _Block(np.where(seen, values, np.nan), samples, features, averaged)

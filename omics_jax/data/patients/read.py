@@ -18,10 +18,12 @@ import pandas as pd
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.summary import overlaps
-from omics_jax.data.formats.delimited import as_text
+from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.h5mu import read_h5mu
-from omics_jax.data.formats.matrix import Matrix, Reading
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.messages import averaged_note, count_phrase
+from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.patients import omiembed
 from omics_jax.data.patients.barcodes import barcode_hint, patient_rows, primary_samples
 from omics_jax.data.patients.clinical import (
@@ -40,7 +42,6 @@ from omics_jax.data.patients.settings import (
     wanted_targets,
     zero_times,
 )
-from omics_jax.data.perturbation.platforms import averaged_note, count_phrase
 from omics_jax.errors import UserError
 
 Tell = Callable[[int, int, str], None]
@@ -161,7 +162,7 @@ def _samples(
         *wanted.numbers.values(),
         *(c for pair in wanted.survival.values() for c in pair),
     )
-    how, matrices, notes = Reading(orientation, annotations=columns, repeated=repeated), {}, {}
+    how, matrices, notes = ReadOptions(orientation, annotations=columns, repeated=repeated), {}, {}
     # Files that fix their orientation come first: their patients decide that of the others.
     for name in sorted(
         paths, key=lambda name: not str(paths[name]).lower().endswith(SELF_ORIENTED)
@@ -313,7 +314,7 @@ def _joined(matrices: Mapping[str, Matrix]) -> tuple[np.ndarray, dict[str, Modal
         place = np.full(len(ids), -1)
         place[np.searchsorted(ids, matrix.ids)] = np.arange(len(matrix.ids))
         modalities[name] = Modality(
-            *mapped.placed(matrix.values, matrix.mask, place), matrix.features
+            *mapped.gather_rows(matrix.values, matrix.mask, place), matrix.features
         )
     return ids, modalities
 
@@ -351,7 +352,7 @@ def _described(dataset: Dataset, tables: Sequence[PatientTable]) -> list[str]:
         left = table.table.index[~table.table.index.isin(dataset.ids)].tolist()
         if left:
             notes.append(
-                f"{few(len(left), 'patient', left)} in {Path(table.source).name} without any "
+                f"{count_phrase(len(left), 'patient', left)} in {Path(table.source).name} without any "
                 "modality; left out."
             )
         if not known.all():

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from omics_jax.data.formats.files import existing_file
-from omics_jax.data.formats.matrix import REPEATED
+from omics_jax.data.formats.options import REPEATED
 from omics_jax.data.patients.barcodes import check_barcode
 from omics_jax.data.patients.clinical import Wanted
 from omics_jax.errors import UserError

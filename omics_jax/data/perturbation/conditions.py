@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.delimited import as_text, read_conditions
+from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import nearest
-from omics_jax.data.formats.matrix import Matrix, Names
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.names import Names
+from omics_jax.data.formats.read import read_table
 from omics_jax.errors import UserError
 
 CANONICAL = ("cell_line", "drug", "dose", "time", "batch")
@@ -97,7 +99,7 @@ def required_column(
 
 def sample_conditions(source: str, path: str, columns: Mapping[str, str], ids: Names) -> Conditions:
     """The conditions of the given samples of `source` out of the table at `path`."""
-    table = read_conditions(path)
+    table = read_table(path)
     samples = list(required_column(path, table, columns, "sample", f"the conditions in {path}"))
     where: dict[str, int] = {}
     for k, sample in enumerate(samples):

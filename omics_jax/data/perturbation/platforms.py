@@ -17,7 +17,9 @@ import pandas as pd
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.files import existing_file, stem
-from omics_jax.data.formats.matrix import Matrix, read_matrix
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, own_conditions
 from omics_jax.errors import UserError
@@ -221,7 +223,7 @@ def _genes_of_all(blocks: list[Block], min_genes: int) -> tuple[list[str], list[
         if len(shared) < len(genes):
             gone = [name for name in genes if name not in set(shared)]
             lost.append(
-                f"{few(len(gone), 'gene', gone)} not in {Path(block.source).name} and left out."
+                f"{count_phrase(len(gone), 'gene', gone)} not in {Path(block.source).name} and left out."
             )
         genes = shared
     if len(genes) < min_genes:
@@ -255,17 +257,3 @@ def _scale_notes(blocks: list[Block]) -> list[str]:
         for source, high in top.items()
         if high > _LOG_SCALE_MAX
     ]
-
-
-def averaged_note(source: str, matrix: Matrix) -> list[str]:
-    """That some features of a matrix are the mean of several in its file; [] where none is."""
-    if not matrix.averaged:
-        return []
-    some = count_phrase(len(matrix.averaged), "feature", matrix.averaged)
-    return [f"{source}: {some} in the file more than once; the mean of each counts."]
-
-
-def count_phrase(count: int, noun: str, names: Sequence[str]) -> str:
-    """As in "2 controls (a, b) are", with at most five names."""
-    shown = ", ".join(map(str, names[:5])) + (", ..." if count > 5 else "")
-    return f"{count} {noun}{'' if count == 1 else 's'} ({shown}) {'is' if count == 1 else 'are'}"

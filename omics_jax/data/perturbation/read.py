@@ -18,11 +18,14 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.formats.delimited import as_text, read_conditions
+from omics_jax.data.formats.columns import as_numbers, as_text
 from omics_jax.data.formats.files import existing_file, nearest, stem
 from omics_jax.data.formats.gct import gctx_ids
-from omics_jax.data.formats.matrix import REPEATED, checked_matrix, read_matrix
-from omics_jax.data.formats.npz import annotation_columns, named, npz_arrays, numeric
+from omics_jax.data.formats.matrix import checked_matrix
+from omics_jax.data.formats.messages import averaged_note, count_phrase
+from omics_jax.data.formats.npz import annotation_columns, npz_arrays, take_array
+from omics_jax.data.formats.options import REPEATED
+from omics_jax.data.formats.read import read_matrix, read_table
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import (
     Conditions,
@@ -34,7 +37,6 @@ from omics_jax.data.perturbation.conditions import (
 )
 from omics_jax.data.perturbation.platforms import (
     Block,
-    averaged_note,
     condition_columns,
     joined,
     pair_block,
@@ -148,8 +150,8 @@ def _stored_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[Bl
     if settings.conditions or settings.pairs:
         raise UserError(f"{path} already holds pairs; leave conditions and pairs empty")
     arrays = npz_arrays(path)
-    x1, x2 = (numeric(path, name, named(path, arrays, (name,), 2)) for name in ("x1", "x2"))
-    features = np.char.strip(named(path, arrays, ("features",), 1).astype(str))
+    x1, x2 = (as_numbers(path, name, take_array(path, arrays, (name,), 2)) for name in ("x1", "x2"))
+    features = np.char.strip(take_array(path, arrays, ("features",), 1).astype(str))
     if x1.shape != x2.shape or x1.shape[1] != len(features):
         raise UserError(
             f"{path}: x1 is {x1.shape}, x2 {x2.shape}, for {len(features)} features; "
@@ -158,7 +160,7 @@ def _stored_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[Bl
     n = len(x1)
     ids = [f"{stem(path)}:{k}" for k in range(n)]
     if "samples" in arrays:
-        ids = named(path, arrays, ("samples",), 1).astype(str).tolist()
+        ids = take_array(path, arrays, ("samples",), 1).astype(str).tolist()
     if len(ids) != n:
         raise UserError(
             f"{path}: array 'samples' names {len(ids)} of {n} pairs; give one id per pair"
@@ -210,12 +212,12 @@ def _matched_pairs(path: Path, settings, columns, repeated: str) -> tuple[list[B
     notes = [f"{path.name} holds {len(ids)} profiles.", *notes]
     if left and settings.unpaired_controls:
         notes.append(
-            f"{few(len(left), 'control', [ids[c] for c in left])} in no pair and used as "
+            f"{count_phrase(len(left), 'control', [ids[c] for c in left])} in no pair and used as "
             "singletons."
         )
     elif left:
         notes.append(
-            f"{few(len(left), 'control', [ids[c] for c in left])} in no pair and left out."
+            f"{count_phrase(len(left), 'control', [ids[c] for c in left])} in no pair and left out."
         )
         left = []
     used = sorted({t for t, _ in pairs} | {c for _, found in pairs for c in found} | set(left))
@@ -252,7 +254,7 @@ def _agreeing_pairs(settings, ids: list[str], conditions: Conditions):
     unclear = sorted(set(range(len(ids))) - set(controls) - set(treated))
     if unclear:
         notes.append(
-            f"{few(len(unclear), 'profile', [ids[k] for k in unclear])} without a row or a role in "
+            f"{count_phrase(len(unclear), 'profile', [ids[k] for k in unclear])} without a row or a role in "
             f"{Path(conditions.source).name} and left out."
         )
     counts = Counter(roles[k] for k in controls + treated)
@@ -282,7 +284,7 @@ def _agreeing_pairs(settings, ids: list[str], conditions: Conditions):
         )
     if alone:
         notes.append(
-            f"{few(len(alone), 'treated profile', [ids[t] for t in alone])} without a control that "
+            f"{count_phrase(len(alone), 'treated profile', [ids[t] for t in alone])} without a control that "
             f"agrees in {', '.join(settings.pair_by)}, and left out."
         )
     used = {c for _, found in pairs for c in found}
@@ -292,7 +294,7 @@ def _agreeing_pairs(settings, ids: list[str], conditions: Conditions):
 
 def _explicit_pairs(settings, ids: list[str], conditions: Conditions):
     """(pairs, conditions of the pairs, controls in no pair, notes) from a table of pairs."""
-    table = read_conditions(settings.pairs)
+    table = read_table(settings.pairs)
     where = {str(name): k for k, name in enumerate(ids)}
     sides = {}
     for side in ("control", "treated"):

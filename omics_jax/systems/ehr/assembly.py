@@ -14,7 +14,7 @@ import pandas as pd
 from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.observations import STEP
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.perturbation.platforms import count_phrase
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_least, check_rates
 from omics_jax.study.system import DataSpec, System

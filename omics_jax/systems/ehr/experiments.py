@@ -14,7 +14,7 @@ import numpy as np
 from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
-from omics_jax.data.perturbation.platforms import count_phrase
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import combinations, overlaps
-from omics_jax.data.preprocessing.features import Rules
+from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.evaluation.tables import Evaluation, Frame
@@ -149,7 +149,7 @@ def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"
 def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
     """The modalities as the device sees them: x_M, m_M (n, F) and has (n, M)."""
     modalities = {name: dataset.modalities[name] for name in shape.sizes}
-    x = {f"x_{name}": mapped.observed(m.values, m.mask) for name, m in modalities.items()}
+    x = {f"x_{name}": mapped.zero_missing(m.values, m.mask) for name, m in modalities.items()}
     masks = {f"m_{name}": m.mask for name, m in modalities.items()}
     has = np.stack([m.observed_rows for m in modalities.values()], axis=1)
     return {**x, **masks, "has": has}

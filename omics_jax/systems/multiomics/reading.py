@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.formats.delimited import read_conditions
-from omics_jax.data.preprocessing.features import log2_plus_one, on_chromosome_y
+from omics_jax.data.formats.read import read_table
+from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
+from omics_jax.data.preprocessing.log2 import log2_plus_one
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
 from omics_jax.study.system import DataSpec
@@ -101,7 +102,7 @@ def _chromosomes(path: str) -> dict[str, str]:
     """Feature -> chromosome, from a table of two columns."""
     if not path:
         return {}
-    frame = read_conditions(path)
+    frame = read_table(path)
     if frame.shape[1] < 2:
         raise UserError(
             f"{path} has one column; preprocess.chromosomes wants two, the feature and its "

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.preprocessing.features import Constants, Rules, apply, fit_folds
+from omics_jax.data.preprocessing.features import Constants, apply, fit_folds
+from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation import metrics
 from omics_jax.evaluation.tables import Evaluation

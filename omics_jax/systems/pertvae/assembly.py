@@ -49,7 +49,7 @@ def read_new(spec: Spec, config) -> Dataset:
     Raises:
       UserError: no path, or fewer than `data.min_genes` of the genes in the file.
     """
-    from omics_jax.data.formats.matrix import read_matrix
+    from omics_jax.data.formats.read import read_matrix
 
     if not config.data.path:
         raise UserError(

@@ -1,0 +1,124 @@
+"""Files by name: the one place that chooses a reader by a file's suffix.
+
+A matrix of samples and genes comes from `read_matrix`; a table of text with a row per sample or
+patient from `read_table`; a table of numbers whose orientation is still open from `read_grid`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from omics_jax.data.formats.delimited import delimited_grid, delimited_table
+from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.gct import read_gct, read_gctx
+from omics_jax.data.formats.grid import Grid, matrix_from_grid
+from omics_jax.data.formats.h5ad import read_h5ad
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.names import Names, locate_names
+from omics_jax.data.formats.npz import read_npz
+from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.parquet import parquet_grid, parquet_table
+from omics_jax.errors import UserError
+
+_GRIDS = {
+    ".csv": delimited_grid,
+    ".tsv": delimited_grid,
+    ".txt": delimited_grid,
+    ".parquet": parquet_grid,
+}
+_MATRICES = {".gct": read_gct, ".gctx": read_gctx, ".h5ad": read_h5ad, ".npz": read_npz}
+_TEXT_FORMATS = (".gct", ".csv", ".tsv", ".txt")
+FORMATS = (".gct", ".gctx", ".csv", ".tsv", ".txt", ".parquet", ".h5ad", ".npz")
+
+
+def read_matrix(
+    path: str | os.PathLike,
+    orientation: str = "auto",
+    *,
+    samples: Names | None = None,
+    genes: Names | None = None,
+    annotations: Sequence[str] = (),
+    repeated: str = "error",
+) -> Matrix:
+    """Reads an expression matrix; the suffix names the format.
+
+    .gct (1.2, 1.3), .csv, .tsv, .txt, each also with .gz; .gctx; .parquet and .h5ad (`X`, `obs`,
+    names of `var`; layers are left out), which need the extra `io`; .npz (`X` or `values`,
+    `samples` or `ids`, `features`, an optional boolean `mask`; every further array of length n
+    becomes a table column).
+
+    Args:
+      path: the file. Delimited text has a header line and ids in its first column.
+      orientation: what the rows of delimited text and Parquet are; the other formats fix it
+        themselves. "auto" decides by the first of these rules that applies: text columns are
+        annotations, so rows are samples; the header of the first column ("gene", "probe", "sample",
+        "barcode", ...); the side with more names of well-known genes, gene families or probes; the
+        side that is at least 200 long and five times the other is the genes. Otherwise a
+        `UserError` asks for "samples" or "genes".
+      samples, genes: the ids to return, in that order (None = all). From .gctx and dense .h5ad only
+        these are read.
+      annotations: columns of delimited text and Parquet that are annotations although they hold
+        numbers (age, dose); names that the file does not have are ignored. Columns of text always
+        are annotations.
+      repeated: what becomes of genes of the same name: "error", or "mean" for the mean of their
+        observed values, in the file's scale.
+
+    Empty cells, NA, N/A, NaN, null and none (any case) are unobserved. GCT and GCTX features are
+    the gene symbols (`pr_gene_symbol`) if every row has one and no two are equal, otherwise the row
+    ids.
+
+    Raises:
+      UserError: for anything wrong with the file, naming file, place and mend.
+    """
+    options = ReadOptions(orientation, samples, genes, tuple(annotations), repeated)
+    path = existing_file(path)
+    suffix = _known_suffix(path)
+    if suffix in _GRIDS:
+        matrix = matrix_from_grid(path, _GRIDS[suffix](path), options)
+    else:
+        matrix = _MATRICES[suffix](path, options)
+    if samples is None and genes is None:
+        return matrix
+    rows = locate_names(path, "sample", matrix.ids, samples)
+    columns = locate_names(path, "gene", matrix.features, genes)
+    return matrix.take(rows, columns)
+
+
+def read_grid(path: Path) -> Grid | None:
+    """A table of numbers in delimited text or Parquet; None for any other format."""
+    suffix = _file_format(path)
+    return _GRIDS[suffix](path) if suffix in _GRIDS else None
+
+
+def read_table(path: str | os.PathLike) -> pd.DataFrame:
+    """A table (.csv, .tsv, .txt, also .gz, or .parquet) as text, "" where a cell is missing.
+
+    The index holds each row's place in the file ("line 7", "row 6"), for messages about it.
+    """
+    path = existing_file(path)
+    return parquet_table(path) if _file_format(path) == ".parquet" else delimited_table(path)
+
+
+def _file_format(path: Path) -> str:
+    """The suffix in lower case, that before .gz if the file is packed: `a/plate.GCT.gz` -> .gct."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] == [".gz"]:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def _known_suffix(path: Path) -> str:
+    suffix = _file_format(path)
+    if suffix not in FORMATS:
+        raise UserError(
+            f"{path}: the suffix {suffix!r} names no known format; use one of {', '.join(FORMATS)}"
+        )
+    if path.suffix.lower() == ".gz" and suffix not in _TEXT_FORMATS:
+        raise UserError(
+            f"{path}: a {suffix} file cannot be read through gzip; unpack it first (gunzip)"
+        )
+    return suffix
