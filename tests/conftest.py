@@ -33,6 +33,9 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 def pytest_configure(config):
     config.addinivalue_line(
+        "markers", "slow: many devices, signals, recovery of a truth; not in `make quick`"
+    )
+    config.addinivalue_line(
         "markers", "optimised: claims that hang on how XLA optimises, of programs as users run them"
     )
 

@@ -28,14 +28,15 @@ def smoke(name: str, experiment: str = "") -> str:
     return f"--config={ROOT}/configs/{name}.py:" + ",".join(filter(None, (experiment, "smoke")))
 
 
-def in_one_process(name: str, experiment: str, *values, marks=()):
-    """The values of a test that reads the run of an experiment, in the process that has made it."""
-    group = pytest.mark.xdist_group(f"{name}-{experiment}")
-    return pytest.param(*values, marks=[group, *marks], id=f"{name}-{experiment}")
+def in_one_process(group: str, name: str, experiment: str, marks=()):
+    """A test's parameters (system, experiment), run in one process with the others of the group."""
+    marks = [pytest.mark.xdist_group(group), *marks]
+    return pytest.param(name, experiment, marks=marks, id=f"{name}-{experiment}")
 
 
-every_experiment = pytest.mark.parametrize(
-    ("name", "experiment"), [in_one_process(n, e, n, e) for n, e in EXPERIMENTS]
+# Tests that compile share programs between the experiments of a system.
+every_experiment_of_a_system = pytest.mark.parametrize(
+    ("name", "experiment"), [in_one_process(f"arms-{name}", name, e) for name, e in EXPERIMENTS]
 )
 
 

@@ -16,48 +16,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import ROOT, command
+from every_arm import (
+    EXPERIMENTS,
+    FIRST,
+    SYSTEMS,
+    in_one_process,
+    smoke,
+    write_predicted_run,
+)
 
 from omics_jax.run.command import system_module
 
-SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
-FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
-
-
-def together(name: str, experiment: str, *values: str):
-    """The values of a test that reads the finished run of an experiment: all in the process that
-    has trained it.
-    """
-    marks = [pytest.mark.xdist_group(f"{name}-{experiment}")]
-    return pytest.param(
-        *values, marks=[*marks, pytest.mark.optimised] if experiment == FIRST[name] else marks
-    )
-
-
-def of_experiments(names_of):
-    """The parameters (name, experiment) of the experiments that `names_of` gives of every system."""
-    return [
-        together(name, experiment, name, experiment)
-        for name in SYSTEMS
-        for experiment in names_of(name)
-    ]
-
-
-EXPERIMENTS = of_experiments(lambda name: system_module(name).EXPERIMENTS)
-# What trains anew or scores again: the first of every system, and for stopping in a tuning one that
-# tunes.
-FIRSTS = of_experiments(lambda name: [FIRST[name]])
-TUNED = together("ehr", "table2", "ehr", "table2")
-OF_SYSTEMS = [together(name, FIRST[name], name) for name in SYSTEMS]
-# An experiment of every system that, where there are three, no other test trains anew.
-OTHERS = [
-    together(name, e, name, e)
-    for name in SYSTEMS
-    for e in list(system_module(name).EXPERIMENTS)[:3][-1:]
-]
-
-
-def smoke(name: str, experiment: str = "") -> str:
-    return f"--config={ROOT}/configs/{name}.py:" + ",".join(filter(None, (experiment, "smoke")))
+# The first experiment of every system is trained as users train it. The others go through scoring,
+# conclusions and the report on predictions made by shape; `test_arms` checks what they train.
+EVERY = pytest.mark.parametrize(
+    ("name", "experiment"),
+    [
+        in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised] if e == FIRST[n] else [])
+        for n, e in EXPERIMENTS
+    ],
+)
+TRAINED = pytest.mark.parametrize(
+    ("name", "experiment"),
+    [in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised]) for n, e in FIRST.items()],
+)
 
 
 def train(folder: Path, name: str, experiment: str, *words: str) -> Path:
@@ -68,18 +50,31 @@ def train(folder: Path, name: str, experiment: str, *words: str) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """`finished(system, experiment)`: the directory of a run that nothing disturbed; one per
-    process.
+    """`finished(system, experiment)`: the directory of a run, made once in a process.
+
+    It was trained where the experiment is the system's first.
     """
     made = {}
 
     def run(name: str, experiment: str) -> Path:
         key = (name, experiment)
         if key not in made:
-            made[key] = train(tmp_path_factory.mktemp("finished") / "run", name, experiment)
+            folder = tmp_path_factory.mktemp("finished") / "run"
+            if experiment == FIRST[name]:
+                made[key] = train(folder, name, experiment)
+            else:
+                made[key] = evaluate_predictions(folder, name, experiment)
         return made[key]
 
     return run
+
+
+def evaluate_predictions(folder: Path, name: str, experiment: str) -> Path:
+    """A run whose predictions were made by shape, scored and reported by the command."""
+    write_predicted_run(name, experiment, folder)
+    outcome = command(smoke(name, experiment), f"--workdir={folder}", "--mode=evaluate")
+    assert outcome.status == 0, outcome.err
+    return folder
 
 
 def metrics(folder: Path) -> dict:
@@ -119,26 +114,27 @@ def assert_same_training(found: Path, expected: Path) -> None:
 # The run directory
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_run_directory_holds_what_was_promised(finished, name, experiment):
     folder = finished(name, experiment)
-    for file in (
-        "config.json",
-        "environment.json",
-        "data.json",
-        "metrics.json",
-        "history.jsonl",
-        "log.txt",
-    ):
+    files = ["config.json", "data.json", "training.json", "metrics.json", "log.txt"]
+    if experiment == FIRST[name]:
+        files += ["environment.json", "history.jsonl"]
+    for file in files:
         assert (folder / file).stat().st_size > 0, file
     assert json.loads((folder / "config.json").read_text())["system"] == name
-    environment = json.loads((folder / "environment.json").read_text())
-    assert {"command", "python", "devices", "commit", "versions"} <= environment.keys()
-    assert environment["versions"]["jax"] != "not installed"
     index = json.loads((folder / "tables" / "index.json").read_text())
     assert index and all((folder / "tables" / f"{table['name']}.csv").exists() for table in index)
     assert all(table["title"] and table["kind"] for table in index)
     assert not list(folder.rglob("*.part*")) and not (folder / ".writable").exists()
+
+
+@TRAINED
+def test_a_training_writes_down_its_environment(finished, name, experiment):
+    folder = finished(name, experiment)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert {"command", "python", "devices", "commit", "versions"} <= environment.keys()
+    assert environment["versions"]["jax"] != "not installed"
 
 
 def assert_summary(entry: dict) -> None:
@@ -152,7 +148,7 @@ def assert_summary(entry: dict) -> None:
     assert None in (low, high) or low <= entry["mean"] <= high
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_metrics_keep_their_contract(finished, name, experiment):
     found = json.loads((finished(name, experiment) / "metrics.json").read_text())
     assert (found["system"], found["experiment"]) == (name, experiment)
@@ -169,13 +165,14 @@ def test_metrics_keep_their_contract(finished, name, experiment):
     for replicate in found["replicates"]:
         assert {"arm", "fold", "repeat", "seed", "split"} <= replicate.keys()
         assert replicate["arm"] in found["arms"] and replicate["split"]["test"] > 0
-    assert set(found["timing"]) == {"compile_s", "train_s", "total_s"}
+    trained = {"compile_s", "train_s", "total_s"} if experiment == FIRST[name] else set()
+    assert set(found["timing"]) == trained
     assert all(value >= 0 for value in found["timing"].values())
     assert set(found["better"].values()) <= {"higher", "lower"}
     assert "NaN" not in (finished(name, experiment) / "metrics.json").read_text()
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_predictions_name_their_rows(finished, name, experiment):
     folder = finished(name, experiment)
     found, splits = arrays(folder / "predictions.npz"), metrics(folder)["replicates"]
@@ -191,7 +188,7 @@ def test_predictions_name_their_rows(finished, name, experiment):
         assert len(set(pairs)) == len(pairs)
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@TRAINED
 def test_history_has_a_line_per_epoch_and_replicate(finished, name, experiment):
     lines = history(finished(name, experiment))
     places = [(e["arm"], e["stage"], e["replicate"], e["epoch"]) for e in lines]
@@ -201,7 +198,7 @@ def test_history_has_a_line_per_epoch_and_replicate(finished, name, experiment):
     assert all(np.isfinite(e["objective"]) and any(k.startswith("term/") for k in e) for e in lines)
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_report_opens_without_a_network(finished, name, experiment):
     page = (finished(name, experiment) / "report.html").read_text()
     assert "<html" in page and len(page) > 5000
@@ -210,7 +207,7 @@ def test_report_opens_without_a_network(finished, name, experiment):
     )
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_a_finished_run_says_so_and_trains_nothing(finished, name, experiment):
     folder = finished(name, experiment)
     before = {
@@ -223,7 +220,7 @@ def test_a_finished_run_says_so_and_trains_nothing(finished, name, experiment):
     } == before
 
 
-@pytest.mark.parametrize(("name", "experiment"), FIRSTS)
+@TRAINED
 def test_evaluate_reproduces_the_metrics(finished, tmp_path, name, experiment):
     import shutil
 
@@ -238,7 +235,7 @@ def test_evaluate_reproduces_the_metrics(finished, tmp_path, name, experiment):
     assert (folder / "report.html").exists() and (folder / "tables" / "index.json").exists()
 
 
-@pytest.mark.parametrize(("name", "experiment"), EXPERIMENTS)
+@EVERY
 def test_inspect_says_what_it_understood_and_trains_nothing(tmp_path, name, experiment):
     outcome = command(smoke(name, experiment), f"--workdir={tmp_path}", "--mode=inspect")
     assert outcome.status == 0 and not outcome.err
@@ -252,7 +249,7 @@ def test_inspect_says_what_it_understood_and_trains_nothing(tmp_path, name, expe
 
 
 def last_words(err: str) -> str:
-    """The one line of an error, "" where there is none; a slow machine also reports its progress."""
+    """The one line of an error, "" for none; a slow machine also reports its progress."""
     lines = [line for line in err.splitlines() if " left (" not in line]
     assert len(lines) <= 1, err
     return lines[0] if lines else ""
@@ -283,15 +280,13 @@ def stop_after(monkeypatch):
     return ask
 
 
-@pytest.mark.parametrize(("name", "experiment"), [*FIRSTS, TUNED])
+@TRAINED
 def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(
     finished, tmp_path, stop_after, name, experiment
 ):
     words = (smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1")
-    first = experiment == FIRST[name]
-    # After the first block of all and in the middle of an epoch; elsewhere once, late enough to be
-    # in a second arm.
-    for blocks in (1, 2) if first else (8,):
+    # After the first block of all and in the middle of an epoch.
+    for blocks in (1, 2):
         stop_after(blocks)
         outcome = command(*words)
         assert outcome.status == 128 + 15 and "goes on from here" in last_words(outcome.err)
@@ -299,6 +294,22 @@ def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(
     stop_after(None)
     assert command(*words).status == 0
     assert_same_bits(tmp_path, finished(name, experiment))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_run_stopped_in_a_tuning_ends_with_the_same_bits(tmp_path, stop_after, name):
+    """Of the first experiment that tunes; a system without tuning has none to stop."""
+    tuned = [e for n, e in EXPERIMENTS if n == name and any(a.tuning for a in arms_of(n, e))]
+    for experiment in tuned[:1]:
+        words = (smoke(name, experiment), "--config.run.block_steps=1")
+        undisturbed = train(tmp_path / "undisturbed", name, experiment)
+        stop_after(8)  # late enough to be in a second arm
+        outcome = command(*words, f"--workdir={tmp_path / 'stopped'}")
+        assert outcome.status == 128 + 15 and "goes on from here" in last_words(outcome.err)
+        stop_after(None)
+        assert command(*words, f"--workdir={tmp_path / 'stopped'}").status == 0
+        assert_same_bits(tmp_path / "stopped", undisturbed)
 
 
 ON_ONE_CORE = """
@@ -329,12 +340,12 @@ def process(code: str, **variables: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("name", OF_SYSTEMS)
-def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
+@pytest.mark.slow
+@TRAINED
+def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name, experiment):
     """A SIGTERM or, every other system, a SIGINT, then a process that has one core, against one run
     on all cores.
     """
-    experiment = FIRST[name]
     words = [smoke(name, experiment), f"--workdir={tmp_path}", "--config.run.block_steps=1"]
     for signum, epoch in ((2 if SYSTEMS.index(name) % 2 else 15, 1), (None, -1)):
         code = SIGNAL_ITSELF.format(
@@ -347,9 +358,8 @@ def test_signals_processes_and_threads_change_no_bit(finished, tmp_path, name):
     assert_same_training(tmp_path, finished(name, experiment))
 
 
-@pytest.mark.parametrize("name", OF_SYSTEMS)
-def test_a_run_of_another_config_is_refused_with_the_keys(finished, name):
-    experiment = FIRST[name]
+@TRAINED
+def test_a_run_of_another_config_is_refused_with_the_keys(finished, name, experiment):
     folder = finished(name, experiment)
     outcome = command(
         smoke(name, experiment), f"--workdir={folder}", "--config.seed=7", "--config.folds=4"
@@ -380,10 +390,11 @@ def with_other_features(dataset):
     return with_modalities(dataset, rename)
 
 
-@pytest.mark.parametrize("name", OF_SYSTEMS)
-def test_a_run_begun_with_other_data_is_refused(tmp_path, stop_after, monkeypatch, name):
+@TRAINED
+def test_a_run_begun_with_other_data_is_refused(
+    tmp_path, stop_after, monkeypatch, name, experiment
+):
     system = system_module(name)
-    experiment = FIRST[name]
     words = (smoke(name, experiment), f"--workdir={tmp_path}")
     stop_after(1)
     assert command(*words).status == 128 + 15
@@ -424,7 +435,8 @@ sys.exit(status)
 """
 
 
-@pytest.mark.parametrize(("name", "experiment"), OTHERS)
+@pytest.mark.slow
+@TRAINED
 def test_devices_change_only_the_last_digits(finished, tmp_path, name, experiment, devices=8):
     words = [
         smoke(name, experiment),
