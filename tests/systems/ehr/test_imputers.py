@@ -15,7 +15,7 @@ from scipy.special import erf
 from omics_jax.nn.gaps import last_observed
 from omics_jax.systems.ehr import imputers
 from omics_jax.systems.ehr.imputers import Series
-from omics_jax.systems.ehr.stays import Network, observed_series
+from omics_jax.systems.ehr.stays import ModelShape, observed_series
 
 N, T, D, S, H, C = 8, 6, 3, 2, 4, 4
 EMPTY = N - 1  # a patient without any observation
@@ -286,7 +286,7 @@ def test_values_that_are_not_observed_are_never_read(imputer):
 
 
 def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
-    network = Network(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
+    network = ModelShape(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
     series, rng = batch(), np.random.default_rng(4)
     constants = {
         "mean": jnp.array([3.0, -1.0, 0.5]), "sd": jnp.array([2.0, 1.0, 0.2]),
