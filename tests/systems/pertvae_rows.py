@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from omics_jax.systems.pertvae import model
+from omics_jax.systems.pertvae.network import Network
 
 GENES, PLATFORMS = 5, 2
 
@@ -61,7 +62,7 @@ def started(config, rows, scale: float = 0.3, seed: int = 0):
     special value.
     """
     genes = rows["singletons"]["x1"].shape[1]
-    network = model.Network(config, genes)
+    network = Network(config, genes)
     variables = jax.jit(lambda key: model.init(network, key, rows, constants(genes)))(
         jax.random.key(seed)
     )

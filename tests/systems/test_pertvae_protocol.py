@@ -181,7 +181,7 @@ def test_scores_of_a_perturbation_by_hand():
     top = lambda d, s: set(np.flatnonzero(s)[np.argsort(-np.abs(d[s]))[:3]])  # 12 // 4 genes
     recall = rows(lambda i, s: len(top((predicted - x1)[i], s) & top((x2 - x1)[i], s)) / 3)
     assert found.metrics["top50_recall"] == pytest.approx(recall)
-    change = found.tables["change"].frame
+    change = found.frames["change"].rows
     np.testing.assert_allclose(change["observed"][3], (x2 - x1)[1, 3], rtol=1e-5)
     assert change["pairs"].tolist() == [2, 2, 2, 1] + [2] * 8
 

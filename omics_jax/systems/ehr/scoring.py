@@ -139,7 +139,7 @@ def _errors_by_variable(
 def _shown_series(held: HeldLevels, level: str, predictions: Predictions, test: Dataset) -> Frame:
     """Observed, held-out and imputed values of a few patients, for the figure."""
     observations = test.modalities["series"].mask.sum(axis=(0, 1))
-    most_observed = np.argsort(-observations, kind="stable")[:SHOWN_VARIABLES]
+    most_observed = np.argsort(-observations, kind="stable")[:SHOWN_VARIABLES].tolist()
     held_levels = held(test)
     panels = [
         _panel(held_levels, level, predictions, test, patient, variable)
