@@ -101,10 +101,15 @@ def linear_1d(posterior):
         "direction": jnp.ones((1, 1)), "gain": jnp.array([slope]), "bias": jnp.array([offset])
     }  # fmt: skip
     params = {
-        "posterior_mean": line(0.7, 0.1), "posterior_log_sd": line(0.2, -0.8), "context": line(1.0, 0.0),
-        "x_mean": line(1.3, -0.2), "x_log_sd": line(0.1, -0.5), "effect_log_sd": line(-0.3, -1.0),
-        "W": jnp.array([[0.4]]), "b": jnp.array([0.6]),
-    }  # fmt: skip
+        "posterior_mean": line(0.7, 0.1),
+        "posterior_log_sd": line(0.2, -0.8),
+        "context": line(1.0, 0.0),
+        "x_mean": line(1.3, -0.2),
+        "x_log_sd": line(0.1, -0.5),
+        "effect_log_sd": line(-0.3, -1.0),
+        "W": jnp.array([[0.4]]),
+        "b": jnp.array([0.6]),
+    }
     unit = {"mean": jnp.zeros((2, 1)), "sd": jnp.ones((2, 1))}
     return (
         config,
