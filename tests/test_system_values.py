@@ -39,7 +39,7 @@ class Trained:
         self.predictor = compile_rows(self.system.predict, 4)
 
     def arm_of(self, dataset):
-        return self.module.EXPERIMENTS[self.config.experiment](self.config, dataset)[0]
+        return self.module.EXPERIMENTS[self.config.experiment].arms(self.config, dataset)[0]
 
     def training(self, arm, replicates=slice(2)) -> Training:
         system = self.arm.system
