@@ -113,7 +113,7 @@ def plan_of(config: Any, dataset):
     import numpy as np
 
     from omics_jax.systems.ehr import build
-    from omics_jax.systems.ehr.experiments import constants_of, spec_of
+    from omics_jax.systems.ehr.replicates import constants_of, spec_of
     from omics_jax.systems.ehr.stays import SLOT
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
@@ -178,9 +178,9 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     import jax.numpy as jnp
     import numpy as np
 
-    from omics_jax.systems.ehr import build, model
-    from omics_jax.systems.ehr.experiments import spec_of
-    from omics_jax.systems.ehr.stays import SLOT, Network
+    from omics_jax.systems.ehr import build, predictions
+    from omics_jax.systems.ehr.replicates import spec_of
+    from omics_jax.systems.ehr.stays import SLOT, ModelShape
     from omics_jax.training.rows import compile_rows, over_rows
     from omics_jax.training.stage import Replicate
 
@@ -188,9 +188,9 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     rows = np.arange(len(few))
     system = build(config, spec_of(few, [Replicate({SLOT: rows}, {}, rows, seed=0)]))
     steps, features = few.modalities["series"].values.shape[1:]
-    network = Network(config, steps, features, 0, ())
+    shape = ModelShape(config, steps, features, 0, ())
     width = min(config.predict.batch_size, len(few))
-    run = compile_rows(partial(model.predict_imputation, network), width)
+    run = compile_rows(partial(predictions.predict_imputation, shape), width)
     for _ in range(2):  # the first compiles
         with Stopwatch() as took:
             table = {name: jnp.asarray(values) for name, values in system.arrays(few).items()}

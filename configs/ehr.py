@@ -1,15 +1,18 @@
-"""EHR: impute irregular clinical series by BRITS or CSAI, then classify from what the imputer learned.
+"""EHR: impute irregular clinical series by BRITS or CSAI, then classify from what was learned.
 
-    python experiments/main.py --config=configs/ehr.py                      simulated ICU stays, a laptop, minutes
-    python experiments/main.py --config=configs/ehr.py:smoke                the same in seconds
-    python experiments/main.py --config=configs/ehr.py:imputation           held-out values, and simple methods'
-    python experiments/main.py --config=configs/ehr.py:table2,paper --config.data.path=set-a.tar.xz \
-        --config.data.outcomes=Outcomes-a.txt                               the paper's table II (table3: unfrozen;
-                                                                            tables: both)
-    python experiments/main.py --config=configs/ehr.py:external,paper ...   trained on one set, tested on another
+    python experiments/main.py --config=configs/ehr.py             simulated ICU stays, minutes
+    python experiments/main.py --config=configs/ehr.py:smoke       the same in seconds
+    python experiments/main.py --config=configs/ehr.py:imputation  held-out values; simple methods'
+    python experiments/main.py --config=configs/ehr.py:table2,paper --config.data.path=set-a.tar.xz
+        --config.data.outcomes=Outcomes-a.txt                      the paper's table II
+                                                                   (:table3 unfrozen, :tables both)
+    python experiments/main.py --config=configs/ehr.py:external,paper --config.data.path=...
+                                                                   trained on one set of patients,
+                                                                   tested on another
 
-Expected of the first, in some minutes: an AUROC of about .80 for our classifier, above logistic regression and boosting
-on summaries (.78 and .72), and a mae_10 of the imputer below that of every simple method (.37 against .42).
+Expected of the first, in some minutes: an AUROC of about .80 for our classifier, above logistic
+regression and boosting on summaries (.78 and .72), and a mae_10 of the imputer below that of every
+simple method (.37 against .42).
 """
 
 from ml_collections import ConfigDict
@@ -20,10 +23,10 @@ SIZES = ("smoke", "paper", "official", "best")
 
 
 def get_config(choice: str = "") -> ConfigDict:
-    """`choice` names an experiment and a size, in any order, separated by a comma; both are optional.
+    """`choice` names an experiment and a size, in any order, separated by a comma; both optional.
 
-    paper: the paper's protocol with CSAI of 64 channels; official: the same with the 512 of the released CSAI; best:
-    ours, at the size for real data.
+    paper: the paper's protocol with CSAI of 64 channels; official: the same with the 512 of the
+    released CSAI; best: ours, at the size for real data.
     """
     config, sizes = new_config("ehr", choice, SIZES)
     config.seed = 0
@@ -75,7 +78,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.static = True  # the initial state also reads the static descriptors
     config.model.gaps = "paper"  # paper (hours) | code (steps, as released)
     config.model.sigmoid_beta = True  # False as in the released CSAI
-    config.model.clip = 10.0  # z-scores further from 0 are drawn in
+    config.model.clip = 10.0  # z-scores further from 0 are set to it
     # defects of the released codes, for numbers that depend on them
     config.model.compat = ConfigDict(
         dict(cross_patient_attention=False, double_reversed_gaps=False, consistency_over_all=False)
@@ -113,7 +116,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.classifier.plain_dropout = 0.7  # of the cut summaries
     config.classifier.positive_weight = 1.0
     config.classifier.calibrated = True  # by two numbers that are fitted to the validation patients
-    # the same of the paper's networks, in tables, forgetting and beside ours
+    # the same fields of the paper's networks, in all experiments that train them
     config.paper_network = ConfigDict(
         dict(members=1, series="imputed", dropout=0.2, calibrated=False)
     )
@@ -138,7 +141,7 @@ def get_config(choice: str = "") -> ConfigDict:
         name="plateau", start=1e-3, factor=0.2, patience=15, floor=1e-5, watch="validation_loss"
     )
     config.strategies.optuna = dict(name="replicate")
-    # regimes of the paper's mlp2 that mortality and external set beside ours
+    # regimes of the paper's mlp2 that mortality and external compare with ours
     config.compare_regimes = ("frozen", "unfrozen")
     config.tables = ConfigDict(
         dict(networks=("mlp2", "mlp5", "lstm", "gru"), strategies=("optuna", "cyclic", "plateau"))
@@ -146,7 +149,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.tune = ConfigDict(dict(trials=20, learning_rate=(1e-5, 1e-3)))
 
     config.predict = ConfigDict()
-    # passes with observed values hidden, whose s.d. is given beside the imputed
+    # passes with observed values hidden, whose s.d. is given with the imputed; 0 for none
     config.predict.draws = 0
     config.predict.steps = False  # whether to keep the hidden states of every step
     config.predict.forgetting = False  # whether a classifier's arm also imputes the held-out values

@@ -13,7 +13,7 @@ from command import ROOT, command, config_of
 from omics_jax.run.command import save_predictions
 from omics_jax.run.directory import read_json, slug, write_json
 from omics_jax.run.predict import as_frame, over_replicates
-from omics_jax.systems.ehr import assembly
+from omics_jax.systems.ehr import reading
 
 SMOKE = f"--config={ROOT}/configs/ehr.py:smoke"
 STEPS, VARIABLES = 8, ("HR", "SysABP", "GCS", "RespRate")
@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("finished") / "run"
 
-    def finish(arms, config, folder, timing):
+    def finish(system, arms, config, folder, timing):
         save_predictions(folder, arms)
         write_json(
             folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}}
@@ -135,7 +135,7 @@ def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
 
 
 def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, tmp_path):
-    dataset = assembly.read(config_of(SMOKE))
+    dataset = reading.read(config_of(SMOKE))
     series, static = dataset.modalities["series"], dataset.modalities["static"]
     missing = lambda m: np.where(m.mask, m.values, np.nan)
     rows = np.arange(8)

@@ -50,19 +50,21 @@ def predict(folder, file, *words):
 def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
     """(replicates, n, genes) predicted x2 by the variables on disk, without the run's own loop."""
     import jax
+    import jax.numpy as jnp
 
     from omics_jax.systems.pertvae import model
+    from omics_jax.systems.pertvae.network import Network
     from omics_jax.training.loop import load_variables
 
     config = config_of(SMOKE)
     labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]
-    network = model.Network(config.model, profiles.shape[1])
+    network = Network(config.model, profiles.shape[1])
     code = 0  # the platform of the pairs comes first
     n = len(profiles)
     rows = {
-        "x1": np.asarray(profiles, np.float32),
-        "m1": np.ones(profiles.shape, bool),
-        "platform": np.full(n, code, np.int32),
+        "x1": jnp.asarray(profiles, jnp.float32),
+        "m1": jnp.ones(profiles.shape, bool),
+        "platform": jnp.full(n, code, jnp.int32),
     }
     call = jax.jit(lambda v: model.predict(network, config.model.draws, v, rows)["x2_mean"])
     found = [

@@ -39,7 +39,8 @@ class Trained:
         self.predictor = compile_rows(self.system.predict, 4)
 
     def arm_of(self, dataset):
-        return self.module.EXPERIMENTS[self.config.experiment].arms(self.config, dataset)[0]
+        first = next(iter(self.module.EXPERIMENTS.values()))
+        return first.arms(self.config, dataset)[0]
 
     def training(self, arm, replicates=slice(2)) -> Training:
         system = self.arm.system

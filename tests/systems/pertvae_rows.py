@@ -8,16 +8,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from omics_jax.systems.pertvae import model
+from omics_jax.systems.pertvae.network import Network
 
 GENES, PLATFORMS = 5, 2
 
 
 def settings(**changes) -> ConfigDict:
     """`config.model` of a network small enough for finite differences."""
-    config = ConfigDict(
-        dict(encoder=(6,), decoder=(6,), latent=3, context=2, posterior="iaf", flow_steps=2, flow_hidden=6,
-             free_bits=0.0, free_bits_mode="batch", l2=0.05, input_noise=0.0, draws=8)
-    )  # fmt: skip
+    sizes = dict(encoder=(6,), decoder=(6,), latent=3, context=2, flow_steps=2, flow_hidden=6)
+    bound = dict(free_bits=0.0, free_bits_mode="batch", l2=0.05, input_noise=0.0, draws=8)
+    config = ConfigDict(dict(posterior="iaf", **sizes, **bound))
     config.update(changes)
     return config
 
@@ -61,7 +61,7 @@ def started(config, rows, scale: float = 0.3, seed: int = 0):
     special value.
     """
     genes = rows["singletons"]["x1"].shape[1]
-    network = model.Network(config, genes)
+    network = Network(config, genes)
     variables = jax.jit(lambda key: model.init(network, key, rows, constants(genes)))(
         jax.random.key(seed)
     )

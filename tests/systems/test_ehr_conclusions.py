@@ -10,7 +10,7 @@ from omics_jax.evaluation import classification, imputation
 from omics_jax.evaluation.tables import Frame
 from omics_jax.run.scores import summaries
 from omics_jax.study.system import Results
-from omics_jax.systems.ehr import conclusions, pictures
+from omics_jax.systems.ehr import conclusions, figures, paper_tables
 
 RNG = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def test_errors_by_variable_are_those_of_all_folds_cells_together():
             pd.concat([z, units], axis=1).assign(level="10", arm="csai", model="model", fold=fold)
         )
         cells.append((imputed, truth, held))
-    found = pictures._all_errors(pd.concat(frames)).set_index("variable")
+    found = figures.all_errors(pd.concat(frames)).set_index("variable")
     whole = pd.DataFrame(
         imputation.errors_by_variable(
             *(np.concatenate(part) for part in zip(*cells, strict=True)), list("abcd")
@@ -44,7 +44,7 @@ def test_errors_by_variable_are_those_of_all_folds_cells_together():
 
 @pytest.fixture(scope="module")
 def outside():
-    """Five trainings of two models, tested on the same 200 patients; the trainings hardly differ."""
+    """Five trainings of two models, tested on the same 200 patients; trainings hardly differ."""
     label, truth = (RNG.random(200) < 0.3).astype(int), RNG.normal(size=200)
     frames, scores = [], []
     for arm, model, strength in (("net", "model", 1.5), ("net", "gradient boosting", 1.0)):
@@ -59,7 +59,7 @@ def outside():
             )
             place = {"arm": arm, "model": model, "group": "all", "fold": fold, "repeat": 0}
             place |= {"n_train": 160, "n_test": 200}
-            values = {name: f(p, label) for name, f in pictures.STATISTICS.items()} | {
+            values = {name: f(p, label) for name, f in figures.STATISTICS.items()} | {
                 "calibration_slope": 1.0
             }
             scores += [{**place, "metric": name, "value": value} for name, value in values.items()]
@@ -99,17 +99,16 @@ def test_tests_on_external_patients_pair_patients_and_trainings(outside):
 def test_stays_of_one_person_are_drawn_together(outside):
     frame = outside.frames["probability"].rows
     of_persons = frame.assign(person=frame["id"].str.slice(0, 3))  # 20 persons of 10 stays
-    grouped = pictures.pooled_predictions(
+    grouped = figures.pooled_predictions(
         Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}),
-        "net",
-        "model",
+        ("net", "model"),
     )
     p, y, person = (grouped[name].to_numpy() for name in ("probability", "label", "person"))
-    table = pictures.of_outcome(
+    table = figures.outcome_tables(
         Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}), ["net"], []
     )["pooled"].frame
     expected = classification.bootstrap_interval(
-        classification.auroc, p, y, person, n=pictures.DRAWS
+        classification.auroc, p, y, person, n=figures.DRAWS
     )
     assert tuple(table.iloc[0][["auroc low", "auroc high"]]) == pytest.approx(expected)
 
@@ -130,7 +129,7 @@ def test_forgetting_is_the_fine_tuned_error_minus_that_before_fold_by_fold():
             {**place, "arm": arm, "fold": f, "metric": "mae_10", "value": v}
             for f, v in enumerate(values)
         ]
-    tests, tables = conclusions._after_against_before(Results(pd.DataFrame(scores), {}, {}, labels))
+    tests, tables = paper_tables.after_against_before(Results(pd.DataFrame(scores), {}, {}, labels))
     row = tables["forgetting"].frame.iloc[0]
     assert len(tables["forgetting"].frame) == 1 and (row["regime"], row["strategy"]) == (
         "unfrozen",
@@ -142,7 +141,7 @@ def test_forgetting_is_the_fine_tuned_error_minus_that_before_fold_by_fold():
     assert row["difference"] == pytest.approx((after - before).mean())
     assert row["low"] < row["difference"] < row["high"] and tests[0]["metric"] == "mae_10"
     frozen = [s for s in scores if s["arm"] != "mlp2, unfrozen, cyclic"]
-    assert conclusions._after_against_before(Results(pd.DataFrame(frozen), {}, {}, labels)) == (
+    assert paper_tables.after_against_before(Results(pd.DataFrame(frozen), {}, {}, labels)) == (
         [],
         {},
     )

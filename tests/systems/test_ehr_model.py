@@ -12,8 +12,9 @@ import pytest
 from command import ROOT, config_of
 from sklearn.metrics import log_loss, roc_auc_score
 
-from omics_jax.systems.ehr import assembly, experiments, model
-from omics_jax.systems.ehr.stays import SLOT, Network, hidden_cells, observed_series, run_imputer
+from omics_jax.systems.ehr import model, predictions, reading, replicates
+from omics_jax.systems.ehr.device_rows import device_rows, held_levels
+from omics_jax.systems.ehr.stays import SLOT, ModelShape, hidden_cells, observed_series, run_imputer
 from omics_jax.training.stage import Term
 
 KEY = jax.random.key(3)
@@ -38,15 +39,15 @@ def world(*words):
     2 has no value.
     """
     config = config_of(*WORDS, *words)
-    dataset = assembly.read(config)
+    dataset = reading.read(config)
     dataset.modalities["series"].mask[EMPTY] = False
     dataset.modalities["series"].values[EMPTY] = 0
-    constants = experiments.constants_of(config, dataset, np.arange(10))
+    constants = replicates.constants_of(config, dataset, np.arange(10))
     levels = tuple(str(round(100 * rate)) for rate in config.held_out)
     sizes = (len(dataset.modalities[name].features) for name in ("hours", "series", "static"))
-    network = Network(config, *sizes, levels)
-    held = partial(assembly.held_levels, tuple(config.held_out), config.seed)
-    rows = {name: jnp.asarray(a) for name, a in assembly.arrays(held, dataset).items()}
+    network = ModelShape(config, *sizes, levels)
+    held = partial(held_levels, tuple(config.held_out), config.seed)
+    rows = {name: jnp.asarray(a) for name, a in device_rows(held, dataset).items()}
     rows |= {"row": jnp.arange(PATIENTS, dtype=jnp.int32), "live": jnp.ones(PATIENTS, bool)}
     constants |= model.fit_summaries(
         network, constants, {name: values[:10] for name, values in rows.items()}
@@ -63,11 +64,19 @@ def world(*words):
     }
     call = lambda function, *fixed: jax.jit(partial(function, network, *fixed))
     return SimpleNamespace(
-        config=config, dataset=dataset, network=network, rows=rows, variables=variables, constants=constants,
-        predict=call(model.predict_imputation), encode=call(model.encode), loss=call(model.imputation_loss),
-        outcome=call(model.predict_outcome), monitor=call(model.imputation_monitor),
+        config=config,
+        dataset=dataset,
+        network=network,
+        rows=rows,
+        variables=variables,
+        constants=constants,
+        predict=call(predictions.predict_imputation),
+        encode=call(model.encode),
+        loss=call(model.imputation_loss),
+        outcome=call(predictions.predict_outcome),
+        monitor=call(model.imputation_monitor),
         classify={frozen: call(model.classification_loss, frozen) for frozen in (True, False)},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +236,7 @@ def test_the_objective_weighs_the_terms_as_its_formula_says(brits, imputer):
     terms = {
         name: Term(*(jnp.asarray(a, jnp.float32) for a in pair)) for name, pair in made.items()
     }
-    network = Network(config, 6, 3, 0, ("10",))
+    network = ModelShape(config, 6, 3, 0, ("10",))
     assert float(model.imputation_objective(network, terms)) == pytest.approx(expected, rel=1e-5)
     regressions = (0.3, 0.3, 0.3) if imputer == "brits" else (0, 0, 0.3)
     assert (weights.history, weights.feature, weights.combined) == regressions
@@ -303,7 +312,7 @@ def test_regimes_are_stages(calibrated):
             f"--config.classifier.calibrated={calibrated}",
         )
         stages = model.classification(
-            Network(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4}
+            ModelShape(config, 6, 3, 8, ("10",)), {"patients": 10, "calibration": 4}
         )
         assert [(s.name, s.trainable, s.features is not None) for s in stages] == expected + last
 
@@ -365,7 +374,7 @@ def test_of_new_stays_nothing_is_said_of_a_variable_that_nobody_of_the_training_
     }
     variables = {**variables, "constants": jax.tree.map(jnp.asarray, variables["constants"])}
     new = numpy_of(
-        jax.jit(lambda v, r: model.predict_new_imputation(brits.network, v, r))(
+        jax.jit(lambda v, r: predictions.predict_new_imputation(brits.network, v, r))(
             variables, brits.rows
         )
     )
@@ -384,10 +393,10 @@ def test_draws_leave_the_values_as_they_are_and_tell_their_spread(brits):
     found = numpy_of(brits.predict(brits.variables, brits.rows))
     config = brits.config.copy_and_resolve_references()
     config.predict.update(dict(draws=0, steps=False))
-    plain = Network(
+    plain = ModelShape(
         config, *(getattr(brits.network, k) for k in ("steps", "variables", "statics", "levels"))
     )
-    without = jax.jit(lambda v, r: model.predict_imputation(plain, v, r))(
+    without = jax.jit(lambda v, r: predictions.predict_imputation(plain, v, r))(
         brits.variables, brits.rows
     )
     assert set(found) - set(without) == {"sd", "hidden_steps"}

@@ -23,7 +23,18 @@ from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
 from omics_jax.run.directory import prediction_file
 from omics_jax.run.scores import main_arm, rows_of, score_arms
 from omics_jax.study.system import Results
-from omics_jax.systems.ehr import assembly, conclusions, experiments, model, published, scoring
+from omics_jax.systems.ehr import (
+    assembly,
+    experiments,
+    joining,
+    model,
+    paper_tables,
+    published,
+    reading,
+    replicates,
+    scoring,
+)
+from omics_jax.systems.ehr.device_rows import held_levels, outcome
 from omics_jax.systems.ehr.stays import SLOT, observed_series
 
 WORDS = [
@@ -47,7 +58,7 @@ def config():
 @pytest.fixture(scope="module")
 def dataset(config):
     """Stays of persons: every third person has two, and one outcome is unknown."""
-    made = assembly.read(config)
+    made = reading.read(config)
     persons = np.array([f"person-{i - (i % 4 == 3)}" for i in range(len(made))])
     label, mask = made.targets["death"]
     mask[7] = False
@@ -121,18 +132,18 @@ def test_constants_come_from_training_rows_alone(config, dataset, arms):
     assert (r.constants["hiding_rate"] @ series.mask[train].sum(axis=(0, 1))) == pytest.approx(
         config.pretrain.hide * series.mask[train].sum(), rel=1e-5
     )
-    other = experiments.constants_of(
+    other = replicates.constants_of(
         config, spoiled(dataset, np.setdiff1d(np.arange(len(dataset)), train)), train
     )
     jax.tree.map(np.testing.assert_array_equal, other, r.constants)
-    seen = experiments.constants_of(config, spoiled(dataset, train[:3]), train)
+    seen = replicates.constants_of(config, spoiled(dataset, train[:3]), train)
     assert all((seen[name] != r.constants[name]).any() for name in ("mean", "sd", "static_mean"))
 
 
 def test_the_encoding_of_summaries_comes_from_training_rows_alone(config, dataset, arms):
     ours, train = arms[1].replicates[0], arms[1].replicates[0].rows["patients"]
     one = [replace(ours, constants=arms[0].replicates[0].constants)]
-    fitted = lambda data: experiments._with_summaries(arms[1].config, data, one)[0].constants
+    fitted = lambda data: replicates.with_summaries(arms[1].config, data, one)[0].constants
     jax.tree.map(np.testing.assert_array_equal, fitted(dataset), dict(ours.constants))
     others = np.setdiff1d(np.arange(len(dataset)), train)
     jax.tree.map(
@@ -243,7 +254,8 @@ def test_the_papers_tables_are_networks_times_strategies(dataset, choice, regime
     rates = tuning.space["learning_rate"]
     assert (rates.low, rates.high, rates.log, tuning.watch) == (1e-5, 1e-3, True, "validation_loss")
     for r in arms[0].replicates:
-        assert arms[0].system.stages[0].rate(r.constants) == pytest.approx(1e-4)
+        constants = jax.tree.map(jnp.asarray, dict(r.constants))
+        assert arms[0].system.stages[0].rate(constants) == pytest.approx(1e-4)
 
 
 def test_imputers_are_compared_in_one_size(dataset):
@@ -261,7 +273,7 @@ def test_imputers_are_compared_in_one_size(dataset):
 
 def test_external_patients_are_tested_and_no_others():
     config = settings(choice="external,smoke")
-    dataset = assembly.read(config)
+    dataset = reading.read(config)
     outside = np.flatnonzero(dataset.table["set"] == "external")
     assert len(outside) == 48 and len(dataset) == 96
     for r in experiments.external(config, dataset)[0].replicates:
@@ -280,7 +292,7 @@ def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
         "--config.simulator.missing=0.9",
         "--config.data.keep_empty=False",
     )
-    dataset = assembly.read(settings(*words, choice="external,smoke"))
+    dataset = reading.read(settings(*words, choice="external,smoke"))
     assert dataset.modalities["series"].observed_rows.all() and set(dataset.table["set"]) == {
         "internal",
         "external",
@@ -295,10 +307,10 @@ def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
     with pytest.raises(
         UserError, match="with the very values of data.path; a model cannot be tested"
     ):
-        assembly.joined(dataset, dataset)
+        joining.join_patients(dataset, dataset)
     series = dataset.modalities["series"]
     moved = replace(series, values=np.where(series.mask, series.values + 1, 0))
-    both = assembly.joined(
+    both = joining.join_patients(
         dataset,
         replace(dataset, modalities={"series": moved, "hours": dataset.modalities["hours"]}),
     )
@@ -312,16 +324,16 @@ def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
         UserError,
         match=r"36 groups \(.*\) are in data.path and in data.external.path; a model cannot",
     ):
-        assembly.joined(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
+        joining.join_patients(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
     others = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
-    assert len(assembly.joined(dataset, others)) == 96
+    assert len(joining.join_patients(dataset, others)) == 96
 
 
 def test_cells_that_one_file_alone_holds_out_are_not_used_and_this_is_said(dataset):
     ids = np.array([f"later-{name}" for name in dataset.ids])
     other = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
     truth = {**dataset.modalities, "truth": dataset.modalities["series"]}
-    both = assembly.joined(replace(dataset, modalities=truth), other)
+    both = joining.join_patients(replace(dataset, modalities=truth), other)
     assert "truth" not in both.modalities and any(
         "X_ori is in one of the files only" in note for note in both.notes
     )
@@ -334,27 +346,29 @@ def test_steps_pair_by_their_order_where_rows_have_hours_of_their_own(dataset):
     ids = np.array([f"later-{name}" for name in dataset.ids])
     other = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
     inner = replace(dataset, modalities={**dataset.modalities, "hours": irregular})
-    found = assembly.joined(inner, other).modalities["hours"]
+    found = joining.join_patients(inner, other).modalities["hours"]
     assert found.mask.all() and irregular.features.tolist()[0] == "step 0"
     np.testing.assert_array_equal(found.values, np.concatenate([own, hours.values]))
     halved = replace(hours, values=hours.values / 2, features=step_names(hours.values / 2))
     with pytest.raises(
         UserError, match=r"data.path has 6 steps \(0, 1, 2 ... 5\) .* 6 steps \(0, 0.5, 1 ... 2.5\)"
     ):
-        assembly.joined(dataset, replace(other, modalities={**dataset.modalities, "hours": halved}))
+        joining.join_patients(
+            dataset, replace(other, modalities={**dataset.modalities, "hours": halved})
+        )
 
 
 def test_the_parts_of_a_file_hold_a_person_once(dataset):
     parts = np.repeat(["train", "val", "test"], [30, 10, 8])
     of = lambda groups: replace(dataset, groups=groups, table=dataset.table.assign(split=parts))
-    assert len(experiments._split_of_file(of(dataset.ids)).train) == 30
+    assert len(replicates._split_of_file(of(dataset.ids)).train) == 30
     shared = dataset.ids.copy()
     shared[47] = shared[0]
     with pytest.raises(
         UserError,
         match=r"data.split is file, and 1 group \(.*\) is in its parts train and test; keep",
     ):
-        experiments._split_of_file(of(shared))
+        replicates._split_of_file(of(shared))
 
 
 def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, arms):
@@ -376,17 +390,19 @@ def test_what_no_training_row_has_is_neither_shown_nor_scored(config, dataset, a
         told = np.where(
             np.arange(static.mask.shape[1]) == 0, size * tested[:, None], static.values
         ).astype(np.float32)
-        return replace(dataset, modalities={
-            **dataset.modalities, "series": Modality(values, mask, series.features),
-            "static": Modality(np.where(static_mask, told, 0).astype(np.float32), static_mask, static.features),
-        })  # fmt: skip
+        described = np.where(static_mask, told, 0).astype(np.float32)
+        changed = {
+            "series": Modality(values, mask, series.features),
+            "static": Modality(described, static_mask, static.features),
+        }
+        return replace(dataset, modalities={**dataset.modalities, **changed})
 
     found = {}
     for size in (7000.0, -3.0):
         data = made(size)
-        constants = experiments.constants_of(config, data, r.rows["patients"])
+        constants = replicates.constants_of(config, data, r.rows["patients"])
         assert np.isinf(constants["static_sd"][0]) and constants["hiding_rate"][0] == 0
-        network = assembly.network_of(arms[1].config, experiments.spec_of(data, [r]))
+        network = assembly.shape_of(arms[1].config, replicates.spec_of(data, [r]))
         table = arms[1].system.arrays(data)
         rows = {name: jnp.asarray(values[r.test]) for name, values in table.items()}
         rows["row"] = jnp.arange(len(r.test))
@@ -421,17 +437,17 @@ def test_external_patients_on_the_internal_variables(dataset):
         np.array([series.features[2], "other"]),
     )
     outside = replace(dataset, modalities={**dataset.modalities, "series": other})
-    both = assembly.joined(dataset, outside).modalities["series"]
+    both = joining.join_patients(dataset, outside).modalities["series"]
     assert list(both.features) == list(series.features)
     np.testing.assert_array_equal(both.values[48:, :, 2], series.values[..., 2])
     assert not both.mask[48:, :, :2].any()
     stranger = replace(other, features=np.array(["a", "b"]))
     with pytest.raises(UserError, match="shares no variable"):
-        assembly.joined(
+        joining.join_patients(
             dataset, replace(outside, modalities={**outside.modalities, "series": stranger})
         )
     with pytest.raises(UserError, match="outcomes"):
-        assembly.joined(dataset, replace(outside, targets={}))
+        joining.join_patients(dataset, replace(outside, targets={}))
 
 
 # Baselines and scores
@@ -500,7 +516,7 @@ def test_baselines_know_no_outcome_of_the_tested_nor_an_unknown_one(dataset, mon
 
 def test_simple_imputers_see_neither_held_out_cells_nor_later_levels(dataset, config):
     train, test = dataset.take(np.arange(30)), dataset.take(np.arange(30, 48))
-    held = lambda d: assembly.held_levels(tuple(config.held_out), config.seed, d)
+    held = lambda d: held_levels(tuple(config.held_out), config.seed, d)
     level, series = held(test), test.modalities["series"]
     expected = scoring.imputation_baselines(held, ("10", "50"), train, test)
     spoil = lambda cells: replace(
@@ -539,7 +555,7 @@ def calibrations(tmp_path_factory):
     found = {}
     for calibrated in (True, False):
         config = config_of(*words, f"--config.classifier.calibrated={calibrated}")
-        arm = replace(experiments.mortality(config, assembly.read(config))[1], start_from=None)
+        arm = replace(experiments.mortality(config, reading.read(config))[1], start_from=None)
         folder = tmp_path_factory.mktemp("calibrated" if calibrated else "plain")
         found[calibrated] = arm, *fitted(arm, folder, part=lambda r: r.validation[SLOT])
     return found
@@ -550,7 +566,7 @@ def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
     """The slope and the shift of the logits are those that scipy finds, with their prior."""
     (arm, stages, found), (_, _, raw) = calibrations[True], calibrations[False]
     rows = arm.replicates[i].validation[SLOT]
-    label, known = assembly.outcome(arm.dataset)
+    label, known = outcome(arm.dataset)
     y, there = label[rows], known[rows]
     share = len(rows) / max(len(r.validation[SLOT]) for r in arm.replicates)
     logit = scipy.special.logit(raw[i]["probability"].astype(float))
@@ -625,7 +641,7 @@ def both_tables():
 
 def test_the_papers_numbers_stand_beside_ours(both_tables):
     scores = both_tables.scores
-    table = conclusions._paper_table(both_tables).frame.set_index(["regime", "strategy"])
+    table = paper_tables.networks(both_tables).frame.set_index(["regime", "strategy"])
     value = lambda arm, metric: scores.query("arm == @arm and metric == @metric")["value"]
     for strategy in ("optuna", "cyclic", "plateau"):
         row = table.loc[("frozen", strategy)]
@@ -657,7 +673,7 @@ def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
         .set_index("fold")["value"]
         .to_numpy()
     )
-    tests, tables = conclusions._unfrozen_against_frozen(both_tables)
+    tests, tables = paper_tables.unfrozen_against_frozen(both_tables)
     found = tables["freezing"].frame.set_index(["network", "strategy"])
     difference = {s: by_fold("unfrozen", s) - by_fold("frozen", s) for s in strategies}
     for s in strategies:
@@ -672,7 +688,7 @@ def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
     np.testing.assert_allclose(found["p (Holm)"], holm(np.array([test["p"] for test in tests])))
     one = [arm for arm, labels in both_tables.labels.items() if labels["regime"] == "frozen"]
     alone = replace(both_tables, labels={arm: both_tables.labels[arm] for arm in one})
-    assert conclusions._unfrozen_against_frozen(alone) == ([], {})
+    assert paper_tables.unfrozen_against_frozen(alone) == ([], {})
 
 
 # Files that hold cells out themselves
@@ -680,7 +696,7 @@ def test_unfrozen_stands_against_frozen_by_cell_and_on_average(both_tables):
 
 @pytest.fixture(scope="module")
 def given(dataset, tmp_path_factory):
-    """(file, X, X_ori): a tenth of the cells of X_ori are missing from X; no descriptors, no names."""
+    """(file, X, X_ori): of the cells of X_ori some are missing from X; no descriptors, no names."""
     series = dataset.modalities["series"]
     original = np.where(series.mask, series.values, np.nan)
     hidden = np.random.default_rng(0).random(original.shape) < 0.15
@@ -700,7 +716,7 @@ def test_parts_of_a_file_are_kept_where_asked(dataset, tmp_path):
         **{f"{p}_y": label[rows] for p, rows in parts.items()},
     )
     config = settings(f"--config.data.path={tmp_path / 'parts.npz'}", "--config.data.split=file")
-    data = assembly.read(config)
+    data = reading.read(config)
     arms = experiments.mortality(config, data)
     assert {len(arm.replicates) for arm in arms} == {1}
     (r,) = arms[0].replicates
@@ -719,13 +735,13 @@ def test_a_fold_without_a_held_out_value_is_named(given, tmp_path):
     np.savez(tmp_path / "few.npz", X=X, X_ori=original)
     config = settings(f"--config.data.path={tmp_path / 'few.npz'}", choice="imputation,smoke")
     with pytest.raises(UserError, match="no value of its .* rows is held out"):
-        experiments.imputation(config, assembly.read(config))
+        experiments.imputation(config, reading.read(config))
 
 
 def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_path):
     file, X, original = given
     config = settings(f"--config.data.path={file}", choice="imputation,smoke")
-    data = assembly.read(config)
+    data = reading.read(config)
     held = ~np.isnan(original) & np.isnan(X)
     first, arm = experiments.imputation(config, data)
     np.testing.assert_array_equal(arm.system.arrays(data)["held"], held)
@@ -750,7 +766,7 @@ def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_pat
 def test_other_truths_of_the_tested_change_no_bit(given, tmp_path):
     file, X, original = given
     config = settings(f"--config.data.path={file}", choice="imputation,smoke")
-    arm = experiments.imputation(config, assembly.read(config))[1]
+    arm = experiments.imputation(config, reading.read(config))[1]
     arm = replace(arm, replicates=arm.replicates[:1])
     truth = arm.dataset.modalities["truth"]
     rows = np.isin(np.arange(len(arm.dataset)), arm.replicates[0].test)[:, None, None]

@@ -11,7 +11,8 @@ from fitted_arms import fitted
 
 from omics_jax.data.clinical_series.simulate import simulate_icu
 from omics_jax.evaluation.classification import auroc
-from omics_jax.systems.ehr import assembly, experiments
+from omics_jax.systems.ehr import experiments, reading
+from omics_jax.systems.ehr.device_rows import held_levels, outcome
 
 WORDS = [
     f"--config={ROOT}/configs/ehr.py",
@@ -43,7 +44,7 @@ def config():
 @pytest.fixture(scope="module")
 def pretrained(config, tmp_path_factory):
     """(arms, the imputer's variables, its predictions)."""
-    arms = experiments.mortality(config, assembly.read(config))
+    arms = experiments.mortality(config, reading.read(config))
     by_stage, predictions = fitted(arms[0], tmp_path_factory.mktemp("imputer"))
     return arms, by_stage["pretrain"], predictions
 
@@ -69,7 +70,7 @@ def test_held_out_cells_are_imputed_towards_the_truth_without_noise(config, pret
     arm, (dataset, truth) = arms[0], simulate_icu(**config.simulator)
     replicate, predicted = arm.replicates[0], predictions[0]
     np.testing.assert_array_equal(dataset.ids, arm.dataset.ids)
-    held = assembly.held_levels((0.1,), config.seed, dataset.take(replicate.test)) > 0
+    held = held_levels((0.1,), config.seed, dataset.take(replicate.test)) > 0
     scaled = lambda values: np.log(np.maximum(values, 1e-3) / np.median(truth.values, axis=(0, 1)))
     for d in range(held.shape[2]):
         cells = held[..., d]
@@ -82,7 +83,7 @@ def test_held_out_cells_are_imputed_towards_the_truth_without_noise(config, pret
 
 def pooled(arm, predictions):
     """(AUROC over all test patients, each of its own fold; its standard error under no signal)."""
-    label = assembly.outcome(arm.dataset)[0]
+    label = outcome(arm.dataset)[0]
     rows = np.concatenate([r.test for r in arm.replicates])
     y = label[rows].astype(int)
     deaths, survivors = y.sum(), len(y) - y.sum()

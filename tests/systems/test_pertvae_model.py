@@ -10,6 +10,7 @@ from pertvae_rows import GENES, batch, settings, slot, started
 from scipy.stats import norm
 
 from omics_jax.systems.pertvae import model
+from omics_jax.systems.pertvae.network import Network
 from omics_jax.training.stage import Term
 
 KEY = jax.random.key(3)
@@ -40,7 +41,7 @@ def test_number_of_parameters_of_the_paper():
     config = settings(
         encoder=(500, 300), decoder=(300, 500), latent=100, context=200, flow_hidden=300
     )
-    network = model.Network(config, 903)
+    network = Network(config, 903)
     made = jax.eval_shape(network.init, KEY, jnp.zeros((2, 903)), jnp.zeros((2, 100)))
     layer = lambda inputs, outputs: inputs * outputs + outputs
     encoder = layer(903, 500) + layer(500, 300) + 2 * layer(300, 100) + layer(300, 200)
@@ -100,14 +101,19 @@ def linear_1d(posterior):
         "direction": jnp.ones((1, 1)), "gain": jnp.array([slope]), "bias": jnp.array([offset])
     }  # fmt: skip
     params = {
-        "posterior_mean": line(0.7, 0.1), "posterior_log_sd": line(0.2, -0.8), "context": line(1.0, 0.0),
-        "x_mean": line(1.3, -0.2), "x_log_sd": line(0.1, -0.5), "effect_log_sd": line(-0.3, -1.0),
-        "W": jnp.array([[0.4]]), "b": jnp.array([0.6]),
-    }  # fmt: skip
+        "posterior_mean": line(0.7, 0.1),
+        "posterior_log_sd": line(0.2, -0.8),
+        "context": line(1.0, 0.0),
+        "x_mean": line(1.3, -0.2),
+        "x_log_sd": line(0.1, -0.5),
+        "effect_log_sd": line(-0.3, -1.0),
+        "W": jnp.array([[0.4]]),
+        "b": jnp.array([0.6]),
+    }
     unit = {"mean": jnp.zeros((2, 1)), "sd": jnp.ones((2, 1))}
     return (
         config,
-        model.Network(config, 1),
+        Network(config, 1),
         {"params": params, "batch_stats": {}, "constants": unit},
     )
 
@@ -214,7 +220,7 @@ def test_free_bits_per_example_are_the_maximum_of_each_row():
     raw = [float(terms_of(network, variables, r)["kl_z1"].sum.sum()) for r in singles]
     bound = float(np.median(raw))
     config = settings(free_bits=bound, free_bits_mode="example")
-    terms = terms_of(model.Network(config, GENES), variables, {"singletons": rows["singletons"]})
+    terms = terms_of(Network(config, GENES), variables, {"singletons": rows["singletons"]})
     assert float(terms["kl_z1"].sum) == pytest.approx(sum(max(r, bound) for r in raw), rel=1e-5)
 
 

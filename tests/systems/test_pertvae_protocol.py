@@ -1,4 +1,4 @@
-"""PertVAE's protocol and judgement: folds, baselines, scores and the conclusions drawn from them."""
+"""PertVAE's protocol and judgement: folds, baselines, scores and conclusions."""
 
 from dataclasses import replace
 
@@ -167,21 +167,25 @@ def test_scores_of_a_perturbation_by_hand():
     seen, mid = ~np.isnan(x2), centre.mean(axis=0)
     rows = lambda f: np.mean([f(i, seen[i]) for i in range(2)])
     spearman = lambda p, c: rows(lambda i, s: stats.spearmanr((p[i] - c)[s], (x2[i] - c)[s])[0])
+    pearson = lambda change: rows(lambda i, s: stats.pearsonr(change[i][s], (x2 - x1)[i][s])[0])
+    root_mean_square = lambda error: np.sqrt(np.mean(error[seen] ** 2))
     expected = {
-        "rho_pred": spearman(predicted, 0), "rho_rec": spearman(rec, 0),
-        "rho_pred_centred": spearman(predicted, mid), "rho_shift": spearman(x1 + predicted - rec, 0),
-        "delta_pearson_shift": rows(lambda i, s: stats.pearsonr((predicted - rec)[i][s], (x2 - x1)[i][s])[0]),
-        "rmse_shift": np.sqrt(np.mean((x1 + predicted - rec - x2)[seen] ** 2)),
-        "delta_pearson": rows(lambda i, s: stats.pearsonr((predicted - x1)[i][s], (x2 - x1)[i][s])[0]),
-        "rmse": np.sqrt(np.mean((predicted - x2)[seen] ** 2)),
+        "rho_pred": spearman(predicted, 0),
+        "rho_rec": spearman(rec, 0),
+        "rho_pred_centred": spearman(predicted, mid),
+        "rho_shift": spearman(x1 + predicted - rec, 0),
+        "delta_pearson_shift": pearson(predicted - rec),
+        "rmse_shift": root_mean_square(x1 + predicted - rec - x2),
+        "delta_pearson": pearson(predicted - x1),
+        "rmse": root_mean_square(predicted - x2),
         "coverage95": np.mean((np.abs(predicted - x2) <= 1.959964 * sd)[seen]),
-    }  # fmt: skip
+    }
     for name, value in expected.items():
         assert found.metrics[name] == pytest.approx(value, abs=1e-5), name
     top = lambda d, s: set(np.flatnonzero(s)[np.argsort(-np.abs(d[s]))[:3]])  # 12 // 4 genes
     recall = rows(lambda i, s: len(top((predicted - x1)[i], s) & top((x2 - x1)[i], s)) / 3)
     assert found.metrics["top50_recall"] == pytest.approx(recall)
-    change = found.tables["change"].frame
+    change = found.frames["change"].rows
     np.testing.assert_allclose(change["observed"][3], (x2 - x1)[1, 3], rtol=1e-5)
     assert change["pairs"].tolist() == [2, 2, 2, 1] + [2] * 8
 

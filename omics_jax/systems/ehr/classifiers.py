@@ -6,19 +6,21 @@ hidden units) and `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,06
 or raw, starting from that state. One vector of 108 goes in (the counts leave no room for two), so
 the directions are averaged. `summary` is ours: the plain summaries a clinical statistician would
 compute, encoded piecewise-linearly, beside a GRU over values, masks and gaps, pooled over time, and
-the imputer's state. Any of them
-may be several members that are trained side by side and averaged (Lakshminarayanan et al. 2017,
-deep ensembles).
+the imputer's state. Each of them may be several members that are trained side by side and averaged
+(Lakshminarayanan et al. 2017, deep ensembles).
 
 Deviates: the widths of `mlp5` are ours, the paper names none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from ml_collections import ConfigDict
 
 from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
@@ -35,73 +37,80 @@ from omics_jax.nn.recurrent import (
 HEAD = 128
 SUMMARIES = 8  # of every variable
 MLP5 = (256, 128, 64, 32)
+CELLS = {"lstm": lstm_layer, "gru": gru_layer}
 NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
+
+Parameters = Mapping[str, Any]  # a tree of arrays
+Dropout = Callable[..., Array]  # (values, place, rate) -> values
 
 
 class Inputs(NamedTuple):
     """What a classifier may read of n stays, all on the training scale.
 
-    plain: (n, P) encoded summaries, None but for `summary`. hidden: (n, H) mean of both directions'
-    last states. imputed: (n, T, D). x, m: (n, T, D) values (0 where missing) and mask. gap: (n, T,
-    D) hours since one was seen.
-    row: (n,) ids that key the noise.
+    plain: encoded summaries, None but for `summary`. hidden: mean of both directions' last states.
+    x, m: values (0 where missing) and mask. gap: hours since a variable was seen. row: ids that key
+    the noise.
     """
 
-    plain: jax.Array | None
-    hidden: jax.Array
-    imputed: jax.Array
-    x: jax.Array
-    m: jax.Array
-    gap: jax.Array
-    row: jax.Array
+    plain: Float[Array, "n P"] | None
+    hidden: Float[Array, "n H"]
+    imputed: Float[Array, "n T D"]
+    x: Float[Array, "n T D"]
+    m: Bool[Array, "n T D"]
+    gap: Float[Array, "n T D"]
+    row: Int[Array, " n"]
 
 
 def init_classifier(
-    key: jax.Array, config: Any, hidden: int, variables: int, statics: int
+    key: PRNGKeyArray, config: ConfigDict, hidden: int, variables: int, statics: int
 ) -> dict[str, Any]:
-    """One member's parameters of `config.network`, for H = hidden units of the imputer, D
-    variables, S descriptors.
+    """One member's parameters of `config.network`.
+
+    hidden: H, the imputer's hidden units. variables, statics: D and S.
     """
     return draw(key, _described(config, hidden, variables, statics))
 
 
 def init_members(
-    key: jax.Array, config: Any, hidden: int, variables: int, statics: int
+    key: PRNGKeyArray, config: ConfigDict, hidden: int, variables: int, statics: int
 ) -> dict[str, Any]:
-    """Parameters of `config.members` classifiers that differ in their initial values, along a first
-    axis.
-    """
+    """Parameters of `config.members` classifiers, each drawn by itself, along a first axis."""
     keys = jax.random.split(key, config.members)
     return jax.vmap(lambda k: init_classifier(k, config, hidden, variables, statics))(keys)
 
 
 def classify_members(
-    p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None
-) -> jax.Array:
-    """(members, n) logits, every member with dropout of its own."""
-    keys = (
-        None
-        if key is None
-        else jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(config.members))
-    )
-    return jax.vmap(lambda p, key: classify(p, config, inputs, key))(p, keys)
+    p: Parameters, config: ConfigDict, inputs: Inputs, key: PRNGKeyArray | None = None
+) -> Float[Array, "members n"]:
+    """Logits of every member, each with dropout of its own."""
+    members = jnp.arange(config.members)
+    keys = None
+    if key is not None:
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(members)
+
+    def logits(p: Parameters, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        return classify(p, config, inputs, key)
+
+    return jax.vmap(logits)(p, keys)
 
 
-def pooled_logit(logits: jax.Array) -> jax.Array:
-    """(n,) logit of the mean over members of sigmoid(logits), logits (members, n); exact at any
-    magnitude.
-    """
-    log_mean = lambda signed: jax.nn.logsumexp(jax.nn.log_sigmoid(signed), axis=0)
+def pooled_logit(logits: Float[Array, "members n"]) -> Float[Array, " n"]:
+    """Logit of the mean over members of sigmoid(logits); exact at any magnitude."""
+
+    def log_mean(signed: Float[Array, "members n"]) -> Float[Array, " n"]:
+        return jax.nn.logsumexp(jax.nn.log_sigmoid(signed), axis=0)
+
     return log_mean(logits) - log_mean(-logits)
 
 
-def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[str, Any]:
+def _described(config: ConfigDict, hidden: int, variables: int, statics: int) -> dict[str, Any]:
+    """The layers of `config.network`, to be drawn."""
     network = config.network
     if network == "mlp5":
         widths = (hidden, *MLP5, 1)
+        sizes = zip(widths, widths[1:], strict=False)
         return {
-            f"dense_{i}": dense_layer(a, b)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            f"dense_{i}": dense_layer(inputs, outputs) for i, (inputs, outputs) in enumerate(sizes)
         }
     if network == "summary":
         width = plain_width(config, variables, statics) + 3 * config.units + hidden
@@ -111,77 +120,110 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
             "dense_1": dense_layer(HEAD, 1),
         }
     head = {"dense_0": dense_layer(hidden, HEAD), "dense_1": dense_layer(HEAD, 1)}
-    cells = {"lstm": lstm_layer, "gru": gru_layer}
-    return {**head, "cell": cells[network](variables, hidden)} if network in cells else head
+    if network in CELLS:
+        return {**head, "cell": CELLS[network](variables, hidden)}
+    return head
 
 
 def classify(
-    p: dict[str, Any], config: Any, inputs: Inputs, key: jax.Array | None = None
-) -> jax.Array:
-    """(n,) logits of the outcome of one member. key: of the dropout, None for none."""
+    p: Parameters, config: ConfigDict, inputs: Inputs, key: PRNGKeyArray | None = None
+) -> Float[Array, " n"]:
+    """Logits of the outcome of one member. key: of the dropout, None for none."""
 
-    def drop(x, place, rate=config.dropout):
-        return (
-            x if key is None else row_dropout(jax.random.fold_in(key, place), inputs.row, x, rate)
-        )
+    def drop(x: Array, place: int, rate: float = config.dropout) -> Array:
+        if key is None:
+            return x
+        return row_dropout(jax.random.fold_in(key, place), inputs.row, x, rate)
 
     if config.network == "summary":
         return _summary_network(p, config, inputs, drop)
-    if config.network == "mlp5":
-        h = inputs.hidden
-        for i in range(len(MLP5)):
-            h = drop(jax.nn.relu(dense(p[f"dense_{i}"], h)), i)
-        return dense(p[f"dense_{len(MLP5)}"], h)[:, 0]
     h = inputs.hidden
-    if config.network in ("lstm", "gru"):
-        series = inputs.imputed if config.series == "imputed" else inputs.x
-        cell, state = (
-            (lstm_cell, (h, jnp.zeros_like(h))) if config.network == "lstm" else (gru_cell, h)
-        )
-        h, _ = run_over_time(cell, p["cell"], state, series)
-    return dense(p["dense_1"], drop(jax.nn.relu(dense(p["dense_0"], h)), 0))[:, 0]
+    if config.network == "mlp5":
+        for i in range(len(MLP5)):
+            units = jax.nn.relu(dense(p[f"dense_{i}"], h))
+            h = drop(units, i)
+        return dense(p[f"dense_{len(MLP5)}"], h)[:, 0]
+    if config.network in CELLS:
+        h = _last_state(p["cell"], config, inputs)
+    units = jax.nn.relu(dense(p["dense_0"], h))
+    return dense(p["dense_1"], drop(units, 0))[:, 0]
 
 
-def _summary_network(p, config, inputs: Inputs, drop) -> jax.Array:
+def _last_state(p: Parameters, config: ConfigDict, inputs: Inputs) -> Float[Array, "n H"]:
+    """Where the paper's LSTM or GRU arrives, that starts from the imputer's state."""
+    series = inputs.imputed if config.series == "imputed" else inputs.x
+    h = inputs.hidden
+    if config.network == "lstm":
+        return run_over_time(lstm_cell, p, (h, jnp.zeros_like(h)), series)[0]
+    return run_over_time(gru_cell, p, h, series)[0]
+
+
+def _summary_network(
+    p: Parameters, config: ConfigDict, inputs: Inputs, drop: Dropout
+) -> Float[Array, " n"]:
     """A network on encoded summaries, pooled GRU states and the imputer's state."""
     gap = jnp.log1p(jnp.maximum(inputs.gap, 0))
     read = jnp.concatenate([inputs.imputed, inputs.m.astype(gap.dtype), gap], axis=-1)
     start = jnp.zeros((len(read), p["cell"]["hidden"].shape[0]))
     last, states = run_over_time(gru_cell, p["cell"], start, read)
-    pooled = jnp.concatenate(
-        [last, states.mean(axis=1), states.max(axis=1), inputs.hidden], axis=-1
-    )
-    both = jnp.concatenate([drop(inputs.plain, 2, config.plain_dropout), drop(pooled, 0)], axis=-1)
+    parts = [last, states.mean(axis=1), states.max(axis=1), inputs.hidden]
+    pooled = jnp.concatenate(parts, axis=-1)
+    plain = drop(inputs.plain, 2, config.plain_dropout)
+    both = jnp.concatenate([plain, drop(pooled, 0)], axis=-1)
     h = jax.nn.relu(dense(p["dense_0"], both))
     return dense(p["dense_1"], drop(h, 1))[:, 0]
 
 
-def plain_width(config: Any, variables: int, statics: int) -> int:
+def plain_width(config: ConfigDict, variables: int, statics: int) -> int:
     """Columns of `Inputs.plain`."""
     return config.bins * (SUMMARIES * variables + statics) + statics
 
 
-def summaries(x: jax.Array, m: jax.Array, hours: jax.Array, static: jax.Array, static_m: jax.Array):
-    """Values (n, 8 D + S), 0 where unknown, and which are known: the summaries that boosting is
-    given, too.
+def summaries(
+    x: Float[Array, "n T D"],
+    m: Bool[Array, "n T D"],
+    hours: Float[Array, "n T"],
+    static: Float[Array, "n S"],
+    static_m: Bool[Array, "n S"],
+) -> tuple[Float[Array, "n F"], Bool[Array, "n F"]]:
+    """Plain summaries, which boosting is given, too: F = 8 D + S values, 0 where unknown, and which
+    are known.
 
     Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour;
     then the statics.
     """
     count = m.sum(axis=1)
-    seen, share = count > 0, jnp.maximum(count, 1)
+    seen = count > 0
+    share = jnp.maximum(count, 1)
     mean = jnp.where(m, x, 0).sum(axis=1) / share
-    low, high = jnp.where(m, x, jnp.inf).min(axis=1), jnp.where(m, x, -jnp.inf).max(axis=1)
-    pick = lambda at: jnp.take_along_axis(x, at[:, None], axis=1)[:, 0]
-    first, last = pick(jnp.argmax(m, axis=1)), pick(m.shape[1] - 1 - jnp.argmax(m[:, ::-1], axis=1))
+    low = jnp.where(m, x, jnp.inf).min(axis=1)
+    high = jnp.where(m, x, -jnp.inf).max(axis=1)
+    first = _values_at(x, jnp.argmax(m, axis=1))
+    last = _values_at(x, m.shape[1] - 1 - jnp.argmax(m[:, ::-1], axis=1))
     rate = count / m.shape[1]
     off = jnp.where(m, x - mean[:, None], 0)
-    hour = jnp.where(m, hours[..., None], 0)
-    hour = jnp.where(m, hour - (hour.sum(axis=1) / share)[:, None], 0)
     sd = jnp.sqrt((off**2).sum(axis=1) / jnp.maximum(count - 1, 1))
-    spread = (hour**2).sum(axis=1)
-    slope = (hour * off).sum(axis=1) / jnp.where(spread > 0, spread, 1)
-    values = [mean, low, high, last, rate, first, sd, slope, static]
-    known = [seen, seen, seen, seen, jnp.ones_like(seen), seen, count > 1, spread > 0, static_m]
-    known = jnp.concatenate(known, axis=-1)
-    return jnp.where(known, jnp.concatenate(values, axis=-1), 0), known
+    hour = jnp.where(m, hours[..., None], 0)
+    mean_hour = (hour.sum(axis=1) / share)[:, None]
+    hour_off = jnp.where(m, hour - mean_hour, 0)
+    spread = (hour_off**2).sum(axis=1)
+    covariance = (hour_off * off).sum(axis=1)
+    slope = covariance / jnp.where(spread > 0, spread, 1)
+    columns = [
+        (mean, seen),
+        (low, seen),
+        (high, seen),
+        (last, seen),
+        (rate, jnp.ones_like(seen)),
+        (first, seen),
+        (sd, count > 1),
+        (slope, spread > 0),
+        (static, static_m),
+    ]
+    values, known = (jnp.concatenate(parts, axis=-1) for parts in zip(*columns, strict=True))
+    return jnp.where(known, values, 0), known
+
+
+def _values_at(x: Float[Array, "n T D"], step: Int[Array, "n D"]) -> Float[Array, "n D"]:
+    """The value of every variable at a step of its own."""
+    return jnp.take_along_axis(x, step[:, None], axis=1)[:, 0]

@@ -1,97 +1,88 @@
-"""What the EHR experiments conclude over all their replicates: tests between arms, and the paper's
-tables.
-"""
+"""What the EHR experiments conclude over all their replicates: tests and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
-import pandas as pd
-
-from omics_jax.evaluation import comparisons, one_test_set
+from omics_jax.evaluation import one_test_set
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import (
     Compare,
     adjusted_family,
     arms_with,
     compare_all,
-    mean_score,
     metrics_of,
     network,
     simple_models,
 )
-from omics_jax.study.system import MODEL, Findings, Results
-from omics_jax.systems.ehr import external, pictures, published
+from omics_jax.study.system import Findings, Results
+from omics_jax.systems.ehr import external, figures, paper_tables
 
 
 def conclude_outcome(results: Results) -> Findings:
-    """Every classifier against boosting and logistic regression, and against each other; curves of
-    the pooled folds.
-    """
+    """The first classifier against simple models, classifiers against each other, and curves."""
     arms = arms_with(results, "auroc")
-    tests = _against_baselines(results, arms[:1]) + _between_arms(results, arms)
-    return Findings(tests, _outcome_tables(results, arms))
+    tests = _against_simple_models(results, arms[:1]) + _between_arms(results, arms)
+    return Findings(tests, _all_tables(results, arms))
 
 
 def conclude_external(results: Results) -> Findings:
-    """The same where all trainings are tested on the same patients, which then are resampled, too."""
+    """The same where all trainings are tested on the same patients: these are resampled, too."""
     arms = arms_with(results, "auroc")
-    models = [network(arm) for arm in arms] + simple_models(results, metric="auroc")
-    drawn = external.resampled_scores(
-        results.frames["probability"].rows, models, pictures.STATISTICS, pictures.DRAWS
-    )
-    compare = partial(external.compare, drawn, results.scores)
-    tests = _against_baselines(results, arms[:1], compare) + _between_arms(results, arms, compare)
-    return Findings(
-        tests, _outcome_tables(results, arms), external.intervals(drawn), one_test_set.METHOD
-    )
-
-
-def _outcome_tables(results: Results, arms: list[str]) -> dict[str, Table]:
-    return {
-        **pictures.of_outcome(results, arms, simple_models(results, metric="auroc")),
-        **pictures.of_imputation(results),
-    }
+    models = [*map(network, arms), *simple_models(results, metric="auroc")]
+    probabilities = results.frames["probability"].rows
+    resampled = external.resampled_scores(probabilities, models, figures.STATISTICS, figures.DRAWS)
+    compare = partial(external.compare, resampled, results.scores)
+    tests = _against_simple_models(results, arms[:1], compare)
+    tests += _between_arms(results, arms, compare)
+    intervals = external.intervals(resampled)
+    return Findings(tests, _all_tables(results, arms), intervals, one_test_set.METHOD)
 
 
 def conclude_imputation(results: Results) -> Findings:
-    """Held-out errors with corrected tests of the imputers against each other and the simple
-    methods.
-    """
+    """Held-out errors, and tests of the first imputer against the simple methods and the others."""
     first, *others = results.labels
     metrics = [metric for metric in metrics_of(results, first) if metric.startswith("mae_")]
     rivals = [*simple_models(results, first), *map(network, others)]
     contrasts = [(network(first), rival, metric) for metric in metrics for rival in rivals]
     tests = adjusted_family(compare_all(results, contrasts))
-    return Findings(tests, pictures.of_imputation(results))
+    return Findings(tests, figures.imputation_tables(results))
 
 
 def conclude_tables(results: Results) -> Findings:
-    """Tables II and III beside the paper's numbers, what freezing costs, and what fine-tuning
+    """Tables II and III with the paper's numbers, what freezing costs, and what fine-tuning
     forgets.
     """
     arms = arms_with(results, "auroc")
-    freezing, freezing_table = _unfrozen_against_frozen(results)
-    forgetting, forgetting_table = _after_against_before(results)
-    shown = {**freezing_table, **forgetting_table, "classical": _classical_table(results)}
-    tables = {"paper": _paper_table(results), **shown}
-    tests = freezing + forgetting + _against_baselines(results, arms)
-    return Findings(tests, {**tables, **_outcome_tables(results, arms)})
+    freezing, freezing_table = paper_tables.unfrozen_against_frozen(results)
+    forgetting, forgetting_table = paper_tables.after_against_before(results)
+    tables = {
+        "paper": paper_tables.networks(results),
+        **freezing_table,
+        **forgetting_table,
+        "classical": paper_tables.classical_models(results),
+        **_all_tables(results, arms),
+    }
+    return Findings(freezing + forgetting + _against_simple_models(results, arms), tables)
 
 
 def conclude_forgetting(results: Results) -> Findings:
     """The imputation error before and after fine-tuning, and the outcome's scores."""
-    tests, table = _after_against_before(results)
-    against = _against_baselines(results, arms_with(results, "auroc")[:1])
-    return Findings(tests + against, {**table, **pictures.of_imputation(results)})
+    forgetting, table = paper_tables.after_against_before(results)
+    against_simple = _against_simple_models(results, arms_with(results, "auroc")[:1])
+    tables = {**table, **figures.imputation_tables(results)}
+    return Findings(forgetting + against_simple, tables)
 
 
-# --- tests ----------------------------------------------------------------------------------------
+def _all_tables(results: Results, arms: Sequence[str]) -> dict[str, Table]:
+    """Of the outcome and of the imputation."""
+    simple = simple_models(results, metric="auroc")
+    outcome = figures.outcome_tables(results, arms, simple)
+    return {**outcome, **figures.imputation_tables(results)}
 
 
-def _against_baselines(
+def _against_simple_models(
     results: Results, arms: Sequence[str], compare: Compare | None = None
 ) -> list[dict]:
     """The arms against every simple model, in AUROC and AUPRC."""
@@ -109,192 +100,7 @@ def _between_arms(
 ) -> list[dict]:
     """The first arm against the others, and each of these against the one before it, in AUROC."""
     first, *others = arms
-    pairs = [(first, other) for other in others] + list(zip(others[1:], others, strict=False))
+    pairs = [(first, other) for other in others]
+    pairs += zip(others[1:], others, strict=False)
     contrasts = [(network(a), network(b), "auroc") for a, b in pairs]
     return adjusted_family(compare_all(results, contrasts, compare))
-
-
-def _unfrozen_against_frozen(results: Results) -> tuple[list[dict], dict[str, Table]]:
-    """AUROC of every network and strategy, unfrozen minus frozen, and of their means where they are
-    several.
-    """
-    arm_of = {
-        (v["network"], v["strategy"], v["regime"]): k
-        for k, v in results.labels.items()
-        if "strategy" in v
-    }
-    both = [
-        (n, s) for n, s, regime in arm_of if regime == "unfrozen" and (n, s, "frozen") in arm_of
-    ]
-    if not both:
-        return [], {}
-    pairs = (
-        {("all", "average"): ("mean of all unfrozen", "mean of all frozen")}
-        if len(both) > 1
-        else {}
-    )
-    pairs |= {cell: (arm_of[*cell, "unfrozen"], arm_of[*cell, "frozen"]) for cell in both}
-    mean = lambda regime: _mean_of_arms(
-        results, [arm_of[*cell, regime] for cell in both], f"mean of all {regime}"
-    )
-    scores = pd.concat([results.scores, mean("unfrozen"), mean("frozen")])
-    contrasts = [(network(a), network(b), "auroc") for a, b in pairs.values()]
-    tests = adjusted_family(compare_all(replace(results, scores=scores), contrasts))
-    rows = [
-        {
-            "network": architecture,
-            "strategy": strategy,
-            "unfrozen": mean_score(scores, network(a), "auroc"),
-            "frozen": mean_score(scores, network(b), "auroc"),
-            "difference": test["difference"],
-            "low": test["ci95"][0],
-            "high": test["ci95"][1],
-            "p (Holm)": test["p_adjusted"],
-        }
-        for ((architecture, strategy), (a, b)), test in zip(pairs.items(), tests, strict=True)
-    ]
-    caption = (
-        'AUROC of test patients with the imputer trained along and with the imputer frozen, fold by fold; "all" is '
-        "each fold's mean over networks and strategies. Interval and p are of the corrected "
-        "resampled t-test (Nadeau-Bengio), p adjusted after Holm over the lines of this table."
-    )
-    return tests, {
-        "freezing": Table("table", pd.DataFrame(rows), "Unfrozen against frozen", caption)
-    }
-
-
-def _after_against_before(results: Results) -> tuple[list[dict], dict[str, Table]]:
-    """Imputation error of every classifier's imputer after fine-tuning, minus that of the imputer
-    it started from.
-    """
-    scores = results.scores
-    metric = next((m for m in scores["metric"].unique() if m.startswith("mae_")), None)
-    imputer = next(arm for arm, labels in results.labels.items() if labels.get("imputer"))
-    errors = scores[(scores["metric"] == metric) & (scores["model"] == MODEL)]
-    arms = [arm for arm in arms_with(results, "auroc") if (errors["arm"] == arm).any()]
-    if not arms:
-        return [], {}
-    contrasts = [(network(arm), network(imputer), metric) for arm in arms]
-    tests = adjusted_family(compare_all(results, contrasts))
-    before = mean_score(scores, network(imputer), metric)
-    rows = [
-        {
-            **{
-                key: value
-                for key, value in results.labels[arm].items()
-                if key in ("network", "regime", "strategy")
-            },
-            "error before": before,
-            "error after": mean_score(scores, network(arm), metric),
-            "difference": test["difference"],
-            "low": test["ci95"][0],
-            "high": test["ci95"][1],
-            "p (Holm)": test["p_adjusted"],
-            "AUROC": mean_score(scores, network(arm), "auroc"),
-        }
-        for arm, test in zip(arms, tests, strict=True)
-    ]
-    caption = (
-        "Mean absolute error on held-out cells (z-scores) of the pretrained imputer and of the "
-        "same imputer after it was fine-tuned to classify. A positive difference is what was "
-        "forgotten; the interval and p are of the corrected resampled t-test (Nadeau-Bengio), p "
-        "adjusted after Holm over the lines of this table."
-    )
-    return tests, {
-        "forgetting": Table("table", pd.DataFrame(rows), "What fine-tuning forgets", caption)
-    }
-
-
-def _mean_of_arms(results: Results, arms: Sequence[str], name: str) -> pd.DataFrame:
-    """Scores of an arm `name` that has, in every split, the mean of the AUROC of these arms."""
-    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == MODEL)]
-    split = ["model", "group", "fold", "repeat", "metric", "n_train", "n_test"]
-    return (
-        scores[scores["metric"] == "auroc"]
-        .groupby(split, as_index=False)["value"]
-        .mean()
-        .assign(arm=name)
-    )
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def _paper_table(results: Results) -> Table:
-    """AUROC of every network, strategy and regime beside the paper's."""
-    rows = []
-    for arm, labels in results.labels.items():
-        if "strategy" not in labels:
-            continue
-        network, regime, strategy = labels["network"], labels["regime"], labels["strategy"]
-        printed = (
-            published.FROZEN.get((network, strategy), (None, None))
-            if regime == "frozen"
-            else (None, None)
-        )
-        rows.append(_paper_row(results, [arm], network, regime, strategy, printed))
-    for regime, printed in (
-        ("frozen", published.FROZEN_AVERAGE),
-        ("unfrozen", published.UNFROZEN_AVERAGE),
-    ):
-        for network in printed:
-            arms = [
-                a
-                for a, v in results.labels.items()
-                if (v.get("network"), v.get("regime")) == (network, regime)
-            ]
-            if arms:
-                rows.append(_paper_row(results, arms, network, regime, "average", printed[network]))
-    caption = (
-        "AUROC on validation and test patients, mean over folds (s.d. in brackets of the test "
-        "values), beside what the paper prints; averages are over the strategies that were run, "
-        "the paper's over three. Table III is a picture in the paper; only the averages that its "
-        "text names are known. The validation value is the one training stopped on, so it is too "
-        "good; the paper's is, too."
-    )
-    return Table("table", pd.DataFrame(rows), "Tables II and III beside the paper's", caption)
-
-
-def _paper_row(results: Results, arms, network, regime, strategy, printed) -> dict:
-    scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == MODEL)]
-    of = lambda metric: (
-        scores.loc[scores["metric"] == metric].groupby(["repeat", "fold"])["value"].mean()
-    )
-    test = of("auroc")
-    ratio = float((scores["n_test"] / scores["n_train"]).mean())
-    low, high = comparisons.corrected_interval(test.to_numpy(), ratio)
-    return {
-        "regime": regime,
-        "network": network,
-        "strategy": strategy,
-        "validation": of("validation_auroc").mean(),
-        "validation (paper)": printed[0],
-        "test": test.mean(),
-        "s.d.": test.std(),
-        "low": low,
-        "high": high,
-        "test (paper)": printed[1],
-    }
-
-
-def _classical_table(results: Results) -> Table:
-    """XGBoost and SVM on what the imputer learned, by probabilities and by hard decisions."""
-    rows = []
-    for arm, model in simple_models(results, metric="auroc"):
-        row = {"model": model}
-        for metric, name in (
-            ("auroc", "AUROC"),
-            ("hard_label_auroc", "AUROC of 0/1 decisions"),
-            ("auprc", "AUPRC"),
-        ):
-            row[name] = mean_score(results.scores, (arm, model), metric)
-        row["AUROC (paper)"] = next(
-            (v for k, v in published.CLASSICAL.items() if model.startswith(k)), None
-        )
-        rows.append(row)
-    caption = (
-        "Classical models on imputed series and hidden states, and on plain summaries of what was "
-        "measured. The paper's .620 and .590 look like areas under the curve of hard 0/1 "
-        "decisions, which stand beside ours."
-    )
-    return Table("table", pd.DataFrame(rows), "Classical models", caption)

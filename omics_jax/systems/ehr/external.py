@@ -1,5 +1,6 @@
-"""Tests and intervals of the experiment "external", whose trainings are all tested on the same
-patients.
+"""Tests and intervals of trainings that are all tested on the same external patients.
+
+The bootstrap itself stands in `evaluation.one_test_set`; here it meets the table of probabilities.
 """
 
 from __future__ import annotations
@@ -8,48 +9,62 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Int
 
 from omics_jax.evaluation import one_test_set
+from omics_jax.study.comparisons import Model
 
-Model = tuple[str, str]  # (arm, "model" or the name of a simple one)
+Statistic = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"]], float]
+# (arm, model, metric) -> the metric by draw of patients and training
+Resampled = Mapping[tuple[str, str, str], Float[np.ndarray, "draws trainings"]]
 
 
 def resampled_scores(
-    frame: pd.DataFrame, models: Iterable[Model], statistics: Mapping[str, Callable], draws: int
-) -> dict[tuple[str, str, str], np.ndarray]:
-    """(arm, model, metric) -> (draws, trainings), from the table of probabilities; see
-    `one_test_set.resampled`.
+    probabilities: pd.DataFrame,
+    models: Iterable[Model],
+    statistics: Mapping[str, Statistic],
+    draws: int,
+) -> Resampled:
+    """Every metric of every model on draws of patients, see `one_test_set.resampled`.
+
+    probabilities: id, person, label and probability of every patient, by arm, model and fold.
+    statistics: metric -> its function.
     """
-    out = {}
+    resampled = {}
     for arm, model in models:
-        own = frame[(frame["arm"] == arm) & (frame["model"] == model)]
-        scores = own.pivot(index="id", columns="fold", values="probability").sort_index()
-        patients = (
-            own.groupby("id")
-            .agg(label=("label", "first"), person=("person", "first"))
-            .loc[scores.index]
-        )
-        given = scores.to_numpy().T, patients["label"].to_numpy(), patients["person"].to_numpy()
+        chosen = (probabilities["arm"] == arm) & (probabilities["model"] == model)
+        rows = probabilities[chosen]
+        scores = rows.pivot(index="id", columns="fold", values="probability").sort_index()
+        first = {name: (name, "first") for name in ("label", "person")}
+        patients = rows.groupby("id").agg(**first).loc[scores.index]
+        by_training = scores.to_numpy().T
+        label, person = patients["label"].to_numpy(), patients["person"].to_numpy()
         for metric, statistic in statistics.items():
-            out[arm, model, metric] = one_test_set.resampled(statistic, *given, n=draws)
-    return out
+            values = one_test_set.resampled(statistic, by_training, label, person, n=draws)
+            resampled[arm, model, metric] = values
+    return resampled
 
 
-def intervals(
-    drawn: Mapping[tuple[str, str, str], np.ndarray],
-) -> dict[tuple[str, str, str], tuple[float, float]]:
+def intervals(resampled: Resampled) -> dict[tuple[str, str, str], tuple[float, float]]:
     """(arm, model, metric) -> 95 % interval of the mean over trainings."""
-    return {key: one_test_set.interval(values) for key, values in drawn.items()}
+    return {key: one_test_set.interval(values) for key, values in resampled.items()}
 
 
-def compare(drawn, scores: pd.DataFrame, a: Model, b: Model, metric: str) -> list[dict]:
-    """a minus b in the form of `comparisons.compare`, by the bootstrap of patients and trainings."""
+def compare(
+    resampled: Resampled, scores: pd.DataFrame, a: Model, b: Model, metric: str
+) -> list[dict]:
+    """a minus b as `comparisons.compare` gives it, by the bootstrap of patients and trainings."""
+    ci95, p = one_test_set.difference(resampled[*a, metric], resampled[*b, metric])
     means = scores[scores["metric"] == metric].groupby(["arm", "model"])["value"].mean()
-    ci95, p = one_test_set.difference(drawn[*a, metric], drawn[*b, metric])
-    found = {
-        "difference": float(means[a] - means[b]),
+    difference = float(means[a] - means[b])
+    test = {
+        "a": "/".join(a),
+        "b": "/".join(b),
+        "metric": metric,
+        "group": "all",
+        "difference": difference,
         "ci95": list(ci95),
         "p": p,
         "test": one_test_set.METHOD,
     }
-    return [{"a": "/".join(a), "b": "/".join(b), "metric": metric, "group": "all", **found}]
+    return [test]

@@ -1,6 +1,4 @@
-"""What the paper prints for PhysioNet 2012 (Arul Raj, Qian & Ibrahim, tables II and III and their
-text).
-"""
+"""What the paper (Arul Raj, Qian & Ibrahim) prints for PhysioNet 2012: tables II, III and text."""
 
 # (network, strategy) -> AUROC (validation, test), table II: the imputer frozen.
 FROZEN = {
@@ -17,8 +15,8 @@ FROZEN = {
     ("gru", "cyclic"): (0.800, 0.786),
     ("gru", "plateau"): (0.798, 0.792),
 }
-# Averages over the strategies, table II; of table III, which is a picture in our copy, the text
-# keeps these. Of its figure the text says others: mlp5 .824 and .805, mlp2 .811 and .797.
+# Averages over the strategies of table II, and those of table III, a picture, that the text names.
+# For the figure the text names others: mlp5 .824 and .805, mlp2 .811 and .797.
 FROZEN_AVERAGE = {
     "mlp2": (0.784, 0.779),
     "mlp5": (0.785, 0.765),
@@ -31,5 +29,6 @@ UNFROZEN_AVERAGE = {
     "lstm": (0.813, None),
     "gru": (None, 0.777),
 }
-# Test AUROC of the classical models; the features are not said. Hard 0/1 decisions score like this.
+# Test AUROC of the classical models; the paper does not name their features. Hard 0/1 decisions
+# score like this.
 CLASSICAL = {"XGBoost": 0.620, "SVM": 0.590}

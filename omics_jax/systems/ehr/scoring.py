@@ -1,11 +1,12 @@
-"""How imputations and outcome predictions are judged, and by which simple models beside them."""
+"""How imputations and outcome predictions are judged, and against which simple models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
@@ -13,27 +14,33 @@ from omics_jax.evaluation import classification, classifiers, imputation, series
 from omics_jax.evaluation.summary_features import flattened, summary_features
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
+from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
 
 OUTCOME = {
-    "auroc": "higher", "auprc": "higher", "brier": "lower", "calibration_error": "lower", "hard_label_auroc": "higher",
-}  # fmt: skip
+    "auroc": "higher",
+    "auprc": "higher",
+    "brier": "lower",
+    "calibration_error": "lower",
+    "hard_label_auroc": "higher",
+}
+ERRORS = ("mae", "rmse", "mre")
 SHOWN_PATIENTS, SHOWN_VARIABLES = 4, 6
-
-Held = Callable[[Dataset], np.ndarray]
 
 
 def better(levels: Sequence[str]) -> dict[str, str]:
     """Metric -> the better side."""
-    errors = {
-        f"{kind}_{level}": "lower"
-        for level in levels
-        for kind in ("mae", "rmse", "mre", "mre_units")
-    }
-    return {**OUTCOME, **{f"validation_{name}": side for name, side in OUTCOME.items()}, **errors}
+    kinds = (*ERRORS, "mre_units")
+    errors = {f"{kind}_{level}": "lower" for level in levels for kind in kinds}
+    validation = {f"validation_{name}": side for name, side in OUTCOME.items()}
+    return {**OUTCOME, **validation, **errors}
 
 
 def evaluate(
-    held: Held, levels: Sequence[str], predictions: Predictions, test: Dataset, train: Dataset
+    held: HeldLevels,
+    levels: Sequence[str],
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
 ) -> Evaluation:
     """Scores of whatever was predicted of the test patients.
 
@@ -47,22 +54,31 @@ def evaluate(
       the training rows (z-scores per variable) and mre_units_LEVEL in the input's units, over the
       cells held out at that level of variables that a training row has.
     """
-    metrics, frames = {}, {}
+    metrics: dict[str, float] = {}
+    frames: dict[str, Frame] = {}
     if "probability" in predictions:
-        found, frames["probability"] = _outcome_scores(predictions["probability"], test)
-        metrics |= found
-    named = [(k, level) for k, level in enumerate(levels, 1) if f"imputed_{level}" in predictions]
-    if named:
-        found, frames["errors"] = _imputation_scores(held, named, predictions, test, train)
-        metrics |= found
+        metrics, frames["probability"] = _outcome_scores(predictions["probability"], test)
+    numbered = dict(enumerate(levels, 1))
+    imputed = {k: name for k, name in numbered.items() if f"imputed_{name}" in predictions}
+    if imputed:
+        errors, frames["errors"] = _imputation_scores(held, imputed, predictions, test, train)
+        metrics |= errors
     if "imputed" in predictions:
         frames["series"] = _shown_series(held, levels[0], predictions, test)
     return Evaluation(metrics, frames)
 
 
-def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, float], Frame]:
-    label, mask = next(iter(test.targets.values()))
-    p, y = np.asarray(probability, np.float64)[mask], label[mask].astype(int)
+def known_outcome(dataset: Dataset) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Values of the outcome and where it is known."""
+    return next(iter(dataset.targets.values()))
+
+
+def _outcome_scores(
+    probability: Float[np.ndarray, " n"], test: Dataset
+) -> tuple[dict[str, float], Frame]:
+    """Metrics of the patients with a known outcome, and their probabilities."""
+    label, known = known_outcome(test)
+    p, y = np.asarray(probability, np.float64)[known], label[known].astype(int)
     intercept, slope = classification.calibration(p, y)
     metrics = {
         "auroc": classification.auroc(p, y),
@@ -73,115 +89,147 @@ def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, f
         "calibration_error": classification.expected_calibration_error(p, y),
         "hard_label_auroc": classification.hard_label_auroc(p, y),
     }
-    ids, groups = (names[mask].astype(str) for names in (test.ids, test.groups))
-    frame = pd.DataFrame({"id": ids, "person": groups, "probability": p, "label": y})
-    return metrics, Frame("probability", frame)
+    ids, persons = (names[known].astype(str) for names in (test.ids, test.groups))
+    rows = pd.DataFrame({"id": ids, "person": persons, "probability": p, "label": y})
+    return metrics, Frame("probability", rows)
 
 
-def _imputation_scores(held: Held, named, predictions: Predictions, test: Dataset, train: Dataset):
-    series = test.modalities["series"]
-    levels, truth = held(test), known(test)
+def _imputation_scores(
+    held: HeldLevels,
+    levels: dict[int, str],
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
+) -> tuple[dict[str, float], Frame]:
+    """Errors at every level on the scale of the training rows, and by variable. levels: number ->
+    name.
+    """
+    held_levels, truth = held(test), measured_values(test)
     mean, sd = scale_of(train)
-    learned = train.modalities["series"].mask.any(axis=(0, 1))  # the others have no scale
-    scaled = lambda values: (values - mean) / sd
-    by_variable = lambda *arrays: pd.DataFrame(
-        imputation.errors_by_variable(*arrays, series.features.tolist())
-    )
+    # The others have no scale.
+    scored = train.modalities["series"].mask.any(axis=(0, 1))
+    z_truth = (truth - mean) / sd
+    variables = test.modalities["series"].features.tolist()
     metrics, frames = {}, []
-    for k, level in named:
-        cells = (levels > 0) & (levels <= k)
+    for k, level in levels.items():
+        cells = (held_levels > 0) & (held_levels <= k)
         imputed = np.asarray(predictions[f"imputed_{level}"], np.float64)
-        errors = imputation.imputation_errors(scaled(imputed), scaled(truth), cells & learned)
+        z_imputed = (imputed - mean) / sd
+        errors = imputation.imputation_errors(z_imputed, z_truth, cells & scored)
+        in_units = imputation.imputation_errors(imputed, truth, cells & scored)
         metrics |= {f"{kind}_{level}": value for kind, value in errors.items()}
-        metrics[f"mre_units_{level}"] = imputation.imputation_errors(
-            imputed, truth, cells & learned
-        )["mre"]
-        units = by_variable(imputed, truth, cells)[["mae", "rmse", "mre"]].add_suffix("_units")
-        z = by_variable(scaled(imputed), scaled(truth), cells)
-        z.loc[~learned, ["mae", "rmse", "mre"]] = np.nan
+        metrics[f"mre_units_{level}"] = in_units["mre"]
+        z = _errors_by_variable(z_imputed, z_truth, cells, variables)
+        z.loc[~scored, list(ERRORS)] = np.nan
+        units = _errors_by_variable(imputed, truth, cells, variables)
+        units = units[list(ERRORS)].add_suffix("_units")
         frames.append(pd.concat([z, units], axis=1).assign(level=level))
     return metrics, Frame("errors", pd.concat(frames))
 
 
-def _shown_series(held: Held, level: str, predictions: Predictions, test: Dataset) -> Frame:
+def _errors_by_variable(
+    imputed: Float[np.ndarray, "n T D"],
+    truth: Float[np.ndarray, "n T D"],
+    cells: Bool[np.ndarray, "n T D"],
+    variables: Sequence[str],
+) -> pd.DataFrame:
+    return pd.DataFrame(imputation.errors_by_variable(imputed, truth, cells, variables))
+
+
+def _shown_series(held: HeldLevels, level: str, predictions: Predictions, test: Dataset) -> Frame:
     """Observed, held-out and imputed values of a few patients, for the figure."""
-    series, hours = test.modalities["series"], test.modalities["hours"].values
-    levels, imputed = held(test), predictions[f"imputed_{level}"]
-    spread = predictions[f"disagreement_{level}"]
-    often = np.argsort(-series.mask.sum(axis=(0, 1)), kind="stable")[:SHOWN_VARIABLES]
+    observations = test.modalities["series"].mask.sum(axis=(0, 1))
+    most_observed = np.argsort(-observations, kind="stable")[:SHOWN_VARIABLES].tolist()
+    held_levels = held(test)
+    panels = [
+        _panel(held_levels, level, predictions, test, patient, variable)
+        for patient in _shown_patients(test)
+        for variable in most_observed
+    ]
+    rows = pd.concat(panels, ignore_index=True)
+    band = rows.pop("spread").where(rows["role"] == "imputed")
+    return Frame("series", rows.assign(low=rows["value"] - band, high=rows["value"] + band))
+
+
+def _panel(
+    held_levels: Shaped[np.ndarray, "n T D"],
+    level: str,
+    predictions: Predictions,
+    test: Dataset,
+    patient: int,
+    variable: int,
+) -> pd.DataFrame:
+    """The values of one variable of one patient, with their role in the figure."""
+    cell = (patient, slice(None), variable)
+    series, hours = test.modalities["series"], test.modalities["hours"].values[patient]
+    hidden = held_levels[cell] == 1
+    imputed = predictions[f"imputed_{level}"][cell]
+    parts = {
+        "observed": (series.mask[cell] & ~hidden, series.values[cell]),
+        "held out": (hidden, measured_values(test)[cell]),
+        "imputed": (np.ones(len(hours), bool), imputed),
+    }
+    spread = predictions[f"disagreement_{level}"][cell]
+    title, name = _panel_title(test, patient), str(series.features[variable])
     frames = []
-    for i in _shown_patients(test):
-        for d in often:
-            hidden = levels[i, :, d] == 1
-            parts = {
-                "observed": (series.mask[i, :, d] & ~hidden, series.values[i, :, d]),
-                "held out": (hidden, known(test)[i, :, d]),
-                "imputed": (np.ones(len(hours[i]), bool), imputed[i, :, d]),
-            }
-            for role, (cells, values) in parts.items():
-                columns = {"x": hours[i], "value": values, "spread": spread[i, :, d]}
-                part = pd.DataFrame({name: column[cells] for name, column in columns.items()})
-                frames.append(
-                    part.assign(panel=_panel(test, i), variable=str(series.features[d]), role=role)
-                )
-    frame = pd.concat(frames, ignore_index=True)
-    band = frame.pop("spread").where(frame["role"] == "imputed")
-    frame = frame.assign(low=frame["value"] - band, high=frame["value"] + band)
-    return Frame("series", frame)
+    for role, (cells, values) in parts.items():
+        columns = {"x": hours[cells], "value": values[cells], "spread": spread[cells]}
+        frames.append(pd.DataFrame(columns).assign(panel=title, variable=name, role=role))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _shown_patients(test: Dataset) -> list[int]:
     """The best observed patients, half with and half without the outcome where it is known."""
-    order = np.argsort(-test.modalities["series"].mask.sum(axis=(1, 2)), kind="stable")
+    observations = test.modalities["series"].mask.sum(axis=(1, 2))
+    order = np.argsort(-observations, kind="stable").tolist()
     if not test.targets:
-        return order[:SHOWN_PATIENTS].tolist()
-    label, mask = next(iter(test.targets.values()))
-    of = lambda value: [int(i) for i in order if mask[i] and label[i] == value][
-        : SHOWN_PATIENTS // 2
-    ]
-    return [*of(1), *of(0)] or order[:SHOWN_PATIENTS].tolist()
+        return order[:SHOWN_PATIENTS]
+    label, known = known_outcome(test)
+    half = SHOWN_PATIENTS // 2
+    deaths = [i for i in order if known[i] and label[i] == 1][:half]
+    survivors = [i for i in order if known[i] and label[i] == 0][:half]
+    return [*deaths, *survivors] or order[:SHOWN_PATIENTS]
 
 
-def _panel(test: Dataset, i: int) -> str:
+def _panel_title(test: Dataset, patient: int) -> str:
+    name = str(test.ids[patient])
     if not test.targets:
-        return str(test.ids[i])
-    name, (label, mask) = next(iter(test.targets.items()))
-    return f"{test.ids[i]}, {name} {label[i]:.0f}" if mask[i] else f"{test.ids[i]}, {name} unknown"
+        return name
+    outcome, (label, known) = next(iter(test.targets.items()))
+    value = f"{label[patient]:.0f}" if known[patient] else "unknown"
+    return f"{name}, {outcome} {value}"
 
 
-def known(dataset: Dataset) -> np.ndarray:
-    """(n, T, D): what was measured, including what the file holds out; 0 elsewhere."""
-    series, truth = dataset.modalities["series"], dataset.modalities.get("truth")
-    return series.values if truth is None else np.where(truth.mask, truth.values, series.values)
-
-
-def scale_of(train: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and s.d. (D,) of each variable over the observed cells of the training rows."""
+def scale_of(
+    train: Dataset,
+) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
+    """Mean and s.d. of each variable over the observed cells of the training rows."""
     series = train.modalities["series"]
-    cells = lambda a: a.reshape(-1, a.shape[-1])
-    platform = np.zeros(series.mask.shape[0] * series.mask.shape[1], int)
-    found = fit_standardizer(cells(series.values), cells(series.mask), platform, 1)
-    return found["mean"][0], found["sd"][0]
+    patients, steps, variables = series.mask.shape
+    values, mask = (a.reshape(-1, variables) for a in (series.values, series.mask))
+    fitted = fit_standardizer(values, mask, np.zeros(patients * steps, int), 1)
+    return fitted["mean"][0], fitted["sd"][0]
 
 
 # --- baselines ------------------------------------------------------------------------------------
 
 
 def imputation_baselines(
-    held: Held, levels: Sequence[str], train: Dataset, test: Dataset
+    held: HeldLevels, levels: Sequence[str], train: Dataset, test: Dataset
 ) -> dict[str, Predictions]:
     """Training mean, last observation carried forward, linear interpolation, nearest in time; at
     every level.
     """
     series, hours = test.modalities["series"], test.modalities["hours"].values
-    fitted, level_of = train.modalities["series"], held(test)
-    out: dict[str, dict[str, np.ndarray]] = {name: {} for name in series_baselines.IMPUTERS}
+    fitted, held_levels = train.modalities["series"], held(test)
+    predictions: dict[str, dict[str, np.ndarray]] = {}
     for k, level in enumerate(levels, 1):
-        left = series.mask & ~((level_of > 0) & (level_of <= k))
-        values = np.where(left, series.values, 0)
+        visible = series.mask & ~((held_levels > 0) & (held_levels <= k))
+        values = np.where(visible, series.values, 0)
         for name, imputer in series_baselines.IMPUTERS.items():
-            out[name][f"imputed_{level}"] = imputer(fitted.values, fitted.mask, values, left, hours)
-    return out
+            imputed = imputer(fitted.values, fitted.mask, values, visible, hours)
+            predictions.setdefault(name, {})[f"imputed_{level}"] = imputed
+    return predictions
 
 
 def outcome_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
@@ -191,31 +239,33 @@ def outcome_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
     Fitted on the training rows with a known outcome, like the network. Boosting reads all summaries
     that the network reads; logistic regression five of the eight, with which it does better.
     """
-    label, mask = next(iter(train.targets.values()))
-    known_rows = train.take(mask)
-    y = label[mask].astype(int)
-    plain, extended = (
-        (summaries(known_rows, more), summaries(test, more)) for more in (False, True)
-    )
-    rates = lambda d: d.modalities["series"].mask.mean(axis=1)
+    label, known = known_outcome(train)
+    known_rows = train.take(known)
+    y = label[known].astype(int)
+    logistic, boosting = classifiers.logistic_on_summary, classifiers.boosting_on_summary
     fitted = {
-        "logistic regression": classifiers.logistic_on_summary(plain[0], y, plain[1]),
-        "gradient boosting": classifiers.boosting_on_summary(extended[0], y, extended[1]),
-        "logistic, rates of measurement": classifiers.logistic_on_summary(
-            rates(known_rows), y, rates(test)
+        "logistic regression": logistic(summaries(known_rows), y, summaries(test)),
+        "gradient boosting": boosting(
+            summaries(known_rows, extended=True), y, summaries(test, extended=True)
         ),
+        "logistic, rates of measurement": logistic(_rates(known_rows), y, _rates(test)),
     }
     return {name: {"probability": p} for name, p in fitted.items()}
 
 
-def summaries(dataset: Dataset, extended: bool = False) -> np.ndarray:
-    """(n, F) mean, minimum, maximum, last and rate of every variable, extended first, s.d. and
-    slope, and statics.
+def summaries(dataset: Dataset, extended: bool = False) -> Float[np.ndarray, "n F"]:
+    """Mean, minimum, maximum, last and rate of every variable, extended first, s.d. and slope, and
+    statics.
     """
     series, static = dataset.modalities["series"], dataset.modalities.get("static")
     extra = (static.values, static.mask) if static is not None else (None, None)
     hours = dataset.modalities["hours"].values
     return summary_features(series.values, series.mask, hours, *extra, extended=extended)[0]
+
+
+def _rates(dataset: Dataset) -> Float[np.ndarray, "n D"]:
+    """The share of steps at which every variable was measured."""
+    return dataset.modalities["series"].mask.mean(axis=1)
 
 
 def learned_features(
@@ -224,12 +274,11 @@ def learned_features(
     """The paper's classical models: XGBoost and SVM on the imputed series and on the last hidden
     state.
     """
-    label, mask = next(iter(train.targets.values()))
-    y = label[mask].astype(int)
-    flat = lambda p: flattened(p["imputed"], np.ones(p["imputed"].shape, bool))
+    label, known = known_outcome(train)
+    y = label[known].astype(int)
     inputs = {
-        "imputed series": (flat(on_train)[mask], flat(on_test)),
-        "hidden state": (on_train["hidden"][mask], on_test["hidden"]),
+        "imputed series": (_flat_series(on_train)[known], _flat_series(on_test)),
+        "hidden state": (on_train["hidden"][known], on_test["hidden"]),
     }
     models = {"XGBoost": classifiers.xgboost, "SVM": classifiers.svm}
     return {
@@ -237,3 +286,9 @@ def learned_features(
         for what, (x, x_test) in inputs.items()
         for name, fit in models.items()
     }
+
+
+def _flat_series(predictions: Predictions) -> Float[np.ndarray, "n F"]:
+    """The imputed series of every patient as one row."""
+    imputed = predictions["imputed"]
+    return flattened(imputed, np.ones(imputed.shape, bool))

@@ -1,22 +1,41 @@
-"""PertVAE as a `System`: the user's files or the simulator in, the model's functions bound to a
-config out.
-"""
+"""PertVAE as a `System`: files or the simulator in, the model's functions bound to a config out."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int32
+from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.read import read_matrix
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_least
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
+from omics_jax.systems.pertvae.network import Network
 from omics_jax.training.schedules import optimizer
+
+# What a config may hold, by dotted keys.
+CHOICES = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
+ONE_OR_MORE = (
+    *("model.latent", "model.context", "model.encoder", "model.decoder"),
+    *("model.flow_hidden", "model.draws"),
+    *("training.epochs", "training.patience", "training.monitor_every", "training.monitor_draws"),
+)
+LEAST = {
+    "model.flow_steps": 0,
+    "model.free_bits": 0,
+    "model.l2": 0,
+    "model.input_noise": 0,
+    "training.batch_size": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -26,10 +45,11 @@ class Spec(DataSpec):
     platforms: tuple[str, ...] = ()
 
 
-def read(config, on_progress=lambda done, total, what: None) -> Dataset:
-    """Pairs and singletons from the files `config.data` names, or from the simulator where it names
-    none.
-    """
+def read(
+    config: ConfigDict,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> Dataset:
+    """Pairs and singletons from the files `config.data` names, or from the simulator."""
     if config.data.path:
         from omics_jax.data.perturbation.read import read_perturbations
 
@@ -39,7 +59,7 @@ def read(config, on_progress=lambda done, total, what: None) -> Dataset:
     return simulate_perturbations(**config.simulator)[0]
 
 
-def read_new(spec: Spec, config) -> Dataset:
+def read_new(spec: Spec, config: ConfigDict) -> Dataset:
     """Profiles before treatment from the matrix `config.data.path`, on the genes a run was trained
     with.
 
@@ -49,75 +69,82 @@ def read_new(spec: Spec, config) -> Dataset:
     Raises:
       UserError: no path, or fewer than `data.min_genes` of the genes in the file.
     """
-    from omics_jax.data.formats.read import read_matrix
-
     if not config.data.path:
         raise UserError(
             "--mode=predict needs the new profiles; name their file with --config.data.path"
         )
     genes = spec.features["control"]
-    # The genes are known here, so "auto" need not guess: rows that bear their names are genes.
-    told = config.data.orientation
-    read = partial(read_matrix, config.data.path, repeated=config.data.repeated)
-    try:
-        matrix = read("samples" if told == "auto" else told)
-    except UserError:
-        # Genes that are to be averaged would be samples that stand twice.
-        if told != "auto" or config.data.repeated == "error":
-            raise
-        matrix = read("genes")
-    if told == "auto" and set(matrix.ids) & set(genes):
-        matrix = read("genes")
-    control = Modality(matrix.values, matrix.mask, np.asarray(matrix.features)).select_features(
-        genes
-    )
+    matrix = _read_profiles(config.data, genes)
+    measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features))
+    control = measured.select_features(genes)
     shared = int(control.mask.any(axis=0).sum())
     if shared < config.data.min_genes:
         raise UserError(
             f"{config.data.path} has {shared} of the {len(genes)} genes of the training; the gene "
-            f"names must be written alike, e.g. {control.features[0]!r} (or lower data.min_genes)"
+            f"names must be written alike, e.g. {genes[0]!r} (or lower data.min_genes)"
         )
     ids = np.asarray(matrix.ids).astype(str)
     table = pd.DataFrame({"platform": spec.platforms[0]}, index=ids)
-    return Dataset(
-        ids, ids, {"control": control}, table, notes=(f"{shared} of {len(genes)} genes found",)
-    )
+    notes = (f"{shared} of {len(genes)} genes found",)
+    return Dataset(ids, ids, {"control": control}, table, notes=notes)
 
 
-def build(config, spec: Spec) -> System:
+def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
+    """The matrix of new profiles, its rows the samples.
+
+    The genes are known, so orientation "auto" need not guess: rows that bear their names are genes.
+    """
+    read = partial(read_matrix, settings.path, repeated=settings.repeated)
+    if settings.orientation != "auto":
+        return read(settings.orientation)
+    try:
+        matrix = read("samples")
+    except UserError:
+        # Genes that are to be averaged would be samples that stand twice.
+        if settings.repeated == "error":
+            raise
+        matrix = read("genes")
+    return read("genes") if set(matrix.ids) & set(genes) else matrix
+
+
+def build(config: ConfigDict, spec: Spec) -> System:
     """The system for one config and one shape of data.
 
     Raises:
       UserError: a value of `config.model` or `config.training` that cannot be.
     """
     _check(config)
-    genes = len(spec.features["control"])
-    network = model.Network(config.model, genes)
+    genes = spec.features["control"]
+    network = Network(config.model, len(genes))
     batch_size = shares(config.training.batch_size, spec.rows)
     steps = max(math.ceil(spec.rows[slot] / size) for slot, size in batch_size.items())
     adam = optimizer(config.optimizer.to_dict(), config.training.epochs * steps)
-    paired = "pairs" in spec.rows
-    return System(
+    system = partial(
+        System,
         arrays=partial(arrays, spec.platforms),
         init=partial(model.init, network),
         stages=model.stages(network, adam, config.training, batch_size),
-        predict=partial(
-            model.predict if paired else model.reconstruct, network, config.model.draws
-        ),
-        evaluate=scoring.evaluate_perturbation if paired else scoring.evaluate_reconstruction,
-        baselines=scoring.perturbation_baselines
-        if paired
-        else partial(scoring.pca_baseline, config.model.latent),
-        # Not z1 and z2: their dimensions mean something within one replicate only.
-        columns=dict.fromkeys(("x2_mean", "x2_sd"), spec.features["control"]) if paired else {},
         better=scoring.BETTER,
         read_new=partial(read_new, spec),
     )
+    if "pairs" not in spec.rows:
+        return system(
+            predict=partial(model.reconstruct, network, config.model.draws),
+            evaluate=scoring.evaluate_reconstruction,
+            baselines=partial(scoring.pca_baseline, config.model.latent),
+        )
+    return system(
+        predict=partial(model.predict, network, config.model.draws),
+        evaluate=scoring.evaluate_perturbation,
+        baselines=scoring.perturbation_baselines,
+        # Not z1 and z2: their dimensions mean something within one replicate only.
+        columns=dict.fromkeys(("x2_mean", "x2_sd"), genes),
+    )
 
 
-def shares(batch_size: int, rows: dict[str, int]) -> dict[str, int]:
-    """Slots of one batch in proportion to the rows, e.g. 300 pairs and 1,300 singletons of 200: 38
-    and 163.
+def shares(batch_size: int, rows: Mapping[str, int]) -> dict[str, int]:
+    """Slots of a batch in proportion to the rows; of 300 pairs and 1,300 singletons 38 and 163 in
+    200.
 
     So that an epoch sees every row once and every row weighs the same, as in equation (10).
     """
@@ -129,37 +156,29 @@ def shares(batch_size: int, rows: dict[str, int]) -> dict[str, int]:
 def arrays(levels: tuple[str, ...], dataset: Dataset) -> dict[str, np.ndarray]:
     """The rows as the device sees them: x1, m1, x2, m2 (n, genes) and platform (n,)."""
     control = dataset.modalities["control"]
-    out = {"x1": control.values, "m1": control.mask, "platform": platform_codes(dataset, levels)}
+    rows = {"x1": control.values, "m1": control.mask, "platform": platform_codes(dataset, levels)}
     if "treated" in dataset.modalities:
         treated = dataset.modalities["treated"]
-        out |= {"x2": treated.values, "m2": treated.mask}
-    return out
+        rows |= {"x2": treated.values, "m2": treated.mask}
+    return rows
 
 
 def platforms(dataset: Dataset) -> tuple[str, ...]:
     """The platforms by name, the one with most pairs first."""
-    of_row = dataset.table["platform"].astype(str)
-    paired = (
-        of_row[dataset.modalities["treated"].observed_rows]
-        if "treated" in dataset.modalities
-        else of_row
-    )
-    return tuple(sorted(set(of_row), key=lambda name: (-int((paired == name).sum()), name)))
+    platform = dataset.table["platform"].astype(str)
+    paired = platform
+    if "treated" in dataset.modalities:
+        paired = platform[dataset.modalities["treated"].observed_rows]
+    return tuple(sorted(set(platform), key=lambda name: (-int((paired == name).sum()), name)))
 
 
-def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> np.ndarray:
-    """(n,) int32 place of each row's platform among the levels."""
+def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> Int32[np.ndarray, " n"]:
+    """The place of each row's platform among the levels."""
     place = {name: i for i, name in enumerate(levels)}
     return dataset.table["platform"].astype(str).map(place).to_numpy(np.int32)
 
 
-def _check(config) -> None:
-    choices = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
-    check_choices(config, choices)
-    least = {
-        "model.latent": 1, "model.context": 1, "model.encoder": 1, "model.decoder": 1, "model.flow_steps": 0,
-        "model.flow_hidden": 1, "model.draws": 1, "model.free_bits": 0, "model.l2": 0, "model.input_noise": 0,
-        "training.epochs": 1, "training.batch_size": 2, "training.patience": 1, "training.monitor_every": 1,
-        "training.monitor_draws": 1,
-    }  # fmt: skip
-    check_least(config, least)
+def _check(config: ConfigDict) -> None:
+    """Refuses a config with values that cannot be."""
+    check_choices(config, CHOICES)
+    check_least(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST})

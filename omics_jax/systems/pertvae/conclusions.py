@@ -4,12 +4,16 @@ the latent shift.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from omics_jax.evaluation import comparisons
 from omics_jax.evaluation.tables import Table
-from omics_jax.study.system import Findings, Results
+from omics_jax.study.comparisons import Contrast, compare_all, network
+from omics_jax.study.system import MODEL, Findings, Results
 
 # Predicted changes are compared with rivals that smooth the control too: its noise enters the
 # observed change, so smoothing alone correlates with it, even for an inert drug (measured by
@@ -17,6 +21,7 @@ from omics_jax.study.system import Findings, Results
 SMOOTHING = ("ridge", "PCA + linear")
 CHANGE_METRICS = ("delta_pearson", "top50_recall")
 PROFILE_METRICS = ("rho_pred", "rmse")
+RECONSTRUCTION = "reconstruction of x1"
 
 
 def conclude_perturbation(results: Results) -> Findings:
@@ -24,65 +29,46 @@ def conclude_perturbation(results: Results) -> Findings:
     shift.
     """
     scores = results.scores
-    rivals = [m for m in scores["model"].unique() if m != "model"]
-    fair = [(metric, rival) for metric in PROFILE_METRICS for rival in rivals]
-    fair += [(metric, rival) for metric in CHANGE_METRICS for rival in rivals if rival in SMOOTHING]
-    found = [
-        c for metric, rival in fair for c in comparisons.compare(scores, "model", rival, metric)
+    rivals = [model for model in scores["model"].unique() if model != MODEL]
+    pairs = [(metric, rival) for metric in PROFILE_METRICS for rival in rivals]
+    smoothing = [rival for rival in rivals if rival in SMOOTHING]
+    pairs += [(metric, rival) for metric in CHANGE_METRICS for rival in smoothing]
+    against_rivals = [
+        test
+        for metric, rival in pairs
+        for test in comparisons.compare(scores, MODEL, rival, metric)
     ]
     against_reconstruction = _rho_comparison(scores)
-    return Findings(
-        comparisons=[*against_reconstruction, *found],
-        tables={
-            "table1": _table1(results, against_reconstruction),
-            "scores_by_drug": _scores_by_group(scores),
-            **_change_tables(results),
-            **_latent_tables(results),
-        },
-    )
+    tables = {
+        "table1": _table1(results, against_reconstruction),
+        "scores_by_drug": _scores_by_group(scores),
+        **_change_tables(results),
+        **_latent_tables(results),
+    }
+    return Findings([*against_reconstruction, *against_rivals], tables)
 
 
 def _rho_comparison(scores: pd.DataFrame) -> list[dict]:
     """rho_pred against rho_rec of the same model: the paper's contrast, by the corrected paired
     test.
     """
-    model = scores[scores["model"] == "model"]
-    as_model = lambda metric, name: model[model["metric"] == metric].assign(
-        metric="rho", model=name
-    )
-    frame = pd.concat([as_model("rho_pred", "model"), as_model("rho_rec", "reconstruction of x1")])
-    return comparisons.compare(frame, "model", "reconstruction of x1", "rho", alternative="greater")
+    own = scores[scores["model"] == MODEL]
+    predicted = own[own["metric"] == "rho_pred"].assign(metric="rho")
+    reconstructed = own[own["metric"] == "rho_rec"].assign(metric="rho", model=RECONSTRUCTION)
+    both = pd.concat([predicted, reconstructed])
+    return comparisons.compare(both, MODEL, RECONSTRUCTION, "rho", alternative="greater")
 
 
 def _table1(results: Results, corrected: list[dict]) -> Table:
-    scores = results.scores[results.scores["model"] == "model"]
-    wide = scores.pivot_table(
-        index=["group", "fold", "repeat"], columns="metric", values="value"
-    ).reset_index()
-    by_group = {c["group"]: c for c in corrected}
-    rows = []
-    for group, part in wide.groupby("group", sort=False):
-        test = by_group[str(group)]
-        lines, pairs = results.sizes[str(group)]
-        rows.append(
-            {
-                "drug": group,
-                "groups": lines,
-                "pairs": pairs,
-                "rho_rec": part["rho_rec"].mean(),
-                "rho_pred": part["rho_pred"].mean(),
-                "difference": test["difference"],
-                "low": test["ci95"][0],
-                "high": test["ci95"][1],
-                "p (Mann-Whitney)": comparisons.mann_whitney_greater(
-                    part["rho_pred"].to_numpy(), part["rho_rec"].to_numpy()
-                ).p,
-                "p (corrected)": test["p"],
-                "p (corrected, BH)": test["p_adjusted"],
-                "delta_pearson": part["delta_pearson"].mean(),
-                "top50_recall": part["top50_recall"].mean(),
-            }
-        )
+    """A row for every drug. corrected: the tests of `_rho_comparison`."""
+    scores = results.scores[results.scores["model"] == MODEL]
+    splits = ["group", "fold", "repeat"]
+    wide = scores.pivot_table(index=splits, columns="metric", values="value").reset_index()
+    test_of = {test["group"]: test for test in corrected}
+    rows = [
+        _row_of_drug(str(group), part, results.sizes[str(group)], test_of[str(group)])
+        for group, part in wide.groupby("group", sort=False)
+    ]
     caption = (
         "rho_rec and rho_pred are the paper's Spearman correlations with the observed treated "
         "profile, of the reconstructed control and of the prediction. The paper's one-sided "
@@ -99,23 +85,45 @@ def _table1(results: Results, corrected: list[dict]) -> Table:
     )
 
 
+def _row_of_drug(drug: str, scores: pd.DataFrame, size: tuple[int, int], test: Mapping) -> dict:
+    """One drug's line of table 1. scores: a row per split. size: (cell lines, pairs)."""
+    groups, pairs = size
+    low, high = test["ci95"]
+    predicted, reconstructed = scores["rho_pred"], scores["rho_rec"]
+    whitney = comparisons.mann_whitney_greater(predicted.to_numpy(), reconstructed.to_numpy())
+    return {
+        "drug": drug,
+        "groups": groups,
+        "pairs": pairs,
+        "rho_rec": reconstructed.mean(),
+        "rho_pred": predicted.mean(),
+        "difference": test["difference"],
+        "low": low,
+        "high": high,
+        "p (Mann-Whitney)": whitney.p,
+        "p (corrected)": test["p"],
+        "p (corrected, BH)": test["p_adjusted"],
+        "delta_pearson": scores["delta_pearson"].mean(),
+        "top50_recall": scores["top50_recall"].mean(),
+    }
+
+
+def _interval(scores: pd.DataFrame) -> tuple[float, float, float]:
+    """The mean over splits with its corrected 95 % interval: (mean, low, high)."""
+    ratio = float((scores["n_test"] / scores["n_train"]).mean())
+    summary = comparisons.summarize(scores["value"].to_numpy(), ratio)
+    return (summary["mean"], *summary["ci95"])
+
+
 def _scores_by_group(scores: pd.DataFrame) -> Table:
-    own = scores[scores["metric"] == "delta_pearson_shift"].assign(model="model, drug's own change")
+    """Correlation of the predicted with the observed change, by drug and model."""
+    shift = scores[scores["metric"] == "delta_pearson_shift"]
+    own = shift.assign(model="model, drug's own change")
     both = pd.concat([own, scores[scores["metric"] == "delta_pearson"]])
-    frames = []
+    rows = []
     for (group, model), part in both.groupby(["group", "model"], sort=False):
-        s = comparisons.summarize(
-            part["value"].to_numpy(), float((part["n_test"] / part["n_train"]).mean())
-        )
-        frames.append(
-            {
-                "label": model,
-                "series": group,
-                "value": s["mean"],
-                "low": s["ci95"][0],
-                "high": s["ci95"][1],
-            }
-        )
+        mean, low, high = _interval(part)
+        rows.append({"label": model, "series": group, "value": mean, "low": low, "high": high})
     caption = (
         "Mean over splits with its 95 % interval (corrected for overlapping splits). Predicting "
         "no change scores 0 by definition. The noise of the control enters the observed change "
@@ -126,7 +134,7 @@ def _scores_by_group(scores: pd.DataFrame) -> Table:
     )
     return Table(
         "intervals",
-        pd.DataFrame(frames),
+        pd.DataFrame(rows),
         "Correlation of the predicted with the observed change",
         caption,
         x_label="Pearson correlation over genes",
@@ -134,21 +142,22 @@ def _scores_by_group(scores: pd.DataFrame) -> Table:
 
 
 def _change_tables(results: Results) -> dict[str, Table]:
+    """Mean predicted and observed change of every gene, pairs of all folds together."""
     if "change" not in results.frames:
         return {}
     frame = results.frames["change"].rows
     weighted = frame.assign(
-        p=frame["predicted"] * frame["pairs"], o=frame["observed"] * frame["pairs"]
+        predicted=frame["predicted"] * frame["pairs"], observed=frame["observed"] * frame["pairs"]
     )
-    sums = weighted.groupby(["group", "gene"], sort=False)[["p", "o", "pairs"]].sum().reset_index()
-    change = pd.DataFrame(
-        {
-            "x": sums["p"] / sums["pairs"],
-            "y": sums["o"] / sums["pairs"],
-            "series": sums["group"],
-            "gene": sums["gene"],
-        }
-    )
+    by_gene = weighted.groupby(["group", "gene"], sort=False)
+    sums = by_gene[["predicted", "observed", "pairs"]].sum().reset_index()
+    columns = {
+        "x": sums["predicted"] / sums["pairs"],
+        "y": sums["observed"] / sums["pairs"],
+        "series": sums["group"],
+        "gene": sums["gene"],
+    }
+    change = pd.DataFrame(columns)
     scatter = Table(
         "scatter",
         change,
@@ -164,47 +173,43 @@ def _change_tables(results: Results) -> dict[str, Table]:
 
 
 def _latent_tables(results: Results) -> dict[str, Table]:
+    """Where pairs lie in the latent space of one model, before and after."""
     if "latent" not in results.frames:
         return {}
     frame = results.frames["latent"].rows
     # Latent dimensions mean something within one model only, so only the first split's model is
     # drawn.
     frame = frame[frame["fold"] == frame["fold"].min()]
-    arrows = []
-    for group, part in frame.groupby("group", sort=False):
-        z1, z2 = (
-            part.pivot(index="id", columns="dimension", values=name).to_numpy()
-            for name in ("z1", "z2")
-        )
-        plane = _principal_plane(z1, z2)
-        start, end = (z1 - z1.mean(axis=0)) @ plane, (z2 - z1.mean(axis=0)) @ plane
-        arrows.append(
-            pd.DataFrame(
-                {
-                    "x": start[:, 0],
-                    "y": start[:, 1],
-                    "x_end": end[:, 0],
-                    "y_end": end[:, 1],
-                    "series": group,
-                }
-            )
-        )
-    return {
-        "latent_shift": Table(
-            "arrows",
-            pd.concat(arrows),
-            "Latent shift of held-out pairs",
-            "Where the first split's model places each held-out control (start) and its "
-            "predicted treated state (tip), along the mean shift (across) and the main remaining "
-            "difference between cell lines (up).",
-            x_label="latent state along the mean shift",
-            y_label="first principal component of the rest",
-        )
-    }
+    arrows = [_arrows(part, str(group)) for group, part in frame.groupby("group", sort=False)]
+    table = Table(
+        "arrows",
+        pd.concat(arrows),
+        "Latent shift of held-out pairs",
+        "Where the first split's model places each held-out control (start) and its "
+        "predicted treated state (tip), along the mean shift (across) and the main remaining "
+        "difference between cell lines (up).",
+        x_label="latent state along the mean shift",
+        y_label="first principal component of the rest",
+    )
+    return {"latent_shift": table}
 
 
-def _principal_plane(z1: np.ndarray, z2: np.ndarray) -> np.ndarray:
-    """(latent, 2): the unit mean shift, and the first principal axis of z1 orthogonal to it."""
+def _arrows(frame: pd.DataFrame, group: str) -> pd.DataFrame:
+    """From z1 to z2 of one drug's pairs, on the plane of `_principal_plane`."""
+    z1, z2 = (
+        frame.pivot(index="id", columns="dimension", values=name).to_numpy()
+        for name in ("z1", "z2")
+    )
+    plane, centre = _principal_plane(z1, z2), z1.mean(axis=0)
+    start, end = (z1 - centre) @ plane, (z2 - centre) @ plane
+    columns = {"x": start[:, 0], "y": start[:, 1], "x_end": end[:, 0], "y_end": end[:, 1]}
+    return pd.DataFrame({**columns, "series": group})
+
+
+def _principal_plane(
+    z1: Float[np.ndarray, "n latent"], z2: Float[np.ndarray, "n latent"]
+) -> Float[np.ndarray, "latent 2"]:
+    """The unit mean shift, and the first principal axis of z1 orthogonal to it."""
     shift = (z2 - z1).mean(axis=0)
     first = shift / max(np.linalg.norm(shift), 1e-12)
     rest = z1 - z1.mean(axis=0)
@@ -215,25 +220,18 @@ def _principal_plane(z1: np.ndarray, z2: np.ndarray) -> np.ndarray:
 
 def conclude_reconstruction(results: Results) -> Findings:
     """Figure 2's curve and the paired tests of VAE against PCA at each latent size."""
-    scores = results.scores
-    rows, tests = [], []
     metric = "rho_reconstruction"
-    for arm, part in scores[scores["metric"] == metric].groupby("arm", sort=False):
-        for model, values in part.groupby("model", sort=False):
-            s = comparisons.summarize(
-                values["value"].to_numpy(), float((values["n_test"] / values["n_train"]).mean())
-            )
-            rows.append(
-                {
-                    "x": results.labels[arm]["latent"],
-                    "y": s["mean"],
-                    "low": s["ci95"][0],
-                    "high": s["ci95"][1],
-                    "series": {"model": "VAE"}.get(model, model),
-                }
-            )
-        for c in comparisons.compare(scores, (arm, "model"), (arm, "PCA"), metric):
-            tests.append(c)
+    scores = results.scores[results.scores["metric"] == metric]
+    rows = []
+    contrasts: list[Contrast] = []
+    for arm, of_arm in scores.groupby("arm", sort=False):
+        contrasts.append((network(str(arm)), (str(arm), "PCA"), metric))
+        for model, part in of_arm.groupby("model", sort=False):
+            mean, low, high = _interval(part)
+            series = "VAE" if model == MODEL else model
+            latent = results.labels[arm]["latent"]
+            rows.append({"x": latent, "y": mean, "low": low, "high": high, "series": series})
+    tests = compare_all(results, contrasts)
     tests = comparisons.with_adjusted_p(tests, comparisons.benjamini_hochberg)
     curve = Table(
         "curve",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
+from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.splits import Split, with_training_rows
@@ -18,9 +20,8 @@ from omics_jax.systems.pertvae.assembly import Spec, build, platform_codes, plat
 from omics_jax.training.stage import Replicate
 
 
-def table1(config, dataset: Dataset) -> list[Arm]:
-    """Table 1: one model per drug (or one for all, `model.per_drug=False`), repeated folds by
-    group.
+def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
+    """Table 1: a model per drug, or one for all (`model.per_drug=False`), repeated folds by group.
 
     Validation rows are the next fold's; the singletons of a held-out cell line leave the training
     set with it.
@@ -43,30 +44,38 @@ def table1(config, dataset: Dataset) -> list[Arm]:
     return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates)]
 
 
-def figure2(config, dataset: Dataset) -> list[Arm]:
-    """Figure 2: a plain VAE against PCA with as many dimensions, on all profiles, control and
-    treated alike.
-    """
+def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
+    """Figure 2: a plain VAE against PCA of as many dimensions, on control and treated profiles."""
     sizes = config.figure2.latent_sizes
     if not sizes or min(sizes) < 1:
         raise UserError(f"config.figure2.latent_sizes is {sizes}; list sizes of 1 or more")
     profiles = all_profiles(dataset)
     splits = _splits(config, profiles, np.arange(len(profiles)), "figure2")
     trained = folds.replicates(
-        config, splits, "singletons", lambda s: _constants(profiles, s.train), "all profiles"
+        config, splits, "singletons", lambda s: constants_of(profiles, s.train), "all profiles"
     )
     spec = spec_of(profiles, trained)
     return [_reconstruction_arm(config, latent, spec, profiles, trained) for latent in sizes]
 
 
-def _reconstruction_arm(config, latent: int, spec: Spec, profiles: Dataset, replicates) -> Arm:
+def _reconstruction_arm(
+    config: ConfigDict,
+    latent: int,
+    spec: Spec,
+    profiles: Dataset,
+    replicates: Sequence[Replicate],
+) -> Arm:
+    """The plain VAE of one latent size."""
     sized = config.copy_and_resolve_references()
     sized.model.latent = latent
     system, labels = build(sized, spec), {"latent": latent}
     return Arm(f"latent {latent}", system, sized, spec, profiles, replicates, labels=labels)
 
 
-def _splits(config, dataset: Dataset, rows: np.ndarray, what: str) -> list[Split]:
+def _splits(
+    config: ConfigDict, dataset: Dataset, rows: Int[np.ndarray, " m"], what: str
+) -> list[Split]:
+    """Folds of the rows; errors name what was to be split."""
     try:
         return folds.deal_folds(config, dataset, rows=rows)
     except UserError as error:
@@ -74,8 +83,13 @@ def _splits(config, dataset: Dataset, rows: np.ndarray, what: str) -> list[Split
 
 
 def _pair_replicate(
-    config, dataset: Dataset, split: Split, singletons: np.ndarray, drug: str
+    config: ConfigDict,
+    dataset: Dataset,
+    split: Split,
+    singletons: Int[np.ndarray, " m"],
+    drug: str,
 ) -> Replicate:
+    """A split of the pairs, with the singletons of the cell lines that it trains on."""
     together = with_training_rows(split, dataset.groups, singletons)
     alone = np.setdiff1d(together.train, split.train)
     sampling = {}
@@ -88,13 +102,13 @@ def _pair_replicate(
         validation={"pairs": split.validation},
         test=split.test,
         seed=folds.seed_of(config, split),
-        constants=_constants(dataset, together.train),
+        constants=constants_of(dataset, together.train),
         labels=folds.labels_of(split, drug),
         sampling=sampling,
     )
 
 
-def _constants(dataset: Dataset, train: np.ndarray) -> dict[str, np.ndarray]:
+def constants_of(dataset: Dataset, train: Int[np.ndarray, " train"]) -> dict[str, np.ndarray]:
     """Mean and s.d. per platform and gene, over the training rows' control and treated profiles."""
     levels = platforms(dataset)
     codes = platform_codes(dataset, levels)[train]
@@ -111,18 +125,20 @@ def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> Spec:
 
 
 def all_profiles(dataset: Dataset) -> Dataset:
-    """Every profile as a row of the modality "control": each control once, treated profiles,
-    singletons.
+    """Every profile as a row of the modality "control": controls once, treated ones, singletons.
 
     A control is what it is in the pairs: under `data.control_profile="mean"` the mean of its wells.
     """
     control, treated = dataset.modalities["control"], dataset.modalities["treated"]
     paired = treated.observed_rows
-    # Pairs of one control repeat its profile; only the bytes tell, as stored pairs do not name
+    # Pairs of one control repeat its profile. Only the bytes show it: stored pairs do not name
     # their controls.
     first = ~pd.Series([row.tobytes() for row in control.values]).duplicated().to_numpy()
     before, after = np.flatnonzero(first | ~paired), np.flatnonzero(paired)
-    stack = lambda a, b: np.concatenate([a[before], b[after]])
+
+    def stack(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.concatenate([a[before], b[after]])
+
     ids = np.concatenate([[f"{i}|control" for i in dataset.ids[before]], dataset.ids[after]])
     table = pd.concat([dataset.table.iloc[before], dataset.table.iloc[after]])
     table.index = ids

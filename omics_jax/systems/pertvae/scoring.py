@@ -1,16 +1,16 @@
-"""How PertVAE's predictions are judged, and by which simple models beside it.
+"""How PertVAE's predictions are judged, and against which simple models.
 
 The paper reports correlations of whole profiles, which are high for any prediction because a
-treated profile resembles its control; the scores of the predicted *change* are what it should have
-reported beside them.
+treated profile resembles its control; the scores of the predicted *change* are added here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
-from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.evaluation import baselines, metrics
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
@@ -33,50 +33,69 @@ def evaluate_perturbation(predictions: Predictions, test: Dataset, train: Datase
     Returns the metrics
       rho_pred: Spearman over genes of x2_mean with the observed x2 (the paper's rho_pred,pert);
       rho_rec: the same of x1_reconstruction with x2, "the drug does nothing" (the paper's
-      rho_rec,pert); rho_pred_centred: rho_pred after subtracting each gene's mean over training
-      pairs' treated profiles, so that
-        gene-to-gene differences shared by all profiles no longer count;
+        rho_rec,pert);
+      rho_pred_centred: rho_pred after subtracting each gene's mean over training pairs' treated
+        profiles, so that gene-to-gene differences shared by all profiles no longer count;
       delta_pearson: Pearson over genes of the predicted with the observed change from x1; 0 for "no
-      change"; top50_recall: share of the 50 most changed genes among the 50 predicted to change
-      most (of fewer than 200 genes:
-        a quarter of them instead of 50);
-      rmse: of x2_mean; coverage95: share of observed values inside the predicted 95 % interval;
+        change";
+      top50_recall: share of the 50 most changed genes among the 50 predicted to change most (of
+        fewer than 200 genes: a quarter of them instead of 50);
+      rmse: of x2_mean;
+      coverage95: share of observed values inside the predicted 95 % interval;
       rho_shift, delta_pearson_shift, rmse_shift: of x1 + x2_mean - x1_reconstruction, the change
         that the model ascribes to the drug added to the observed control. What the autoencoder
-        cannot reconstruct is then kept
-        instead of lost, and the control's own noise is hardly mistaken for a predicted change
-        (beyond the paper).
+        cannot reconstruct is then kept instead of lost, and the control's own noise is hardly
+        mistaken for a predicted change (beyond the paper).
     """
+    scores = _profile_scores(predictions["x2_mean"], test, train)
+    if "x1_reconstruction" not in predictions:
+        return Evaluation(scores)
+    scores |= _scores_of_model(predictions, test)
+    frames = {"change": _change_by_gene(predictions, test), "latent": _latent(predictions, test)}
+    return Evaluation(scores, frames)
+
+
+def _profile_scores(
+    predicted: Float[np.ndarray, "n genes"], test: Dataset, train: Dataset
+) -> dict[str, float]:
+    """The scores that any prediction of the treated profile has."""
     control, treated = test.modalities["control"], test.modalities["treated"]
     x1, x2, m2 = control.values, treated.values, treated.mask
     both = control.mask & m2
-    predicted = predictions["x2_mean"]
     centre = _gene_means(train.modalities["treated"])
-    scores = {
-        "rho_pred": _mean_score(metrics.spearman_rows(predicted, x2, m2)),
-        "rho_pred_centred": _mean_score(metrics.spearman_rows(predicted - centre, x2 - centre, m2)),
-        "delta_pearson": _mean_score(metrics.pearson_rows(predicted - x1, x2 - x1, both)),
-        "top50_recall": _mean_score(
-            metrics.top_change_recall(
-                predicted - x1, x2 - x1, k=max(1, min(TOP_GENES, x1.shape[1] // 4)), mask=both
-            )
-        ),
+    top = max(1, min(TOP_GENES, x1.shape[1] // 4))
+    rho = metrics.spearman_rows(predicted, x2, m2)
+    centred = metrics.spearman_rows(predicted - centre, x2 - centre, m2)
+    change, observed_change = predicted - x1, x2 - x1
+    delta = metrics.pearson_rows(change, observed_change, both)
+    recall = metrics.top_change_recall(change, observed_change, k=top, mask=both)
+    return {
+        "rho_pred": _mean_score(rho),
+        "rho_pred_centred": _mean_score(centred),
+        "delta_pearson": _mean_score(delta),
+        "top50_recall": _mean_score(recall),
         "rmse": metrics.rmse(predicted, x2, m2),
     }
-    if "x1_reconstruction" not in predictions:
-        return Evaluation(scores)
-    reconstruction = predictions["x1_reconstruction"]
+
+
+def _scores_of_model(predictions: Predictions, test: Dataset) -> dict[str, float]:
+    """The scores that need a reconstruction of the control and the s.d. of the prediction."""
+    control, treated = test.modalities["control"], test.modalities["treated"]
+    x1, x2, m2 = control.values, treated.values, treated.mask
+    both = control.mask & m2
+    predicted, reconstruction = predictions["x2_mean"], predictions["x1_reconstruction"]
     change = predicted - reconstruction
-    scores |= {
-        "rho_rec": _mean_score(metrics.spearman_rows(reconstruction, x2, m2)),
-        "coverage95": metrics.interval_coverage(predicted, predictions["x2_sd"], x2, 0.95, m2),
-        "rho_shift": _mean_score(metrics.spearman_rows(x1 + change, x2, both)),
-        "delta_pearson_shift": _mean_score(metrics.pearson_rows(change, x2 - x1, both)),
+    rho_rec = metrics.spearman_rows(reconstruction, x2, m2)
+    rho_shift = metrics.spearman_rows(x1 + change, x2, both)
+    delta_shift = metrics.pearson_rows(change, x2 - x1, both)
+    coverage = metrics.interval_coverage(predicted, predictions["x2_sd"], x2, 0.95, m2)
+    return {
+        "rho_rec": _mean_score(rho_rec),
+        "coverage95": coverage,
+        "rho_shift": _mean_score(rho_shift),
+        "delta_pearson_shift": _mean_score(delta_shift),
         "rmse_shift": metrics.rmse(x1 + change, x2, both),
     }
-    return Evaluation(
-        scores, {"change": _change_by_gene(predictions, test), "latent": _latent(predictions, test)}
-    )
 
 
 def perturbation_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
@@ -84,41 +103,36 @@ def perturbation_baselines(train: Dataset, test: Dataset) -> dict[str, Predictio
     training pairs.
     """
     pairs = train.take(train.modalities["treated"].observed_rows)
-    x_fill, y_fill = (
-        _gene_means(pairs.modalities["control"]),
-        _gene_means(pairs.modalities["treated"]),
-    )
-    x, y = (
-        _filled(pairs.modalities["control"], x_fill),
-        _filled(pairs.modalities["treated"], y_fill),
-    )
-    x_test = _filled(test.modalities["control"], x_fill)
+    control, treated = pairs.modalities["control"], pairs.modalities["treated"]
+    control_means = _gene_means(control)
+    x, y = _filled(control, control_means), _filled(treated, _gene_means(treated))
+    x_test = _filled(test.modalities["control"], control_means)
+    components = min(50, len(x) - 1, x.shape[1])
+    cell_lines = pairs.groups.astype(str)
     predicted = {
         "no change": baselines.no_change(x_test),
         "mean shift": baselines.mean_shift(x, y, x_test),
         "ridge": baselines.ridge(x, y, x_test),
-        "PCA + linear": baselines.pca_linear(
-            x, y, x_test, components=min(50, len(x) - 1, x.shape[1])
-        ),
-        "nearest cell line": baselines.nearest_group(x, y, pairs.groups.astype(str), x_test),
+        "PCA + linear": baselines.pca_linear(x, y, x_test, components=components),
+        "nearest cell line": baselines.nearest_group(x, y, cell_lines, x_test),
     }
     return {name: {"x2_mean": values} for name, values in predicted.items()}
 
 
 def evaluate_reconstruction(predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
-    """Figure 2: Spearman over genes of each held-out profile with its reconstruction (and after
-    centring genes).
+    """Figure 2: Spearman over genes of each held-out profile with its reconstruction, also after
+    centring genes.
     """
     profile = test.modalities["control"]
     centre = _gene_means(train.modalities["control"])
-    found = predictions["x1_reconstruction"]
-    rho = metrics.spearman_rows(found, profile.values, profile.mask)
-    centred = metrics.spearman_rows(found - centre, profile.values - centre, profile.mask)
+    reconstruction = predictions["x1_reconstruction"]
+    rho = metrics.spearman_rows(reconstruction, profile.values, profile.mask)
+    centred = metrics.spearman_rows(reconstruction - centre, profile.values - centre, profile.mask)
     return Evaluation(
         {
             "rho_reconstruction": _mean_score(rho),
             "rho_reconstruction_centred": _mean_score(centred),
-            "rmse": metrics.rmse(found, profile.values, profile.mask),
+            "rmse": metrics.rmse(reconstruction, profile.values, profile.mask),
         }
     )
 
@@ -126,10 +140,8 @@ def evaluate_reconstruction(predictions: Predictions, test: Dataset, train: Data
 def pca_baseline(latent: int, train: Dataset, test: Dataset) -> dict[str, Predictions]:
     """PCA with as many components as the VAE has latent dimensions, and the mean profile."""
     fill = _gene_means(train.modalities["control"])
-    x, x_test = (
-        _filled(train.modalities["control"], fill),
-        _filled(test.modalities["control"], fill),
-    )
+    x = _filled(train.modalities["control"], fill)
+    x_test = _filled(test.modalities["control"], fill)
     components = min(latent, len(x) - 1, x.shape[1])
     return {
         "PCA": {"x1_reconstruction": baselines.pca_reconstruction(x, x_test, components)},
@@ -143,46 +155,45 @@ def _change_by_gene(predictions: Predictions, test: Dataset) -> Frame:
     """
     control, treated = test.modalities["control"], test.modalities["treated"]
     both = control.mask & treated.mask
-    frame = pd.DataFrame(
-        {
-            "gene": control.features,
-            "predicted": _mean_observed(
-                predictions["x2_mean"] - predictions["x1_reconstruction"], both
-            ),
-            "observed": _mean_observed(treated.values - control.values, both),
-            "pairs": both.sum(axis=0),
-        }
-    )
-    return Frame("change", frame)
+    predicted = predictions["x2_mean"] - predictions["x1_reconstruction"]
+    observed = treated.values - control.values
+    columns = {
+        "gene": control.features,
+        "predicted": _mean_observed(predicted, both),
+        "observed": _mean_observed(observed, both),
+        "pairs": both.sum(axis=0),
+    }
+    return Frame("change", pd.DataFrame(columns))
 
 
 def _latent(predictions: Predictions, test: Dataset) -> Frame:
     """Latent state of each test pair before and after, one row per pair and dimension."""
     n, latent = predictions["z1"].shape
-    frame = pd.DataFrame(
-        {
-            "id": np.repeat(test.ids.astype(str), latent),
-            "dimension": np.tile(np.arange(latent), n),
-            "z1": predictions["z1"].ravel(),
-            "z2": predictions["z2"].ravel(),
-        }
-    )
-    return Frame("latent", frame)
+    columns = {
+        "id": np.repeat(test.ids.astype(str), latent),
+        "dimension": np.tile(np.arange(latent), n),
+        "z1": predictions["z1"].ravel(),
+        "z2": predictions["z2"].ravel(),
+    }
+    return Frame("latent", pd.DataFrame(columns))
 
 
-def _mean_score(scores: np.ndarray) -> float:
+def _mean_score(scores: Float[np.ndarray, " n"]) -> float:
     """Mean over the rows that have a score, nan where none has."""
     return float(np.nanmean(scores)) if np.isfinite(scores).any() else float("nan")
 
 
-def _gene_means(modality) -> np.ndarray:
-    """(genes,) mean over observed cells; 0 where a gene was never observed."""
+def _gene_means(modality: Modality) -> Float[np.ndarray, " genes"]:
+    """Mean over observed cells; 0 where a gene was never observed."""
     return _mean_observed(modality.values, modality.mask)
 
 
-def _mean_observed(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def _mean_observed(
+    values: Float[np.ndarray, "n genes"], mask: Bool[np.ndarray, "n genes"]
+) -> Float[np.ndarray, " genes"]:
     return np.where(mask, values, 0).sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
 
 
-def _filled(modality, fill: np.ndarray) -> np.ndarray:
+def _filled(modality: Modality, fill: Float[np.ndarray, " genes"]) -> Float[np.ndarray, "n genes"]:
+    """The values, with `fill` where a gene was not observed."""
     return np.where(modality.mask, modality.values, fill).astype(np.float32)

@@ -41,9 +41,14 @@ def numpy_inputs() -> Inputs:
     rng = np.random.default_rng(0)
     x, m, *_ = stays()
     return Inputs(
-        plain=rng.normal(size=(N, PLAIN)), hidden=rng.normal(size=(N, H)),
-        imputed=np.where(m, x, rng.normal(size=m.shape)), x=x, m=m, gap=5 * rng.random(m.shape), row=np.arange(N),
-    )  # fmt: skip
+        plain=rng.normal(size=(N, PLAIN)),
+        hidden=rng.normal(size=(N, H)),
+        imputed=np.where(m, x, rng.normal(size=m.shape)),
+        x=x,
+        m=m,
+        gap=5 * rng.random(m.shape),
+        row=np.arange(N),
+    )
 
 
 def stays():

@@ -15,7 +15,7 @@ from scipy.special import erf
 from omics_jax.nn.gaps import last_observed
 from omics_jax.systems.ehr import imputers
 from omics_jax.systems.ehr.imputers import Series
-from omics_jax.systems.ehr.stays import Network, observed_series
+from omics_jax.systems.ehr.stays import ModelShape, observed_series
 
 N, T, D, S, H, C = 8, 6, 3, 2, 4, 4
 EMPTY = N - 1  # a patient without any observation
@@ -37,10 +37,9 @@ CASES = {
 def settings(imputer, **changes) -> ConfigDict:
     """`config.model`, small; the names of defects go to `compat`."""
     compat = {name: changes.pop(name, False) for name in DEFECTS}
-    config = ConfigDict(
-        dict(imputer=imputer, hidden=H, channels=C, feedforward=3, heads=2, dropout=0.2, static=True, gaps="paper",
-             sigmoid_beta=True, clip=10.0, compat=compat)
-    )  # fmt: skip
+    sizes = dict(hidden=H, channels=C, feedforward=3, heads=2)
+    rest = dict(dropout=0.2, static=True, gaps="paper", sigmoid_beta=True, clip=10.0)
+    config = ConfigDict(dict(imputer=imputer, **sizes, **rest, compat=compat))
     config.update(changes)
     return config
 
@@ -141,7 +140,7 @@ def conditioned(p, config, x, m, gap):
 
 
 def walk(p, config, x, m, gap, h):
-    """Equations (1) to (7) for one patient: chat (T, D), states (T, H), the absolute errors (3, T)."""
+    """Equations (1) to (7) for one patient: chat (T, D), states (T, H), absolute errors (3, T)."""
     cell, gate = np.zeros_like(h), sigmoid if config.sigmoid_beta else (lambda b: b)
     fade = lambda z: np.exp(-np.maximum(z, 0))
     others = p["feature"]["kernel"] - np.diag(np.diag(p["feature"]["kernel"]))
@@ -286,17 +285,21 @@ def test_values_that_are_not_observed_are_never_read(imputer):
 
 
 def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
-    network = Network(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
+    network = ModelShape(ConfigDict(dict(model=settings("csai"))), T, D, S, ())
     series, rng = batch(), np.random.default_rng(4)
     constants = {
         "mean": jnp.array([3.0, -1.0, 0.5]), "sd": jnp.array([2.0, 1.0, 0.2]),
         "static_mean": jnp.zeros(S), "static_sd": jnp.ones(S), "hiding_rate": jnp.full(3, 0.1),
     }  # fmt: skip
     rows = {
-        "x": jnp.asarray(series.x, jnp.float32), "m": jnp.asarray(series.m), "hours": jnp.asarray(series.hours),
-        "static": jnp.asarray(series.static), "static_m": jnp.ones((N, S), bool), "row": series.row,
+        "x": jnp.asarray(series.x, jnp.float32),
+        "m": jnp.asarray(series.m),
+        "hours": jnp.asarray(series.hours),
+        "static": jnp.asarray(series.static),
+        "static_m": jnp.ones((N, S), bool),
+        "row": jnp.asarray(series.row),
         "held": jnp.zeros((N, T, D), jnp.int8),
-    }  # fmt: skip
+    }
     shown = rows["m"] & jnp.asarray(rng.random((N, T, D)) < 0.6)
     seen = observed_series(network, constants, rows, shown)
     other = observed_series(
@@ -411,6 +414,6 @@ def test_directions_start_apart_and_statics_are_held_only_where_wanted():
     config = settings("brits")
     none = imputers.init_imputer(jax.random.key(0), config, T, D, 0)
     series = batch()._replace(static=jnp.zeros((N, 0)))
-    np.testing.assert_array_equal(
-        imputers.initial_state(none, config, series, None, None, None), np.zeros((2, N, H))
-    )
+    gap, usual = jnp.zeros((2, N, T, D)), jnp.ones(D)
+    start = imputers.initial_state(none, config, series, gap, usual, None)
+    np.testing.assert_array_equal(start, np.zeros((2, N, H)))

@@ -1,0 +1,125 @@
+"""Stays of patients for training, from files or the simulator, and new ones for a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ml_collections import ConfigDict
+
+from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.errors import UserError
+from omics_jax.study.system import DataSpec
+from omics_jax.systems.ehr.device_rows import statics
+from omics_jax.systems.ehr.joining import join_patients, same_steps, steps_in_words
+
+OnProgress = Callable[[int, int, str], None]  # (done, total, what)
+
+
+def read(config: ConfigDict, on_progress: OnProgress = lambda done, total, what: None) -> Dataset:
+    """Series from the files `config.data` names, or from the simulator where it names none.
+
+    In the experiment external a second set of patients follows, marked "external" in the table's
+    column "set": those of `data.external.path`, or of a simulation with another seed.
+
+    Raises:
+      UserError: external patients for another experiment, or what a reader or `join_patients`
+        refuses.
+    """
+    settings, external = config.data, config.data.external
+    if config.experiment != "external":
+        if external.path:
+            raise UserError(
+                "data.external.path is for the experiment external, and this is "
+                f"{config.experiment}; leave it empty"
+            )
+        return _read_patients(config, settings, on_progress)
+    internal = _read_patients(config, settings, on_progress)
+    if not settings.path:
+        other_seed = {**config.simulator, "seed": config.simulator.seed + 1}
+        return join_patients(internal, _simulate(config, other_seed))
+    if not external.path:
+        return internal
+    second = settings.copy_and_resolve_references()
+    second.path, second.outcomes = external.path, external.outcomes
+    return join_patients(internal, _read_patients(config, second, on_progress))
+
+
+def _read_patients(config: ConfigDict, settings: ConfigDict, on_progress: OnProgress) -> Dataset:
+    """The patients of the files that `settings` names, or simulated ones."""
+    from omics_jax.data.clinical_series.read import read_series
+
+    if not settings.path:
+        return _simulate(config, config.simulator)
+    return handle_empty_patients(read_series(settings, on_progress), settings.keep_empty)
+
+
+def _simulate(config: ConfigDict, settings: ConfigDict | dict) -> Dataset:
+    from omics_jax.data.clinical_series.simulate import simulate_icu
+
+    return handle_empty_patients(simulate_icu(**settings)[0], config.data.keep_empty)
+
+
+def handle_empty_patients(dataset: Dataset, keep: bool) -> Dataset:
+    """The dataset with (`keep`) or without its patients that have no observation, and a note on
+    them if there are any.
+    """
+    seen = dataset.modalities["series"].observed_rows
+    if seen.all():
+        return dataset
+    if keep:
+        note = (
+            "Patients without any observation are kept, and imputed from the population "
+            "(data.keep_empty=True)."
+        )
+        return replace(dataset, notes=(*dataset.notes, note))
+    note = "Patients without any observation are left out (data.keep_empty=False)."
+    return replace(dataset.take(seen), notes=(*dataset.notes, note))
+
+
+def read_new(spec: DataSpec, config: ConfigDict) -> Dataset:
+    """New stays from `config.data.path`, on the variables and statics a run was trained with.
+
+    Variables that the file lacks are missing everywhere.
+
+    Raises:
+      UserError: no path, no shared variable, or other steps.
+    """
+    from omics_jax.data.clinical_series.read import read_series
+
+    if not config.data.path:
+        raise UserError(
+            "--mode=predict needs the new series; name their file with --config.data.path"
+        )
+    dataset = handle_empty_patients(read_series(config.data), keep=True)
+    series, note = _known_variables(spec, dataset, config.data.path)
+    _check_steps(spec, dataset, config.data.path)
+    modalities, notes = {"series": series, "hours": dataset.modalities["hours"]}, [note]
+    if "static" in spec.features:
+        names = spec.features["static"]
+        modalities["static"] = statics(dataset, names).select_features(names)
+        described = int(modalities["static"].mask.any(axis=0).sum())
+        notes.append(f"{described} of {len(names)} descriptors found (data.statics names them)")
+    return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, *notes))
+
+
+def _known_variables(spec: DataSpec, dataset: Dataset, path: str) -> tuple[Modality, str]:
+    """The series on the variables of the training, and a note on how many the file has."""
+    names = spec.features["series"]
+    series = dataset.modalities["series"].select_features(names)
+    shared = int(series.mask.any(axis=(0, 1)).sum())
+    if not shared:
+        raise UserError(
+            f"{path} has none of the {len(names)} variables of the training; "
+            f"name them alike, e.g. {names[0]!r}"
+        )
+    return series, f"{shared} of {len(names)} variables found"
+
+
+def _check_steps(spec: DataSpec, dataset: Dataset, path: str) -> None:
+    theirs, ours = dataset.modalities["hours"].features.tolist(), spec.features["hours"]
+    if not same_steps(theirs, ours):
+        raise UserError(
+            f"{path} has {steps_in_words(theirs)}, the training had {steps_in_words(ours)}; set "
+            "data.hours and data.bin_hours as in the training"
+        )

@@ -1,0 +1,235 @@
+"""From stays to replicates: who trains, validates and is tested, and what is fitted to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Int
+from ml_collections import ConfigDict
+
+from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
+from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.splits import Split
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.preprocessing.standardize import fit_standardizer
+from omics_jax.errors import UserError
+from omics_jax.evaluation.classifiers import PLATT_FOLDS
+from omics_jax.study import folds
+from omics_jax.study.system import DataSpec
+from omics_jax.systems.ehr import model, scoring
+from omics_jax.systems.ehr.assembly import build, check_config, shape_of
+from omics_jax.systems.ehr.device_rows import held_levels, outcome, statics
+from omics_jax.systems.ehr.joining import SET
+from omics_jax.systems.ehr.stays import SLOT
+from omics_jax.training.stage import Replicate
+
+Deal = Callable[[ConfigDict, Dataset], list[Split]]
+PARTS = ("train", "validation", "test")
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
+def deal_patients(config: ConfigDict, dataset: Dataset) -> list[Split]:
+    """Folds of all patients by group, stratified by the outcome; or the parts that the file has."""
+    if config.data.split == "file":
+        return [_split_of_file(dataset)]
+    return folds.deal_folds(config, dataset, _strata(dataset))
+
+
+def deal_internal(config: ConfigDict, dataset: Dataset) -> list[Split]:
+    """Folds of the internal patients, one of them to validate; all external patients are tested."""
+    if config.data.split == "file":
+        return [_split_of_file(dataset)]
+    outside = (dataset.table[SET] == "external").to_numpy()
+    splits = folds.deal_folds(config, dataset, _strata(dataset), rows=~outside)
+    tested = np.flatnonzero(outside)
+    return [replace(s, train=np.union1d(s.train, s.test), test=tested) for s in splits]
+
+
+def _split_of_file(dataset: Dataset) -> Split:
+    """The parts train, val and test that the file itself has."""
+    parts = {part: _rows_of_part(dataset, part) for part in ("train", "val", "test")}
+    lacking = [part for part, rows in parts.items() if not len(rows)]
+    if lacking:
+        raise UserError(
+            f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X "
+            "in each of the groups train, val and test, or set data.split=folds"
+        )
+    for a, b in combinations(parts, 2):
+        groups_a, groups_b = (dataset.groups[parts[part]].astype(str) for part in (a, b))
+        both = np.intersect1d(groups_a, groups_b)
+        if len(both):
+            raise UserError(
+                f"config.data.split is file, and {count_phrase(len(both), 'group', both.tolist())} "
+                f"in its parts {a} and {b}; keep each person in one of them, or set "
+                "data.split=folds"
+            )
+    return Split(parts["train"], parts["val"], parts["test"], fold=0, repeat=0)
+
+
+def _rows_of_part(dataset: Dataset, part: str) -> Int[np.ndarray, " rows"]:
+    """The rows that the file has in one of its parts, none where it has no parts."""
+    if "split" not in dataset.table:
+        return np.array([], int)
+    return np.flatnonzero(dataset.table["split"] == part)
+
+
+def _strata(dataset: Dataset) -> Int[np.ndarray, " n"] | None:
+    """1 for patients with the outcome, 0 without, -1 unknown."""
+    if not dataset.targets:
+        return None
+    label, known = outcome(dataset)
+    return folds.strata_of(label.astype(int), known)
+
+
+# --- replicates -----------------------------------------------------------------------------------
+
+
+def imputing_replicates(config: ConfigDict, dataset: Dataset) -> list[Replicate]:
+    """A replicate per split, for experiments that predict no outcome."""
+    check_config(config)
+    splits = deal_patients(config, dataset)
+    _check_held(config, dataset, splits)
+    return _replicates(config, dataset, splits)
+
+
+def outcome_replicates(
+    config: ConfigDict, dataset: Dataset, deal: Deal = deal_patients
+) -> list[Replicate]:
+    """A replicate per split, for experiments that predict the outcome.
+
+    Raises:
+      UserError: no outcome, or one class only in a part of a split.
+    """
+    _check_outcome(config, dataset)
+    check_config(config)
+    splits = deal(config, dataset)
+    _check_classes(dataset, splits)
+    _check_held(config, dataset, splits)
+    return _replicates(config, dataset, splits)
+
+
+def _replicates(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -> list[Replicate]:
+    def constants(split: Split) -> dict[str, np.ndarray]:
+        return constants_of(config, dataset, split.train)
+
+    return folds.replicates(config, splits, SLOT, constants)
+
+
+def with_summaries(
+    config: ConfigDict, dataset: Dataset, replicates: Sequence[Replicate]
+) -> list[Replicate]:
+    """The replicates with what the network `summary` fits on their training rows."""
+    spec = spec_of(dataset, replicates)
+    table, shape = build(config, spec).arrays(dataset), shape_of(config, spec)
+    extended = []
+    for replicate in replicates:
+        rows = {name: values[replicate.rows[SLOT]] for name, values in table.items()}
+        fitted = model.fit_summaries(shape, replicate.constants, rows)
+        extended.append(replace(replicate, constants={**replicate.constants, **fitted}))
+    return extended
+
+
+def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> DataSpec:
+    """Names of variables, steps and descriptors, and the most rows of each slot."""
+    return DataSpec(folds.features_of(dataset), folds.most_rows(replicates))
+
+
+# --- what is fitted -------------------------------------------------------------------------------
+
+
+def constants_of(
+    config: ConfigDict, dataset: Dataset, train: Int[np.ndarray, " rows"]
+) -> dict[str, np.ndarray]:
+    """What is fitted to the training rows: scales, usual gaps (hours or steps) and hiding rates per
+    variable.
+    """
+    mask = dataset.modalities["series"].mask[train]
+    hours = dataset.modalities["hours"].values
+    mean, sd = scoring.scale_of(dataset.take(train))
+    rates = hiding_rates(mask, config.pretrain.hide, config.pretrain.increase)
+    # Gaps of the convention "code" count steps, and so must what is usual among them.
+    steps = np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
+    times = hours if config.model.gaps == "paper" else steps
+    usual = median_gaps(mask, times[train].astype(np.float32))
+    return {
+        "mean": mean,
+        "sd": sd,
+        "usual_gap": usual.astype(np.float32),
+        "hiding_rate": rates.astype(np.float32),
+        **_scale_of_statics(statics(dataset), train),
+    }
+
+
+def _scale_of_statics(static: Modality, train: Int[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
+    """Mean and s.d. of every descriptor over the training rows that have it."""
+    if not static.values.shape[1]:
+        return {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
+    values, mask = static.values[train], static.mask[train]
+    fitted = fit_standardizer(values, mask, np.zeros(len(train), int), 1)
+    # Of a descriptor that no training row has nothing is known: any other z than 0 would be noise
+    # to the network.
+    sd = np.where(mask.any(axis=0), fitted["sd"][0], np.float32(np.inf))
+    return {"static_mean": fitted["mean"][0], "static_sd": sd}
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def _check_outcome(config: ConfigDict, dataset: Dataset) -> None:
+    if not dataset.targets or not outcome(dataset)[1].any():
+        raise UserError(
+            f"the experiment {config.experiment} predicts an outcome and the data hold none; name "
+            "the outcomes' file with data.outcomes, or choose the experiment imputation"
+        )
+
+
+def _check_held(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Refuses a split in which no held-out value shows how well values are imputed."""
+    levels = held_levels(tuple(config.held_out), config.seed, dataset)
+    scored: Bool[np.ndarray, " n"] = (levels == 1).any(axis=(1, 2))
+    for split in splits:
+        for part in ("validation", "test"):
+            if not scored[getattr(split, part)].any():
+                raise UserError(
+                    f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is "
+                    "held out, so that an imputation of them cannot be judged; use fewer folds, a "
+                    "larger first share in held_out, or leave X_ori out of the file"
+                )
+
+
+def _check_classes(dataset: Dataset, splits: Sequence[Split]) -> None:
+    """Refuses a split with a part whose known outcomes are all the same."""
+    label, known = outcome(dataset)
+    for split in splits:
+        for part in PARTS:
+            rows = getattr(split, part)
+            labels = label[rows][known[rows]]
+            if len(np.unique(labels)) < 2:
+                raise UserError(
+                    f"fold {split.fold}, repeat {split.repeat}: its {part} rows hold one class "
+                    f"only ({int(labels.sum())} of {len(labels)} with the outcome); use fewer "
+                    "folds, or more patients"
+                )
+
+
+def check_svm(dataset: Dataset, replicates: Sequence[Replicate]) -> None:
+    """Refuses folds with too few training rows of a class for the SVM that is fitted at the end.
+
+    Before anything is trained.
+    """
+    label, known = outcome(dataset)
+    for replicate in replicates:
+        rows = replicate.rows[SLOT]
+        labels = label[rows][known[rows]].astype(int)
+        rarest = int(min(np.bincount(labels, minlength=2)))
+        if rarest < PLATT_FOLDS:
+            raise UserError(
+                f"{replicate.name}: one class has {rarest} training rows and the SVM of these "
+                f"tables needs {PLATT_FOLDS}; use fewer folds, more patients, or the experiment "
+                "mortality"
+            )
