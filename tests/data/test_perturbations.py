@@ -149,7 +149,7 @@ def test_dealing_against_brute_force(seed, profile):
     ids = [f"id{k:02d}" for k in rng.permutation(40)]
     keys = [(str(a), "" if b == 3 else str(b)) for a, b in rng.integers(0, 4, (40, 2))]
     controls, treated = list(range(12)), list(range(12, 40))
-    pairs = pairing.dealt_pairs(pairing.agreeing_controls(keys, treated, controls), ids, profile)
+    pairs = pairing.assign_controls(pairing.matching_controls(keys, treated, controls), ids, profile)
     allowed = {(t, c) for t in treated for c in controls if keys[t] == keys[c] and keys[t][1]}
     dealt = [(t, c) for t, found in pairs for c in found]
     assert len(dealt) == len(set(dealt)) and set(dealt) <= allowed
