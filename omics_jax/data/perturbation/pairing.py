@@ -16,11 +16,14 @@ PROFILES = ("mean", "each", "one")
 
 # (treated row, control rows)
 Pair = tuple[int, tuple[int, ...]]
+Matches = dict[int, list[int]]
+Profiles = Float32[np.ndarray, "n g"]
+ProfileMasks = Bool[np.ndarray, "n g"]
 
 
 def matching_controls(
     keys: Sequence[tuple[str, ...]], treated: Sequence[int], controls: Sequence[int]
-) -> dict[int, list[int]]:
+) -> Matches:
     """treated row -> the control rows with the same key; rows are positions among `keys`.
 
     A key with an unknown ("") part matches nothing.
@@ -30,12 +33,13 @@ def matching_controls(
         controls_of_key.setdefault(keys[control], []).append(control)
     matches = {}
     for row in treated:
-        is_known = "" not in keys[row]
-        matches[row] = controls_of_key.get(keys[row], []) if is_known else []
+        key = keys[row]
+        is_known = "" not in key
+        matches[row] = controls_of_key.get(key, []) if is_known else []
     return matches
 
 
-def assign_controls(matches: dict[int, list[int]], ids: Sequence[str], profile: str) -> list[Pair]:
+def assign_controls(matches: Matches, ids: Sequence[str], profile: str) -> list[Pair]:
     """The pairs under a control profile, in the order of the treated rows.
 
     Treated rows that match no control are in no pair.
@@ -49,54 +53,58 @@ def assign_controls(matches: dict[int, list[int]], ids: Sequence[str], profile: 
     """
     if profile == "mean":
         return [(row, tuple(controls)) for row, controls in matches.items() if controls]
-    sorted_matches = {
-        row: sorted(controls, key=lambda control: ids[control]) for row, controls in matches.items()
-    }
-    if profile == "each":
-        return [
-            (row, (control,)) for row, controls in sorted_matches.items() for control in controls
-        ]
-    return _assign_in_turns(sorted_matches, ids)
+    matches_by_id = {}
+    for row, controls in matches.items():
+        matches_by_id[row] = sorted(controls, key=lambda control: ids[control])
+    if profile == "one":
+        return _assign_in_turns(matches_by_id, ids)
+    pairs = []
+    for row, controls in matches_by_id.items():
+        pairs += [(row, (control,)) for control in controls]
+    return pairs
 
 
-def _assign_in_turns(matches: dict[int, list[int]], ids: Sequence[str]) -> list[Pair]:
-    turns: dict[tuple[int, ...], int] = {}
+def _assign_in_turns(matches: Matches, ids: Sequence[str]) -> list[Pair]:
+    next_turn: dict[tuple[int, ...], int] = {}
     control_of = {}
     for row in sorted(matches, key=lambda row: ids[row]):
         controls = tuple(matches[row])
-        turn = turns.get(controls, 0)
-        turns[controls] = turn + 1
-        if controls:
-            control_of[row] = controls[turn % len(controls)]
+        if not controls:
+            continue
+        turn = next_turn.get(controls, 0)
+        next_turn[controls] = turn + 1
+        control_of[row] = controls[turn % len(controls)]
     return [(row, (control_of[row],)) for row in matches if row in control_of]
 
 
 def masked_mean(
-    values: Float32[np.ndarray, "k g"], mask: Bool[np.ndarray, "k g"]
+    values: Profiles, mask: ProfileMasks
 ) -> tuple[Float32[np.ndarray, " g"], Bool[np.ndarray, " g"]]:
     """The mean of the observed values of each gene, 0 where there is none, and its mask."""
     count = mask.sum(axis=0)
-    total = np.where(mask, values, 0).sum(axis=0, dtype=np.float64)
+    observed = np.where(mask, values, 0)
+    total = observed.sum(axis=0, dtype=np.float64)
     mean = total / np.maximum(count, 1)
     return mean.astype(np.float32), count > 0
 
 
 def control_profiles(
-    values: Float32[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"], pairs: Sequence[Pair]
+    values: Profiles, mask: ProfileMasks, pairs: Sequence[Pair]
 ) -> tuple[Float32[np.ndarray, "p g"], Bool[np.ndarray, "p g"]]:
     """x1 of every pair and its mask: the masked mean of the pair's controls.
 
     The mean is computed once per set of controls.
     """
-    control_sets = list(dict.fromkeys(controls for _, controls in pairs))
-    position = {controls: k for k, controls in enumerate(control_sets)}
-    means, masks = [], []
-    for controls in control_sets:
-        rows = list(controls)
-        mean, is_observed = masked_mean(values[rows], mask[rows])
-        means.append(mean)
-        masks.append(is_observed)
-    set_of_pair = [position[controls] for _, controls in pairs]
+    position: dict[tuple[int, ...], int] = {}
+    means, masks, set_of_pair = [], [], []
+    for _, controls in pairs:
+        if controls not in position:
+            position[controls] = len(means)
+            rows = list(controls)
+            mean, is_observed = masked_mean(values[rows], mask[rows])
+            means.append(mean)
+            masks.append(is_observed)
+        set_of_pair.append(position[controls])
     return np.stack(means)[set_of_pair], np.stack(masks)[set_of_pair]
 
 
@@ -123,10 +131,10 @@ def cell_line_groups(lines: Sequence[str]) -> list[str]:
     return groups
 
 
-def shared_genes(features: Sequence[Sequence[str]]) -> list[str]:
-    """The genes that every list holds, in the order of the first; names must be equal."""
-    common = set(features[0]).intersection(*features[1:])
-    return [name for name in features[0] if name in common]
+def shared_genes(genes: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The genes that both lists hold, in the order of the first; names must be equal."""
+    in_others = set(others)
+    return [name for name in genes if name in in_others]
 
 
 def naming_hint(features: Sequence[str], others: Sequence[str]) -> str:

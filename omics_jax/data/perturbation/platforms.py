@@ -254,7 +254,7 @@ def _genes_of_all(blocks: list[Block], min_genes: int) -> tuple[list[str], list[
     main = blocks[0]
     genes, notes = main.features, []
     for block in blocks[1:]:
-        shared = pairing.shared_genes([genes, block.features])
+        shared = pairing.shared_genes(genes, block.features)
         if len(shared) < max(min_genes, 1):
             raise UserError(
                 f"{block.source} shares {len(shared)} of the {len(genes)} genes of {main.source}, "

@@ -1,7 +1,41 @@
 """The settings of `read_perturbations`, checked before a file is opened.
 
-They answer which file is read and which of its columns hold the conditions. Which rows are used is
-decided in `design`, once the conditions are known.
+Which files:
+  path: the expression matrix (any format of `read_matrix`), or an .npz that already holds
+    pairs: arrays x1, x2 (n, g), features (g,), optionally samples (n,); further arrays of
+    length n are annotations.
+  orientation: "auto", "samples" or "genes", see `read_matrix`.
+  repeated (optional): "error", or "mean" for genes of the same name in a file, see
+    `read_matrix`.
+  conditions: a table of conditions (.csv, .tsv, .txt, .parquet), one row per sample; "" = the
+    matrix's own annotations.
+  pairs: a table with the columns control and treated (sample ids), "" = none. It overrides
+    pair_by, control_values and control_profile. Its further columns, found through `columns`,
+    take precedence over the conditions of the treated sample.
+  singletons: files of unpaired profiles; each is a platform named by its stem. A profile's cell
+    line is its annotation of that name, otherwise its id.
+
+Which columns:
+  columns: mapping with the keys sample, cell_line, drug, dose, time, batch, role; the values
+    are the names of the columns that hold them, "" = absent. `sample` is read in the table of
+    conditions only.
+  control_values: values in the role column that mean "control", case ignored; all others are
+    treated.
+  pair_by: names among cell_line, batch, time, drug, or columns of the table: a treated profile
+    is paired with the controls that agree in all of them; an unknown value agrees with nothing.
+    () = with all controls.
+  group_by: canonical name or column whose values are never split; "" = every row by itself.
+    Cell lines are compared without case and punctuation, so singletons of a line join its
+    pairs; where singletons lack the column, each is grouped by its cell line.
+
+Which rows:
+  control_profile: "mean" (x1 is the masked mean of the agreeing controls), "each" (a pair per
+    agreeing control) or "one" (one control per treated profile, dealt out evenly in the order
+    of the ids).
+  unpaired_controls: whether controls that are in no pair become singletons.
+  drugs: the drugs to keep, () = all.
+  dose: "all", or "highest": for each drug only the treated profiles at its highest dose.
+  min_genes: fewest genes that all files must share; their names must be equal.
 """
 
 from __future__ import annotations
