@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from omics_jax.data.clinical_series.hiding import held_out
-from omics_jax.data.clinical_series.observations import STEP
+from omics_jax.data.clinical_series.observations import STEP_PREFIX
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_least, check_rates
@@ -194,7 +194,7 @@ def _same_steps(a: Sequence[str], b: Sequence[str]) -> bool:
     """Whether two series have as many steps, at the same hours where each has hours of its own (see
     `step_names`).
     """
-    named = all(not names[0].startswith(STEP) for names in (a, b))
+    named = all(not names[0].startswith(STEP_PREFIX) for names in (a, b))
     return len(a) == len(b) and (not named or list(a) == list(b))
 
 
