@@ -10,6 +10,7 @@ import pytest
 from omics_jax.data.clinical_series import simulate as icu
 from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.simulate import expected_auroc, simulate_icu
+from omics_jax.data.clinical_series.simulated_features import FEATURES
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 40, "steps": 10, "features": 5}
@@ -95,7 +96,7 @@ def test_measured_values_are_the_truth_where_observed():
 
 def test_without_noise_values_are_the_loadings_of_the_failures():
     _, truth = simulate_icu(**SMALL, noise=0.0)
-    for d, (_, median, spread, sign, _) in enumerate(icu.FEATURES[:5]):
+    for d, (_, median, spread, sign, _) in enumerate(FEATURES[:5]):
         u = sum(truth.loadings[d, k] * truth.latent[:, :, k] for k in range(3))
         np.testing.assert_allclose(truth.values[:, :, d], median * np.exp(spread * u), rtol=1e-12)
         assert (truth.loadings[d] * sign >= 0).all()
@@ -104,7 +105,7 @@ def test_without_noise_values_are_the_loadings_of_the_failures():
 
 def test_noise_is_of_the_stated_size():
     _, truth = stays()
-    spread = np.array([row[2] for row in icu.FEATURES[:12]])
+    spread = np.array([row[2] for row in FEATURES[:12]])
     residual = np.log(truth.values / truth.noise_free) / spread
     np.testing.assert_allclose(residual.std(axis=(0, 1)), 0.4, rtol=0.02)
 
@@ -187,8 +188,8 @@ def test_time_and_other_features_help_to_impute():
     that the mean.
     """
     dataset, truth = stays()
-    spread = np.array([row[2] for row in icu.FEATURES[:12]])
-    u = np.log(truth.values / [row[1] for row in icu.FEATURES[:12]]) / spread
+    spread = np.array([row[2] for row in FEATURES[:12]])
+    u = np.log(truth.values / [row[1] for row in FEATURES[:12]]) / spread
     mask = dataset.modalities["series"].mask
     hidden = held_out(dataset.ids, mask, (0.1,), 0) > 0
     steps = np.arange(48)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float64
 
+from omics_jax.data.clinical_series.simulated_features import feature_names, feature_numbers
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.simulation.arguments import (
     argument_error,
@@ -23,49 +24,6 @@ from omics_jax.data.simulation.arguments import (
     check_shares,
     check_sizes,
 )
-
-# Name, median, spread (s.d. of its logarithm), sign of the change with sickness, and the share of
-# hours in which it is measured (near that of PhysioNet 2012, 1 % at least). Spreads keep bounded
-# scales within their bounds up to three s.d.
-FEATURES = (
-    ("HR", 87, 0.17, 1, 0.88),
-    ("SysABP", 118, 0.16, -1, 0.55),
-    ("GCS", 9.5, 0.14, -1, 0.32),
-    ("RespRate", 19, 0.20, 1, 0.27),
-    ("Temp", 37.1, 0.018, 1, 0.37),
-    ("Urine", 70, 0.55, -1, 0.67),
-    ("Lactate", 2.2, 0.45, 1, 0.04),
-    ("Creatinine", 1.1, 0.45, 1, 0.07),
-    ("BUN", 22, 0.45, 1, 0.07),
-    ("Platelets", 185, 0.40, -1, 0.07),
-    ("WBC", 11.5, 0.35, 1, 0.06),
-    ("Bilirubin", 0.9, 0.60, 1, 0.02),
-    ("DiasABP", 59, 0.17, -1, 0.55),
-    ("MAP", 79, 0.16, -1, 0.54),
-    ("NISysABP", 117, 0.15, -1, 0.35),
-    ("NIDiasABP", 57, 0.19, -1, 0.35),
-    ("NIMAP", 76, 0.16, -1, 0.34),
-    ("FiO2", 0.45, 0.22, 1, 0.16),
-    ("pH", 7.38, 0.008, -1, 0.12),
-    ("PaCO2", 39, 0.17, 1, 0.12),
-    ("PaO2", 115, 0.40, -1, 0.12),
-    ("HCT", 30.5, 0.13, -1, 0.09),
-    ("K", 4.1, 0.12, 1, 0.07),
-    ("Glucose", 128, 0.28, 1, 0.07),
-    ("Na", 139, 0.03, 1, 0.07),
-    ("HCO3", 23, 0.16, -1, 0.07),
-    ("Mg", 2.0, 0.15, 1, 0.07),
-    ("SaO2", 95, 0.014, -1, 0.04),
-    ("AST", 60, 0.80, 1, 0.02),
-    ("ALT", 45, 0.80, 1, 0.02),
-    ("ALP", 85, 0.45, 1, 0.02),
-    ("Albumin", 2.9, 0.20, -1, 0.01),
-    ("TroponinT", 0.2, 0.90, 1, 0.01),
-    ("TroponinI", 4.0, 0.90, 1, 0.01),
-    ("Cholesterol", 150, 0.27, -1, 0.01),
-)
-# The numbers of all further features, which are named "Lab36" and so on.
-_UNNAMED = (50, 0.30, 1, 0.05)
 
 # A failure's variance over patients and hours is about 1. Its parts: the patient's level, slope and
 # AR(1) course.
@@ -119,7 +77,7 @@ class _Failures(NamedTuple):
 
 
 class _Readings(NamedTuple):
-    """What a measurement in every cell reads, see `IcuTruth`, and how often each feature is read."""
+    """What a measurement in every cell reads, see `IcuTruth`, and how often it is made."""
 
     values: Float[np.ndarray, "n T D"]
     noise_free: Float[np.ndarray, "n T D"]
@@ -182,12 +140,6 @@ def simulate_icu(
     return dataset, _truth(failures, readings, rates, risk)
 
 
-def feature_names(features: int) -> np.ndarray:
-    """The names of that many features: those of the table `FEATURES`, then "Lab36" and so on."""
-    unnamed = [f"Lab{number}" for number in range(len(FEATURES) + 1, features + 1)]
-    return np.array([name for name, *_ in FEATURES[:features]] + unnamed)
-
-
 def expected_auroc(risk: Float[np.ndarray, " n"]) -> float:
     """AUROC of the true risks p, in expectation over the deaths.
 
@@ -221,13 +173,6 @@ def _check_levels(prevalence: float, noise: float, informative: float, missing: 
         raise argument_error("prevalence", prevalence, "give a fraction between 0 and 1")
 
 
-def _feature_columns(features: int) -> tuple[Float64[np.ndarray, " D"], ...]:
-    """Medians, spreads, signs and nominal rates."""
-    named = [numbers for _, *numbers in FEATURES[:features]]
-    unnamed = [_UNNAMED] * (features - len(FEATURES))
-    return tuple(np.array(named + unnamed, float).T)
-
-
 def _draw_failures(rng: Streams, patients: int, steps: int, latent: int) -> _Failures:
     """Organ failures z_t = level + slope t + course_t, the course a stationary AR(1)."""
     level = rng["level"].standard_normal((patients, latent))
@@ -257,7 +202,7 @@ def _draw_readings(
     rng: Streams, z: Float[np.ndarray, "n T K"], features: int, noise: float
 ) -> _Readings:
     """What every feature reads at every hour, measured or not."""
-    medians, spreads, signs, nominal_rates = _feature_columns(features)
+    medians, spreads, signs, nominal_rates = feature_numbers(features)
     loadings = _draw_loadings(rng["loadings"], signs, z.shape[-1])
     signal = z @ loadings.T
     measured = signal + noise * rng["noise"].standard_normal(signal.shape)
