@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float
 
 from omics_jax.data.clinical_series.simulated_features import feature_names, feature_numbers
 from omics_jax.data.dataset.dataset import Dataset, Modality
