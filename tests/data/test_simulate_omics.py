@@ -7,8 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from omics_jax.data.patients import simulate as omics
-from omics_jax.data.patients.simulate import class_names, concordance, feature_names, simulate_omics
+from omics_jax.data.patients import simulated_outcomes as outcomes
+from omics_jax.data.patients.simulate import simulate_omics
+from omics_jax.data.patients.simulated_modalities import SCALES, feature_names
+from omics_jax.data.patients.simulated_outcomes import class_names, concordance
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 60, "features": {"rna": 30, "methylation": 30, "mirna": 6}, "latent": 4}
@@ -368,7 +370,9 @@ def test_uncensored_times_are_weibull_with_proportional_hazards():
     days, event = (dataset.targets[name][0].astype(float) for name in ("OS.time", "OS.event"))
     assert event.all()
     # Days are rounded up: by half a day on average.
-    hazard = ((days - 0.5) / omics.SURVIVAL_SCALE) ** omics.SURVIVAL_SHAPE * np.exp(truth.risk)
+    hazard = ((days - 0.5) / outcomes.SURVIVAL_SCALE) ** outcomes.SURVIVAL_SHAPE * np.exp(
+        truth.risk
+    )
     assert kstest(hazard, "expon").pvalue > 0.01
     assert abs(spearmanr(hazard, truth.risk)[0]) < 3 / np.sqrt(len(days))
 
@@ -379,8 +383,8 @@ def test_censoring_says_nothing_about_death_or_risk():
     """
     dataset, truth = complete()
     days, event = (dataset.targets[name][0].astype(float) for name in ("OS.time", "OS.event"))
-    death = ((days - 0.5) / omics.SURVIVAL_SCALE) ** omics.SURVIVAL_SHAPE * np.exp(truth.risk)
-    censoring = (days - 0.5) ** omics.CENSORING_SHAPE
+    death = ((days - 0.5) / outcomes.SURVIVAL_SCALE) ** outcomes.SURVIVAL_SHAPE * np.exp(truth.risk)
+    censoring = (days - 0.5) ** outcomes.CENSORING_SHAPE
     censoring *= (1 - event).sum() / censoring.sum()
     for residual in (event - death, 1 - event - censoring):
         assert abs(residual.mean()) < 3 * residual.std() / np.sqrt(len(days))
@@ -470,7 +474,7 @@ def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
 
 
 def test_more_features_keep_the_names_of_the_first():
-    for kind in omics.SCALES:
+    for kind in SCALES:
         count_phrase, many = feature_names(kind, 30), feature_names(kind, 300)
         assert list(count_phrase) == list(many[:30]) and len(set(many)) == 300
 
