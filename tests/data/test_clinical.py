@@ -1,6 +1,4 @@
-"""Clinical tables and targets: values against pandas and by hand, every coding of events, every
-refusal.
-"""
+"""Clinical tables and targets: values against pandas and by hand, codings of events, refusals."""
 
 import numpy as np
 import pandas as pd

@@ -1,6 +1,4 @@
-"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and the sentence for
-each mistake.
-"""
+"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and refusals."""
 
 from types import SimpleNamespace
 

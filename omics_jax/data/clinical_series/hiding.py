@@ -32,7 +32,8 @@ def held_out(
     Raises:
       UserError: rates outside (0, 1) or not increasing.
     """
-    if not rates or not np.all(np.diff((0, *rates, 1)) > 0):
+    bounds = (0, *rates, 1)
+    if not rates or not np.all(np.diff(bounds) > 0):
         raise UserError(
             f"cells cannot be held out at the rates {rates}; give increasing fractions between 0 "
             "and 1, as (0.1, 0.5)"
@@ -48,7 +49,8 @@ def held_out(
 def _row_stream(seed: int, name: str) -> np.random.Generator:
     text = f"{seed}|{name}"
     digest = hashlib.sha256(text.encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
+    number = int.from_bytes(digest, "little")
+    return np.random.default_rng(number)
 
 
 def hiding_rates(mask: SeriesMask, rate: float, increase: float | int) -> PerFeature:

@@ -145,7 +145,8 @@ def bin_means(
 def _count_repeated(observations: Observations, column: np.ndarray) -> int:
     """How many values have the patient, time and variable of an earlier one."""
     keys = {"patient": observations.patient, "column": column, "hours": observations.hours}
-    return int(pd.DataFrame(keys).duplicated().sum())
+    is_repeated = pd.DataFrame(keys).duplicated()
+    return int(is_repeated.sum())
 
 
 def first_values(observations: Observations, names: Sequence[str], window: float) -> Modality:
@@ -193,9 +194,11 @@ def _first_values(
 
 
 def _check_levels(observations: Observations, name: str, values: np.ndarray, levels: Sequence[int]):
-    wrong = np.flatnonzero(~np.isnan(values) & ~np.isin(values, levels))
+    is_known = ~np.isnan(values)
+    wrong = np.flatnonzero(is_known & ~np.isin(values, levels))
     if len(wrong):
+        row = wrong[0]
         raise UserError(
-            f"{observations.source}: {name} of {observations.ids[wrong[0]]} is "
-            f"{values[wrong[0]]:g}; correct it to one of {', '.join(map(str, levels))}"
+            f"{observations.source}: {name} of {observations.ids[row]} is {values[row]:g}; correct "
+            f"it to one of {', '.join(map(str, levels))}"
         )

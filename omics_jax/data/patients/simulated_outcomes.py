@@ -25,6 +25,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 Stream = Callable[..., np.random.Generator]
 Factors = Float[np.ndarray, "n K"]
 PerPatient = Float[np.ndarray, " n"]
+Flags = Bool[np.ndarray, " n"]
 Directions = dict[str, Float[np.ndarray, "K ..."]]
 
 
@@ -49,7 +50,7 @@ class Outcomes:
     age: PerPatient
     risk: PerPatient
     days: PerPatient
-    event: Bool[np.ndarray, " n"]
+    event: Flags
 
 
 def draw_outcomes(
@@ -91,7 +92,7 @@ def class_names(classes: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def concordance(risk: PerPatient, times: PerPatient, event: Bool[np.ndarray, " n"]) -> float:
+def concordance(risk: PerPatient, times: PerPatient, event: Flags) -> float:
     """Harrell's C: share of comparable pairs in which who died first had the higher risk.
 
     Equal risks count one half. A pair is comparable if the earlier of the two died; at equal times
@@ -172,7 +173,7 @@ def _draw_survival(
     censoring_rng: np.random.Generator,
     risk: PerPatient,
     censored: float,
-) -> tuple[PerPatient, Bool[np.ndarray, " n"]]:
+) -> tuple[PerPatient, Flags]:
     """Days of follow-up, whole numbers from 1 on, and whether death ends them.
 
     Censoring times are independent of the patient; their common scale is the one that censors the

@@ -101,11 +101,13 @@ def control_profiles(
         if controls not in position:
             position[controls] = len(means)
             rows = list(controls)
-            mean, is_observed = masked_mean(values[rows], mask[rows])
+            mean, mask_of_mean = masked_mean(values[rows], mask[rows])
             means.append(mean)
-            masks.append(is_observed)
+            masks.append(mask_of_mean)
         set_of_pair.append(position[controls])
-    return np.stack(means)[set_of_pair], np.stack(masks)[set_of_pair]
+    x1 = np.stack(means)
+    m1 = np.stack(masks)
+    return x1[set_of_pair], m1[set_of_pair]
 
 
 def highest_doses(drugs: Sequence[str], doses: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
@@ -153,10 +155,12 @@ def _recased_name(features: Sequence[str], others: Sequence[str]) -> tuple[str, 
     in_both = set(features) & set(others)
     name_of_folded = {name.casefold(): name for name in features if name not in in_both}
     for other in others:
-        if other not in in_both and other.casefold() in name_of_folded:
-            return name_of_folded[other.casefold()], other
+        folded = other.casefold()
+        if other not in in_both and folded in name_of_folded:
+            return name_of_folded[folded], other
     return None
 
 
 def _mostly_numbers(names: Sequence[str]) -> bool:
-    return sum(name.isdigit() for name in names) > len(names) / 2
+    n_numbers = sum(name.isdigit() for name in names)
+    return n_numbers > len(names) / 2
