@@ -1,6 +1,4 @@
-"""Which sample of a patient counts: barcodes by hand, every sample once, the aligned table of the
-real data.
-"""
+"""Which sample of a patient counts: barcodes by hand, and the aligned table of the real data."""
 
 import numpy as np
 import pandas as pd
@@ -119,9 +117,7 @@ def test_nothing_to_choose_from(samples, fragments):
     ("file", "differ"), [("mirna_rpm", 6), ("rna_zscore_porpoise", 0), ("rppa", 0)]
 )
 def test_real_samples_are_those_of_the_alignment(real_data, file, differ):
-    """The alignment takes other samples where there is no primary tumour, and of six pairs the
-    second aliquot.
-    """
+    """The alignment also takes samples without a primary tumour, and of six pairs the second."""
     samples = np.load(real_data / f"tcga/{file}.npz")["samples"]
     table = pd.read_csv(real_data / "tcga/alignment.csv.gz").set_index("patient")[file]
     table = table[table >= 0]

@@ -1,6 +1,4 @@
-"""Raw records of the challenge: bins against a brute force, archives against folders, published
-counts, bad files.
-"""
+"""Raw records: bins against a brute force, archives against folders, published counts, refusals."""
 
 import io
 import tarfile
@@ -59,9 +57,7 @@ def settings(path, **changes) -> SimpleNamespace:
 
 
 def folder(tmp_path: Path, **files: str) -> Path:
-    """A folder set-x of the two records, with files replaced or added by name (r103="..." is
-    103.txt).
-    """
+    """A folder set-x of the two records; files are replaced or added by name (r103: 103.txt)."""
     place = tmp_path / "set-x"
     place.mkdir()
     for name, text in {"r101": FIRST, "r102": SECOND, **files}.items():

@@ -1,18 +1,15 @@
-"""Clinical tables and targets: values against pandas and by hand, every coding of events, every
-refusal.
-"""
+"""Clinical tables and targets: values against pandas and by hand, codings of events, refusals."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from omics_jax.data.patients.clinical import (
+from omics_jax.data.patients.patient_table import PatientTable, read_patient_table
+from omics_jax.data.patients.targets import (
     EVENT_CODES,
-    PatientTable,
     class_target,
     flipped_warning,
     number_target,
-    read_patient_table,
     survival_target,
 )
 from omics_jax.errors import UserError

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.data.clinical_series.hiding import held_out, hiding_rates, median_gaps
 from omics_jax.errors import UserError
@@ -21,9 +22,9 @@ ORACLE = {
 
 def observed_at(rates, cells=1000):
     """A mask (10, cells / 10, D) with exactly these shares of observed cells."""
-    return (np.arange(cells)[:, None] < np.round(cells * np.asarray(rates))).reshape(
-        10, cells // 10, len(rates)
-    )
+    counts = np.round(cells * np.asarray(rates))
+    mask = np.arange(cells)[:, None] < counts
+    return mask.reshape(10, cells // 10, len(rates))
 
 
 def test_held_out_cells_are_observed_and_nested_at_their_rates():
@@ -38,21 +39,21 @@ def test_held_out_cells_are_observed_and_nested_at_their_rates():
 
 
 def test_another_rate_leaves_the_first_cells_hidden():
-    count_phrase, more = held_out(IDS, MASK, (0.2,), 0), held_out(IDS, MASK, (0.2, 0.6), 0)
-    np.testing.assert_array_equal(count_phrase == 1, more == 1)
-    np.testing.assert_array_equal(held_out(IDS, MASK, (0.6,), 0) > 0, more > 0)
+    fewer, more = held_out(IDS, MASK, (0.2,), 0), held_out(IDS, MASK, (0.2, 0.6), 0)
+    assert_array_equal(fewer == 1, more == 1)
+    assert_array_equal(held_out(IDS, MASK, (0.6,), 0) > 0, more > 0)
 
 
 def test_a_row_is_hidden_alike_whatever_rows_stand_beside_it():
     whole = held_out(IDS, MASK, (0.3, 0.7), 1)
     chosen = np.array([40, 3, 59])
-    np.testing.assert_array_equal(held_out(IDS[chosen], MASK[chosen], (0.3, 0.7), 1), whole[chosen])
-    np.testing.assert_array_equal(held_out(IDS.astype(object), MASK, (0.3, 0.7), 1), whole)
+    assert_array_equal(held_out(IDS[chosen], MASK[chosen], (0.3, 0.7), 1), whole[chosen])
+    assert_array_equal(held_out(IDS.astype(object), MASK, (0.3, 0.7), 1), whole)
 
 
 def test_a_cell_is_hidden_alike_whatever_else_is_observed():
     everything = held_out(IDS, np.ones_like(MASK), (0.3,), 1)
-    np.testing.assert_array_equal(held_out(IDS, MASK, (0.3,), 1), np.where(MASK, everything, 0))
+    assert_array_equal(held_out(IDS, MASK, (0.3,), 1), np.where(MASK, everything, 0))
 
 
 def test_other_ids_and_other_seeds_hide_other_cells():
@@ -74,7 +75,7 @@ def test_rates_that_are_no_increasing_fractions_are_refused(rates):
 @pytest.mark.parametrize("increase", ORACLE)
 def test_hiding_rates_are_those_of_the_reference(increase):
     found = hiding_rates(observed_at(OBSERVED), 0.1, increase)
-    np.testing.assert_allclose(found, ORACLE[increase], atol=6e-5)
+    assert_allclose(found, ORACLE[increase], atol=6e-5)
 
 
 @pytest.mark.parametrize("increase", [0.0, 0.1, 0.5, 1.0])
@@ -94,11 +95,11 @@ def test_a_rate_scaled_beyond_one_always_hides():
     # n = (10, 10, 980), mean 1000/3: q = (1, 1, .8 * 2.94); scaled by .8 * 1000 / (20 + 980 *
     # 2.352) = .3441.
     q = hiding_rates(observed_at([0.01, 0.01, 0.98]), 0.8, 1.0)
-    np.testing.assert_allclose(q, [0.34409, 0.34409, 0.80931], atol=1e-5)
+    assert_allclose(q, [0.34409, 0.34409, 0.80931], atol=1e-5)
     # n = (200, 1000), mean 600: q = (1, .6); scaled by .9 * 1200 / (200 + 600) = 1.35 -> (1.35,
     # .81).
     q = hiding_rates(observed_at([0.2, 1.0]), 0.9, 2.5)
-    np.testing.assert_allclose(q, [1.0, 0.81])
+    assert_allclose(q, [1.0, 0.81])
 
 
 @pytest.mark.parametrize(
@@ -117,9 +118,7 @@ def test_median_gaps_of_a_worked_example():
     mask[:, 0, 2] = (
         True  # one observation in each of two patients: no gap, and none between patients
     )
-    np.testing.assert_array_equal(
-        median_gaps(mask, hours), [5, 3, 4, 4]
-    )  # all gaps 1, 2, 4, 5, 6: median 4
+    assert_array_equal(median_gaps(mask, hours), [5, 3, 4, 4])  # all gaps 1, 2, 4, 5, 6: median 4
 
 
 def test_median_gaps_match_a_loop_over_patients_and_features():
@@ -131,8 +130,8 @@ def test_median_gaps_match_a_loop_over_patients_and_features():
         np.median(np.concatenate([np.diff(hours[i, mask[i, :, d]]) for i in range(60)]))
         for d in range(7)
     ]
-    np.testing.assert_allclose(median_gaps(mask, hours), expected, rtol=1e-6)
+    assert_allclose(median_gaps(mask, hours), expected, rtol=1e-6)
 
 
 def test_without_any_gap_the_median_is_one():
-    np.testing.assert_array_equal(median_gaps(np.zeros((3, 5, 2), bool), np.zeros((3, 5))), [1, 1])
+    assert_array_equal(median_gaps(np.zeros((3, 5, 2), bool), np.zeros((3, 5))), [1, 1])

@@ -1,6 +1,4 @@
-"""Long tables: the patients of raw records give the same dataset; dates, groups, and the sentence
-for each mistake.
-"""
+"""Long tables: the patients of raw records give the same dataset; dates, groups, and refusals."""
 
 import gzip
 from types import SimpleNamespace

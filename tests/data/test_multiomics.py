@@ -1,6 +1,4 @@
-"""Modalities of patients from files of every kind: one pandas table is the oracle; layouts, masks
-and refusals.
-"""
+"""Modalities of patients from files of every kind against one pandas table; layouts, refusals."""
 
 import warnings
 from types import SimpleNamespace
@@ -65,9 +63,7 @@ def error_of(**changes) -> str:
 
 
 def write(path, frame: pd.DataFrame) -> str:
-    """The samples in rows in the format that the path's name tells; "genes-..." has them in
-    columns.
-    """
+    """Samples in rows, in the format of the path's suffix; "genes-..." has them in columns."""
     if path.name.startswith("genes-"):
         frame = frame.T
     if path.name.endswith(".parquet"):
@@ -110,9 +106,7 @@ def anndata_of(frame: pd.DataFrame, obs: pd.DataFrame | None = None, x=None):
 
 
 def write_h5mu(path, shared: pd.DataFrame, titled=True, **modalities) -> str:
-    """A MuData file: a title before the HDF5, an AnnData group per modality, their order, the obs
-    that they share.
-    """
+    """A MuData file: a title, an AnnData group per modality, their order and shared obs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from anndata.io import write_elem
@@ -562,7 +556,8 @@ def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path
             and rna.features.tolist() == mean.columns.tolist()
         )
         np.testing.assert_allclose(np.where(rna.mask, rna.values, np.nan), mean.to_numpy())
-        note = f"rna: 1 feature ({RNA.columns[0]}) is in the file more than once; the mean of each counts."
+        repeated = f"rna: 1 feature ({RNA.columns[0]}) is in the file more than once"
+        note = f"{repeated}; the mean of each counts."
         assert note in dataset.notes
     assert "repeated='most' is unknown" in error_of(**paths[0], repeated="most")
 

@@ -1,6 +1,4 @@
-"""Pairing against brute force over conditions, grouping, joining of platforms, and the designs of
-real studies.
-"""
+"""Pairing against brute force, grouping, joining of platforms, and the designs of real studies."""
 
 import os
 from pathlib import Path
@@ -149,7 +147,8 @@ def test_dealing_against_brute_force(seed, profile):
     ids = [f"id{k:02d}" for k in rng.permutation(40)]
     keys = [(str(a), "" if b == 3 else str(b)) for a, b in rng.integers(0, 4, (40, 2))]
     controls, treated = list(range(12)), list(range(12, 40))
-    pairs = pairing.dealt_pairs(pairing.agreeing_controls(keys, treated, controls), ids, profile)
+    matches = pairing.matching_controls(keys, treated, controls)
+    pairs = pairing.assign_controls(matches, ids, profile)
     allowed = {(t, c) for t in treated for c in controls if keys[t] == keys[c] and keys[t][1]}
     dealt = [(t, c) for t, found in pairs for c in found]
     assert len(dealt) == len(set(dealt)) and set(dealt) <= allowed

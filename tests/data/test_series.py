@@ -1,6 +1,4 @@
-"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and the sentence for
-each mistake.
-"""
+"""Arrays of series in .npz, .npy and HDF5, edges of bins, outcomes, settings, and refusals."""
 
 from types import SimpleNamespace
 
@@ -8,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omics_jax.data.clinical_series.observations import Observations, binned
+from omics_jax.data.clinical_series.observations import Observations, bin_means
 from omics_jax.data.clinical_series.read import read_series
 from omics_jax.errors import UserError
 
@@ -354,7 +352,7 @@ def test_bins_hold_their_start_and_the_last_one_its_end(bin_hours, n_steps):
     observations = Observations(
         "f", ids, ids, ids, names, np.zeros(k, np.int64), np.zeros(k, np.int64), hours, values
     )
-    series, notes = binned(observations, ("HR",), n_steps, bin_hours)
+    series, notes = bin_means(observations, ("HR",), n_steps, bin_hours)
     owner = np.concatenate([np.minimum(np.arange(n_steps + 1), n_steps - 1), np.arange(n_steps)])
     expected = [values[:-1][owner == t].mean() for t in range(n_steps)]
     np.testing.assert_allclose(series.values[0, :, 0], expected, rtol=1e-5)

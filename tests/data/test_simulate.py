@@ -1,10 +1,11 @@
-"""The simulator against its own statement: layout, drug function, noise, platforms, predictability."""
+"""The simulator against its own statement: layout, drug function, noise, platforms, prediction."""
 
 import math
 from functools import cache
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 from omics_jax.data.perturbation.simulate import ExpressionMap, expression, simulate_perturbations
 from omics_jax.errors import UserError
@@ -28,7 +29,10 @@ def difference(dataset, rows):
 
 def row_correlation(a, b):
     """Mean Pearson correlation of paired rows."""
-    return np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)])
+    correlations = []
+    for x, y in zip(a, b, strict=True):
+        correlations.append(np.corrcoef(x, y)[0, 1])
+    return np.mean(correlations)
 
 
 def test_layout_is_that_of_the_readers():
@@ -76,16 +80,19 @@ def test_drugs_act_linearly_on_the_latent_state():
                 z1[i] + sum(truth.W[index, i, j] * z1[j] for j in range(4)) + truth.b[index, i]
                 for i in range(4)
             ]
-        np.testing.assert_allclose(truth.z2[row], expected, atol=1e-12)
+        assert_allclose(truth.z2[row], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.5, 2.0])
 def test_effects_are_sparse_and_of_the_stated_size(effect):
     _, truth = simulate_perturbations(**SMALL, null_drugs=2, effect=effect)
     active = truth.drugs.index("active-2")
-    np.testing.assert_allclose((truth.W[active] ** 2).sum(), 0.4 * effect**2 * 4, atol=1e-12)
-    np.testing.assert_allclose((truth.b[active] ** 2).sum(), 0.6 * effect**2 * 4, atol=1e-12)
-    assert not truth.W[2:].any() and not truth.b[2:].any()
+    W, b = truth.W[active], truth.b[active]
+    size = effect**2 * 4
+    assert_allclose((W**2).sum(), 0.4 * size, atol=1e-12)
+    assert_allclose((b**2).sum(), 0.6 * size, atol=1e-12)
+    assert not truth.W[2:].any()
+    assert not truth.b[2:].any()
     assert list(truth.null) == [effect == 0, effect == 0, True, True]
     if effect:
         assert ((truth.W != 0).sum(axis=(1, 2)) == [4, 4, 0, 0]).all()
@@ -96,8 +103,8 @@ def test_the_mean_square_latent_change_is_effect_squared():
     dataset, truth = simulate_perturbations(
         genes=2, drugs=1, null_drugs=0, cell_lines=20_000, replicates=1, singletons=0, effect=0.7
     )
-    np.testing.assert_allclose(((truth.z2 - truth.z1) ** 2).mean(), 0.49, rtol=0.02)
-    np.testing.assert_allclose(np.cov(truth.z1.T), np.eye(8), atol=0.05)
+    assert_allclose(((truth.z2 - truth.z1) ** 2).mean(), 0.49, rtol=0.02)
+    assert_allclose(np.cov(truth.z1.T), np.eye(8), atol=0.05)
 
 
 def test_expression_matches_its_formula_and_increases():
@@ -113,7 +120,7 @@ def test_expression_matches_its_formula_and_increases():
         [8, 6],
         [8 + 0.5 * (2 + 0.4 * (math.sqrt(5) - 1)), 6 + u - 0.4 * (math.sqrt(1 + u * u) - 1)],
     ]
-    np.testing.assert_allclose(expression(genes, z), expected, rtol=1e-14)
+    assert_allclose(expression(genes, z), expected, rtol=1e-14)
     line = np.linspace(-50, 50, 2001)[:, None] * np.array([[1.0, 1.0]])
     assert (np.diff(expression(genes, line), axis=0) > 0).all()
 
@@ -123,11 +130,11 @@ def test_without_noise_profiles_are_the_truth():
     pair = dataset.modalities["treated"].observed_rows
     close = {"rtol": 1e-6, "atol": 2e-6}
     control = dataset.modalities["control"].values
-    np.testing.assert_allclose(control[pair], expression(truth.genes, truth.z1[pair]), **close)
-    np.testing.assert_allclose(difference(dataset, pair), truth.change[pair], **close)
+    assert_allclose(control[pair], expression(truth.genes, truth.z1[pair]), **close)
+    assert_allclose(difference(dataset, pair), truth.change[pair], **close)
     centred = expression(truth.genes, truth.z1[~pair]) - truth.genes.baseline
     read = truth.genes.baseline + truth.platform_shift + truth.platform_gain * centred
-    np.testing.assert_allclose(control[~pair], read, **close)
+    assert_allclose(control[~pair], read, **close)
     assert not truth.change[~pair].any()
 
 
@@ -135,7 +142,7 @@ def test_without_platform_shift_the_array_reads_as_the_l1000_platform():
     dataset, truth = simulate_perturbations(**QUIET, platform_shift=0.0)
     single = dataset.table["platform"] == "array"
     assert not truth.platform_shift.any() and (truth.platform_gain == 1).all()
-    np.testing.assert_allclose(
+    assert_allclose(
         dataset.modalities["control"].values[single],
         expression(truth.genes, truth.z1[single]),
         rtol=1e-6,
@@ -149,11 +156,12 @@ def test_plate_effects_are_shared_by_a_plate_and_cancel_in_pairs():
     plates = dataset.table["batch"].to_numpy()
     for plate in np.unique(plates[pair]):
         rows = np.flatnonzero(plates == plate)
-        assert len(rows) == len(truth.drugs) and len(set(dataset.groups[rows])) == 1
+        assert len(rows) == len(truth.drugs)
+        assert len(set(dataset.groups[rows])) == 1
         assert (control[rows] == control[rows[0]]).all()
-    np.testing.assert_allclose(difference(dataset, pair), truth.change[pair], atol=4e-6)
+    assert_allclose(difference(dataset, pair), truth.change[pair], atol=4e-6)
     residual = control[pair] - expression(truth.genes, truth.z1[pair])
-    np.testing.assert_allclose(residual.std(), 1.0, rtol=0.15)
+    assert_allclose(residual.std(), 1.0, rtol=0.15)
     assert len(np.unique(control[pair], axis=0)) == len(set(plates[pair])) == 12
 
 
@@ -161,9 +169,12 @@ def test_every_well_has_noise_of_the_stated_size():
     dataset, truth = default_experiment()
     pair = dataset.modalities["treated"].observed_rows
     residual = difference(dataset, pair) - truth.change[pair]
-    np.testing.assert_allclose(residual.std(), 0.4 * math.sqrt(2), rtol=0.02)
-    first, second = residual[dataset.table["batch"][pair].str.endswith("_x1")], residual[1::2]
-    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.02
+    assert_allclose(residual.std(), 0.4 * math.sqrt(2), rtol=0.02)
+    batch = dataset.table["batch"][pair]
+    first = residual[batch.str.endswith("_x1")]
+    second = residual[1::2]
+    correlation = np.corrcoef(first.ravel(), second.ravel())[0, 1]
+    assert abs(correlation) < 0.02
 
 
 def test_inert_drugs_change_nothing_beyond_noise():
@@ -171,8 +182,10 @@ def test_inert_drugs_change_nothing_beyond_noise():
     inert = np.flatnonzero(dataset.table["drug"] == "inert-1")
     assert not truth.change[inert].any()
     change = difference(dataset, inert)
-    z = change.mean(axis=0) / (change.std(axis=0, ddof=1) / math.sqrt(len(change)))
-    assert abs(z.mean()) < 0.3 and 0.8 < z.std() < 1.2
+    standard_error = change.std(axis=0, ddof=1) / math.sqrt(len(change))
+    z = change.mean(axis=0) / standard_error
+    assert abs(z.mean()) < 0.3
+    assert 0.8 < z.std() < 1.2
 
 
 def test_singletons_extend_the_lines_and_repeat_a_few():
@@ -186,9 +199,7 @@ def test_singletons_extend_the_lines_and_repeat_a_few():
 
 
 def test_change_is_predictable_but_not_trivially():
-    """Bands around the figures of the defaults: the truth beats the mean shift, which beats no
-    change.
-    """
+    """Under the defaults the truth beats the mean shift, which beats no change."""
     for seed in range(2):
         dataset, truth = default_experiment(seed)
         for drug in np.array(truth.drugs)[~truth.null]:
@@ -212,10 +223,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 
 def test_further_singletons_leave_the_pairs_as_they_were():
-    count_phrase, _ = simulate_perturbations(**SMALL)
+    fewer, _ = simulate_perturbations(**SMALL)
     many, _ = simulate_perturbations(**(SMALL | {"singletons": 60}))
-    pairs = np.flatnonzero(count_phrase.table["drug"] != "")
-    assert count_phrase.take(pairs).fingerprint() == many.take(pairs).fingerprint()
+    pairs = np.flatnonzero(fewer.table["drug"] != "")
+    assert fewer.take(pairs).fingerprint() == many.take(pairs).fingerprint()
 
 
 def test_missing_hides_the_stated_fraction_and_changes_nothing_else():
@@ -223,7 +234,7 @@ def test_missing_hides_the_stated_fraction_and_changes_nothing_else():
     holed, _ = simulate_perturbations(missing=0.3)
     for name, modality in full.modalities.items():
         hidden = modality.mask & ~holed.modalities[name].mask
-        np.testing.assert_allclose(hidden.sum() / modality.mask.sum(), 0.3, atol=0.01)
+        assert_allclose(hidden.sum() / modality.mask.sum(), 0.3, atol=0.01)
         assert not (holed.modalities[name].mask & ~modality.mask).any()
         expected = np.where(holed.modalities[name].mask, modality.values, 0)
         assert (holed.modalities[name].values == expected).all()

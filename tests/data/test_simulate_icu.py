@@ -1,15 +1,15 @@
-"""The simulated stays against their own statement: layout, failures, measuring, deaths, and what
-can be learned.
-"""
+"""Simulated stays against their own statement: layout, failures, measuring, deaths, learning."""
 
 from functools import cache
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.data.clinical_series import simulate as icu
 from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.simulate import expected_auroc, simulate_icu
+from omics_jax.data.clinical_series.simulated_features import FEATURES
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 40, "steps": 10, "features": 5}
@@ -39,8 +39,9 @@ def null_standard_error(y):
 
 
 def summaries(dataset):
-    """Mean, minimum, maximum and last measurement of every feature, and its rate; the feature's
-    mean where none.
+    """Mean, minimum, maximum and last measurement of every feature, and its rate.
+
+    The feature's mean stands where a patient has none.
     """
     series = dataset.modalities["series"]
     mask, overall = series.mask, series.values.sum(axis=(0, 1)) / series.mask.sum(axis=(0, 1))
@@ -64,7 +65,7 @@ def test_layout_is_that_of_a_patient_reader():
     series, hours, static = (dataset.modalities[name] for name in ("series", "hours", "static"))
     assert series.values.shape == (40, 10, 5) and series.values.dtype == np.float32
     assert not series.values[~series.mask].any()
-    np.testing.assert_array_equal(hours.values, np.tile(np.arange(10), (40, 1)))
+    assert_array_equal(hours.values, np.tile(np.arange(10), (40, 1)))
     assert hours.mask.all() and list(hours.features) == [str(t) for t in range(10)]
     assert list(static.features) == [
         "Age",
@@ -88,25 +89,23 @@ def test_layout_is_that_of_a_patient_reader():
 def test_measured_values_are_the_truth_where_observed():
     dataset, truth = stays()
     series = dataset.modalities["series"]
-    np.testing.assert_array_equal(
-        series.values[series.mask], truth.values[series.mask].astype(np.float32)
-    )
+    assert_array_equal(series.values[series.mask], truth.values[series.mask].astype(np.float32))
 
 
 def test_without_noise_values_are_the_loadings_of_the_failures():
     _, truth = simulate_icu(**SMALL, noise=0.0)
-    for d, (_, median, spread, sign, _) in enumerate(icu.FEATURES[:5]):
+    for d, (_, median, spread, sign, _) in enumerate(FEATURES[:5]):
         u = sum(truth.loadings[d, k] * truth.latent[:, :, k] for k in range(3))
-        np.testing.assert_allclose(truth.values[:, :, d], median * np.exp(spread * u), rtol=1e-12)
+        assert_allclose(truth.values[:, :, d], median * np.exp(spread * u), rtol=1e-12)
         assert (truth.loadings[d] * sign >= 0).all()
-    np.testing.assert_allclose((truth.loadings**2).sum(axis=1), 1)
+    assert_allclose((truth.loadings**2).sum(axis=1), 1)
 
 
 def test_noise_is_of_the_stated_size():
     _, truth = stays()
-    spread = np.array([row[2] for row in icu.FEATURES[:12]])
+    spread = np.array([row[2] for row in FEATURES[:12]])
     residual = np.log(truth.values / truth.noise_free) / spread
-    np.testing.assert_allclose(residual.std(axis=(0, 1)), 0.4, rtol=0.02)
+    assert_allclose(residual.std(axis=(0, 1)), 0.4, rtol=0.02)
 
 
 def test_failures_have_unit_variance_and_the_stated_correlation_in_time():
@@ -117,7 +116,7 @@ def test_failures_have_unit_variance_and_the_stated_correlation_in_time():
         icu.LEVEL + icu.SLOPE * 3 * np.outer(time, time) + icu.COURSE * icu.HOURLY_CORRELATION**lag
     )
     for k in range(2):
-        np.testing.assert_allclose(np.cov(z[:, :, k].T), expected, atol=0.06)
+        assert_allclose(np.cov(z[:, :, k].T), expected, atol=0.06)
     assert abs(np.corrcoef(z[:, 4, 0], z[:, 4, 1])[0, 1]) < 0.03
 
 
@@ -133,9 +132,9 @@ def test_the_shares_of_missing_cells_and_deaths_are_the_stated_ones():
     series, death = dataset.modalities["series"], dataset.targets["death"][0]
     filled = series.mask[series.observed_rows]
     assert abs(1 - filled.mean() - 0.8) < 0.005
-    np.testing.assert_allclose(truth.rates.mean(), 0.2, rtol=1e-6)
-    np.testing.assert_allclose(filled.mean(axis=(0, 1)), truth.rates, atol=0.02)
-    np.testing.assert_allclose(truth.risk.mean(), 0.14, rtol=1e-6)
+    assert_allclose(truth.rates.mean(), 0.2, rtol=1e-6)
+    assert_allclose(filled.mean(axis=(0, 1)), truth.rates, atol=0.02)
+    assert_allclose(truth.risk.mean(), 0.14, rtol=1e-6)
     assert abs(death.sum() - truth.risk.sum()) < 4 * np.sqrt((truth.risk * (1 - truth.risk)).sum())
     assert truth.rates.min() < 0.02 and truth.rates.max() > 0.7
 
@@ -144,7 +143,7 @@ def test_the_shares_of_missing_cells_and_deaths_are_the_stated_ones():
 def test_other_shares_are_met_too(missing, prevalence):
     dataset, truth = simulate_icu(patients=300, missing=missing, prevalence=prevalence, empty=0)
     assert abs(1 - dataset.modalities["series"].mask.mean() - missing) < 0.01
-    np.testing.assert_allclose(truth.risk.mean(), prevalence, rtol=1e-6)
+    assert_allclose(truth.risk.mean(), prevalence, rtol=1e-6)
 
 
 def test_what_is_measured_tells_who_is_sick_only_if_it_is_informative():
@@ -170,10 +169,16 @@ def test_the_true_risk_ranks_the_deaths_and_nobody_does_better():
 
 def test_the_expected_auroc_is_that_of_all_pairs():
     risk = np.array([0.1, 0.4, 0.4, 0.9, 0.05])
-    pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
-    weight = np.array([risk[i] * (1 - risk[j]) for i, j in pairs])
-    right = np.array([(risk[i] > risk[j]) + 0.5 * (risk[i] == risk[j]) for i, j in pairs])
-    np.testing.assert_allclose(expected_auroc(risk), weight @ right / weight.sum(), rtol=1e-12)
+    total = concordant = 0.0
+    for i in range(5):
+        for j in set(range(5)) - {i}:
+            weight = risk[i] * (1 - risk[j])
+            total += weight
+            if risk[i] > risk[j]:
+                concordant += weight
+            elif risk[i] == risk[j]:
+                concordant += 0.5 * weight
+    assert_allclose(expected_auroc(risk), concordant / total, rtol=1e-12)
 
 
 def test_a_simple_model_learns_the_deaths_but_not_all_of_them():
@@ -183,12 +188,10 @@ def test_a_simple_model_learns_the_deaths_but_not_all_of_them():
 
 
 def test_time_and_other_features_help_to_impute():
-    """The exact posterior mean of hidden cells beats what one feature of one patient tells, and
-    that the mean.
-    """
+    """The posterior mean of hidden cells beats their own feature's course, which beats the mean."""
     dataset, truth = stays()
-    spread = np.array([row[2] for row in icu.FEATURES[:12]])
-    u = np.log(truth.values / [row[1] for row in icu.FEATURES[:12]]) / spread
+    spread = np.array([row[2] for row in FEATURES[:12]])
+    u = np.log(truth.values / [row[1] for row in FEATURES[:12]]) / spread
     mask = dataset.modalities["series"].mask
     hidden = held_out(dataset.ids, mask, (0.1,), 0) > 0
     steps = np.arange(48)
@@ -237,17 +240,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
 )
 def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
     (dataset, truth), (changed, other) = simulate_icu(**SMALL), simulate_icu(**SMALL | change)
-    np.testing.assert_array_equal(truth.latent, other.latent)
-    np.testing.assert_array_equal(truth.risk, other.risk)
-    np.testing.assert_array_equal(dataset.targets["death"][0], changed.targets["death"][0])
-    np.testing.assert_array_equal(truth.loadings, other.loadings[:5])
+    assert_array_equal(truth.latent, other.latent)
+    assert_array_equal(truth.risk, other.risk)
+    assert_array_equal(dataset.targets["death"][0], changed.targets["death"][0])
+    assert_array_equal(truth.loadings, other.loadings[:5])
     assert ("static" in changed.modalities) == change.get("static", True)
     if "empty" in change:
         kept = changed.modalities["series"].observed_rows
         series = dataset.modalities["series"]
-        np.testing.assert_array_equal(
-            changed.modalities["series"].values[kept], series.values[kept]
-        )
+        assert_array_equal(changed.modalities["series"].values[kept], series.values[kept])
         assert (~kept & series.observed_rows).sum() <= 7
 
 

@@ -1,14 +1,20 @@
-"""The simulated patients against their own statement: layout, shares, read-out, targets, and what
-can be learned.
-"""
+"""Simulated patients against their own statement: layout, shares, read-out, targets, learning."""
 
 from functools import cache
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
-from omics_jax.data.patients import simulate as omics
-from omics_jax.data.patients.simulate import class_names, concordance, feature_names, simulate_omics
+from omics_jax.data.patients.simulate import simulate_omics
+from omics_jax.data.patients.simulated_modalities import SCALES, feature_names
+from omics_jax.data.patients.simulated_outcomes import (
+    CENSORING_SHAPE,
+    SURVIVAL_SCALE,
+    SURVIVAL_SHAPE,
+    class_names,
+    concordance,
+)
 from omics_jax.errors import UserError
 
 SMALL = {"patients": 60, "features": {"rna": 30, "methylation": 30, "mirna": 6}, "latent": 4}
@@ -28,8 +34,9 @@ def complete(**settings):
 
 
 def components(dataset, k=30):
-    """Principal components of all modalities side by side, standardised, missing cells at the
-    feature's mean.
+    """Principal components of all modalities side by side, standardised.
+
+    Missing cells are at the feature's mean.
     """
     columns = []
     for kind, modality in dataset.modalities.items():
@@ -73,7 +80,7 @@ def r_squared(prediction, y):
 
 
 def cox_risk(x, times, event):
-    """Linear predictor of a Cox model fitted on every second row, for the others; and those rows."""
+    """Linear predictor of a Cox model, fitted on every second row, of the others; and which."""
     import pandas as pd
     from lifelines import CoxPHFitter
 
@@ -98,9 +105,7 @@ def test_layout_is_that_of_a_reader():
             and modality.values.dtype == np.float32
         )
         assert not modality.values[~modality.mask].any()
-        np.testing.assert_array_equal(
-            modality.values[modality.mask], truth.values[kind][modality.mask]
-        )
+        assert_array_equal(modality.values[modality.mask], truth.values[kind][modality.mask])
         assert truth.noise_free[kind].shape == truth.values[kind].shape and truth.loadings[
             kind
         ].shape == (f, 4 + 2)
@@ -163,7 +168,8 @@ def test_shares_are_the_asked_ones(modality, cells, labels, censored):
     assert present.any(axis=1).all()
 
     def close(found, share, n):
-        np.testing.assert_allclose(found, share, rtol=0, atol=4 * np.sqrt(share * (1 - share) / n))
+        standard_error = np.sqrt(share * (1 - share) / n)
+        assert_allclose(found, share, rtol=0, atol=4 * standard_error)
 
     close(1 - present.mean(axis=0), modality, 3000)
     for m in dataset.modalities.values():
@@ -178,8 +184,9 @@ def test_shares_are_the_asked_ones(modality, cells, labels, censored):
 
 
 def test_modalities_are_missing_independently_but_never_all():
-    """Numbers of missing modalities are binomial, given less than all, and every set of one size is
-    as frequent.
+    """Numbers of missing modalities are binomial, given less than all.
+
+    Every set of one size is as frequent.
     """
     dataset, _ = simulate_omics(
         20_000, features={"rna": 1, "mirna": 1, "protein": 1}, missing_modality=0.4, censored=0.99
@@ -187,10 +194,14 @@ def test_modalities_are_missing_independently_but_never_all():
     lacks = np.stack([~m.observed_rows for m in dataset.modalities.values()], axis=1)
     found = np.bincount(lacks @ [1, 2, 4], minlength=8) / 20_000
     q = next(q for q in np.arange(0.4, 1, 1e-4) if (q - q**3) / (1 - q**3) >= 0.4)
-    expected = [
-        q ** bin(s).count("1") * (1 - q) ** (3 - bin(s).count("1")) / (1 - q**3) for s in range(7)
-    ] + [0]
-    np.testing.assert_allclose(found, expected, atol=4 * np.sqrt(0.2 * 0.8 / 20_000))
+    expected = []
+    for subset in range(7):
+        missing = bin(subset).count("1")
+        probability = q**missing * (1 - q) ** (3 - missing)
+        expected.append(probability / (1 - q**3))
+    expected.append(0)
+    standard_error = np.sqrt(0.2 * 0.8 / 20_000)
+    assert_allclose(found, expected, atol=4 * standard_error)
 
 
 @pytest.mark.parametrize(
@@ -204,32 +215,33 @@ def test_nobody_is_left_without_any_modality(kinds, missing):
 
 
 def test_values_read_the_factors_through_the_loadings():
-    """Before the link every feature is a straight line in A [z, w] without noise, and noise has the
-    stated size.
-    """
+    """Before the link every feature is linear in A [z, w], with noise of the stated size."""
     _, truth = complete()
     for kind, f in ALL_KINDS.items():
         factors = np.concatenate([truth.z, truth.private[kind]], axis=1)
-        carries = np.flatnonzero(truth.loadings[kind].any(axis=1))
+        loadings = truth.loadings[kind]
+        carries = np.flatnonzero(loadings.any(axis=1))
+        squares = loadings[carries] ** 2
         assert len(carries) == 0.6 * f
-        np.testing.assert_allclose((truth.loadings[kind][carries] ** 2).sum(axis=1), 1)
-        np.testing.assert_allclose((truth.loadings[kind][carries, :8] ** 2).sum(axis=1), 0.7)
-        noise_free, values = (unlinked(kind, x[kind]) for x in (truth.noise_free, truth.values))
+        assert_allclose(squares.sum(axis=1), 1)
+        assert_allclose(squares[:, :8].sum(axis=1), 0.7)
+        noise_free = unlinked(kind, truth.noise_free[kind])
+        values = unlinked(kind, truth.values[kind])
         for j in carries:
-            signal = sum(truth.loadings[kind][j, k] * factors[:, k] for k in range(8 + 2))
+            signal = sum(loadings[j, k] * factors[:, k] for k in range(8 + 2))
             inside = unclipped(kind, noise_free[:, j])
             slope, intercept = np.polyfit(signal[inside], noise_free[inside, j], 1)
-            np.testing.assert_allclose(
-                noise_free[inside, j], intercept + slope * signal[inside], atol=2e-3
-            )
+            assert_allclose(noise_free[inside, j], intercept + slope * signal[inside], atol=2e-3)
             if unclipped(kind, values[:, j]).all():
                 noise = (values[:, j] - noise_free[:, j]) / slope
-                assert (
-                    abs(noise.std() - 0.7) < 0.04 and abs(np.corrcoef(noise, signal)[0, 1]) < 0.07
-                )
-    loadings = truth.loadings["rna"][:, :8]
-    assert (loadings != 0).any(axis=0).all() and (loadings != 0).mean() < 0.2
-    assert abs(np.corrcoef(factors.T) - np.eye(10)).max() < 0.07
+                correlation = np.corrcoef(noise, signal)[0, 1]
+                assert abs(noise.std() - 0.7) < 0.04
+                assert abs(correlation) < 0.07
+    is_read = truth.loadings["rna"][:, :8] != 0
+    assert is_read.any(axis=0).all()
+    assert is_read.mean() < 0.2
+    correlations = np.corrcoef(factors.T)
+    assert abs(correlations - np.eye(10)).max() < 0.07
 
 
 def test_some_features_are_noise_constant_or_on_chromosome_y():
@@ -265,7 +277,7 @@ def test_linked_sites_mirror_their_genes():
     pairs = [(place["methylation"][site], place["rna"][gene]) for site, gene in truth.links]
     assert len(pairs) == 22 == len({site for site, _ in pairs})
     for site, gene in pairs:
-        np.testing.assert_array_equal(
+        assert_array_equal(
             truth.loadings["methylation"][site, :8], -truth.loadings["rna"][gene, :8]
         )
         if np.median(truth.values["rna"][:, gene]) > 2:
@@ -316,7 +328,7 @@ def test_a_simple_model_learns_the_targets_but_no_better_than_the_truth():
         for p in (ridge_prediction(x[known], age), ridge_prediction(truth.z[known], age))
     ]
     assert 0.3 < r2[0] < r2[1] <= r_squared(truth.age[known], age) + 0.01
-    np.testing.assert_allclose(r_squared(truth.age[known], age), 0.5, atol=0.05)
+    assert_allclose(r_squared(truth.age[known], age), 0.5, atol=0.05)
     days, known = labelled(dataset, "OS.time")
     event = labelled(dataset, "OS.event")[0]
     c = {}
@@ -333,31 +345,48 @@ def test_without_signal_nothing_is_learned():
     x = np.concatenate([components(dataset, 10), truth.z], axis=1)
     y, known = labelled(dataset, "type")
     assert (truth.class_probability == 0.25).all()
-    assert abs(accuracy(x[known], y) - 0.25) < 3 * np.sqrt(0.25 * 0.75 / len(y))
+    standard_error = np.sqrt(0.25 * 0.75 / len(y))
+    assert abs(accuracy(x[known], y) - 0.25) < 3 * standard_error
+
     age, known = labelled(dataset, "age")
-    assert np.ptp(truth.age) == 0 and abs(age.std() - 12) < 3 * 12 / np.sqrt(2 * len(age))
-    assert abs(np.corrcoef(ridge_prediction(x[known], age), age)[0, 1]) < 3 / np.sqrt(len(age))
+    n = len(age)
+    predicted = ridge_prediction(x[known], age)
+    correlation = np.corrcoef(predicted, age)[0, 1]
+    assert np.ptp(truth.age) == 0
+    assert abs(age.std() - 12) < 3 * 12 / np.sqrt(2 * n)
+    assert abs(correlation) < 3 / np.sqrt(n)
+
     days, known = labelled(dataset, "OS.time")
     event = labelled(dataset, "OS.event")[0]
     risk, rows = cox_risk(x[known], days, event)
-    days, event = days[rows].astype(float), event[rows] > 0
+    days = days[rows].astype(float)
+    event = event[rows] > 0
     rng = np.random.default_rng(0)
     null = [concordance(rng.permutation(risk), days, event) for _ in range(50)]
-    assert abs(concordance(risk, days, event) - 0.5) < 3 * np.std(null)
+    c_index = concordance(risk, days, event)
+    assert abs(c_index - 0.5) < 3 * np.std(null)
     assert truth.c_index == 0.5
-    assert not any(names for by_kind in truth.informative.values() for names in by_kind.values())
+    for by_kind in truth.informative.values():
+        assert not any(by_kind.values())
 
 
 def test_signal_changes_the_targets_alone():
-    (dataset, truth), (null, other) = (
-        simulate_omics(**SMALL, signal=signal) for signal in (1.0, 0.0)
-    )
+    dataset, truth = simulate_omics(**SMALL, signal=1.0)
+    null, other = simulate_omics(**SMALL, signal=0.0)
     for kind in SMALL["features"]:
-        np.testing.assert_array_equal(dataset.modalities[kind].values, null.modalities[kind].values)
-    np.testing.assert_array_equal(truth.z, other.z)
-    for name in dataset.targets:
-        assert (dataset.targets[name][0] != null.targets[name][0]).any()
-        np.testing.assert_array_equal(dataset.targets[name][1], null.targets[name][1])
+        values = dataset.modalities[kind].values
+        assert_array_equal(values, null.modalities[kind].values)
+    assert_array_equal(truth.z, other.z)
+    for name, (values, mask) in dataset.targets.items():
+        null_values, null_mask = null.targets[name]
+        assert (values != null_values).any()
+        assert_array_equal(mask, null_mask)
+
+
+def accumulated_hazard(days, risk):
+    """Of death; days are rounded up, by half a day on average."""
+    time = (days - 0.5) / SURVIVAL_SCALE
+    return time**SURVIVAL_SHAPE * np.exp(risk)
 
 
 def test_uncensored_times_are_weibull_with_proportional_hazards():
@@ -367,24 +396,27 @@ def test_uncensored_times_are_weibull_with_proportional_hazards():
     dataset, truth = complete(censored=0.0)
     days, event = (dataset.targets[name][0].astype(float) for name in ("OS.time", "OS.event"))
     assert event.all()
-    # Days are rounded up: by half a day on average.
-    hazard = ((days - 0.5) / omics.SURVIVAL_SCALE) ** omics.SURVIVAL_SHAPE * np.exp(truth.risk)
+    hazard = accumulated_hazard(days, truth.risk)
     assert kstest(hazard, "expon").pvalue > 0.01
     assert abs(spearmanr(hazard, truth.risk)[0]) < 3 / np.sqrt(len(days))
 
 
 def test_censoring_says_nothing_about_death_or_risk():
-    """Martingale residuals, event minus accumulated hazard, of death and of censoring do not go
-    with the risk.
+    """Martingale residuals of death and of censoring are not correlated with the risk.
+
+    A residual is the event minus the accumulated hazard.
     """
     dataset, truth = complete()
     days, event = (dataset.targets[name][0].astype(float) for name in ("OS.time", "OS.event"))
-    death = ((days - 0.5) / omics.SURVIVAL_SCALE) ** omics.SURVIVAL_SHAPE * np.exp(truth.risk)
-    censoring = (days - 0.5) ** omics.CENSORING_SHAPE
-    censoring *= (1 - event).sum() / censoring.sum()
-    for residual in (event - death, 1 - event - censoring):
-        assert abs(residual.mean()) < 3 * residual.std() / np.sqrt(len(days))
-        assert abs(np.corrcoef(residual, truth.risk)[0, 1]) < 3 / np.sqrt(len(days))
+    is_censored = 1 - event
+    death = accumulated_hazard(days, truth.risk)
+    censoring = (days - 0.5) ** CENSORING_SHAPE
+    censoring *= is_censored.sum() / censoring.sum()
+    root_n = np.sqrt(len(days))
+    for residual in (event - death, is_censored - censoring):
+        correlation = np.corrcoef(residual, truth.risk)[0, 1]
+        assert abs(residual.mean()) < 3 * residual.std() / root_n
+        assert abs(correlation) < 3 / root_n
 
 
 def test_concordance_counts_every_pair():
@@ -400,8 +432,8 @@ def test_concordance_counts_every_pair():
                 pairs += 1
                 right += 1 if risk[i] > risk[j] else 0.5 if risk[i] == risk[j] else 0
     found = concordance(risk, times, event)
-    np.testing.assert_allclose(found, right / pairs, rtol=1e-12)
-    np.testing.assert_allclose(found, concordance_index(times, -risk, event), rtol=1e-12)
+    assert_allclose(found, right / pairs, rtol=1e-12)
+    assert_allclose(found, concordance_index(times, -risk, event), rtol=1e-12)
     # T = (1, 2, 3), E = (1, 0, 1): pairs (1, 2) and (1, 3) alone.
     hand = np.array([1.0, 2.0, 3.0]), np.array([True, False, True])
     assert (
@@ -416,15 +448,11 @@ def test_the_ceiling_is_the_concordance_of_the_true_risk():
 
     dataset, truth = complete()
     days, event = (dataset.targets[name][0] for name in ("OS.time", "OS.event"))
-    np.testing.assert_allclose(
-        truth.c_index, concordance_index(days, -truth.risk, event), rtol=1e-12
-    )
+    assert_allclose(truth.c_index, concordance_index(days, -truth.risk, event), rtol=1e-12)
 
 
 def test_one_modality_predicts_what_another_shares_with_it():
-    """A site's variance is 0.7 shared and 0.3 private, and noise of 0.49 comes on top: 0.47 at most
-    can be told.
-    """
+    """At most 0.47 of a site's variance: 0.7 shared, 0.3 private, and noise of 0.49 on top."""
     _, truth = complete()
     genes = truth.values["rna"][:, truth.loadings["rna"].any(axis=1)]
     sites = truth.values["methylation"][:, np.ptp(truth.values["methylation"], axis=0) > 0]
@@ -457,22 +485,22 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
 )
 def test_asking_for_more_of_one_thing_leaves_the_patients_as_they_were(change):
     (dataset, truth), (changed, other) = simulate_omics(**SMALL), simulate_omics(**SMALL | change)
-    np.testing.assert_array_equal(truth.z, other.z)
-    np.testing.assert_array_equal(truth.risk, other.risk)
+    assert_array_equal(truth.z, other.z)
+    assert_array_equal(truth.risk, other.risk)
     for kind in SMALL["features"]:
-        np.testing.assert_array_equal(truth.values[kind], other.values[kind])
-        np.testing.assert_array_equal(truth.loadings[kind], other.loadings[kind])
+        assert_array_equal(truth.values[kind], other.values[kind])
+        assert_array_equal(truth.loadings[kind], other.loadings[kind])
     for name in ("type", "age") if "censored" in change else dataset.targets:
         both = dataset.targets[name][1] & changed.targets[name][1]
-        np.testing.assert_array_equal(
-            dataset.targets[name][0][both], changed.targets[name][0][both]
-        )
+        assert_array_equal(dataset.targets[name][0][both], changed.targets[name][0][both])
 
 
 def test_more_features_keep_the_names_of_the_first():
-    for kind in omics.SCALES:
-        count_phrase, many = feature_names(kind, 30), feature_names(kind, 300)
-        assert list(count_phrase) == list(many[:30]) and len(set(many)) == 300
+    for kind in SCALES:
+        fewer = list(feature_names(kind, 30))
+        many = list(feature_names(kind, 300))
+        assert fewer == many[:30]
+        assert len(set(many)) == 300
 
 
 def test_types_beyond_the_alphabet_are_numbered():
@@ -503,9 +531,7 @@ def test_extreme_settings_work(size):
     assert len(dataset.classes["type"]) == truth.class_probability.shape[1]
     if size.get("noise") == 0:
         carries = truth.loadings["rna"].any(axis=1)
-        np.testing.assert_array_equal(
-            truth.values["rna"][:, carries], truth.noise_free["rna"][:, carries]
-        )
+        assert_array_equal(truth.values["rna"][:, carries], truth.noise_free["rna"][:, carries])
 
 
 @pytest.mark.parametrize(

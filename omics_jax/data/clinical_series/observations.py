@@ -1,4 +1,4 @@
-"""Single measurements of patients (who, when, what, how much) and the two ways they become arrays.
+"""Single measurements of patients (who, when, what, how much), and the two ways to make arrays.
 
 Bins as in the preprocessing of PhysioNet 2012 for BRITS and CSAI: the mean of each bin, the last
 one closed. Left out is any judgement on the values themselves: nothing is clipped, rescaled or
@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float, Float64, Int, Real
 
 from omics_jax.data.dataset.dataset import Modality
 from omics_jax.errors import UserError
 
+STEP_PREFIX = "step"
 # A quotient such as 0.3 / 0.1 falls just short of the bin it belongs to.
-STEP = "step"
 _ROUNDING = 1e-9
 
 
@@ -27,14 +28,16 @@ class Observations:
 
     Attributes:
       source: the file, for messages.
-      ids: (n,) str, unique; groups: (n,) str; sets: (n,) str, the file or folder each patient comes
-        from.
-      names: (v,) str, the variables found.
-      patient, variable: (k,) int, positions in `ids` and `names`.
-      hours: (k,) float64 since admission, NaN for a descriptor without a time; values: (k,)
-        float64, finite.
-      variables, statics: the series and descriptors of this format by default; () = all that were
-      found, and none. levels: descriptor -> its codes, for those that are categories.
+      ids: (n,) str, unique.
+      groups: (n,) str.
+      sets: (n,) str, the file or folder that each patient comes from.
+      names: (v,) str, the variables in the file.
+      patient, variable: positions in `ids` and `names`.
+      hours: since admission, NaN for a descriptor without a time.
+      values: finite.
+      variables, statics: the series and descriptors of this format by default; () = all that the
+        file has, and none.
+      levels: descriptor -> its codes, for those that are categories.
       notes: sentences on what was understood or left out.
     """
 
@@ -43,37 +46,36 @@ class Observations:
     groups: np.ndarray
     sets: np.ndarray
     names: np.ndarray
-    patient: np.ndarray
-    variable: np.ndarray
-    hours: np.ndarray
-    values: np.ndarray
+    patient: Int[np.ndarray, " k"]
+    variable: Int[np.ndarray, " k"]
+    hours: Float64[np.ndarray, " k"]
+    values: Float64[np.ndarray, " k"]
     variables: tuple[str, ...] = ()
     statics: tuple[str, ...] = ()
     levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def where(self, rows: np.ndarray) -> Observations:
-        """The measurements where `rows` (k,) holds; every patient stays."""
+    def filter_rows(self, is_selected: Bool[np.ndarray, " k"]) -> Observations:
+        """The selected measurements; every patient stays."""
         return replace(
             self,
-            patient=self.patient[rows],
-            variable=self.variable[rows],
-            hours=self.hours[rows],
-            values=self.values[rows],
+            patient=self.patient[is_selected],
+            variable=self.variable[is_selected],
+            hours=self.hours[is_selected],
+            values=self.values[is_selected],
         )
 
-    def of(self, names: Sequence[str]) -> tuple[Observations, np.ndarray]:
-        """The measurements of the named variables, and (k',) the position in `names` of each."""
-        place = {name: j for j, name in enumerate(names)}
-        columns = np.array([place.get(str(name), -1) for name in self.names], dtype=np.int64)[
-            self.variable
-        ]
-        chosen = columns >= 0
-        return self.where(chosen), columns[chosen]
+    def select_variables(self, names: Sequence[str]) -> tuple[Observations, np.ndarray]:
+        """The measurements of the named variables, and the position in `names` of each."""
+        position = {name: j for j, name in enumerate(names)}
+        column_of_variable = [position.get(str(name), -1) for name in self.names]
+        columns = np.array(column_of_variable, dtype=np.int64)[self.variable]
+        is_selected = columns >= 0
+        return self.filter_rows(is_selected), columns[is_selected]
 
 
-def check_values(path, values: np.ndarray, place: Callable[[int], str]):
-    """Every value (k,) that is not NaN is finite in float32; `place` says where the i-th stands."""
+def check_values(path, values: Float[np.ndarray, " k"], place: Callable[[int], str]):
+    """Refuses a value that is infinite in float32; `place` says where the i-th stands."""
     wrong = np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)
     if len(wrong):
         raise UserError(
@@ -82,19 +84,23 @@ def check_values(path, values: np.ndarray, place: Callable[[int], str]):
         )
 
 
-def step_names(hours: np.ndarray) -> np.ndarray:
-    """(T,) names of the steps of a series: their hours "0", "0.5", ..., or "step 0", ... where rows
-    differ in them.
+def step_names(hours: Real[np.ndarray, "*n T"]) -> np.ndarray:
+    """(T,) names of a series' steps: their hours "0", "0.5", ..., or "step 0", ... if rows differ.
 
-    hours: (T,), of all rows, or (n, T).
+    hours: (T,) of all rows, or (n, T).
     """
     if hours.ndim == 2 and (hours != hours[0]).any():
-        return np.array([f"{STEP} {k}" for k in range(hours.shape[1])])
-    of_all = np.asarray(hours if hours.ndim == 1 else hours[0], np.float32)
-    return np.array([np.format_float_positional(hour, trim="-") for hour in of_all])
+        n_steps = hours.shape[1]
+        return np.array([f"{STEP_PREFIX} {k}" for k in range(n_steps)])
+    if hours.ndim == 2:
+        hours = hours[0]
+    names = []
+    for hour in np.asarray(hours, np.float32):
+        names.append(np.format_float_positional(hour, trim="-"))
+    return np.array(names)
 
 
-def binned(
+def bin_means(
     observations: Observations, names: Sequence[str], n_steps: int, bin_hours: float
 ) -> tuple[Modality, tuple[str, ...]]:
     """The mean of each patient's values per bin, and notes on what fell outside or together.
@@ -103,68 +109,96 @@ def binned(
     bin_hours·n_steps.
 
     Returns:
-      a modality of values (n, n_steps, len(names)).
+      a modality of values (n, n_steps, len(names)), and the notes.
     """
     window = n_steps * bin_hours
-    wanted, column = observations.of(names)
-    inside = wanted.hours <= window + _ROUNDING
-    outside = int(np.sum(wanted.hours > window + _ROUNDING))
-    wanted, column = wanted.where(inside), column[inside]
-    step = np.minimum(np.floor(wanted.hours / bin_hours + _ROUNDING).astype(np.int64), n_steps - 1)
-    cell = (wanted.patient.astype(np.int64) * n_steps + step) * len(names) + column
-    cells, group, counts = np.unique(cell, return_inverse=True, return_counts=True)
+    selected, column = observations.select_variables(names)
+    n_outside = int(np.sum(selected.hours > window + _ROUNDING))
+    is_inside = selected.hours <= window + _ROUNDING
+    selected = selected.filter_rows(is_inside)
+    column = column[is_inside]
 
+    steps = np.floor(selected.hours / bin_hours + _ROUNDING)
+    step = np.minimum(steps.astype(np.int64), n_steps - 1)
+    row = selected.patient.astype(np.int64)
+    cell = (row * n_steps + step) * len(names) + column
+    cells, cell_of_value, counts = np.unique(cell, return_inverse=True, return_counts=True)
+    totals = np.bincount(cell_of_value, selected.values, len(cells))
     shape = (len(observations.ids), n_steps, len(names))
-    values, mask = np.zeros(shape, np.float32), np.zeros(shape, bool)
-    values.reshape(-1)[cells] = np.bincount(group, wanted.values, len(cells)) / counts
+    values = np.zeros(shape, np.float32)
+    mask = np.zeros(shape, bool)
+    values.reshape(-1)[cells] = totals / counts
     mask.reshape(-1)[cells] = True
-    together = pd.DataFrame({"patient": wanted.patient, "column": column, "hours": wanted.hours})
-    repeated = int(together.duplicated().sum())
+
     notes = []
-    if outside:
-        notes.append(f"Values after the window of {window:g} hours, left out: {outside:,}.")
-    if repeated:
+    if n_outside:
+        notes.append(f"Values after the window of {window:g} hours, left out: {n_outside:,}.")
+    n_repeated = _count_repeated(selected, column)
+    if n_repeated:
         notes.append(
             "Values with the patient, time and variable of another, averaged with it: "
-            f"{repeated:,}."
+            f"{n_repeated:,}."
         )
     return Modality(values, mask, np.asarray(names, dtype=str)), tuple(notes)
 
 
+def _count_repeated(observations: Observations, column: np.ndarray) -> int:
+    """How many values have the patient, time and variable of an earlier one."""
+    keys = {"patient": observations.patient, "column": column, "hours": observations.hours}
+    is_repeated = pd.DataFrame(keys).duplicated()
+    return int(is_repeated.sum())
+
+
 def first_values(observations: Observations, names: Sequence[str], window: float) -> Modality:
-    """The first known value of each descriptor within the window; the smallest where several share
-    the first time.
+    """The first known value of each descriptor within the window, per patient.
+
+    Where several values share the first time, the smallest counts.
 
     Returns:
       a modality of values (n, S). A descriptor with levels becomes one column per level,
       "ICUType=1" and so on, 1 where it is that level; all other descriptors are one column.
     """
-    wanted, column = observations.of(names)
-    inside = ~(wanted.hours > window + _ROUNDING)
-    wanted, column = wanted.where(inside), column[inside]
-    order = np.lexsort((wanted.values, np.nan_to_num(wanted.hours, nan=-1.0)))
-    values = np.full((len(observations.ids), len(names)), np.nan)
-    # The last assignment to a cell stands: the earliest value is written last.
-    last_first = order[::-1]
-    values[wanted.patient[last_first], column[last_first]] = wanted.values[last_first]
-
+    values = _first_values(observations, names, window)
     columns, features = [], []
     for j, name in enumerate(names):
         levels = observations.levels.get(name, ())
-        if levels:
-            _check_levels(observations, name, values[:, j], levels)
-        columns += [
-            np.where(np.isnan(values[:, j]), np.nan, values[:, j] == v) for v in levels
-        ] or [values[:, j]]
-        features += [f"{name}={v}" for v in levels] or [name]
+        if not levels:
+            columns.append(values[:, j])
+            features.append(name)
+            continue
+        _check_levels(observations, name, values[:, j], levels)
+        is_unknown = np.isnan(values[:, j])
+        for level in levels:
+            columns.append(np.where(is_unknown, np.nan, values[:, j] == level))
+            features.append(f"{name}={level}")
     stacked = np.stack(columns, axis=1).astype(np.float32)
     return Modality(np.nan_to_num(stacked), ~np.isnan(stacked), np.asarray(features, dtype=str))
 
 
+def _first_values(
+    observations: Observations, names: Sequence[str], window: float
+) -> Float64[np.ndarray, "n S"]:
+    """NaN where nothing is known; a value without a time comes before all others."""
+    selected, column = observations.select_variables(names)
+    is_inside = ~(selected.hours > window + _ROUNDING)
+    selected = selected.filter_rows(is_inside)
+    column = column[is_inside]
+    hours = np.nan_to_num(selected.hours, nan=-1.0)
+    # The last assignment to a cell stands, so the earliest value is written last.
+    order = np.lexsort((selected.values, hours))
+    latest_first = order[::-1]
+    row = selected.patient[latest_first]
+    values = np.full((len(observations.ids), len(names)), np.nan)
+    values[row, column[latest_first]] = selected.values[latest_first]
+    return values
+
+
 def _check_levels(observations: Observations, name: str, values: np.ndarray, levels: Sequence[int]):
-    wrong = np.flatnonzero(~np.isnan(values) & ~np.isin(values, levels))
+    is_known = ~np.isnan(values)
+    wrong = np.flatnonzero(is_known & ~np.isin(values, levels))
     if len(wrong):
+        row = wrong[0]
         raise UserError(
-            f"{observations.source}: {name} of {observations.ids[wrong[0]]} is "
-            f"{values[wrong[0]]:g}; correct it to one of {', '.join(map(str, levels))}"
+            f"{observations.source}: {name} of {observations.ids[row]} is {values[row]:g}; correct "
+            f"it to one of {', '.join(map(str, levels))}"
         )

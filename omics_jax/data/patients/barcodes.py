@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int, Shaped
 
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
@@ -25,18 +26,22 @@ _TCGA = re.compile(r"(TCGA[-.]\w\w[-.]\w{4})(?:[-.](\d\d)[A-Z]?(?:[-.].*)?)?", r
 
 
 @dataclass(frozen=True)
-class Patients:
-    """`rows` (k,) int of a file stand for the `patients` (k,) str, each once; `notes` say what
-    became of the others.
+class PatientRows:
+    """The rows of a file that stand for a patient.
+
+    Attributes:
+      rows: positions in the file.
+      patients: of these rows, each once.
+      notes: sentences on what became of the other rows.
     """
 
-    rows: np.ndarray
-    patients: np.ndarray
+    rows: Int[np.ndarray, " k"]
+    patients: Shaped[np.ndarray, " k"]
     notes: tuple[str, ...] = ()
 
 
 def patient_of(sample: str, barcode: str) -> str:
-    """The patient of one sample; under "tcga" the 12-character barcode, or "" where the id is none."""
+    """The patient of a sample; under "tcga" the 12-character barcode, "" where the id is none."""
     if not barcode:
         return str(sample)
     match = _TCGA.fullmatch(str(sample))
@@ -51,11 +56,8 @@ def sample_type(sample: str) -> str:
 
 def barcode_hint(*ids: str) -> str:
     """A clause that proposes barcode="tcga" where one of the ids is such a barcode, else ""."""
-    return (
-        " (these are TCGA barcodes: set barcode='tcga')"
-        if any(map(_TCGA.fullmatch, map(str, ids)))
-        else ""
-    )
+    has_barcode = any(_TCGA.fullmatch(str(name)) for name in ids)
+    return " (these are TCGA barcodes: set barcode='tcga')" if has_barcode else ""
 
 
 def check_barcode(barcode: str):
@@ -66,90 +68,98 @@ def check_barcode(barcode: str):
         )
 
 
-def primary_samples(source: str, samples: Sequence[str] | np.ndarray, barcode: str) -> Patients:
-    """One sample per patient, in file order: under "tcga" the first that is a primary tumour or
-    names no sample type.
+def primary_samples(source: str, samples: Sequence[str] | np.ndarray, barcode: str) -> PatientRows:
+    """One sample per patient, in file order.
+
+    Under "tcga" it is the first that is a primary tumour or names no sample type.
 
     Raises:
       UserError: barcode="tcga" and not one of the samples bears a TCGA barcode, or none is a
         primary tumour.
     """
     if not barcode:
-        return Patients(np.arange(len(samples)), np.asarray(samples, dtype=str))
-    patients, notes = _patients(source, samples, "sample")
-    types = [sample_type(sample) for sample in samples]
-    primary = np.array(
-        [bool(p) and t in ("", *PRIMARY) for p, t in zip(patients, types, strict=True)]
-    )
-    rows = _first_of_each(patients, np.flatnonzero(primary))
+        return PatientRows(np.arange(len(samples)), np.asarray(samples, dtype=str))
+    patients, notes = _patients_of(source, samples, "sample")
+    named_rows = [row for row, patient in enumerate(patients) if patient]
+    primary_rows = [row for row in named_rows if _is_primary(samples[row])]
+    rows = _first_row_of_each(patients, primary_rows)
     if not len(rows):
         raise UserError(
             f"{source}: not one of its {len(patients):,} samples (such as {str(samples[0])!r}) is "
             "a primary tumour (sample type 01 or 03); set barcode='' to keep every sample under "
             "its own id"
         )
-    chosen = {patients[row] for row in rows}
-    others = Counter(
-        t for p, t in zip(patients, types, strict=True) if p and t not in ("", *PRIMARY)
+    other_types = Counter(
+        sample_type(samples[row]) for row in named_rows if not _is_primary(samples[row])
     )
-    if others:
-        tally = ", ".join(f"type {code}: {count:,}" for code, count in sorted(others.items()))
-        nothing = len(set(patients) - chosen - {""})
+    if other_types:
+        counts = ", ".join(f"type {code}: {count:,}" for code, count in sorted(other_types.items()))
+        n_without_primary = len({patients[row] for row in named_rows}) - len(rows)
         notes.append(
-            f"{source}: samples that are no primary tumours left out: {others.total():,} "
-            f"({tally}); patients who have no other in it: {nothing:,}."
+            f"{source}: samples that are no primary tumours left out: {other_types.total():,} "
+            f"({counts}); patients who have no other in it: {n_without_primary:,}."
         )
-    repeated = int(primary.sum()) - len(rows)
-    if repeated:
+    n_repeated = len(primary_rows) - len(rows)
+    if n_repeated:
         notes.append(
             f"{source}: further aliquots left out, as of each patient the first counts: "
-            f"{repeated:,}."
+            f"{n_repeated:,}."
         )
-    return Patients(rows, np.array([patients[row] for row in rows], dtype=str), tuple(notes))
+    return PatientRows(rows, _take(patients, rows), tuple(notes))
 
 
-def patient_rows(source: str, ids: Sequence[str] | np.ndarray, barcode: str) -> Patients:
-    """One row per patient of a table about patients, in file order: a primary tumour's, else the
-    first.
+def patient_rows(source: str, ids: Sequence[str] | np.ndarray, barcode: str) -> PatientRows:
+    """One row per patient of a table about patients, in file order.
 
-    Other samples' rows serve where there is no such row, for age and survival are the patient's.
+    It is a primary tumour's, else the first: other samples' rows serve too, for age and survival
+    are the patient's.
     """
     if not barcode:
-        return Patients(np.arange(len(ids)), np.asarray(ids, dtype=str))
-    patients, notes = _patients(source, ids, "row")
-    named = [row for row, patient in enumerate(patients) if patient]
-    primary = [row for row in named if sample_type(ids[row]) in ("", *PRIMARY)]
-    rows = np.sort(_first_of_each(patients, [*primary, *named]))
-    if len(rows) < len(named):
+        return PatientRows(np.arange(len(ids)), np.asarray(ids, dtype=str))
+    patients, notes = _patients_of(source, ids, "row")
+    named_rows = [row for row, patient in enumerate(patients) if patient]
+    primary_rows = [row for row in named_rows if _is_primary(ids[row])]
+    rows = np.sort(_first_row_of_each(patients, [*primary_rows, *named_rows]))
+    n_further = len(named_rows) - len(rows)
+    if n_further:
         notes.append(
             f"{source}: further rows of the same patients left out, as a primary tumour's counts, "
-            f"else the first: {len(named) - len(rows):,}."
+            f"else the first: {n_further:,}."
         )
-    return Patients(rows, np.array([patients[row] for row in rows], dtype=str), tuple(notes))
+    return PatientRows(rows, _take(patients, rows), tuple(notes))
 
 
-def _patients(
+def _patients_of(
     source: str, samples: Sequence[str] | np.ndarray, kind: str
 ) -> tuple[list[str], list[str]]:
+    """The patient of every sample, "" where it bears no TCGA barcode, and notes."""
     patients = [patient_of(sample, "tcga") for sample in samples]
-    strangers = [
+    unnamed = [
         str(sample) for sample, patient in zip(samples, patients, strict=True) if not patient
     ]
-    if len(strangers) == len(patients):
+    if len(unnamed) == len(patients):
         raise UserError(
-            f"{source}: not one of its {len(patients):,} {kind}s (such as {strangers[0]!r}) bears "
+            f"{source}: not one of its {len(patients):,} {kind}s (such as {unnamed[0]!r}) bears "
             "a TCGA barcode like TCGA-02-0001-01A; correct the ids, or set barcode=''"
         )
-    if not strangers:
+    if not unnamed:
         return patients, []
-    return patients, [
-        f"{source}: {count_phrase(len(strangers), kind, strangers)} without a TCGA barcode and left out."
-    ]
+    some = count_phrase(len(unnamed), kind, unnamed)
+    return patients, [f"{source}: {some} without a TCGA barcode and left out."]
 
 
-def _first_of_each(names: Sequence[str], rows: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(k,) int: of the rows those whose name no earlier one bears."""
-    first: dict[str, int] = {}
+def _is_primary(sample: str) -> bool:
+    """Whether a barcode is of a primary tumour, or names no sample type."""
+    return sample_type(sample) in ("", *PRIMARY)
+
+
+def _first_row_of_each(names: Sequence[str], rows: Sequence[int]) -> Int[np.ndarray, " k"]:
+    """Of these rows, in their order, those whose name no earlier one bears."""
+    first_row: dict[str, int] = {}
     for row in rows:
-        first.setdefault(names[row], int(row))
-    return np.array(list(first.values()), dtype=int)
+        first_row.setdefault(names[row], row)
+    return np.array(list(first_row.values()), dtype=int)
+
+
+def _take(patients: Sequence[str], rows: np.ndarray) -> Shaped[np.ndarray, " k"]:
+    return np.array([patients[row] for row in rows], dtype=str)

@@ -1,9 +1,8 @@
-"""One modality of many patients from one file, with what only a reader of several files can know of
-it.
+"""One modality of many patients from one file.
 
-Whose names the rows and columns bear is told by the patients already met (clinical table, other
-modalities); an .npz may hold several blocks (cohorts) whose features differ and are united.
-Everything else is `read_matrix`.
+Beyond `read_matrix`, this finds the side of a table that holds samples by the patients of the other
+files (clinical table, other modalities), and unites the blocks (cohorts) of an .npz whose features
+differ.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float, Shaped
 
 from omics_jax.data.formats.columns import as_numbers
 from omics_jax.data.formats.files import existing_file
@@ -29,82 +29,88 @@ from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
 
 SELF_ORIENTED = (".npz", ".h5ad", ".gct", ".gct.gz", ".gctx")
-_BLOCK_PARTS = ("_X", "_samples", "_features")
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One cohort of an .npz of blocks: values (n, f), samples (n,), features (f,), and which of
-    these are means.
-    """
+    """One cohort of an .npz of blocks; `averaged`: which of its features are means of several."""
 
-    values: np.ndarray
-    samples: np.ndarray
-    features: np.ndarray
+    values: Float[np.ndarray, "n f"]
+    samples: Shaped[np.ndarray, " n"]
+    features: Shaped[np.ndarray, " f"]
     averaged: tuple[str, ...]
 
 
 def read_modality(
-    path: str | Path, how: ReadOptions, known: Collection[str], barcode: str
+    path: str | Path, options: ReadOptions, known: Collection[str], barcode: str
 ) -> tuple[Matrix, list[str]]:
     """The file as a `Matrix` of samples, and notes on how it was understood.
 
     Args:
       path: any format of `read_matrix`, or an .npz of blocks: arrays <block>_X, <block>_samples,
         <block>_features.
-      how: see `read_matrix`; an orientation of "auto" first looks for patients.
-      known: patients met so far, under `barcode`; none where there are none yet.
+      options: see `read_matrix`; an orientation of "auto" first looks for patients.
+      known: patients of the files read before, under `barcode`; empty where there are none yet.
+      barcode: "" or "tcga".
 
     Raises:
-      UserError: for anything wrong with the file; for text in which no known patient is found on
-        either side.
+      UserError: for anything wrong with the file; for text with no known patient on either side.
     """
     path = existing_file(path)
     if path.name.lower().endswith(SELF_ORIENTED):
         blocks = _block_names(path)
-        return (
-            _read_blocks(path, blocks, how.repeated)
-            if blocks
-            else (read_matrix(path, repeated=how.repeated), [])
-        )
+        if blocks:
+            return _read_blocks(path, blocks, options.repeated)
+        return read_matrix(path, repeated=options.repeated), []
     grid = read_grid(path)
     if grid is None:
-        return read_matrix(path, how.orientation), []
-    kind, why = _oriented(path, grid, how.orientation, known, barcode)
-    matrix = matrix_from_grid(path, grid, replace(how, orientation=kind))
+        return read_matrix(path, options.orientation), []
+    orientation, reason = _decide_orientation(path, grid, options.orientation, known, barcode)
+    matrix = matrix_from_grid(path, grid, replace(options, orientation=orientation))
     side = "rows" if matrix.ids.tolist() == grid.rows else "columns"
-    return matrix, [f"{path.name} has samples in {side}, {why}."]
+    return matrix, [f"{path.name} has samples in {side}, {reason}."]
 
 
-def _oriented(
+# --- tables whose orientation is open -------------------------------------------------------------
+
+
+def _decide_orientation(
     path: Path, grid: Grid, orientation: str, known: Collection[str], barcode: str
 ) -> tuple[str, str]:
-    """The orientation for `matrix_from_grid`, and a clause on who decided it."""
+    """The orientation for `matrix_from_grid`, and a clause on the reason."""
     if orientation != "auto":
         return orientation, "as orientation says"
     if not known and not barcode:
         return "auto", "judged by its names and shape"
-    rows, columns = (_hits(names, known, barcode) for names in (grid.rows, grid.columns))
-    if not rows and not columns:
-        some = f"the other files (such as {min(known)!r})" if known else "TCGA"
-        hint = barcode_hint(grid.rows[0], *grid.columns[:1]) if not barcode else ""
+    in_rows = _count_patients(grid.rows, known, barcode)
+    in_columns = _count_patients(grid.columns, known, barcode)
+    if not in_rows and not in_columns:
+        others = f"the other files (such as {min(known)!r})" if known else "TCGA"
+        hint = "" if barcode else barcode_hint(grid.rows[0], *grid.columns[:1])
         raise UserError(
             f"{path}: neither its rows (such as {grid.rows[0]!r}) nor its columns (such as "
-            f"{grid.columns[0]!r}) are called like a patient of {some}{hint}; use the same ids in "
-            "all files"
+            f"{grid.columns[0]!r}) are called like a patient of {others}{hint}; use the same ids "
+            "in all files"
         )
-    if rows == columns:
+    if in_rows == in_columns:
         return "auto", "judged by its names and shape"
-    return "samples" if rows > columns else "genes", "where ids of patients were found"
+    orientation = "samples" if in_rows > in_columns else "genes"
+    return orientation, "where ids of patients were found"
 
 
-def _hits(names: Sequence[str], known: Collection[str], barcode: str) -> int:
+def _count_patients(names: Sequence[str], known: Collection[str], barcode: str) -> int:
+    """How many names are of a known patient, or of any patient where none is known yet."""
     patients = [patient_of(name, barcode) for name in names]
-    return sum(patient in known if known else bool(patient) for patient in patients)
+    if known:
+        return sum(patient in known for patient in patients)
+    return sum(bool(patient) for patient in patients)
+
+
+# --- an .npz of blocks ----------------------------------------------------------------------------
 
 
 def _block_names(path: Path) -> list[str]:
-    """The blocks of an .npz, sorted; [] where it is one matrix, or nothing that can be looked into."""
+    """The blocks of an .npz, sorted; [] where it is one matrix, or cannot be opened."""
     if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
@@ -114,58 +120,69 @@ def _block_names(path: Path) -> list[str]:
     return sorted(name.removesuffix("_X") for name in names if name.endswith("_X"))
 
 
-def _read_blocks(path: Path, blocks: Sequence[str], repeated: str) -> tuple[Matrix, list[str]]:
-    """All blocks under each other, on all of their features in the order in which they come up."""
+def _read_blocks(path: Path, names: Sequence[str], repeated: str) -> tuple[Matrix, list[str]]:
+    """All blocks under each other, on all of their features in the order of first appearance."""
     arrays = npz_arrays(path)
-    parts = [_block(path, arrays, block, repeated) for block in blocks]
-    place: dict[str, int] = {}
-    for part in parts:
-        for feature in part.features:
-            place.setdefault(str(feature), len(place))
-    samples = np.concatenate([part.samples for part in parts])
-    values = np.full((len(samples), len(place)), np.nan, np.float32)
-    start = 0
-    for part in parts:
-        end = start + len(part.samples)
-        values[start:end, [place[str(feature)] for feature in part.features]] = part.values
-        start = end
-    sizes = [len(part.samples) for part in parts]
-    origin = [
-        f"{block}_samples[{i}]"
-        for block, size in zip(blocks, sizes, strict=True)
-        for i in range(size)
+    blocks = [_read_block(path, arrays, name, repeated) for name in names]
+    features, values = _unite(blocks)
+    sample_places = [
+        f"{name}_samples[{i}]"
+        for name, block in zip(names, blocks, strict=True)
+        for i in range(len(block.samples))
     ]
+    sizes = [len(block.samples) for block in blocks]
     matrix = checked_matrix(
         path,
-        samples,
-        list(place),
+        np.concatenate([block.samples for block in blocks]),
+        features,
         values,
-        pd.DataFrame({"block": np.repeat(np.asarray(blocks, object), sizes)}),
-        sample_place=lambda i: origin[i],
+        pd.DataFrame({"block": np.repeat(np.asarray(names, object), sizes)}),
+        sample_place=lambda i: sample_places[i],
         gene_place=lambda j: f"feature {j + 1} of all blocks",
     )
-    holders = Counter(str(feature) for part in parts for feature in part.features)
-    shared = sum(count == len(blocks) for count in holders.values())
-    averaged = tuple(sorted({name for part in parts for name in part.averaged}))
-    return replace(matrix, averaged=averaged), [
-        f"{path.name} holds {len(blocks)} blocks; their features are united to {len(place):,}, of "
-        f"which all share {shared:,}, and what a block lacks is missing: "
-        f"{1 - matrix.mask.mean():.1%} of the cells. Which features are missing tells the block."
-    ]
+    averaged = {name for block in blocks for name in block.averaged}
+    matrix = replace(matrix, averaged=tuple(sorted(averaged)))
+    return matrix, [_describe_blocks(path, blocks, matrix)]
 
 
-def _block(path: Path, arrays: Mapping[str, np.ndarray], block: str, repeated: str) -> _Block:
-    x, samples, features = (
-        take_array(path, arrays, (block + part,), ndim)
-        for part, ndim in zip(_BLOCK_PARTS, (2, 1, 1), strict=True)
-    )
-    samples, features = (np.char.strip(names.astype(str)) for names in (samples, features))
+def _read_block(path: Path, arrays: Mapping[str, np.ndarray], name: str, repeated: str) -> _Block:
+    x = take_array(path, arrays, (f"{name}_X",), 2)
+    samples = np.char.strip(take_array(path, arrays, (f"{name}_samples",), 1).astype(str))
+    features = np.char.strip(take_array(path, arrays, (f"{name}_features",), 1).astype(str))
     if x.shape != (len(samples), len(features)):
         raise UserError(
-            f"{path}: {block}_X is {x.shape} for {len(samples)} samples and {len(features)} "
+            f"{path}: {name}_X is {x.shape} for {len(samples)} samples and {len(features)} "
             "features; store samples in rows, features in columns"
         )
-    check_names(path, "feature", features, lambda j: f"{block}_features[{j}]", repeated == "error")
-    values = as_numbers(path, f"{block}_X", x)
-    features, values, seen, averaged = averaged_features(features, values, ~np.isnan(values))
-    return _Block(np.where(seen, values, np.nan), samples, features, averaged)
+    check_names(path, "feature", features, lambda j: f"{name}_features[{j}]", repeated == "error")
+    values = as_numbers(path, f"{name}_X", x)
+    features, values, mask, averaged = averaged_features(features, values, ~np.isnan(values))
+    return _Block(np.where(mask, values, np.nan), samples, features, averaged)
+
+
+def _unite(blocks: Sequence[_Block]) -> tuple[list[str], Float[np.ndarray, "n f"]]:
+    """The features of all blocks, and the values over them, NaN where a block lacks a feature."""
+    column_of: dict[str, int] = {}
+    for block in blocks:
+        for feature in block.features:
+            column_of.setdefault(str(feature), len(column_of))
+    n = sum(len(block.samples) for block in blocks)
+    values = np.full((n, len(column_of)), np.nan, np.float32)
+    start = 0
+    for block in blocks:
+        end = start + len(block.samples)
+        columns = [column_of[str(feature)] for feature in block.features]
+        values[start:end, columns] = block.values
+        start = end
+    return list(column_of), values
+
+
+def _describe_blocks(path: Path, blocks: Sequence[_Block], matrix: Matrix) -> str:
+    counts = Counter(str(feature) for block in blocks for feature in block.features)
+    n_shared = sum(count == len(blocks) for count in counts.values())
+    missing = 1 - matrix.mask.mean()
+    return (
+        f"{path.name} holds {len(blocks)} blocks; their features are united to "
+        f"{len(matrix.features):,}, of which all share {n_shared:,}, and what a block lacks is "
+        f"missing: {missing:.1%} of the cells. Which features are missing tells the block."
+    )

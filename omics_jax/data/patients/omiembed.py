@@ -1,22 +1,40 @@
-"""A folder in OmiEmbed's layout: A.tsv, B.tsv, C.tsv (features in rows), labels.tsv, values.tsv,
-survival.tsv.
+"""A folder in OmiEmbed's layout: modalities A.tsv, B.tsv, C.tsv and three tables of targets.
 
 Source: Zhang et al., GigaScience 10 (2021) giab107, and its released code: A is RNA, B methylation,
-C miRNA; the last column of labels.tsv is the class, that of values.tsv the number, the last two of
-survival.tsv are time and event. Any other single letter is one modality more. Left out are sample
-and feature lists and HDF5 tables of pandas.
+C miRNA, with features in rows; the last column of labels.tsv is the class, that of values.tsv the
+number, the last two of survival.tsv are time and event. Any other single letter is one modality
+more. Left out are sample and feature lists and HDF5 tables of pandas.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
-from omics_jax.data.patients.clinical import TargetColumns, Wanted, read_patient_table
+from omics_jax.data.patients.patient_table import PatientTable, read_patient_table
+from omics_jax.data.patients.targets import TargetColumns, TargetSpec
 from omics_jax.errors import UserError
 
 NAMES = {"A": "rna", "B": "methylation", "C": "mirna"}
 _MODALITY = re.compile(r"([A-Z])\.(tsv|csv)(\.gz)?")
+_LIST = re.compile(r"(sample|feature)_list.*\.tsv")
+_TABLE_SUFFIXES = ("tsv", "csv", "tsv.gz", "csv.gz")
+
+
+class _TargetFile(NamedTuple):
+    """One of the three tables: the setting that it serves, and how many of its columns it gives."""
+
+    setting: str
+    stem: str
+    n_columns: int
+    default_name: str
+
+
+_LABELS = _TargetFile("classes", "labels", 1, "label")
+_VALUES = _TargetFile("numbers", "values", 1, "value")
+_SURVIVAL = _TargetFile("survival_times", "survival", 2, "survival")
 
 
 def modality_paths(folder: Path) -> dict[str, Path]:
@@ -26,10 +44,11 @@ def modality_paths(folder: Path) -> dict[str, Path]:
         match = _MODALITY.fullmatch(file.name)
         if not match:
             continue
-        name = NAMES.get(match[1], match[1])
+        letter = match[1]
+        name = NAMES.get(letter, letter)
         if name in paths:
             raise UserError(
-                f"{folder} holds {paths[name].name} and {file.name}, both modality {match[1]}; "
+                f"{folder} holds {paths[name].name} and {file.name}, both modality {letter}; "
                 "remove one"
             )
         paths[name] = file
@@ -41,58 +60,58 @@ def modality_paths(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def read_targets(folder: Path, wanted: Wanted, barcode: str) -> tuple[TargetColumns, list[str]]:
-    """Where the folder's targets stand, and notes.
+def read_targets(folder: Path, spec: TargetSpec, barcode: str) -> tuple[TargetColumns, list[str]]:
+    """The columns of the folder's targets, and notes.
 
-    The names of the targets are the settings', or label, value and survival where these name none;
-    the columns are the layout's. A file that is not there is a target less.
+    The targets are named by the settings, or label, value and survival where these name none; the
+    columns are the layout's. A file that is missing is a target less.
     """
-    found, notes = TargetColumns([], {}, {}, {}), []
-    unnamed = not any(wanted)
-    for setting, names, stem, count, kind in (
-        ("classes", wanted.classes, "labels", 1, found.classes),
-        ("numbers", wanted.numbers, "values", 1, found.numbers),
-        ("survival_times", wanted.survival, "survival", 2, found.survival),
-    ):
-        path = next(
-            (
-                p
-                for end in ("tsv", "csv", "tsv.gz", "csv.gz")
-                if (p := folder / f"{stem}.{end}").is_file()
-            ),
-            None,
-        )
-        if unnamed:
-            names = [stem.removesuffix("s")]
-        if path is None and unnamed:
-            continue
+    tables: list[PatientTable] = []
+    notes: list[str] = []
+
+    def read(file: _TargetFile, names: Collection[str]) -> dict[str, tuple]:
+        """name -> (table, column ...) of the targets in one of the three tables."""
+        path = _locate_table(folder, file.stem)
+        if not spec.names:
+            names = [file.default_name] if path else []
         if path is None:
-            notes += [
-                f"{folder.name} has no {stem}.tsv, so there is no target {name}." for name in names
-            ]
-            continue
+            notes.extend(
+                f"{folder.name} has no {file.stem}.tsv, so there is no target {name}."
+                for name in names
+            )
+            return {}
         if len(names) > 1:
             raise UserError(
-                f"{setting} names {len(names)} targets ({', '.join(names)}), but {path} holds one; "
-                "keep one of them, or give the table as clinical"
+                f"{file.setting} names {len(names)} targets ({', '.join(names)}), but {path} holds "
+                "one; keep one of them, or give the table as clinical"
             )
-        table, more = read_patient_table(str(path), "", barcode)
-        columns = [str(column) for column in table.table.columns[-count:]]
-        if len(columns) < count:
+        table, table_notes = read_patient_table(str(path), "", barcode)
+        columns = [str(column) for column in table.table.columns[-file.n_columns :]]
+        if len(columns) < file.n_columns:
             raise UserError(
                 f"{path} has {len(columns) + 1} columns; it needs the ids, then a time and an event"
             )
-        found.tables.append(table)
-        notes += more
-        for name in names:
-            kind[name] = (table, *columns)
-    return found, [*notes, *_lists(folder)]
+        tables.append(table)
+        notes.extend(table_notes)
+        return {name: (table, *columns) for name in names}
+
+    classes = read(_LABELS, spec.classes)
+    numbers = read(_VALUES, spec.numbers)
+    survival = read(_SURVIVAL, spec.survival)
+    notes += _unused_lists(folder)
+    return TargetColumns(tables, classes, numbers, survival), notes
 
 
-def _lists(folder: Path) -> list[str]:
-    files = sorted(
-        p.name for p in folder.iterdir() if re.fullmatch(r"(sample|feature)_list.*\.tsv", p.name)
-    )
-    return (
-        [f"Not applied, as every sample and feature is read: {', '.join(files)}."] if files else []
-    )
+def _locate_table(folder: Path, stem: str) -> Path | None:
+    for suffix in _TABLE_SUFFIXES:
+        path = folder / f"{stem}.{suffix}"
+        if path.is_file():
+            return path
+    return None
+
+
+def _unused_lists(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if _LIST.fullmatch(path.name))
+    if not names:
+        return []
+    return [f"Not applied, as every sample and feature is read: {', '.join(names)}."]

@@ -1,9 +1,7 @@
-"""Which control profile belongs to which treated profile, and the profile that stands for several
-controls.
+"""Which controls belong to which treated profile, and the profile that stands for several controls.
 
-Pure functions of ids and conditions; the rules are this project's, the highest-dose rule is the
-PertVAE
-paper's. Reading files is left to `perturbations`.
+Pure functions of ids and conditions. The rules are this project's; the highest-dose rule is the
+PertVAE paper's. Reading files is left to `read`.
 """
 
 from __future__ import annotations
@@ -16,107 +14,153 @@ from jaxtyping import Bool, Float, Float32
 
 PROFILES = ("mean", "each", "one")
 
+# (treated row, control rows)
 Pair = tuple[int, tuple[int, ...]]
+Matches = dict[int, list[int]]
+Profiles = Float32[np.ndarray, "n g"]
+ProfileMasks = Bool[np.ndarray, "n g"]
 
 
-def agreeing_controls(
+def matching_controls(
     keys: Sequence[tuple[str, ...]], treated: Sequence[int], controls: Sequence[int]
-) -> dict[int, list[int]]:
-    """For each treated row the control rows with its key; a key with an unknown ("") part agrees
-    with none.
+) -> Matches:
+    """treated row -> the control rows with the same key; rows are positions among `keys`.
 
-    A row is its position among `keys`.
+    A key with an unknown ("") part matches nothing.
     """
-    by_key: dict[tuple[str, ...], list[int]] = {}
-    for c in controls:
-        by_key.setdefault(keys[c], []).append(c)
-    return {t: [] if "" in keys[t] else by_key.get(keys[t], []) for t in treated}
+    controls_of_key: dict[tuple[str, ...], list[int]] = {}
+    for control in controls:
+        controls_of_key.setdefault(keys[control], []).append(control)
+    matches = {}
+    for row in treated:
+        key = keys[row]
+        is_known = "" not in key
+        matches[row] = controls_of_key.get(key, []) if is_known else []
+    return matches
 
 
-def dealt_pairs(agreeing: dict[int, list[int]], ids: Sequence[str], profile: str) -> list[Pair]:
-    """(treated row, control rows) of every pair, in the order of the treated rows.
+def assign_controls(matches: Matches, ids: Sequence[str], profile: str) -> list[Pair]:
+    """The pairs under a control profile, in the order of the treated rows.
 
-    "mean": all agreeing controls together; "each": one pair per agreeing control, in the order of
-    their ids;
-    "one": the k-th of the treated ids that share controls gets the k-th of those controls, round
-    and round.
-    Treated rows without a control are in no pair.
+    Treated rows that match no control are in no pair.
+
+    Args:
+      matches: treated row -> control rows, of `matching_controls`.
+      ids: of all rows.
+      profile: "mean": all matching controls together. "each": one pair per matching control, in
+        the order of their ids. "one": treated rows that share controls take turns, so that the
+        k-th of their ids gets the k-th control, starting over after the last.
     """
     if profile == "mean":
-        return [(t, tuple(controls)) for t, controls in agreeing.items() if controls]
-    ordered = {t: sorted(controls, key=lambda c: ids[c]) for t, controls in agreeing.items()}
-    if profile == "each":
-        return [(t, (c,)) for t, controls in ordered.items() for c in controls]
-    turns: dict[tuple[int, ...], int] = {}
-    given = {}
-    for t in sorted(agreeing, key=lambda t: ids[t]):
-        sharing = tuple(ordered[t])
-        turn = turns.get(sharing, 0)
-        turns[sharing] = turn + 1
-        if sharing:
-            given[t] = sharing[turn % len(sharing)]
-    return [(t, (given[t],)) for t in agreeing if t in given]
+        return [(row, tuple(controls)) for row, controls in matches.items() if controls]
+    matches_by_id = {}
+    for row, controls in matches.items():
+        matches_by_id[row] = sorted(controls, key=lambda control: ids[control])
+    if profile == "one":
+        return _assign_in_turns(matches_by_id, ids)
+    pairs = []
+    for row, controls in matches_by_id.items():
+        pairs += [(row, (control,)) for control in controls]
+    return pairs
+
+
+def _assign_in_turns(matches: Matches, ids: Sequence[str]) -> list[Pair]:
+    next_turn: dict[tuple[int, ...], int] = {}
+    control_of = {}
+    for row in sorted(matches, key=lambda row: ids[row]):
+        controls = tuple(matches[row])
+        if not controls:
+            continue
+        turn = next_turn.get(controls, 0)
+        next_turn[controls] = turn + 1
+        control_of[row] = controls[turn % len(controls)]
+    return [(row, (control_of[row],)) for row in matches if row in control_of]
 
 
 def masked_mean(
-    values: Float32[np.ndarray, "k g"], mask: Bool[np.ndarray, "k g"]
+    values: Profiles, mask: ProfileMasks
 ) -> tuple[Float32[np.ndarray, " g"], Bool[np.ndarray, " g"]]:
-    """The mean of the observed values of each gene, and where there is one; 0 where there is none."""
+    """The mean of the observed values of each gene, 0 where there is none, and its mask."""
     count = mask.sum(axis=0)
-    total = np.where(mask, values, 0).sum(axis=0, dtype=np.float64)
-    return (total / np.maximum(count, 1)).astype(np.float32), count > 0
+    observed = np.where(mask, values, 0)
+    total = observed.sum(axis=0, dtype=np.float64)
+    mean = total / np.maximum(count, 1)
+    return mean.astype(np.float32), count > 0
 
 
 def control_profiles(
-    values: Float32[np.ndarray, "n g"], mask: Bool[np.ndarray, "n g"], pairs: Sequence[Pair]
+    values: Profiles, mask: ProfileMasks, pairs: Sequence[Pair]
 ) -> tuple[Float32[np.ndarray, "p g"], Bool[np.ndarray, "p g"]]:
-    """x1 of every pair: the masked mean of its controls (computed once per set of controls)."""
-    sets = {
-        controls: k for k, controls in enumerate(dict.fromkeys(controls for _, controls in pairs))
-    }
-    means = [masked_mean(values[list(controls)], mask[list(controls)]) for controls in sets]
-    rows = [sets[controls] for _, controls in pairs]
-    return np.stack([m for m, _ in means])[rows], np.stack([k for _, k in means])[rows]
+    """x1 of every pair and its mask: the masked mean of the pair's controls.
+
+    The mean is computed once per set of controls.
+    """
+    position: dict[tuple[int, ...], int] = {}
+    means, masks, set_of_pair = [], [], []
+    for _, controls in pairs:
+        if controls not in position:
+            position[controls] = len(means)
+            rows = list(controls)
+            mean, mask_of_mean = masked_mean(values[rows], mask[rows])
+            means.append(mean)
+            masks.append(mask_of_mean)
+        set_of_pair.append(position[controls])
+    x1 = np.stack(means)
+    m1 = np.stack(masks)
+    return x1[set_of_pair], m1[set_of_pair]
 
 
 def highest_doses(drugs: Sequence[str], doses: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     """Rows at the highest dose of their own drug (PertVAE, data: highest concentration only)."""
-    doses = pd.Series(doses)
-    return (doses == doses.groupby(np.asarray(drugs, dtype=str)).transform("max")).to_numpy()
+    dose = pd.Series(doses)
+    drug = np.asarray(drugs, dtype=str)
+    highest = dose.groupby(drug).transform("max")
+    return (dose == highest).to_numpy()
 
 
 def cell_line_groups(lines: Sequence[str]) -> list[str]:
-    """One spelling per cell line: names equal but for case and punctuation (MCF7, MCF-7) take the
-    first's.
+    """One spelling per cell line: MCF7 and MCF-7 take the spelling that comes first.
 
-    Different lines that differ in punctuation alone (TT and T.T) are put together too, which can
-    only keep
-    more rows on one side of a split.
+    Names that differ only in case and punctuation are one line. Different lines that differ in
+    punctuation alone (TT and T.T) also become one group, which can only keep more rows on one side
+    of a split.
     """
-    first: dict[str, str] = {}
-    return [
-        first.setdefault("".join(filter(str.isalnum, line)).casefold() or line, line)
-        for line in lines
-    ]
+    first_spelling: dict[str, str] = {}
+    groups = []
+    for line in lines:
+        bare = "".join(filter(str.isalnum, line)).casefold() or line
+        groups.append(first_spelling.setdefault(bare, line))
+    return groups
 
 
-def shared_genes(features: Sequence[Sequence[str]]) -> list[str]:
-    """The genes that every list holds, in the order of the first; names are compared as they are."""
-    common = set(features[0]).intersection(*features[1:])
-    return [name for name in features[0] if name in common]
+def shared_genes(genes: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The genes that both lists hold, in the order of the first; names must be equal."""
+    in_others = set(others)
+    return [name for name in genes if name in in_others]
 
 
 def naming_hint(features: Sequence[str], others: Sequence[str]) -> str:
-    """Why two files may share few genes, told from the names; "" where nothing suggests itself."""
-    by_case = {name.casefold(): name for name in features if name not in set(others)}
-    cased = next(
-        (name for name in others if name not in set(features) and name.casefold() in by_case), None
-    )
-    if cased is not None:
-        return f"some names differ in upper and lower case only ({by_case[cased.casefold()]!r}, {cased!r})"
-    numbers = [
-        sum(name.isdigit() for name in names) > len(names) / 2 for names in (features, others)
-    ]
-    if numbers[0] != numbers[1]:
+    """Why two files may share few genes, judged by how they name them."""
+    recased = _recased_name(features, others)
+    if recased:
+        name, other = recased
+        return f"some names differ in upper and lower case only ({name!r}, {other!r})"
+    if _mostly_numbers(features) != _mostly_numbers(others):
         return "one of them names genes by numbers (Entrez), the other does not"
     return f"their names look like {str(features[0])!r} and {str(others[0])!r}"
+
+
+def _recased_name(features: Sequence[str], others: Sequence[str]) -> tuple[str, str] | None:
+    """A name and its spelling in `others` that differ in case alone, the first such of `others`."""
+    in_both = set(features) & set(others)
+    name_of_folded = {name.casefold(): name for name in features if name not in in_both}
+    for other in others:
+        folded = other.casefold()
+        if other not in in_both and folded in name_of_folded:
+            return name_of_folded[folded], other
+    return None
+
+
+def _mostly_numbers(names: Sequence[str]) -> bool:
+    n_numbers = sum(name.isdigit() for name in names)
+    return n_numbers > len(names) / 2

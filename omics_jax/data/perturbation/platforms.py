@@ -1,8 +1,7 @@
 """Blocks of profiles from several platforms, joined over the genes they share into one `Dataset`.
 
 A block is what one file contributes: pairs, or singletons whose treated side is unobserved. Names
-of genes
-are compared as they are; nothing is rescaled between platforms.
+of genes are compared as they are; nothing is rescaled between platforms.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float32
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.files import existing_file, stem
@@ -21,10 +21,10 @@ from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation import pairing
-from omics_jax.data.perturbation.conditions import Conditions, own_conditions
+from omics_jax.data.perturbation.conditions import Conditions, matrix_conditions
 from omics_jax.errors import UserError
 
-COLUMNS = ("drug", "cell_line", "dose", "time", "batch", "platform", "control_id", "treated_id")
+_TABLE_CONDITIONS = ("drug", "cell_line", "dose", "time", "batch")
 # log2 intensities and log counts stay far below; raw counts and linear intensities do not.
 _LOG_SCALE_MAX = 100.0
 
@@ -33,30 +33,40 @@ _LOG_SCALE_MAX = 100.0
 class Block:
     """Rows of one platform before files are joined.
 
-    x1, m1, x2, m2: (n, g) control and treated values and masks; table: the columns of the dataset's
-      table;
-    groups: (n,) text of the grouping column, "" where unknown; source, places: for messages.
+    Attributes:
+      source: the file, for messages.
+      ids, features: of the n rows and g genes.
+      x1, m1, x2, m2: control and treated values (0 where unobserved) and their masks.
+      table: the rows' part of the dataset's table, see `condition_columns`.
+      groups: of the n rows, "" where unknown.
+      paired: False for singletons.
     """
 
     source: str
     ids: list[str]
     features: list[str]
-    x1: np.ndarray
-    m1: np.ndarray
-    x2: np.ndarray
-    m2: np.ndarray
+    x1: Float32[np.ndarray, "n g"]
+    m1: Bool[np.ndarray, "n g"]
+    x2: Float32[np.ndarray, "n g"]
+    m2: Bool[np.ndarray, "n g"]
     table: pd.DataFrame
     groups: list[str]
     paired: bool = True
 
     def select_features(self, genes: Sequence[str]) -> Block:
-        """The block on these genes, in this order."""
+        """The block on these genes, in this order; it must hold them all."""
         if list(genes) == self.features:
             return self
-        where = {name: j for j, name in enumerate(self.features)}
-        columns = [where[name] for name in genes]
-        parts = {part: getattr(self, part)[:, columns] for part in ("x1", "m1", "x2", "m2")}
-        return replace(self, features=list(genes), **parts)
+        position = {name: j for j, name in enumerate(self.features)}
+        columns = [position[name] for name in genes]
+        return replace(
+            self,
+            features=list(genes),
+            x1=self.x1[:, columns],
+            m1=self.m1[:, columns],
+            x2=self.x2[:, columns],
+            m2=self.m2[:, columns],
+        )
 
 
 def pair_block(
@@ -65,41 +75,37 @@ def pair_block(
     pairs: Sequence[pairing.Pair],
     conditions: Conditions,
     group_by: str,
-    by_pair: bool,
+    named_by_pair: bool,
 ) -> Block:
-    """The block of pairs of a matrix's rows, with the conditions of the pairs.
+    """The block of pairs of a matrix's rows; `conditions` are those of the pairs.
 
-    by_pair: rows are named "control|treated" instead of by the treated sample alone.
+    named_by_pair: ids are "control|treated" instead of the treated sample alone.
     """
-    treated = [t for t, _ in pairs]
+    treated = [row for row, _ in pairs]
+    treated_ids = [str(matrix.ids[row]) for row in treated]
     control_ids = [";".join(str(matrix.ids[c]) for c in controls) for _, controls in pairs]
-    treated_ids = [str(matrix.ids[t]) for t in treated]
+    both_ids = [f"{c}|{t}" for c, t in zip(control_ids, treated_ids, strict=True)]
     x1, m1 = pairing.control_profiles(matrix.values, matrix.mask, pairs)
     return Block(
-        str(path),
-        [f"{c}|{t}" for c, t in zip(control_ids, treated_ids, strict=True)]
-        if by_pair
-        else treated_ids,
-        matrix.features.tolist(),
-        x1,
-        m1,
-        matrix.values[treated],
-        matrix.mask[treated],
-        condition_columns(conditions, stem(path), control_ids, treated_ids),
-        pair_groups(conditions, group_by),
+        source=str(path),
+        ids=both_ids if named_by_pair else treated_ids,
+        features=matrix.features.tolist(),
+        x1=x1,
+        m1=m1,
+        x2=matrix.values[treated],
+        m2=matrix.mask[treated],
+        table=condition_columns(conditions, stem(path), control_ids, treated_ids),
+        groups=pair_groups(conditions, group_by),
     )
 
 
 def unpaired_block(path: Path, matrix: Matrix, conditions: Conditions, group_by: str) -> Block:
     """Controls of the main file that are in no pair, as singletons under their own ids."""
-    ids = [str(i) for i in matrix.ids]
-    table = condition_columns(conditions, stem(path), ids, [""] * len(ids)).assign(drug="", dose="")
-    groups = (
-        conditions.column(group_by, "group_by")
-        if group_by and conditions.has(group_by)
-        else table["cell_line"]
-    )
-    return _singletons(path, ids, matrix, table, list(groups))
+    table = _untreated_columns(conditions, stem(path), matrix)
+    groups = table["cell_line"]
+    if group_by and conditions.has(group_by):
+        groups = conditions.column(group_by, "group_by")
+    return _singletons(path, table["control_id"].tolist(), matrix, table, list(groups))
 
 
 def singleton_blocks(
@@ -111,49 +117,51 @@ def singleton_blocks(
     repeated: str,
 ) -> list[Block]:
     """A block per file of unpaired profiles; the platform is the file's stem."""
-    seen = {stem(main): main}
+    file_of_platform = {stem(main): main}
+    annotations = [name for name in (*columns.values(), group_by) if name]
     blocks = []
     for path in map(existing_file, paths):
         platform = stem(path)
-        if platform in seen:
+        if platform in file_of_platform:
             raise UserError(
-                f"{path} and {seen[platform]} would both be the platform {platform!r}; rename one "
-                "of the files"
+                f"{path} and {file_of_platform[platform]} would both be the platform "
+                f"{platform!r}; rename one of the files"
             )
-        seen[platform] = path
-        annotations = [name for name in (*columns.values(), group_by) if name]
+        file_of_platform[platform] = path
         matrix = read_matrix(path, orientation, annotations=annotations, repeated=repeated)
-        absent = {key: name if name in matrix.table else "" for key, name in columns.items()}
-        conditions = own_conditions(str(path), matrix, absent)
-        ids = [str(i) for i in matrix.ids]
-        table = condition_columns(conditions, platform, ids, [""] * len(ids)).assign(
-            drug="", dose=""
-        )
-        table["cell_line"] = [line or i for line, i in zip(table["cell_line"], ids, strict=True)]
-        groups = table["cell_line"]
-        if group_by and group_by != "cell_line" and conditions.has(group_by):
-            groups = conditions.column(group_by, "group_by")
-        blocks.append(
-            _singletons(path, [f"{platform}:{i}" for i in ids], matrix, table, list(groups))
-        )
+        blocks.append(_platform_block(path, matrix, columns, group_by))
     return blocks
+
+
+def _platform_block(path: Path, matrix: Matrix, columns: Mapping[str, str], group_by: str) -> Block:
+    """The singletons of another platform, under ids "platform:id"."""
+    platform = stem(path)
+    known_columns = {key: name if name in matrix.table else "" for key, name in columns.items()}
+    conditions = matrix_conditions(str(path), matrix, known_columns)
+    table = _untreated_columns(conditions, platform, matrix)
+    ids = table["control_id"].tolist()
+    # A profile without a cell line is a line of its own.
+    table["cell_line"] = [line or name for line, name in zip(table["cell_line"], ids, strict=True)]
+    groups = table["cell_line"]
+    if group_by and group_by != "cell_line" and conditions.has(group_by):
+        groups = conditions.column(group_by, "group_by")
+    platform_ids = [f"{platform}:{name}" for name in ids]
+    return _singletons(path, platform_ids, matrix, table, list(groups))
 
 
 def _singletons(
     path: Path, ids: list[str], matrix: Matrix, table: pd.DataFrame, groups: list[str]
 ) -> Block:
-    unseen = np.zeros_like(matrix.values)
-    groups = [group or i for group, i in zip(groups, ids, strict=True)]
     return Block(
-        str(path),
-        ids,
-        matrix.features.tolist(),
-        matrix.values,
-        matrix.mask,
-        unseen,
-        unseen > 0,
-        table,
-        groups,
+        source=str(path),
+        ids=ids,
+        features=matrix.features.tolist(),
+        x1=matrix.values,
+        m1=matrix.mask,
+        x2=np.zeros_like(matrix.values),
+        m2=np.zeros_like(matrix.mask),
+        table=table,
+        groups=[group or name for group, name in zip(groups, ids, strict=True)],
         paired=False,
     )
 
@@ -161,59 +169,94 @@ def _singletons(
 def condition_columns(
     conditions: Conditions, platform: str, control_ids: Sequence[str], treated_ids: Sequence[str]
 ) -> pd.DataFrame:
-    """The dataset's table of n rows, its columns `COLUMNS`, all text."""
-    columns = {name: conditions.optional(name) for name in COLUMNS[:5]}
+    """The dataset's table of n rows, all text.
+
+    Its columns are drug, cell_line, dose, time, batch, platform, control_id and treated_id.
+    """
+    columns = {name: conditions.column_or_blank(name) for name in _TABLE_CONDITIONS}
     table = pd.DataFrame(columns, index=range(len(control_ids)), dtype=object)
     return table.assign(
         platform=platform, control_id=list(control_ids), treated_id=list(treated_ids)
     )
 
 
+def _untreated_columns(conditions: Conditions, platform: str, matrix: Matrix) -> pd.DataFrame:
+    """`condition_columns` of profiles without a treated side: no drug, no dose, no treated id."""
+    ids = [str(name) for name in matrix.ids]
+    table = condition_columns(conditions, platform, ids, [""] * len(ids))
+    return table.assign(drug="", dose="")
+
+
 def pair_groups(conditions: Conditions, group_by: str) -> list[str]:
-    """(n,) the grouping column of pairs, which must have it; all "" for group_by="" (every row
-    alone).
+    """(n,) the grouping column of pairs, all "" for group_by="" (every row by itself).
+
+    Raises:
+      UserError: no such column, or a pair without a value in it.
     """
     if not group_by:
         return [""] * len(conditions.places)
-    values = list(conditions.column(group_by, f"group_by={group_by!r}"))
-    if "" in values:
+    groups = list(conditions.column(group_by, f"group_by={group_by!r}"))
+    if "" in groups:
         raise UserError(
-            f"{conditions.source}: {conditions.places[values.index('')]} has no {group_by} and so "
+            f"{conditions.source}: {conditions.places[groups.index('')]} has no {group_by} and so "
             "belongs to no group; fill it in or remove the row"
         )
-    return values
+    return groups
 
 
-def joined(blocks: list[Block], min_genes: int, by_cell_line: bool, notes: list[str]) -> Dataset:
-    """All blocks as one dataset over the genes that all of them hold; the first is the main file's."""
-    genes, lost = _genes_of_all(blocks, min_genes)
-    on_genes = [block.select_features(genes) for block in blocks]
-    ids = np.asarray([i for b in blocks for i in b.ids], dtype=str)
-    groups = [group or i for b in blocks for group, i in zip(b.groups, b.ids, strict=True)]
-    features = np.asarray(genes, dtype=str)
-    sides = {
-        name: Modality(
-            np.concatenate([getattr(b, x) for b in on_genes]), np.concatenate(masks), features
-        )
-        for name, x, masks in (
-            ("control", "x1", [b.m1 for b in on_genes]),
-            ("treated", "x2", [b.m2 for b in on_genes]),
-        )
-    }
+def join_blocks(
+    blocks: list[Block], min_genes: int, by_cell_line: bool, notes: list[str]
+) -> Dataset:
+    """All blocks as one dataset over the genes that all of them hold.
+
+    Args:
+      blocks: the first is the main file's; its genes give the order.
+      min_genes: fewest genes to share.
+      by_cell_line: groups are cell lines, so spellings of one line become one group.
+      notes: sentences on how the files were understood.
+    """
+    genes, gene_notes = _genes_of_all(blocks, min_genes)
+    ids = np.asarray([name for block in blocks for name in block.ids], dtype=str)
+    summary = _summary(blocks, genes)
     return Dataset(
         ids=ids,
-        groups=np.asarray(pairing.cell_line_groups(groups) if by_cell_line else groups, dtype=str),
-        modalities=sides,
-        table=pd.concat([b.table for b in blocks]).set_axis(ids, axis=0),
-        notes=tuple([_summary(blocks, genes), *notes, *lost, *_scale_notes(blocks)]),
+        groups=_groups(blocks, by_cell_line),
+        modalities=_modalities([block.select_features(genes) for block in blocks], genes),
+        table=pd.concat([block.table for block in blocks]).set_axis(ids, axis=0),
+        notes=(summary, *notes, *gene_notes, *_scale_notes(blocks)),
     )
 
 
+def _modalities(blocks: list[Block], genes: list[str]) -> dict[str, Modality]:
+    features = np.asarray(genes, dtype=str)
+    control_values = np.concatenate([block.x1 for block in blocks])
+    control_mask = np.concatenate([block.m1 for block in blocks])
+    treated_values = np.concatenate([block.x2 for block in blocks])
+    treated_mask = np.concatenate([block.m2 for block in blocks])
+    return {
+        "control": Modality(control_values, control_mask, features),
+        "treated": Modality(treated_values, treated_mask, features),
+    }
+
+
+def _groups(blocks: list[Block], by_cell_line: bool) -> np.ndarray:
+    """(n,) str; a row without a group is one by itself, under its own id."""
+    groups = [
+        group or name
+        for block in blocks
+        for group, name in zip(block.groups, block.ids, strict=True)
+    ]
+    if by_cell_line:
+        groups = pairing.cell_line_groups(groups)
+    return np.asarray(groups, dtype=str)
+
+
 def _genes_of_all(blocks: list[Block], min_genes: int) -> tuple[list[str], list[str]]:
+    """The shared genes in the order of the main file, and notes on the genes left out."""
     main = blocks[0]
-    genes, lost = main.features, []
+    genes, notes = main.features, []
     for block in blocks[1:]:
-        shared = pairing.shared_genes([genes, block.features])
+        shared = pairing.shared_genes(genes, block.features)
         if len(shared) < max(min_genes, 1):
             raise UserError(
                 f"{block.source} shares {len(shared)} of the {len(genes)} genes of {main.source}, "
@@ -221,39 +264,42 @@ def _genes_of_all(blocks: list[Block], min_genes: int) -> tuple[list[str], list[
                 "use the same names in both"
             )
         if len(shared) < len(genes):
-            gone = [name for name in genes if name not in set(shared)]
-            lost.append(
-                f"{count_phrase(len(gone), 'gene', gone)} not in {Path(block.source).name} and left out."
-            )
+            in_both = set(shared)
+            dropped = [name for name in genes if name not in in_both]
+            some = count_phrase(len(dropped), "gene", dropped)
+            notes.append(f"{some} not in {Path(block.source).name} and left out.")
         genes = shared
     if len(genes) < min_genes:
         raise UserError(
             f"{main.source} has {len(genes)} genes, fewer than min_genes={min_genes}; lower "
             "min_genes"
         )
-    return genes, lost
+    return genes, notes
 
 
 def _summary(blocks: list[Block], genes: list[str]) -> str:
-    pairs = sum(len(b.ids) for b in blocks if b.paired)
-    rows = sum(len(b.ids) for b in blocks)
-    table = pd.concat([b.table for b in blocks])
-    drugs, lines = (len(set(table[name]) - {""}) for name in ("drug", "cell_line"))
+    rows = sum(len(block.ids) for block in blocks)
+    pairs = sum(len(block.ids) for block in blocks if block.paired)
+    table = pd.concat([block.table for block in blocks])
+    drugs = set(table["drug"]) - {""}
+    cell_lines = set(table["cell_line"]) - {""}
+    platforms = set(table["platform"])
     return (
-        f"{pairs} pairs and {rows - pairs} singletons over {len(genes)} genes; {drugs} drugs, "
-        f"{lines} cell lines, {len(set(table['platform']))} platform(s)."
+        f"{pairs} pairs and {rows - pairs} singletons over {len(genes)} genes; {len(drugs)} drugs, "
+        f"{len(cell_lines)} cell lines, {len(platforms)} platform(s)."
     )
 
 
 def _scale_notes(blocks: list[Block]) -> list[str]:
-    top: dict[str, float] = {}
+    """A warning per file whose values look as if no logarithm was taken."""
+    highest_of_source: dict[str, float] = {}
     for block in blocks:
-        top[block.source] = max(
-            top.get(block.source, 0.0), float(block.x1.max()), float(block.x2.max())
-        )
+        highest = max(float(block.x1.max()), float(block.x2.max()))
+        before = highest_of_source.get(block.source, 0.0)
+        highest_of_source[block.source] = max(before, highest)
     return [
-        f"{Path(source).name} has values up to {high:g}, which looks like raw counts or linear "
+        f"{Path(source).name} has values up to {highest:g}, which looks like raw counts or linear "
         "intensities; take log2 (of counts + 1) before training."
-        for source, high in top.items()
-        if high > _LOG_SCALE_MAX
+        for source, highest in highest_of_source.items()
+        if highest > _LOG_SCALE_MAX
     ]

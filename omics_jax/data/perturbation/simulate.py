@@ -1,24 +1,23 @@
-"""Simulated perturbation experiments with a known truth, in the layout that the L1000 readers
-produce.
+"""Simulated perturbation experiments with a known truth, in the layout of the L1000 readers.
 
 A cell line has a latent state, a drug acts linearly on it, z2 = z1 + W z1 + b (the drug function of
-PertVAE,
-Rampasek et al.), and both states are read out as log2 expression through plates, replicates and
-platforms.
-Dose series, time courses, cell viability and outlier wells are left out.
+PertVAE, Rampasek et al.), and both states are read out as log2 expression through plates,
+replicates and platforms. Dose series, time courses, cell viability and outlier wells are left out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.errors import UserError
+from omics_jax.data.simulation.arguments import check_levels, check_shares, check_sizes
 
 # Share of a drug's expected squared latent effect that is the same in every cell line (b rather
 # than W z1).
@@ -27,19 +26,10 @@ W_DENSITY = 0.25
 B_DENSITY = 0.5
 ARRAYS_PER_BATCH = 48
 
-# Each part draws from a stream of its own, so that asking for more singletons leaves every pair as
-# it was.
-_STREAMS = (
-    "genes",
-    "drugs",
-    "lines",
-    "plates",
-    "control",
-    "treated",
-    "platform",
-    "singletons",
-    "missing",
-)
+# Each part draws from its own stream, so more singletons leave every pair as it was.
+_STREAMS = "genes drugs lines plates control treated platform singletons missing".split()
+
+Streams = Mapping[str, np.random.Generator]
 
 
 @dataclass(frozen=True)
@@ -47,8 +37,8 @@ class ExpressionMap:
     """From latent state to noise-free log2 expression, gene by gene.
 
     With u = loadings z (unit variance for z ~ N(0, I)):
-    x = baseline + scale (u + curvature (sqrt(1 + u^2) - 1)), increasing in u because |curvature| <
-    1.
+    x = baseline + scale (u + curvature (sqrt(1 + u^2) - 1)),
+    which increases in u because |curvature| < 1.
     """
 
     baseline: Float[np.ndarray, " genes"]
@@ -68,8 +58,8 @@ class PerturbationTruth:
       W, b: the drug functions z2 = z1 + W z1 + b, in units of the s.d. of z1.
       null: True for drugs without any effect.
       genes: the map from latent state to expression on the L1000 platform.
-      platform_shift, platform_gain: the array platform reads baseline + shift + gain (x -
-        baseline).
+      platform_shift, platform_gain: the array platform reads
+        baseline + shift + gain (x - baseline).
     """
 
     z1: Float[np.ndarray, "rows latent"]
@@ -87,6 +77,28 @@ class PerturbationTruth:
     def loadings(self) -> Float[np.ndarray, "genes latent"]:
         """Gene loadings on the latent state, rows of unit length."""
         return self.genes.loadings
+
+
+class _Drugs(NamedTuple):
+    """The drug functions z2 = z1 + W z1 + b by name."""
+
+    names: tuple[str, ...]
+    W: Float[np.ndarray, "drugs latent latent"]
+    b: Float[np.ndarray, "drugs latent"]
+
+
+class _Platform(NamedTuple):
+    """The array platform: it reads baseline + shift + gain (x - baseline)."""
+
+    shift: Float[np.ndarray, " genes"]
+    gain: Float[np.ndarray, " genes"]
+
+
+class _Noise(NamedTuple):
+    """s.d. per gene of a plate's effect and of a single well, in log2 units."""
+
+    batch: float
+    measurement: float
 
 
 @dataclass(frozen=True)
@@ -124,16 +136,12 @@ def simulate_perturbations(
     missing: float = 0.0,
     seed: int = 0,
 ) -> tuple[Dataset, PerturbationTruth]:
-    """Draw an L1000-like experiment: every drug in every cell line, and untreated profiles of
-    further lines.
+    """Draw an L1000-like experiment: every drug in every cell line, and untreated profiles.
 
     Rows: (drugs + null_drugs) x cell_lines x replicates pairs, then the singletons (treated mask
-      all False).
-    A tenth of the singletons (a third of the cell lines at most) are of lines that also have pairs.
-    A plate
-    is one replicate of one cell line and carries its control and treated wells of all drugs, so its
-    effect
-    cancels in a pair's difference; every well has noise of its own.
+    all False). A tenth of the singletons (a third of the cell lines at most) are of lines that also
+    have pairs. A plate is one replicate of one cell line and carries its control and treated wells
+    of all drugs, so its effect cancels in a pair's difference; every well has its own noise.
 
     Args:
       genes, latent: numbers of genes and of latent dimensions; z1 ~ N(0, I) per cell line.
@@ -156,64 +164,45 @@ def simulate_perturbations(
       UserError: a size below its minimum, a negative or non-finite level, `missing` outside [0, 1).
     """
     _check_sizes(genes, drugs, null_drugs, cell_lines, replicates, singletons, latent, seed)
-    _check_levels(effect, batch_noise, measurement_noise, platform_shift, missing)
+    _check_levels(effect, batch_noise, measurement_noise, platform_shift)
+    check_shares({"missing": missing})
     rng = {name: np.random.default_rng([seed, index]) for index, name in enumerate(_STREAMS)}
-    noise = (batch_noise, measurement_noise)
+    noise = _Noise(batch_noise, measurement_noise)
     gene_map = _draw_genes(rng["genes"], genes, latent)
-    W, b = _draw_drugs(rng["drugs"], drugs, null_drugs, latent, effect)
-    names = [f"active-{i + 1}" for i in range(drugs)] + [
-        f"inert-{i + 1}" for i in range(null_drugs)
-    ]
+    drug_functions = _draw_drugs(rng["drugs"], drugs, null_drugs, latent, effect)
     lines = rng["lines"].standard_normal((cell_lines, latent))
     platform = _draw_platform(rng["platform"], genes, platform_shift)
-    pairs = _draw_pairs(rng, gene_map, names, W, b, lines, replicates, noise)
+    pairs = _draw_pairs(rng, gene_map, drug_functions, lines, replicates, noise)
     single = _draw_singletons(rng["singletons"], gene_map, platform, lines, singletons, noise)
     dataset = _assemble(pairs, single, missing, rng["missing"])
-    return dataset, _tell_truth(pairs, single, gene_map, names, W, b, platform)
+    return dataset, _truth(pairs, single, gene_map, drug_functions, platform)
 
 
-def _check_sizes(
-    genes, drugs, null_drugs, cell_lines, replicates, singletons, latent, seed
-) -> None:
-    at_least_one = {
+def _check_sizes(genes, drugs, null_drugs, cell_lines, replicates, singletons, latent, seed):
+    optional = {"drugs": drugs, "null_drugs": null_drugs, "singletons": singletons, "seed": seed}
+    required = {
         "genes": genes,
         "latent": latent,
         "cell_lines": cell_lines,
         "replicates": replicates,
+        "drugs + null_drugs": drugs + null_drugs,
     }
-    at_least_zero = {
-        "drugs": drugs,
-        "null_drugs": null_drugs,
-        "singletons": singletons,
-        "seed": seed,
-    }
-    at_least_one["drugs + null_drugs"] = drugs + null_drugs
-    for minimum, sizes in ((0, at_least_zero), (1, at_least_one)):
-        for name, value in sizes.items():
-            if value < minimum:
-                raise UserError(f"the simulator was given {name} = {value}; give {minimum} or more")
+    check_sizes(0, optional)
+    check_sizes(1, required)
 
 
-def _check_levels(effect, batch_noise, measurement_noise, platform_shift, missing) -> None:
+def _check_levels(effect, batch_noise, measurement_noise, platform_shift):
     levels = {
         "effect": effect,
         "batch_noise": batch_noise,
         "measurement_noise": measurement_noise,
         "platform_shift": platform_shift,
     }
-    for name, value in levels.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise UserError(
-                f"the simulator was given {name} = {value}; give a finite number of 0 or more"
-            )
-    if not 0 <= missing < 1:
-        raise UserError(
-            f"the simulator was given missing = {missing}; give a fraction from 0 to below 1"
-        )
+    check_levels(levels)
 
 
 def _draw_genes(rng: np.random.Generator, genes: int, latent: int) -> ExpressionMap:
-    """Baselines of 6 to 13 and scales of 0.5 to 1.1, near those of landmark genes over cell lines."""
+    """Baselines of 6 to 13 and scales of 0.5 to 1.1, near those of landmark genes in cell lines."""
     loadings = rng.standard_normal((genes, latent))
     return ExpressionMap(
         baseline=6 + 7 * rng.beta(2.5, 3.5, genes),
@@ -223,8 +212,10 @@ def _draw_genes(rng: np.random.Generator, genes: int, latent: int) -> Expression
     )
 
 
-def _draw_drugs(rng: np.random.Generator, drugs: int, null_drugs: int, latent: int, effect: float):
-    """W (drugs, latent, latent) and b (drugs, latent), zero for the null drugs at the end.
+def _draw_drugs(
+    rng: np.random.Generator, drugs: int, null_drugs: int, latent: int, effect: float
+) -> _Drugs:
+    """The drugs with an effect, then the null drugs, whose W and b are 0.
 
     With z1 ~ N(0, I), E|W z1 + b|^2 = |W|_F^2 + |b|^2 = latent effect^2, of which b has
     `COMMON_SHARE`.
@@ -232,12 +223,14 @@ def _draw_drugs(rng: np.random.Generator, drugs: int, null_drugs: int, latent: i
     W = np.zeros((drugs + null_drugs, latent, latent))
     b = np.zeros((drugs + null_drugs, latent))
     norm = effect * math.sqrt(latent)
+    W_norm = math.sqrt(1 - COMMON_SHARE) * norm
+    b_norm = math.sqrt(COMMON_SHARE) * norm
     for drug in range(drugs):
-        W[drug] = (
-            math.sqrt(1 - COMMON_SHARE) * norm * _sparse_direction(rng, (latent, latent), W_DENSITY)
-        )
-        b[drug] = math.sqrt(COMMON_SHARE) * norm * _sparse_direction(rng, (latent,), B_DENSITY)
-    return W, b
+        W[drug] = W_norm * _sparse_direction(rng, (latent, latent), W_DENSITY)
+        b[drug] = b_norm * _sparse_direction(rng, (latent,), B_DENSITY)
+    active_names = [f"active-{drug + 1}" for drug in range(drugs)]
+    null_names = [f"inert-{drug + 1}" for drug in range(null_drugs)]
+    return _Drugs((*active_names, *null_names), W, b)
 
 
 def _sparse_direction(
@@ -247,64 +240,87 @@ def _sparse_direction(
     size = math.prod(shape)
     direction = np.zeros(size)
     chosen = rng.choice(size, max(1, round(density * size)), replace=False)
-    direction[chosen] = rng.choice([-1.0, 1.0], len(chosen)) * rng.uniform(0.5, 1.5, len(chosen))
+    signs = rng.choice([-1.0, 1.0], len(chosen))
+    direction[chosen] = signs * rng.uniform(0.5, 1.5, len(chosen))
     return (direction / np.linalg.norm(direction)).reshape(shape)
 
 
-def _draw_platform(
-    rng: np.random.Generator, genes: int, sd: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _draw_platform(rng: np.random.Generator, genes: int, sd: float) -> _Platform:
     """Shift and gain of every gene on the array platform."""
-    return sd * rng.standard_normal(genes), np.exp(0.25 * sd * rng.standard_normal(genes))
+    shift = sd * rng.standard_normal(genes)
+    log_gain = 0.25 * sd * rng.standard_normal(genes)
+    return _Platform(shift, np.exp(log_gain))
 
 
-def _draw_pairs(rng, genes: ExpressionMap, drugs, W, b, lines, replicates: int, noise) -> _Rows:
+def _draw_pairs(
+    rng: Streams,
+    genes: ExpressionMap,
+    drugs: _Drugs,
+    lines: Float[np.ndarray, "lines latent"],
+    replicates: int,
+    noise: _Noise,
+) -> _Rows:
     """Every drug in every cell line and replicate, drug by drug."""
-    shape = (len(drugs), len(lines), replicates)
+    shape = (len(drugs.names), len(lines), replicates)
     drug, line, replicate = np.indices(shape).reshape(3, -1)
-    batch_noise, measurement_noise = noise
     z1 = lines[line]
-    z2 = z1 + np.einsum("rij,rj->ri", W[drug], z1) + b[drug]
+    z2 = z1 + np.einsum("rij,rj->ri", drugs.W[drug], z1) + drugs.b[drug]
     plates = rng["plates"].standard_normal((len(lines), replicates, len(genes.baseline)))
-    plate = batch_noise * plates[line, replicate]
-    wells = {
-        name: expression(genes, z)
-        + plate
-        + measurement_noise * rng[name].standard_normal(plate.shape)
-        for name, z in (("control", z1), ("treated", z2))
-    }
-    return _Rows(z1=z1, z2=z2, **wells, table=_pair_table(drugs, drug, line, replicate))
+    plate = noise.batch * plates[line, replicate]
+
+    def measure(well: str, z):
+        draws = rng[well].standard_normal(plate.shape)
+        return expression(genes, z) + plate + noise.measurement * draws
+
+    return _Rows(
+        z1=z1,
+        z2=z2,
+        control=measure("control", z1),
+        treated=measure("treated", z2),
+        table=_pair_table(drugs.names, drug, line, replicate),
+    )
 
 
-def _draw_singletons(rng, genes: ExpressionMap, platform, lines, singletons: int, noise) -> _Rows:
-    """Untreated profiles on the array platform: some lines that have pairs, then lines of their
-    own.
-    """
-    shift, gain = platform
-    batch_noise, measurement_noise = noise
+def _draw_singletons(
+    rng: np.random.Generator,
+    genes: ExpressionMap,
+    platform: _Platform,
+    lines: Float[np.ndarray, "lines latent"],
+    singletons: int,
+    noise: _Noise,
+) -> _Rows:
+    """Untreated profiles on the array platform: first of lines that have pairs, then of others."""
     known = min(len(lines) // 3, singletons // 10)
-    numbers = np.concatenate([np.arange(known), len(lines) + np.arange(singletons - known)])
+    further = singletons - known
+    line_numbers = np.concatenate([np.arange(known), len(lines) + np.arange(further)])
+    z = np.concatenate([lines[:known], rng.standard_normal((further, lines.shape[1]))])
+
     batch = np.arange(singletons) // ARRAYS_PER_BATCH
-    z = np.concatenate([lines[:known], rng.standard_normal((singletons - known, lines.shape[1]))])
-    batches = batch_noise * rng.standard_normal(
-        (math.ceil(singletons / ARRAYS_PER_BATCH), len(shift))
+    n_batches = math.ceil(singletons / ARRAYS_PER_BATCH)
+    n_genes = len(genes.baseline)
+    batch_effects = noise.batch * rng.standard_normal((n_batches, n_genes))
+    wells = noise.measurement * rng.standard_normal((singletons, n_genes))
+    signal = platform.gain * (expression(genes, z) - genes.baseline)
+    control = genes.baseline + platform.shift + signal + batch_effects[batch] + wells
+    return _Rows(
+        z1=z,
+        z2=z,
+        control=control,
+        treated=np.zeros_like(control),
+        table=_singleton_table(line_numbers, batch),
     )
-    wells = measurement_noise * rng.standard_normal((singletons, len(shift)))
-    control = (
-        genes.baseline
-        + shift
-        + gain * (expression(genes, z) - genes.baseline)
-        + batches[batch]
-        + wells
-    )
-    table = _singleton_table(numbers, batch)
-    return _Rows(z1=z, z2=z, control=control, treated=np.zeros_like(control), table=table)
 
 
-def _pair_table(drugs: list[str], drug, line, replicate) -> pd.DataFrame:
+def _pair_table(
+    drugs: tuple[str, ...],
+    drug: Int[np.ndarray, " rows"],
+    line: Int[np.ndarray, " rows"],
+    replicate: Int[np.ndarray, " rows"],
+) -> pd.DataFrame:
     names = [drugs[index] for index in drug]
     lines = [_line_name(number) for number in line]
     ids = [f"{d}_{c}_r{r + 1}" for d, c, r in zip(names, lines, replicate, strict=True)]
+    plates = [f"plate_{c}_x{r + 1}" for c, r in zip(lines, replicate, strict=True)]
     return pd.DataFrame(
         {
             "id": ids,
@@ -312,7 +328,7 @@ def _pair_table(drugs: list[str], drug, line, replicate) -> pd.DataFrame:
             "cell_line": lines,
             "dose": "10 uM",
             "time": "24 h",
-            "batch": [f"plate_{c}_x{r + 1}" for c, r in zip(lines, replicate, strict=True)],
+            "batch": plates,
             "platform": "L1000",
             "control_id": [f"{name}_control" for name in ids],
             "treated_id": [f"{name}_treated" for name in ids],
@@ -320,8 +336,10 @@ def _pair_table(drugs: list[str], drug, line, replicate) -> pd.DataFrame:
     )
 
 
-def _singleton_table(numbers, batch) -> pd.DataFrame:
-    lines = [_line_name(number) for number in numbers]
+def _singleton_table(
+    line_numbers: Int[np.ndarray, " rows"], batch: Int[np.ndarray, " rows"]
+) -> pd.DataFrame:
+    lines = [_line_name(number) for number in line_numbers]
     ids = [f"{line}_array" for line in lines]
     return pd.DataFrame(
         {
@@ -362,18 +380,21 @@ def _assemble(pairs: _Rows, single: _Rows, missing: float, rng: np.random.Genera
     )
 
 
-def _tell_truth(pairs: _Rows, single: _Rows, genes, drugs, W, b, platform) -> PerturbationTruth:
+def _truth(
+    pairs: _Rows, single: _Rows, genes: ExpressionMap, drugs: _Drugs, platform: _Platform
+) -> PerturbationTruth:
     z1 = np.concatenate([pairs.z1, single.z1])
     z2 = np.concatenate([pairs.z2, single.z2])
+    has_effect = drugs.W.any(axis=(1, 2)) | drugs.b.any(axis=1)
     return PerturbationTruth(
         z1=z1,
         z2=z2,
         change=expression(genes, z2) - expression(genes, z1),
-        drugs=tuple(drugs),
-        W=W,
-        b=b,
-        null=~(W.any(axis=(1, 2)) | b.any(axis=1)),
+        drugs=drugs.names,
+        W=drugs.W,
+        b=drugs.b,
+        null=~has_effect,
         genes=genes,
-        platform_shift=platform[0],
-        platform_gain=platform[1],
+        platform_shift=platform.shift,
+        platform_gain=platform.gain,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
-from omics_jax.data.clinical_series.observations import STEP
+from omics_jax.data.clinical_series.observations import STEP_PREFIX
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
@@ -159,7 +159,7 @@ def same_steps(a: Sequence[str], b: Sequence[str]) -> bool:
 
     See `observations.step_names`.
     """
-    both_name_hours = all(not names[0].startswith(STEP) for names in (a, b))
+    both_name_hours = all(not names[0].startswith(STEP_PREFIX) for names in (a, b))
     return len(a) == len(b) and (not both_name_hours or list(a) == list(b))
 
 

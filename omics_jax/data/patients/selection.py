@@ -1,0 +1,106 @@
+"""Which patients are used: those of the modalities, and of these the ones that `only` asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Shaped
+
+from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.patients.barcodes import barcode_hint
+from omics_jax.data.patients.patient_table import PatientTable
+from omics_jax.data.patients.targets import TargetColumns
+from omics_jax.errors import UserError
+
+_SHOWN = 8
+
+
+def all_patients(matrices: Mapping[str, Matrix]) -> Shaped[np.ndarray, " n"]:
+    """The sorted union of the modalities' patients."""
+    ids = {str(patient) for matrix in matrices.values() for patient in matrix.ids}
+    return np.array(sorted(ids))
+
+
+def check_shared_patients(matrices: Mapping[str, Matrix], tables: Sequence[PatientTable]):
+    """Every table, and every modality of several, has a patient in common with the modalities."""
+    for table in tables:
+        _check_table(matrices, table)
+    patients = {name: set(matrix.ids.tolist()) for name, matrix in matrices.items()}
+    for name, own in patients.items():
+        others = set().union(*(ids for other, ids in patients.items() if other != name))
+        if others and own.isdisjoint(others):
+            id_here, id_there = str(matrices[name].ids[0]), min(others)
+            raise UserError(
+                f"modality {name!r} shares no patient with any other (it has ids such as "
+                f"{id_here!r}, the others such as {id_there!r})"
+                f"{barcode_hint(id_here, id_there)}; use the same ids in all, or leave it out"
+            )
+
+
+def _check_table(matrices: Mapping[str, Matrix], table: PatientTable):
+    everyone = set().union(*(matrix.ids.tolist() for matrix in matrices.values()))
+    if not everyone.isdisjoint(table.table.index):
+        return
+    id_here = str(table.table.index[0])
+    ids_there = {name: str(matrix.ids[0]) for name, matrix in matrices.items()}
+    some = ", ".join(f"{patient!r} in {name}" for name, patient in ids_there.items())
+    hint = barcode_hint(id_here, *ids_there.values())
+    raise UserError(
+        f"{table.source}: not one of its {len(table.table):,} ids (such as {id_here!r}) is in "
+        f"a modality (such as {some}){hint}; use the same ids in both, or correct id"
+    )
+
+
+def filter_patients(
+    matrices: Mapping[str, Matrix], columns: TargetColumns, only: Mapping[str, str]
+) -> tuple[dict[str, Matrix], list[str]]:
+    """The modalities of the patients whose cells are among those asked for, and notes.
+
+    Args:
+      matrices: modalities of patients.
+      columns: with the tables of the patients.
+      only: column of a table -> cells joined by "+".
+
+    Raises:
+      UserError: an unknown column, a cell that no patient has, or a modality without any patient
+        who is left.
+    """
+    ids, notes = all_patients(matrices), []
+    for column, text in only.items():
+        wanted = [cell.strip() for cell in text.split("+")]
+        is_wanted = np.isin(_cells(columns, ids, column, wanted), wanted)
+        notes.append(
+            f"{is_wanted.sum():,} of {len(ids):,} patients have {column} {' or '.join(wanted)}."
+        )
+        ids = ids[is_wanted]
+    filtered = {}
+    for name, matrix in matrices.items():
+        rows = np.flatnonzero(np.isin(matrix.ids, ids))
+        if not len(rows):
+            raise UserError(
+                f"modality {name!r} has nobody of those data.only asks for; leave it out, or ask "
+                "for more"
+            )
+        is_complete = len(rows) == len(matrix.ids)
+        filtered[name] = matrix if is_complete else matrix.take(rows, slice(None))
+    return filtered, notes
+
+
+def _cells(
+    columns: TargetColumns, ids: np.ndarray, column: str, wanted: Sequence[str]
+) -> np.ndarray:
+    """(n,) text of the column, which holds all the wanted cells."""
+    table = columns.table(ids)
+    if column not in table:
+        have = ", ".join(map(str, table.columns[:_SHOWN])) or "none"
+        raise UserError(f"data.only names the column {column!r}; the patients' tables have {have}")
+    cells = table[column].astype(str).to_numpy()
+    unknown = [cell for cell in wanted if cell not in cells]
+    if unknown:
+        have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
+        raise UserError(
+            f"data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
+            f"{have}, ..."
+        )
+    return cells
