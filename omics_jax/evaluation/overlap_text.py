@@ -1,8 +1,7 @@
-"""Which modalities patients have together: a frame of combinations read (kind "overlap"), and drawn
-for a terminal.
+"""Which modalities patients have together: reads a frame of combinations and draws it as text.
 
-After the matrix of UpSet (Lex et al. 2014, doi:10.1109/TVCG.2014.2346248). Left out: the figure
-(the report's).
+The frame is of kind "overlap"; the drawing follows the matrix of UpSet (Lex et al. 2014,
+doi:10.1109/TVCG.2014.2346248). Left out: the figure, which the report draws.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-BETWEEN = " + "
-BAR = 30  # columns of a terminal
+SEPARATOR = " + "
+BAR_WIDTH = 30  # columns of a terminal
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
 class Overlap(NamedTuple):
-    """Names of modalities, the largest total first; per combination, the most frequent first:
-    members and patients.
+    """Modalities, the largest total first; members and patients of c combinations.
+
+    The most frequent combination comes first.
     """
 
     names: tuple[str, ...]
@@ -34,25 +34,23 @@ class Overlap(NamedTuple):
 
 
 def read_overlap(frame: pd.DataFrame) -> Overlap:
-    """A frame with the columns combination (names joined by " + ", "" for none) and patients, as
-    `Overlap`.
+    """`Overlap` of a frame with the columns combination and patients.
 
-    Combinations that differ in the order of their names alone are added; one without a number
-    counts 0.
+    A combination is its names joined by " + ", "" for none. Combinations that differ in the order
+    of their names alone are added; one without a number counts 0.
     """
+    numbers = frame["patients"].astype(float)
     counts: dict[frozenset[str], float] = {}
     names: dict[str, None] = {}
-    for combination, patients in zip(
-        frame["combination"], frame["patients"].astype(float), strict=True
-    ):
-        parts = [name.strip() for name in str(combination).split(BETWEEN) if name.strip()]
+    for combination, number in zip(frame["combination"], numbers, strict=True):
+        parts = [name.strip() for name in str(combination).split(SEPARATOR) if name.strip()]
         names |= dict.fromkeys(parts)
         key = frozenset(parts)
-        counts[key] = counts.get(key, 0.0) + (patients if np.isfinite(patients) else 0.0)
+        counts[key] = counts.get(key, 0.0) + (number if np.isfinite(number) else 0.0)
     patients = np.array(list(counts.values()), dtype=float)
-    members = np.array([[name in key for name in names] for key in counts], dtype=bool).reshape(
-        len(counts), len(names)
-    )
+    members = np.zeros((len(counts), len(names)), dtype=bool)
+    for row, key in enumerate(counts):
+        members[row] = [name in key for name in names]
     rows = np.argsort(-patients, kind="stable")
     columns = np.argsort(-(patients @ members), kind="stable")
     ordered = tuple(np.array([*names], dtype=object)[columns])
@@ -60,26 +58,27 @@ def read_overlap(frame: pd.DataFrame) -> Overlap:
 
 
 def overlap_text(frame: pd.DataFrame) -> str:
-    """A line of names, then a line per combination: a circle per modality (● in it, ○ not), a bar
-    and a number.
+    """A line of names, then a line per combination.
 
-    frame: columns combination and patients, as `read_overlap` takes them. The longest bar has 30
-    columns. Lines are joined by newlines, without one at the end.
+    A line has a circle per modality (● in the combination, ○ not), a bar and a number. frame:
+    columns combination and patients, as `read_overlap` takes them. The longest bar has 30 columns.
+    Lines are joined by newlines, without one at the end.
     """
     names, members, patients = read_overlap(frame)
     largest = patients.max(initial=0.0) or 1.0
     lines = ["  ".join([*names, "patients"])]
     for member, count in zip(members, patients, strict=True):
-        circles = [
-            ("●" if has else "○").ljust(len(name)) for name, has in zip(names, member, strict=True)
-        ]
-        lines.append("  ".join([*circles, f"{bar(count / largest)} {count:,.0f}".lstrip()]))
+        circles = ["●" if has else "○" for has in member]
+        columns = [circle.ljust(len(name)) for name, circle in zip(names, circles, strict=True)]
+        bar_and_number = f"{bar(count / largest)} {count:,.0f}".lstrip()
+        lines.append("  ".join([*columns, bar_and_number]))
     return "\n".join(lines)
 
 
 def bar(share: float) -> str:
-    """Blocks for a share of `BAR` columns, in eighths of a column; at least one eighth where there
-    is anything.
+    """Blocks for a share of `BAR_WIDTH` columns, in eighths of a column.
+
+    At least one eighth where the share is not 0.
     """
-    eighths = max(round(share * BAR * 8), 1 if share > 0 else 0)
+    eighths = max(round(share * BAR_WIDTH * 8), 1 if share > 0 else 0)
     return "█" * (eighths // 8) + EIGHTHS[eighths % 8]

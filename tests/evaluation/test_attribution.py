@@ -265,22 +265,22 @@ def test_two_permutations_are_too_few_to_pool():
 def test_a_ranking_adjusts_over_all_features_and_breaks_ties_by_name():
     names, values = ["TP53", "MYC", "KRAS", "EGFR", "BRAF"], np.array([1.0, 3.0, np.nan, 1.0, 2.0])
     p = np.array([0.04, 0.001, 0.9, 0.03, 0.2])
-    frame = attribution.ranked(names, values, p, top=4)
+    frame = attribution.top_features(names, values, p, top=4)
     assert list(frame.columns) == ["label", "value", "p", "p_adjusted"]
     assert list(frame["label"]) == ["MYC", "BRAF", "EGFR", "TP53"]
     rows = [1, 4, 3, 0]
     np.testing.assert_array_equal(frame["p"], p[rows])
     np.testing.assert_allclose(frame["p_adjusted"], scipy.stats.false_discovery_control(p)[rows])
-    turned = attribution.ranked(names[::-1], values[::-1], p[::-1], q=p[::-1] / 2)
+    turned = attribution.top_features(names[::-1], values[::-1], p[::-1], q=p[::-1] / 2)
     assert list(turned["label"]) == ["MYC", "BRAF", "EGFR", "TP53", "KRAS"]
     np.testing.assert_allclose(turned["p_adjusted"], turned["p"] / 2)
 
 
 def test_rankings_that_make_no_sense_are_refused():
     with pytest.raises(UserError, match="top = 0 features; choose 1 or more"):
-        attribution.ranked(["a"], np.ones(1), np.ones(1), top=0)
+        attribution.top_features(["a"], np.ones(1), np.ones(1), top=0)
     with pytest.raises(ValueError, match=r"not \[1, 2, 2, 2\]"):
-        attribution.ranked(["a"], np.ones(2), np.ones(2))
+        attribution.top_features(["a"], np.ones(2), np.ones(2))
 
 
 def test_stability_is_the_mean_correlation_over_pairs():

@@ -11,7 +11,7 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics
 
-from omics_jax.evaluation import classification
+from omics_jax.evaluation import bootstrap, classification
 
 RANKINGS = {
     "auroc": sklearn.metrics.roc_auc_score,
@@ -20,7 +20,7 @@ RANKINGS = {
 OF_PROBABILITIES = (
     "hard_label_auroc",
     "brier",
-    "calibration",
+    "logistic_recalibration",
     "expected_calibration_error",
     "calibration_curve",
 )
@@ -95,14 +95,14 @@ def test_calibration_is_the_maximum_likelihood_recalibration(sharpness):
     fit = scipy.optimize.minimize(
         loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
     )
-    found = classification.calibration(1 / (1 + np.exp(-logit)), label)
+    found = classification.logistic_recalibration(1 / (1 + np.exp(-logit)), label)
     np.testing.assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
 
 
 def test_calibration_finds_the_planted_miscalibration():
     """Labels were drawn at logit .4 + .7 logit(p)."""
     np.testing.assert_allclose(
-        classification.calibration(*patients(100_000)), [0.4, 0.7], atol=0.03
+        classification.logistic_recalibration(*patients(100_000)), [0.4, 0.7], atol=0.03
     )
 
 
@@ -110,7 +110,7 @@ def test_calibration_takes_certainties_as_one_in_a_million():
     probability, label = patients()
     certain = np.where(probability > 0.8, 1.0, np.where(probability < 0.1, 0.0, probability))
     clipped = np.clip(certain, 1e-6, 1 - 1e-6)
-    assert classification.calibration(certain, label) == classification.calibration(clipped, label)
+    assert classification.logistic_recalibration(certain, label) == classification.logistic_recalibration(clipped, label)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_calibration_takes_certainties_as_one_in_a_million():
     ids=["separated", "separated the wrong way", "separated up to ties", "all equal", "one class"],
 )
 def test_calibration_without_a_finite_fit_is_nan(probability, label):
-    assert np.isnan(classification.calibration(np.array(probability), np.array(label))).all()
+    assert np.isnan(classification.logistic_recalibration(np.array(probability), np.array(label))).all()
 
 
 def test_classes_that_barely_overlap_still_have_a_calibration():
-    intercept, slope = classification.calibration(
+    intercept, slope = classification.logistic_recalibration(
         np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), np.arange(82) > 40
     )
     assert np.isnan([intercept, slope]).all()
     label = np.array([0] * 40 + [1, 0] + [1] * 40)
-    intercept, slope = classification.calibration(
+    intercept, slope = classification.logistic_recalibration(
         np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), label
     )
     assert np.isfinite([intercept, slope]).all() and slope > 1
@@ -271,7 +271,7 @@ def test_bootstrap_interval_of_auroc_has_its_known_standard_error():
     random = np.random.default_rng(3)
     label = np.arange(400) < 100
     score = random.normal(size=400) + label
-    low, high = classification.bootstrap_interval(classification.auroc, score, label, n=600)
+    low, high = bootstrap.bootstrap_interval(classification.auroc, score, label, n=600)
     area = classification.auroc(score, label)
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (area * (1 - area) + 99 * (q1 - area**2) + 299 * (q2 - area**2)) / (100 * 300)
@@ -282,7 +282,7 @@ def test_bootstrap_interval_of_auroc_has_its_known_standard_error():
 def test_bootstrap_interval_of_a_mean_is_the_normal_one():
     probability, label = patients(400)
     losses = (probability - label) ** 2
-    low, high = classification.bootstrap_interval(classification.brier, probability, label, n=1000)
+    low, high = bootstrap.bootstrap_interval(classification.brier, probability, label, n=1000)
     half = 1.96 * losses.std() / 20
     np.testing.assert_allclose([low, high], [losses.mean() - half, losses.mean() + half], rtol=0.05)
 
@@ -298,7 +298,7 @@ def test_whole_groups_are_drawn():
         np.repeat(np.arange(150), 4),
     )
     width = lambda *rows: np.diff(
-        classification.bootstrap_interval(classification.brier, *rows, n=800)
+        bootstrap.bootstrap_interval(classification.brier, *rows, n=800)
     )[0]
     assert width(repeated, labels) / width(probability, label) == pytest.approx(0.5, rel=0.15)
     assert width(repeated, labels, groups) / width(probability, label) == pytest.approx(
@@ -307,7 +307,7 @@ def test_whole_groups_are_drawn():
 
 
 def test_bootstraps_are_functions_of_their_seed():
-    interval = lambda seed: classification.bootstrap_interval(
+    interval = lambda seed: bootstrap.bootstrap_interval(
         classification.auroc, *patients(60), n=50, seed=seed
     )
     assert interval(0) == interval(0) != interval(1)
@@ -317,11 +317,11 @@ def test_too_few_events_have_no_interval_and_one_missing_draw_does_no_harm():
     score, label = patients(40)
     rare = np.arange(40) < 1  # a draw lacks the one event with probability 1/e
     assert np.isnan(
-        classification.bootstrap_interval(classification.auroc, score, rare, n=200)
+        bootstrap.bootstrap_interval(classification.auroc, score, rare, n=200)
     ).all()
     seldom = np.arange(40) < 5  # with probability .005
     assert np.isfinite(
-        classification.bootstrap_interval(classification.auroc, score, seldom, n=400)
+        bootstrap.bootstrap_interval(classification.auroc, score, seldom, n=400)
     ).all()
 
 
@@ -332,7 +332,7 @@ def test_paired_bootstrap_of_a_mean_is_the_paired_normal_test():
     random = np.random.default_rng(2)
     probability, label = patients(400)
     other = np.clip(probability + random.normal(0.0, 0.12, 400), 0, 1)
-    difference, low, high, p = classification.paired_bootstrap(
+    difference, low, high, p = bootstrap.paired_bootstrap(
         classification.brier, probability, other, label
     )
     paired = (probability - label) ** 2 - (other - label) ** 2
@@ -351,7 +351,7 @@ def test_p_agrees_with_the_interval():
     for shift in np.linspace(0.0, 1.2, 7):
         noise = np.random.default_rng(4).normal(size=120)
         arguments = (classification.auroc, probability, probability + shift * noise, label)
-        _, low, high, p = classification.paired_bootstrap(*arguments, n=400)
+        _, low, high, p = bootstrap.paired_bootstrap(*arguments, n=400)
         assert (p < 0.045) <= (low > 0 or high < 0) <= (p < 0.06)
         found.append(p)
     assert found[0] == 1.0 and min(found) == pytest.approx(2 / 401)
@@ -360,14 +360,14 @@ def test_p_agrees_with_the_interval():
 def test_swapping_the_sides_turns_the_sign():
     score, label = patients(120)
     other = score + np.random.default_rng(1).normal(0, 0.3, 120)
-    there = classification.paired_bootstrap(classification.auroc, score, other, label, n=200)
-    back = classification.paired_bootstrap(classification.auroc, other, score, label, n=200)
+    there = bootstrap.paired_bootstrap(classification.auroc, score, other, label, n=200)
+    back = bootstrap.paired_bootstrap(classification.auroc, other, score, label, n=200)
     np.testing.assert_allclose(there, [-back[0], -back[2], -back[1], back[3]])
 
 
 def test_groups_must_pair_with_rows():
     score, label = patients(20)
     with pytest.raises(ValueError, match="20 labels and 3 groups"):
-        inspect.unwrap(classification.bootstrap_interval)(
+        inspect.unwrap(bootstrap.bootstrap_interval)(
             classification.auroc, score, label, np.arange(3)
         )

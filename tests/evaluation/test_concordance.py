@@ -247,7 +247,7 @@ DEAD, ALIVE = (TWO, np.ones(2)), (TWO, np.zeros(2))
         (
             lambda: cumulative_dynamic_auc(training(), DEAD, TWO, np.array([0.5])),
             UserError,
-            r"times \[0.5\] parts the 2",
+            r"times \[0.5\] divides the 2",
         ),
         (
             lambda: cumulative_dynamic_auc(training(), ALIVE, TWO, ONE),

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import classification, classifiers
-from omics_jax.evaluation.summary_features import flattened, summary_features
+from omics_jax.evaluation.summary_features import flatten_series, summary_features
 
 CLASSIFIERS = {
     "logistic": classifiers.logistic_on_summary,
@@ -87,7 +87,7 @@ def test_slope_needs_two_hours():
 
 def test_flattened_goes_step_by_step():
     values, mask, _ = series()
-    flat = flattened(values, mask)
+    flat = flatten_series(values, mask)
     assert flat.shape == (6, 27)
     np.testing.assert_array_equal(flat[:, 3 * 4 + 1], values[:, 4, 1])
     np.testing.assert_array_equal(np.isnan(flat), ~mask.reshape(6, 27))

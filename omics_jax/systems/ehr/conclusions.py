@@ -9,7 +9,7 @@ from functools import partial
 
 import pandas as pd
 
-from omics_jax.evaluation import comparisons, one_test_set
+from omics_jax.evaluation import comparisons, shared_test_set
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.systems.ehr import external, pictures, published
@@ -34,7 +34,7 @@ def conclude_external(results: Results) -> Findings:
     compare = partial(external.compare, drawn, results.scores)
     tests = _against_baselines(results, arms[:1], compare) + _between_arms(arms, compare)
     return Findings(
-        tests, _outcome_tables(results, arms), external.intervals(drawn), one_test_set.METHOD
+        tests, _outcome_tables(results, arms), external.intervals(drawn), shared_test_set.METHOD
     )
 
 

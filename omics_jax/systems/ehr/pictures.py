@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation import classification
+from omics_jax.evaluation import bootstrap, classification
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.system import MODEL, Results
 
@@ -108,14 +108,14 @@ def _pooled(results: Results, arms, simple) -> dict[str, Table]:
         p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
         row = {"model": arm if model == MODEL else model, "patients": len(y)}
         for name, statistic in STATISTICS.items():
-            low, high = classification.bootstrap_interval(statistic, p, y, person, n=DRAWS)
+            low, high = bootstrap.bootstrap_interval(statistic, p, y, person, n=DRAWS)
             row |= {
                 name.upper() if name != "brier" else "Brier": statistic(p, y),
                 f"{name} low": low,
                 f"{name} high": high,
             }
         if against is not None and (arm, model) != reference:
-            difference, low, high, chance = classification.paired_bootstrap(
+            difference, low, high, chance = bootstrap.paired_bootstrap(
                 classification.auroc, p, against["probability"].to_numpy(), y, person, n=DRAWS
             )
             row |= {"AUROC - boosting": difference, "low": low, "high": high, "p": chance}

@@ -10,7 +10,7 @@ import pandas as pd
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classification, classifiers, imputation, series_baselines
-from omics_jax.evaluation.summary_features import flattened, summary_features
+from omics_jax.evaluation.summary_features import flatten_series, summary_features
 from omics_jax.evaluation.tables import Evaluation, Table
 from omics_jax.study.system import Predictions
 
@@ -63,7 +63,7 @@ def evaluate(
 def _outcome_scores(probability: np.ndarray, test: Dataset) -> tuple[dict[str, float], Table]:
     label, mask = next(iter(test.targets.values()))
     p, y = np.asarray(probability, np.float64)[mask], label[mask].astype(int)
-    intercept, slope = classification.calibration(p, y)
+    intercept, slope = classification.logistic_recalibration(p, y)
     metrics = {
         "auroc": classification.auroc(p, y),
         "auprc": classification.auprc(p, y),
@@ -226,7 +226,7 @@ def learned_features(
     """
     label, mask = next(iter(train.targets.values()))
     y = label[mask].astype(int)
-    flat = lambda p: flattened(p["imputed"], np.ones(p["imputed"].shape, bool))
+    flat = lambda p: flatten_series(p["imputed"], np.ones(p["imputed"].shape, bool))
     inputs = {
         "imputed series": (flat(on_train)[mask], flat(on_test)),
         "hidden state": (on_train["hidden"][mask], on_test["hidden"]),
