@@ -251,7 +251,7 @@ def _aligned_trees(x: PyTree, baseline: PyTree) -> tuple[PyTree, PyTree]:
     return x, jax.tree_util.tree_map_with_path(broadcast, x, baseline)
 
 
-def _floating(leaf: Num[Values, "..."]) -> Float[jax.Array, "..."]:
+def _floating(leaf: Num[Values, ...]) -> Float[jax.Array, ...]:
     leaf = jnp.asarray(leaf)
     return leaf.astype(jnp.result_type(leaf.dtype, float))
 

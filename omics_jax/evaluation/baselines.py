@@ -18,7 +18,6 @@ from jaxtyping import Float, Shaped
 from omics_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import Pipeline
 
 ALPHAS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
@@ -59,10 +58,11 @@ def ridge(
 
     x_train, y_train, x_test = _complete(x_train=x_train, y_train=y_train, x_test=x_test)
     x_scaler, y_scaler = StandardScaler().fit(x_train), StandardScaler().fit(y_train)
-    model = _fit_ridge(x_scaler.transform(x_train), y_scaler.transform(y_train), alphas)
     if not len(x_test):  # scikit-learn refuses to transform no rows
         return np.empty((0, y_train.shape[1]))
-    return y_scaler.inverse_transform(model.predict(x_scaler.transform(x_test)))
+    x, y = x_scaler.transform(x_train), y_scaler.transform(y_train)
+    predicted = _predict_by_ridge(x, y, x_scaler.transform(x_test), alphas)
+    return y_scaler.inverse_transform(predicted)
 
 
 def pca_linear(
@@ -86,8 +86,8 @@ def pca_linear(
     if not len(x_test) or not spanned:  # scikit-learn refuses no rows and no components
         return np.tile(pooled.mean(axis=0), (len(x_test), 1))
     encoder = _fit_components(pooled, spanned)
-    model = _fit_ridge(encoder.transform(x_train), encoder.transform(y_train), alphas)
-    return encoder.inverse_transform(model.predict(encoder.transform(x_test)))
+    scores_x, scores_y, scores_test = map(encoder.transform, (x_train, y_train, x_test))
+    return encoder.inverse_transform(_predict_by_ridge(scores_x, scores_y, scores_test, alphas))
 
 
 def pca_reconstruction(
@@ -155,9 +155,12 @@ def _complete(**arrays):
     return [np.asarray(array, dtype=np.float64) for array in arrays.values()]
 
 
-def _fit_ridge(
-    x: Float[np.ndarray, "n g"], y: Float[np.ndarray, "n h"], alphas: Sequence[float]
-) -> RidgeCV:
+def _predict_by_ridge(
+    x: Float[np.ndarray, "n g"],
+    y: Float[np.ndarray, "n h"],
+    x_test: Float[np.ndarray, "t g"],
+    alphas: Sequence[float],
+) -> Float[np.ndarray, "t h"]:
     """scikit-learn's ridge regression with exact leave-one-out error.
 
     By the SVD of x rather than the eigenvectors of x x', which are inexact at small alphas.
@@ -168,7 +171,8 @@ def _fit_ridge(
         raise ValueError(f"ridge regression needs at least 2 training rows, not {len(x)}")
     if len(alphas) == 0 or min(alphas) <= 0:
         raise ValueError(f"ridge regression needs positive alphas, not {tuple(alphas)}")
-    return RidgeCV(np.asarray(alphas), gcv_mode="svd").fit(x, y)
+    model = RidgeCV(np.asarray(alphas), gcv_mode="svd").fit(x, y)
+    return model.predict(x_test).reshape(len(x_test), y.shape[1])  # a single column comes back flat
 
 
 def _fit_components(profiles: Float[np.ndarray, "n g"], components: int) -> Pipeline:

@@ -127,7 +127,7 @@ def _checked(
     return times, events, risk
 
 
-def _refuse_nan(risk: Float[np.ndarray, "..."]) -> None:
+def _refuse_nan(risk: Float[np.ndarray, ...]) -> None:
     if np.isnan(risk).any():
         row = int(np.argwhere(np.isnan(risk))[0][0])
         raise ValueError(f"the risk of row {row} is nan; a patient without one cannot rank")

@@ -119,7 +119,7 @@ def interval_coverage(
 
 
 def _observed_cells(
-    mask: Bool[np.ndarray, "..."] | None, *arrays: Float[np.ndarray, "..."]
+    mask: Bool[np.ndarray, ...] | None, *arrays: Float[np.ndarray, ...]
 ) -> tuple[Mask, Rows, list[Profiles]]:
     """The mask, the rows with a non-finite observed value, and the arrays in float64.
 

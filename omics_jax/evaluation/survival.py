@@ -200,7 +200,7 @@ def _interval_and_share(
     return left, np.clip(share, 0.0, 1.0)
 
 
-def _probabilities(survival: Real[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def _probabilities(survival: Real[np.ndarray, ...]) -> Float[np.ndarray, ...]:
     """Survival in float64, clipped to [0, 1]; ValueError outside by more than rounding."""
     survival = np.asarray(survival, dtype=np.float64)
     wrong = ~((survival >= -ROUNDING) & (survival <= 1 + ROUNDING))
