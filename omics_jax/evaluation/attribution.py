@@ -23,6 +23,10 @@ from omics_jax.evaluation.comparisons import benjamini_hochberg
 from omics_jax.evaluation.metrics import spearman_rows
 
 Values = jax.Array | np.ndarray
+Observed = Num[Values, " d"]
+Null = Num[Values, "p d"]
+PValues = Float[np.ndarray, " d"]
+
 MIN_POOLED = 3  # a null value is scaled by the others, and a standard deviation needs two of them
 
 
@@ -74,9 +78,8 @@ def integrated_gradients(
 
     def add_node(total, node):
         alpha, weight = node
-        point = jax.tree.map(lambda b, c: b + alpha.astype(c.dtype) * c, baseline, change)
-        slope = gradient(point)
-        return jax.tree.map(lambda t, s: t + weight.astype(s.dtype) * s, total, slope), None
+        point = _add_scaled(baseline, alpha, change)
+        return _add_scaled(total, weight, gradient(point)), None
 
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], the path is on [0, 1]
     path = (jnp.asarray((nodes + 1) / 2), jnp.asarray(weights / 2))
@@ -85,7 +88,8 @@ def integrated_gradients(
 
 
 def mean_attribution(
-    attributions: Float[Values, "n d"], weights: Num[Values, " n"] | None = None
+    attributions: Float[Values, "n d"],
+    weights: Num[Values, " n"] | None = None,
 ) -> MeanAttribution:
     """Weighted means over rows: sum_i w_i |a_ij| / sum_i w_i, and the same of a_ij.
 
@@ -95,21 +99,24 @@ def mean_attribution(
     finite.
     """
     values = np.asarray(attributions, np.float64)
-    weights = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    if weights is None:
+        weights = np.ones(len(values))
+    weights = np.asarray(weights, np.float64)
     if weights.shape != values.shape[:1]:
         raise ValueError(
             f"{len(weights)} weights and {len(values)} rows of attributions do not pair"
         )
-    if not (np.isfinite(weights) & (weights >= 0)).all():
+    if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("weights of attributions are finite and not negative")
     used = weights > 0
     if not used.any():
         return MeanAttribution(*np.full((2, values.shape[1]), np.nan))
-    values, weights = values[used], weights[used] / weights.sum()
+    values = values[used]
+    weights = weights[used] / weights.sum()
     return MeanAttribution(weights @ np.abs(values), weights @ values)
 
 
-def permutation_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.ndarray, " d"]:
+def permutation_p(observed: Observed, null: Null) -> PValues:
     """p of each feature by itself: (1 + #{b: null_bj >= observed_j}) / (1 + p), p permutations.
 
     Large values are evidence: pass magnitudes for a two-sided question. Exact where the observed
@@ -125,9 +132,7 @@ def permutation_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Floa
     return np.where(defined, (1 + reached) / (1 + len(null)), np.nan)
 
 
-def pooled_permutation_p(
-    observed: Num[Values, " d"], null: Num[Values, "p d"]
-) -> Float[np.ndarray, " d"]:
+def pooled_permutation_p(observed: Observed, null: Null) -> PValues:
     """p against the nulls of all d features together, for few permutations.
 
     p can be as small as 1 / (1 + p d). Each feature is scaled by its own null: t_j = (observed_j -
@@ -152,19 +157,21 @@ def pooled_permutation_p(
             f"{count}; ask for more permutations"
         )
     p = permutation_p(observed, null)
-    scalable = defined & (np.ptp(np.where(defined, null, 0.0), axis=0) > 0)
+    spread = np.ptp(np.where(defined, null, 0.0), axis=0)
+    scalable = defined & (spread > 0)
     observed, null = observed[scalable], null[:, scalable]
     mean = null.mean(axis=0)
     deviations = null - mean
     squares = (deviations**2).sum(axis=0)
-    scaled = (observed - mean) / np.sqrt(squares / (count - 1) * (1 + 1 / count))
+    variance = squares / (count - 1)
+    scaled = (observed - mean) / np.sqrt(variance * (1 + 1 / count))
     pool = np.sort(_scaled_leaving_one_out(deviations, squares).ravel())
     reached = len(pool) - np.searchsorted(pool, scaled, side="left")
     p[scalable] = (1 + reached) / (1 + len(pool))
     return p
 
 
-def max_t_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.ndarray, " d"]:
+def max_t_p(observed: Observed, null: Null) -> PValues:
     """p adjusted for the family-wise error rate: (1 + #{b: max_k null_bk >= observed_j}) / (1 + p).
 
     The single-step maxT of Westfall & Young (1993), which keeps the dependence between features:
@@ -173,7 +180,8 @@ def max_t_p(observed: Num[Values, " d"], null: Num[Values, "p d"]) -> Float[np.n
     `permutation_p`; features with p nan do not enter the maximum.
     """
     observed, null, defined = _checked_statistics(observed, null)
-    largest = np.sort(np.where(defined, null, -np.inf).max(axis=1, initial=-np.inf))
+    tested = np.where(defined, null, -np.inf)
+    largest = np.sort(tested.max(axis=1, initial=-np.inf))
     reached = len(null) - np.searchsorted(largest, observed, side="left")
     return np.where(defined, (1 + reached) / (1 + len(null)), np.nan)
 
@@ -228,7 +236,8 @@ def spearman_stability(attributions: Float[Values, "r d"]) -> float:
     values = np.asarray(attributions, np.float64)
     if len(values) < 2:
         return float("nan")
-    pairs = [spearman_rows(values[lag:], values[:-lag]) for lag in range(1, len(values))]
+    lags = range(1, len(values))
+    pairs = [spearman_rows(values[lag:], values[:-lag]) for lag in lags]
     return float(np.mean(np.concatenate(pairs)))
 
 
@@ -256,6 +265,15 @@ def _floating(leaf: Num[Values, ...]) -> Float[jax.Array, ...]:
     return leaf.astype(jnp.result_type(leaf.dtype, float))
 
 
+def _add_scaled(tree: PyTree, factor: Float[jax.Array, ""], step: PyTree) -> PyTree:
+    """tree + factor step, in the precision of each leaf of `step`."""
+
+    def add(leaf, step_leaf):
+        return leaf + factor.astype(step_leaf.dtype) * step_leaf
+
+    return jax.tree.map(add, tree, step)
+
+
 def _modalities(tree: PyTree) -> list[str]:
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
@@ -274,10 +292,12 @@ def _row_scores(score: Callable[[PyTree], jax.Array], x: PyTree) -> Float[jax.Ar
 
 
 def _checked_statistics(
-    observed: Num[Values, " d"], null: Num[Values, "p nulls"]
-) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "p d"], Bool[np.ndarray, " d"]]:
+    observed: Observed,
+    null: Num[Values, "p nulls"],
+) -> tuple[PValues, Float[np.ndarray, "p d"], Bool[np.ndarray, " d"]]:
     """Statistics and nulls in float64, and which features hold finite values only."""
-    observed, null = np.asarray(observed, np.float64), np.asarray(null, np.float64)
+    observed = np.asarray(observed, np.float64)
+    null = np.asarray(null, np.float64)
     if null.shape[1:] != observed.shape:
         raise ValueError(
             f"a null of shape {null.shape} does not pair with {len(observed)} observed features"
@@ -292,7 +312,8 @@ def _checked_statistics(
 
 
 def _scaled_leaving_one_out(
-    deviations: Float[np.ndarray, "p d"], squares: Float[np.ndarray, " d"]
+    deviations: Float[np.ndarray, "p d"],
+    squares: Float[np.ndarray, " d"],
 ) -> Float[np.ndarray, "p d"]:
     """Each value minus the mean of the others of its column, over their s.d. sqrt(1 + 1/(p - 1)).
 

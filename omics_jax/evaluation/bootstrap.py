@@ -68,7 +68,10 @@ def paired_bootstrap(
 
 
 def draw_rows(
-    count: int, groups: Groups | None, n: int, seed: int
+    count: int,
+    groups: Groups | None,
+    n: int,
+    seed: int,
 ) -> Iterator[Int[np.ndarray, " m"]]:
     """n arrays of row indices, drawn with replacement.
 

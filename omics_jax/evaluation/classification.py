@@ -25,10 +25,13 @@ from omics_jax.evaluation.proportions import wilson_interval
 
 Scores = Float[np.ndarray, " n"]
 Labels = Shaped[np.ndarray, " n"]
+Events = Bool[np.ndarray, " n"]  # checked labels
+Points = Float[np.ndarray, " k"]
 Curve = dict[str, np.ndarray]
 
 PROBABILITY_FLOOR = 1e-6  # keeps the logit of a probability of 0 or 1 finite
 NAN = float("nan")
+NO_POINTS = np.empty((3, 0))
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -43,11 +46,13 @@ def auroc(score: Scores, label: Labels) -> float:
     score, label = _checked(score, label)
     if _one_class(label):
         return NAN
-    events, others = score[label], np.sort(score[~label])
+    events = score[label]
+    others = np.sort(score[~label])
     below = np.searchsorted(others, events, side="left")
     below_or_tied = np.searchsorted(others, events, side="right")
-    pairs = (below + below_or_tied).sum() / 2
-    return float(pairs / (len(events) * len(others)))
+    wins = (below + below_or_tied).sum() / 2
+    pairs = len(events) * len(others)
+    return float(wins / pairs)
 
 
 def auprc(score: Scores, label: Labels) -> float:
@@ -63,7 +68,8 @@ def auprc(score: Scores, label: Labels) -> float:
     events = score[label]
     true_positives = _count_at_or_above(events, events)
     positives = _count_at_or_above(score, events)
-    return float((true_positives / positives).mean())
+    precision = true_positives / positives
+    return float(precision.mean())
 
 
 def hard_label_auroc(probability: Scores, label: Labels, threshold: float = 0.5) -> float:
@@ -73,13 +79,17 @@ def hard_label_auroc(probability: Scores, label: Labels, threshold: float = 0.5)
     and for a rare event nearly all reasonable models score little above 1/2.
     """
     probability, label = _checked_probability(probability, label)
-    return auroc((probability >= threshold).astype(np.float64), label)
+    predicted = probability >= threshold
+    return auroc(predicted.astype(np.float64), label)
 
 
 def brier(probability: Scores, label: Labels) -> float:
     """Mean of (p - y)^2, defined for one class too; nan without rows."""
     probability, label = _checked_probability(probability, label)
-    return float(((probability - label) ** 2).mean()) if len(label) else NAN
+    if not len(label):
+        return NAN
+    squared_error = (probability - label) ** 2
+    return float(squared_error.mean())
 
 
 def logistic_recalibration(probability: Scores, label: Labels) -> tuple[float, float]:
@@ -93,13 +103,15 @@ def logistic_recalibration(probability: Scores, label: Labels) -> tuple[float, f
     from sklearn.linear_model import LogisticRegression
 
     probability, label = _checked_probability(probability, label)
-    clipped = np.clip(probability, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+    highest = 1 - PROBABILITY_FLOOR
+    clipped = np.clip(probability, PROBABILITY_FLOOR, highest)
     logit = np.log(clipped) - np.log1p(-clipped)
-    if _one_class(label) or _separable(logit[label], logit[~label]):
+    if _one_class(label) or _separable(logit, label):
         return (NAN, NAN)
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-12)
     model.fit(logit[:, None], label)
-    return (float(model.intercept_[0]), float(model.coef_[0, 0]))
+    intercept, slope = model.intercept_[0], model.coef_[0, 0]
+    return (float(intercept), float(slope))
 
 
 def expected_calibration_error(probability: Scores, label: Labels, bins: int = 10) -> float:
@@ -111,9 +123,11 @@ def expected_calibration_error(probability: Scores, label: Labels, bins: int = 1
     probability, label = _checked_probability(probability, label)
     if not len(label):
         return NAN
-    bin_of_row = np.minimum((probability * bins).astype(int), bins - 1)
+    bin_of_row = (probability * bins).astype(int)
+    bin_of_row = np.minimum(bin_of_row, bins - 1)
     mean, rate, count = _bin_means(bin_of_row, probability, label)
-    return float((count * np.abs(mean - rate)).sum() / len(label))
+    gap = np.abs(mean - rate)
+    return float((count * gap).sum() / len(label))
 
 
 # --- curves ---------------------------------------------------------------------------------------
@@ -146,12 +160,16 @@ def roc_curve(score: Scores, label: Labels) -> Curve:
 
     score, label = _checked(score, label)
     if _one_class(label):
-        return _empty_curve()
-    levels, rank = np.unique(score, return_inverse=True)  # scikit-learn refuses infinite scores
+        return _curve(*NO_POINTS)
+    levels, rank = _ranks(score)
     x, y, threshold = metrics.roc_curve(label, rank, drop_intermediate=False)
-    corner = _corners(np.rint(x * (~label).sum()), np.rint(y * label.sum()))
-    threshold = np.append(np.inf, levels[threshold[1:].astype(int)])
-    return {"x": x[corner], "y": y[corner], "threshold": threshold[corner]}
+    finite = threshold[1:].astype(int)
+    threshold = np.append(np.inf, levels[finite])
+    events = label.sum()
+    false_positives = np.rint(x * (len(label) - events))
+    true_positives = np.rint(y * events)
+    corner = _corners(false_positives, true_positives)
+    return _curve(x[corner], y[corner], threshold[corner])
 
 
 def precision_recall_curve(score: Scores, label: Labels) -> Curve:
@@ -164,86 +182,98 @@ def precision_recall_curve(score: Scores, label: Labels) -> Curve:
 
     score, label = _checked(score, label)
     if _one_class(label):
-        return _empty_curve()
-    levels, rank = np.unique(score, return_inverse=True)  # scikit-learn refuses infinite scores
+        return _curve(*NO_POINTS)
+    levels, rank = _ranks(score)
     precision, recall, threshold = metrics.precision_recall_curve(label, rank)
-    # scikit-learn's thresholds rise, and its last point is (0, 1).
-    return {
-        "x": recall[-2::-1],
-        "y": precision[-2::-1],
-        "threshold": levels[threshold[::-1].astype(int)],
-    }
-
-
-def _empty_curve() -> Curve:
-    return {"x": np.empty(0), "y": np.empty(0), "threshold": np.empty(0)}
+    # scikit-learn's thresholds rise, and its last point, (0, 1), has none.
+    falling = threshold.astype(int)[::-1]
+    return _curve(recall[-2::-1], precision[-2::-1], levels[falling])
 
 
 # --- parts ----------------------------------------------------------------------------------------
 
 
 def _checked(
-    score: Scores, label: Shaped[np.ndarray, " labels"]
-) -> tuple[Scores, Bool[np.ndarray, " n"]]:
-    """float64 scores and bool labels; ValueError naming the row that holds neither."""
-    score, label = np.asarray(score, dtype=np.float64), np.asarray(label)
+    score: Scores,
+    label: Shaped[np.ndarray, " labels"],
+) -> tuple[Scores, Events]:
+    """float64 scores and bool labels; ValueError naming the row of anything else."""
+    score = np.asarray(score, dtype=np.float64)
+    label = np.asarray(label)
     if score.shape != label.shape:
         raise ValueError(f"{len(score)} scores and {len(label)} labels do not pair")
-    if np.isnan(score).any():
-        row = int(np.isnan(score).argmax())
+    missing = np.isnan(score)
+    if missing.any():
+        row = missing.argmax()
         raise ValueError(f"the score of row {row} is nan; a patient without one cannot rank")
     wrong = ~np.isin(label, (0, 1))
     if wrong.any():
-        row = int(wrong.argmax())
+        row = wrong.argmax()
         raise ValueError(f"the label of row {row} is {label[row]}, neither 0 nor 1; mask it first")
     return score, label.astype(bool)
 
 
 def _checked_probability(
-    probability: Scores, label: Shaped[np.ndarray, " labels"]
-) -> tuple[Scores, Bool[np.ndarray, " n"]]:
+    probability: Scores,
+    label: Shaped[np.ndarray, " labels"],
+) -> tuple[Scores, Events]:
+    """As `_checked`, of scores in [0, 1]."""
     probability, label = _checked(probability, label)
     wrong = (probability < 0) | (probability > 1)
     if wrong.any():
-        row = int(wrong.argmax())
+        row = wrong.argmax()
         raise ValueError(f"row {row} has probability {probability[row]}, outside [0, 1]")
     return probability, label
 
 
-def _one_class(label: Bool[np.ndarray, " n"]) -> bool:
+def _one_class(label: Events) -> bool:
     """Whether all rows are of one class; True without rows."""
     return bool(label.all() or not label.any())
 
 
-def _count_at_or_above(score: Scores, threshold: Float[np.ndarray, " k"]) -> np.ndarray:
-    """How many of the scores reach each threshold, (k,)."""
-    return len(score) - np.searchsorted(np.sort(score), threshold, side="left")
+def _count_at_or_above(score: Scores, thresholds: Points) -> Int[np.ndarray, " k"]:
+    """How many of the scores reach each threshold."""
+    below = np.searchsorted(np.sort(score), thresholds, side="left")
+    return len(score) - below
 
 
-def _corners(
-    false_positives: Float[np.ndarray, " k"], true_positives: Float[np.ndarray, " k"]
-) -> Bool[np.ndarray, " k"]:
+def _ranks(score: Scores) -> tuple[Points, Int[np.ndarray, " n"]]:
+    """Distinct scores, rising, and the place of every row's score among them.
+
+    scikit-learn is given the places, because it refuses infinite scores.
+    """
+    return np.unique(score, return_inverse=True)
+
+
+def _curve(x: Points, y: Points, threshold: Points) -> Curve:
+    return {"x": x, "y": y, "threshold": threshold}
+
+
+def _corners(false_positives: Points, true_positives: Points) -> Bool[np.ndarray, " k"]:
     """The ends of a curve and the points at which its slope changes."""
-    run, rise = np.diff(false_positives), np.diff(true_positives)
+    run = np.diff(false_positives)
+    rise = np.diff(true_positives)
     turns = rise[1:] * run[:-1] != rise[:-1] * run[1:]
     return np.concatenate([[True], turns, [True]])
 
 
 def _bin_means(
-    bin_of_row: Int[np.ndarray, " n"], probability: Scores, label: Bool[np.ndarray, " n"]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    bin_of_row: Int[np.ndarray, " n"],
+    probability: Scores,
+    label: Events,
+) -> tuple[Points, Points, Int[np.ndarray, " k"]]:
     """(mean probability, share of events, count) of every bin that holds a row, in bin order."""
     count = np.bincount(bin_of_row)
     filled = count > 0
-    probability_sum = np.bincount(bin_of_row, weights=probability)[filled]
-    events = np.bincount(bin_of_row, weights=label)[filled]
     count = count[filled]
-    return probability_sum / count, events / count, count
+    total = np.bincount(bin_of_row, weights=probability)[filled]
+    events = np.bincount(bin_of_row, weights=label)[filled]
+    return total / count, events / count, count
 
 
-def _separable(events: Float[np.ndarray, " e"], others: Float[np.ndarray, " o"]) -> bool:
-    """Whether a threshold separates the classes, so that no finite maximum likelihood fit exists.
-
-    (Albert & Anderson 1984.)
-    """
-    return bool(others.max() <= events.min() or events.max() <= others.min())
+def _separable(logit: Scores, label: Events) -> bool:
+    """Whether a threshold separates the classes: no finite fit exists (Albert & Anderson 1984)."""
+    events, others = logit[label], logit[~label]
+    rising = others.max() <= events.min()
+    falling = events.max() <= others.min()
+    return bool(rising or falling)

@@ -32,7 +32,9 @@ FEW_ROWS = 1000
 
 
 def logistic_on_summary(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """L2-penalised logistic regression (C = 0.1) of median-filled, standardised features."""
     from sklearn.linear_model import LogisticRegression
@@ -42,7 +44,9 @@ def logistic_on_summary(
 
 
 def boosting_on_summary(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """scikit-learn's gradient-boosted trees on histograms (Ke et al. 2017, LightGBM).
 
@@ -69,7 +73,9 @@ def boosting_on_summary(
 
 
 def svm(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """RBF support vector machine (C = 1, gamma = 1 / (F var x)), its margin through a sigmoid.
 
@@ -94,7 +100,9 @@ def svm(
 
 
 def xgboost(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """Gradient-boosted trees of the package xgboost (Chen & Guestrin 2016).
 
@@ -133,7 +141,10 @@ def _on_complete_features(model: ClassifierMixin) -> Pipeline:
 
 
 def _event_probability(
-    model: ClassifierMixin, x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    model: ClassifierMixin,
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """float64 probability of label 1 of the test rows, after a fit on the training rows."""
     classes = np.unique(y_train)

@@ -62,7 +62,8 @@ def corrected_resampled_t(
 
 
 def corrected_interval(
-    values: Float[np.ndarray, " splits"], test_train_ratio: float
+    values: Float[np.ndarray, " splits"],
+    test_train_ratio: float,
 ) -> tuple[float, float]:
     """95 % interval of the mean of J scores over overlapping splits, as in `corrected_resampled_t`.
 
@@ -218,7 +219,9 @@ def _listed(column: pd.Series) -> str:
 
 
 def _t_test(
-    values: Float[np.ndarray, " splits"], inflation: float, alternative: Alternative
+    values: Float[np.ndarray, " splits"],
+    inflation: float,
+    alternative: Alternative,
 ) -> TestResult:
     """t = mean / sqrt(inflation * s^2) on len(values) - 1 degrees of freedom."""
     from scipy.stats import t as student
@@ -253,7 +256,8 @@ def _step_down(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
 
 
 def _adjust_defined(
-    p: Float[np.ndarray, " tests"], adjust: Callable[[np.ndarray], np.ndarray]
+    p: Float[np.ndarray, " tests"],
+    adjust: Callable[[np.ndarray], np.ndarray],
 ) -> Float[np.ndarray, " tests"]:
     """The adjustment of the p-values that are not nan; the others stay nan."""
     p = np.asarray(p, dtype=np.float64)

@@ -80,7 +80,10 @@ def concordance_uno(train: Train, test: Test, risk: Risk, tau: float | None = No
 
 
 def cumulative_dynamic_auc(
-    train: Train, test: Test, risk: Real[np.ndarray, "n ..."], times: Real[np.ndarray, " k"]
+    train: Train,
+    test: Test,
+    risk: Real[np.ndarray, "n ..."],
+    times: Real[np.ndarray, " k"],
 ) -> tuple[Float[np.ndarray, " k"], float]:
     """(AUC at `times` (k,), their mean): whether those dead by t had higher risks than those alive.
 
@@ -114,7 +117,9 @@ def cumulative_dynamic_auc(
 
 
 def _checked(
-    times: Times, events: Events, risk: Risk
+    times: Times,
+    events: Events,
+    risk: Risk,
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Times and events as in `follow_up`, with at least one event, and float64 risks."""
     times, events = checked_outcome(times, events)
@@ -142,7 +147,9 @@ def _refuse_without_pairs(comparable: Int[np.ndarray, " n"]) -> None:
 
 
 def _inverse_weights(
-    train: Train, times: Float[np.ndarray, " n"], counted: Bool[np.ndarray, " n"]
+    train: Train,
+    times: Float[np.ndarray, " n"],
+    counted: Bool[np.ndarray, " n"],
 ) -> Float[np.ndarray, " n"]:
     """1 / G(T_i) of the counted rows, 0 of the others."""
     g = censoring_at(train, times)
@@ -150,7 +157,9 @@ def _inverse_weights(
 
 
 def _pairs_by_row(
-    times: Float[np.ndarray, " n"], events: Bool[np.ndarray, " n"], risk: Float[np.ndarray, " n"]
+    times: Float[np.ndarray, " n"],
+    events: Bool[np.ndarray, " n"],
+    risk: Float[np.ndarray, " n"],
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Per row i: its comparable rows j of lower risk, those of equal risk, and all of them.
 
@@ -166,7 +175,9 @@ def _pairs_by_row(
 
 
 def _below_and_equal(
-    sequence: Int[np.ndarray, " n"], start: Int[np.ndarray, " n"], value: Int[np.ndarray, " n"]
+    sequence: Int[np.ndarray, " n"],
+    start: Int[np.ndarray, " n"],
+    value: Int[np.ndarray, " n"],
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """#{k >= start_i: sequence_k < value_i} and #{k >= start_i: sequence_k = value_i}, every i.
 

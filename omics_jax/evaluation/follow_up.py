@@ -62,7 +62,8 @@ def life_table(times: Times, events: Events) -> LifeTable:
 
 
 def kaplan_meier(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """(t, S, r): distinct times, rising; S(t) = prod_{s <= t} (1 - d_s / r_s); r_t rows at risk.
 
@@ -73,7 +74,8 @@ def kaplan_meier(
 
 
 def kaplan_meier_censoring(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
     """As `kaplan_meier`, for G(t) = P(censored after t).
 
@@ -85,7 +87,9 @@ def kaplan_meier_censoring(
 
 
 def kaplan_meier_at(
-    times: Times, events: Events, at: Real[np.ndarray, " m"]
+    times: Times,
+    events: Events,
+    at: Real[np.ndarray, " m"],
 ) -> Float[np.ndarray, " m"]:
     """S(at), 1 before the first of the times and held after the last."""
     distinct, survival, _ = kaplan_meier(times, events)
@@ -132,7 +136,9 @@ def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray,
 
 
 def risk_groups(
-    risk: Real[np.ndarray, " n"], groups: int = 3, reference: Real[np.ndarray, " r"] | None = None
+    risk: Real[np.ndarray, " n"],
+    groups: int = 3,
+    reference: Real[np.ndarray, " r"] | None = None,
 ) -> Int[np.ndarray, " n"]:
     """0 (lowest risk) to groups - 1, by quantiles of `reference`.
 
@@ -180,7 +186,8 @@ def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> 
 
 
 def checked_outcome(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """float64 times and bool events of at least one row; errors name the row of anything else."""
     times, events = np.asarray(times, dtype=np.float64), checked_events(events)
@@ -232,7 +239,9 @@ def no_events_error(rows: int) -> UserError:
 
 
 def _step_at(
-    times: Float[np.ndarray, " k"], values: Float[np.ndarray, " k"], at: Real[np.ndarray, " m"]
+    times: Float[np.ndarray, " k"],
+    values: Float[np.ndarray, " k"],
+    at: Real[np.ndarray, " m"],
 ) -> Float[np.ndarray, " m"]:
     """A right-continuous step function that starts at 1."""
     return np.insert(values, 0, 1.0)[np.searchsorted(times, at, side="right")]

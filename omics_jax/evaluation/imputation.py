@@ -29,16 +29,22 @@ def imputation_errors(imputed: Series, truth: Series, held_out: Cells) -> dict[s
     finite = np.isfinite(estimates).all() and np.isfinite(values).all()
     if not values.size or not finite:
         return dict.fromkeys(("mae", "rmse", "mre"), float("nan"))
-    error, size = np.abs(estimates - values), np.abs(values).sum()
+    error = np.abs(estimates - values)
+    mean_square = (error**2).mean()
+    size = np.abs(values).sum()
+    relative = error.sum() / size if size > 0 else np.nan
     return {
         "mae": float(error.mean()),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "mre": float(error.sum() / size) if size > 0 else float("nan"),
+        "rmse": float(np.sqrt(mean_square)),
+        "mre": float(relative),
     }
 
 
 def errors_by_variable(
-    imputed: Series, truth: Series, held_out: Cells, names: Sequence[str]
+    imputed: Series,
+    truth: Series,
+    held_out: Cells,
+    names: Sequence[str],
 ) -> list[dict]:
     """One row {"variable", "n", "mae", "rmse", "mre"} per variable, in the order of `names` (D,).
 
@@ -49,6 +55,7 @@ def errors_by_variable(
     rows = []
     for d, name in enumerate(names):
         variable = [array[..., [d]] for array in (imputed, truth, held_out)]
-        count = int(held_out[..., d].sum())
-        rows.append({"variable": str(name), "n": count, **imputation_errors(*variable)})
+        errors = imputation_errors(*variable)
+        count = held_out[..., d].sum()
+        rows.append({"variable": str(name), "n": int(count), **errors})
     return rows

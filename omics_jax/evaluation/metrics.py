@@ -52,7 +52,8 @@ def spearman_rows(a: Profiles, b: Profiles, mask: Mask | None = None) -> RowScor
     # Unobserved cells rank above all observed ones, whose ranks stay what they would be alone.
     ranks_a = rankdata(np.where(mask, a, np.inf), axis=1)
     ranks_b = rankdata(np.where(mask, b, np.inf), axis=1)
-    return np.where(broken, np.nan, pearson_rows(ranks_a, ranks_b, mask))
+    correlation = pearson_rows(ranks_a, ranks_b, mask)
+    return np.where(broken, np.nan, correlation)
 
 
 def rmse(predicted: Profiles, observed: Profiles, mask: Mask | None = None) -> float:
@@ -63,12 +64,16 @@ def rmse(predicted: Profiles, observed: Profiles, mask: Mask | None = None) -> f
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
     if broken.any() or not mask.any():
         return float("nan")
-    squared_error = ((predicted - observed) ** 2).sum()
-    return float(np.sqrt(squared_error / mask.sum()))
+    squared_errors = (predicted - observed) ** 2
+    mean = squared_errors.sum() / mask.sum()
+    return float(np.sqrt(mean))
 
 
 def top_change_recall(
-    predicted: Profiles, observed: Profiles, k: int = 50, mask: Mask | None = None
+    predicted: Profiles,
+    observed: Profiles,
+    k: int = 50,
+    mask: Mask | None = None,
 ) -> RowScores:
     """Share of a row's k most changed genes that are among the k predicted to change most.
 
@@ -86,9 +91,10 @@ def top_change_recall(
             "genes; choose another k"
         )
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
-    chance_predicted = _chance_in_top(np.where(mask, np.abs(predicted), -np.inf), k)
-    chance_observed = _chance_in_top(np.where(mask, np.abs(observed), -np.inf), k)
-    recall = (chance_predicted * chance_observed).sum(axis=1) / k
+    size_predicted = np.where(mask, np.abs(predicted), -np.inf)
+    size_observed = np.where(mask, np.abs(observed), -np.inf)
+    chance_in_both = _chance_in_top(size_predicted, k) * _chance_in_top(size_observed, k)
+    recall = chance_in_both.sum(axis=1) / k
     too_few = mask.sum(axis=1) <= k
     return np.where(broken | too_few, np.nan, recall)
 
@@ -114,8 +120,10 @@ def interval_coverage(
     sd = _positive_sd(sd, mask, broken)
     if broken.any() or not mask.any():
         return float("nan")
-    inside = np.abs(observed - mean) <= ndtri(0.5 + level / 2) * sd
-    return float((inside & mask).sum() / mask.sum())
+    half_width = ndtri(0.5 + level / 2) * sd
+    inside = np.abs(observed - mean) <= half_width
+    covered = (inside & mask).sum()
+    return float(covered / mask.sum())
 
 
 def _observed_cells(
@@ -125,21 +133,32 @@ def _observed_cells(
 
     Cells that must not be read (unobserved ones and those of broken rows) become 0.
     """
-    shapes = {array.shape for array in arrays} | ({mask.shape} if mask is not None else set())
-    if len(shapes) != 1 or arrays[0].ndim != 2:
+    shape = arrays[0].shape
+    if mask is None:
+        mask = np.ones(shape, dtype=bool)
+    shapes = {array.shape for array in (mask, *arrays)}
+    if len(shapes) != 1 or len(shape) != 2:
         raise ValueError(
             f"metrics compare arrays of one shape (profiles, genes), not {sorted(shapes)}"
         )
-    mask = np.ones(arrays[0].shape, dtype=bool) if mask is None else mask
-    broken = np.any([(mask & ~np.isfinite(array)).any(axis=1) for array in arrays], axis=0)
-    readable = mask & ~broken[:, None]
-    return mask, broken, [np.where(readable, array, 0.0).astype(np.float64) for array in arrays]
+    broken = np.zeros(len(mask), dtype=bool)
+    for array in arrays:
+        broken |= (mask & ~np.isfinite(array)).any(axis=1)
+    readable = _readable(mask, broken)
+    complete = [np.where(readable, array, 0.0) for array in arrays]
+    return mask, broken, [array.astype(np.float64) for array in complete]
+
+
+def _readable(mask: Mask, broken: Rows) -> Mask:
+    """The observed cells of rows that are not broken."""
+    return mask & ~broken[:, None]
 
 
 def _centred_rows(values: Profiles, mask: Mask) -> Profiles:
-    observed = np.maximum(mask.sum(axis=1), 1)
-    mean = values.sum(axis=1, where=mask) / observed
-    return np.where(mask, values - mean[:, None], 0.0)
+    count = np.maximum(mask.sum(axis=1), 1)
+    mean = values.sum(axis=1, where=mask) / count
+    deviations = values - mean[:, None]
+    return np.where(mask, deviations, 0.0)
 
 
 def _constant_rows(values: Profiles, mask: Mask) -> Rows:
@@ -153,13 +172,16 @@ def _unit_rows(values: Profiles, mask: Mask) -> Profiles:
     """Rows centred over their observed cells and scaled to length 1; constant rows are all 0."""
     constant = _constant_rows(values, mask)
     centred = _centred_rows(values, mask)
-    length = np.where(constant, 1.0, np.linalg.norm(centred, axis=1))
-    return np.where(constant[:, None], 0.0, centred / length[:, None])
+    length = np.linalg.norm(centred, axis=1)
+    unit = centred / np.where(constant, 1.0, length)[:, None]
+    return np.where(constant[:, None], 0.0, unit)
 
 
 def _chance_in_top(scores: Profiles, k: int) -> Profiles:
     """Probability that a gene is among the row's k largest scores when ties break at random."""
-    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    rank = k - 1
+    descending = -np.partition(-scores, rank, axis=1)
+    threshold = descending[:, rank:k]
     above, tied = scores > threshold, scores == threshold
     places_left = k - above.sum(axis=1, keepdims=True)
     share = places_left / tied.sum(axis=1, keepdims=True)
@@ -168,10 +190,10 @@ def _chance_in_top(scores: Profiles, k: int) -> Profiles:
 
 def _positive_sd(sd: Profiles, mask: Mask, broken: Rows) -> Profiles:
     """The sd with 1 in cells that are not read; ValueError where another is not positive."""
-    readable = mask & ~broken[:, None]
+    readable = _readable(mask, broken)
     wrong = np.argwhere(readable & (sd <= 0))
     if len(wrong):
-        row, gene = (int(i) for i in wrong[0])
+        row, gene = wrong[0].tolist()
         raise ValueError(
             f"a predicted sd must be positive; row {row}, column {gene} has {sd[row, gene]}"
         )

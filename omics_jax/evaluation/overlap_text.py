@@ -6,6 +6,7 @@ doi:10.1109/TVCG.2014.2346248). Left out: the figure, which the report draws.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -40,21 +41,22 @@ def read_overlap(frame: pd.DataFrame) -> Overlap:
     of their names alone are added; one without a number counts 0.
     """
     numbers = frame["patients"].astype(float)
-    counts: dict[frozenset[str], float] = {}
-    names: dict[str, None] = {}
-    for combination, number in zip(frame["combination"], numbers, strict=True):
-        parts = [name.strip() for name in str(combination).split(SEPARATOR) if name.strip()]
+    known = numbers.where(np.isfinite(numbers), 0.0)
+    counts: Counter[frozenset[str]] = Counter()
+    names: dict[str, None] = {}  # in the order of their first appearance
+    for combination, number in zip(frame["combination"], known, strict=True):
+        parts = _names_in(str(combination))
         names |= dict.fromkeys(parts)
-        key = frozenset(parts)
-        counts[key] = counts.get(key, 0.0) + (number if np.isfinite(number) else 0.0)
-    patients = np.array(list(counts.values()), dtype=float)
+        counts[frozenset(parts)] += number
+    patients = np.array([*counts.values()], dtype=float)
     members = np.zeros((len(counts), len(names)), dtype=bool)
-    for row, key in enumerate(counts):
-        members[row] = [name in key for name in names]
+    for row, combination in enumerate(counts):
+        members[row] = [name in combination for name in names]
+    totals = patients @ members
     rows = np.argsort(-patients, kind="stable")
-    columns = np.argsort(-(patients @ members), kind="stable")
-    ordered = tuple(np.array([*names], dtype=object)[columns])
-    return Overlap(ordered, members[rows][:, columns], patients[rows])
+    columns = np.argsort(-totals, kind="stable")
+    ordered_names = np.array([*names], dtype=object)[columns]
+    return Overlap(tuple(ordered_names), members[rows][:, columns], patients[rows])
 
 
 def overlap_text(frame: pd.DataFrame) -> str:
@@ -66,13 +68,27 @@ def overlap_text(frame: pd.DataFrame) -> str:
     """
     names, members, patients = read_overlap(frame)
     largest = patients.max(initial=0.0) or 1.0
-    lines = ["  ".join([*names, "patients"])]
-    for member, count in zip(members, patients, strict=True):
-        circles = ["●" if has else "○" for has in member]
-        columns = [circle.ljust(len(name)) for name, circle in zip(names, circles, strict=True)]
-        bar_and_number = f"{bar(count / largest)} {count:,.0f}".lstrip()
-        lines.append("  ".join([*columns, bar_and_number]))
-    return "\n".join(lines)
+    lines = [[*names, "patients"]]
+    for has, count in zip(members, patients, strict=True):
+        circles = _circles(names, has)
+        bar_and_number = f"{bar(count / largest)} {count:,.0f}"
+        lines.append([*circles, bar_and_number.lstrip()])
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def _names_in(combination: str) -> list[str]:
+    """The names in "a + b"; none in ""."""
+    parts = [part.strip() for part in combination.split(SEPARATOR)]
+    return [part for part in parts if part]
+
+
+def _circles(names: tuple[str, ...], has: Bool[np.ndarray, " m"]) -> list[str]:
+    """A circle under each name, as wide as the name."""
+    circles = []
+    for name, member in zip(names, has, strict=True):
+        circle = "●" if member else "○"
+        circles.append(circle.ljust(len(name)))
+    return circles
 
 
 def bar(share: float) -> str:
@@ -80,5 +96,7 @@ def bar(share: float) -> str:
 
     At least one eighth where the share is not 0.
     """
-    eighths = max(round(share * BAR_WIDTH * 8), 1 if share > 0 else 0)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8]
+    least = 1 if share > 0 else 0
+    eighths = max(round(share * BAR_WIDTH * 8), least)
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + EIGHTHS[rest]

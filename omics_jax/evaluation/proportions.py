@@ -13,7 +13,8 @@ Z_95 = 1.959963984540054  # normal quantile of .975
 
 
 def wilson_interval(
-    rate: Real[np.ndarray, "*bins"], size: Real[np.ndarray, "*bins"]
+    rate: Real[np.ndarray, "*bins"],
+    size: Real[np.ndarray, "*bins"],
 ) -> tuple[Float[np.ndarray, "*bins"], Float[np.ndarray, "*bins"]]:
     """(low, high) of proportions `rate`, each observed in `size` > 0 rows.
 

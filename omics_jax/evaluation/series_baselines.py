@@ -25,7 +25,11 @@ NEIGHBOURS = 5
 
 
 def mean_imputer(
-    train_values: TrainValues, train_mask: TrainMask, values: Values, mask: Mask, hours: Hours
+    train_values: TrainValues,
+    train_mask: TrainMask,
+    values: Values,
+    mask: Mask,
+    hours: Hours,
 ) -> Float[np.ndarray, "n T D"]:
     """Every missing cell is the variable's mean over the observed training cells."""
     mean = _training_mean(train_values, train_mask)
@@ -33,7 +37,11 @@ def mean_imputer(
 
 
 def locf(
-    train_values: TrainValues, train_mask: TrainMask, values: Values, mask: Mask, hours: Hours
+    train_values: TrainValues,
+    train_mask: TrainMask,
+    values: Values,
+    mask: Mask,
+    hours: Hours,
 ) -> Float[np.ndarray, "n T D"]:
     """Last observation carried forward; before the first one, that one carried backward.
 
@@ -46,7 +54,11 @@ def locf(
 
 
 def linear(
-    train_values: TrainValues, train_mask: TrainMask, values: Values, mask: Mask, hours: Hours
+    train_values: TrainValues,
+    train_mask: TrainMask,
+    values: Values,
+    mask: Mask,
+    hours: Hours,
 ) -> Float[np.ndarray, "n T D"]:
     """Straight lines between neighbouring observations over `hours`; the ends carried outwards.
 
@@ -113,7 +125,10 @@ def _training_mean(values: TrainValues, mask: TrainMask) -> Float[np.ndarray, " 
 
 
 def _or_training_mean(
-    imputed: Values, mask: Mask, train_values: TrainValues, train_mask: TrainMask
+    imputed: Values,
+    mask: Mask,
+    train_values: TrainValues,
+    train_mask: TrainMask,
 ) -> Values:
     """The imputed series, and the training mean where the patient never has the variable."""
     ever_observed = mask.any(axis=1, keepdims=True)
@@ -152,7 +167,9 @@ def _following_step(index: Steps) -> Steps:
 
 
 def _take_step(
-    series: Shaped[np.ndarray, "n T D"], index: Steps, outside: int | None = None
+    series: Shaped[np.ndarray, "n T D"],
+    index: Steps,
+    outside: int | None = None,
 ) -> Shaped[np.ndarray, "n T D"]:
     """series[i, index[i, t, d], d].
 

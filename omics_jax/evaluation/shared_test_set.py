@@ -54,7 +54,9 @@ def interval(values: Float[np.ndarray, "draws trainings"], seed: int = 0) -> tup
 
 
 def difference(
-    a: Float[np.ndarray, "draws trainings"], b: Float[np.ndarray, "draws trainings"], seed: int = 0
+    a: Float[np.ndarray, "draws trainings"],
+    b: Float[np.ndarray, "draws trainings"],
+    seed: int = 0,
 ) -> tuple[tuple[float, float], float]:
     """((low, high), p) of the mean of a - b, both from `resample` with one seed.
 

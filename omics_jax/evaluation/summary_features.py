@@ -13,6 +13,9 @@ from jaxtyping import Bool, Float, Int, Real
 
 Values = Float[np.ndarray, "n T D"]
 Mask = Bool[np.ndarray, "n T D"]
+Known = Float[np.ndarray, "n T D"]  # values in float64, 0 where missing
+Summary = Float[np.ndarray, "n D"]
+Count = Int[np.ndarray, "n D"]
 
 
 def summary_features(
@@ -51,11 +54,12 @@ def summary_features(
 
 def flatten_series(values: Values, mask: Mask) -> Float[np.ndarray, "n TD"]:
     """Every cell of a series in one row, step by step (column t D + d), unobserved cells nan."""
-    return np.where(mask, values, np.nan).reshape(len(values), values.shape[1] * values.shape[2])
+    rows, steps, variables = values.shape
+    return np.where(mask, values, np.nan).reshape(rows, steps * variables)
 
 
-def _summaries(known: Float[np.ndarray, "n T D"], mask: Mask) -> dict[str, np.ndarray]:
-    """mean, min, max, last and rate of every variable, (n, D) each; `known` is 0 where missing."""
+def _summaries(known: Known, mask: Mask) -> dict[str, Summary]:
+    """mean, min, max, last and rate of every variable."""
     steps, count = mask.shape[1], mask.sum(axis=1)
     lowest = known.min(axis=1, where=mask, initial=np.inf)
     highest = known.max(axis=1, where=mask, initial=-np.inf)
@@ -70,9 +74,11 @@ def _summaries(known: Float[np.ndarray, "n T D"], mask: Mask) -> dict[str, np.nd
 
 
 def _trends(
-    known: Float[np.ndarray, "n T D"], mask: Mask, hours: Float[np.ndarray, "n T"]
-) -> dict[str, np.ndarray]:
-    """first, sd and slope of every variable, (n, D) each."""
+    known: Known,
+    mask: Mask,
+    hours: Float[np.ndarray, "n T"],
+) -> dict[str, Summary]:
+    """first, sd and slope of every variable."""
     count = mask.sum(axis=1)
     time = np.where(mask, hours[:, :, None], 0.0)
     centred_value = _centred(known, mask, count)
@@ -86,24 +92,29 @@ def _trends(
 
 
 def _centred(
-    values: Float[np.ndarray, "n T D"], mask: Mask, count: Int[np.ndarray, "n D"]
-) -> Float[np.ndarray, "n T D"]:
+    values: Known,
+    mask: Mask,
+    count: Count,
+) -> Known:
     """Values minus the mean of the observed ones, 0 where missing."""
     mean = _ratio(values.sum(axis=1), count)
     return np.where(mask, values - mean[:, None], 0.0)
 
 
 def _value_at(
-    known: Float[np.ndarray, "n T D"], step: Int[np.ndarray, "n D"], count: Int[np.ndarray, "n D"]
-) -> Float[np.ndarray, "n D"]:
+    known: Known,
+    step: Count,
+    count: Count,
+) -> Summary:
     """Every variable's value at its own step, nan where it has no observation."""
     value = np.take_along_axis(known, step[:, None], axis=1)[:, 0]
     return np.where(count > 0, value, np.nan)
 
 
 def _ratio(
-    numerator: Float[np.ndarray, "n D"], denominator: Real[np.ndarray, "n D"]
-) -> Float[np.ndarray, "n D"]:
+    numerator: Summary,
+    denominator: Real[np.ndarray, "n D"],
+) -> Summary:
     """numerator / denominator, nan where the denominator is not positive."""
     nan = np.full(numerator.shape, np.nan)
     return np.divide(numerator, denominator, out=nan, where=denominator > 0)

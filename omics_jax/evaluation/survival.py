@@ -72,7 +72,9 @@ def integrated_brier_score(train: Train, test: Test, survival: Curves, times: Gr
     clipped = clip_times(train, times)
     scores = _brier_at(train, test, survival, times, clipped)
     length = clipped[-1] - clipped[0]
-    return float(np.trapezoid(scores, clipped) / length) if length > 0 else float(scores[-1])
+    if length == 0:
+        return float(scores[-1])
+    return float(np.trapezoid(scores, clipped) / length)
 
 
 def survival_at_own_time(curves: Curves, grid: Grid, times: Times) -> Float[np.ndarray, " n"]:
@@ -82,18 +84,22 @@ def survival_at_own_time(curves: Curves, grid: Grid, times: Times) -> Float[np.n
         raise ValueError(f"{len(curves)} curves and {len(times)} times do not pair")
     left, share = _interval_and_share(grid, np.asarray(times, dtype=np.float64))
     rows = np.arange(len(curves))
-    return curves[rows, left] * (1 - share) + curves[rows, left + 1] * share
+    before, after = curves[rows, left], curves[rows, left + 1]
+    return before * (1 - share) + after * share
 
 
 def median_survival(curves: Curves, grid: Grid) -> Float[np.ndarray, " n"]:
     """The first time at which a curve is 1/2 or less; inf where it stays above on all the grid."""
     curves, grid = _from_zero(curves, grid)
     below = curves <= 0.5
-    right, rows = below.argmax(axis=1), np.arange(len(curves))
+    rows = np.arange(len(curves))
+    right = below.argmax(axis=1)
     left = np.maximum(right - 1, 0)
     fall = curves[rows, left] - curves[rows, right]
-    share = np.divide(curves[rows, left] - 0.5, fall, out=np.zeros(len(curves)), where=fall > 0)
-    return np.where(below.any(axis=1), grid[left] + share * (grid[right] - grid[left]), np.inf)
+    excess = curves[rows, left] - 0.5
+    share = np.divide(excess, fall, out=np.zeros(len(curves)), where=fall > 0)
+    median = grid[left] + share * (grid[right] - grid[left])
+    return np.where(below.any(axis=1), median, np.inf)
 
 
 def d_calibration(survival: Real[np.ndarray, " n"], events: Events, bins: int = 10) -> DCalibration:
@@ -123,7 +129,11 @@ def d_calibration(survival: Real[np.ndarray, " n"], events: Events, bins: int = 
 
 
 def calibration_at(
-    times: Times, events: Events, survival: Real[np.ndarray, " n"], time: float, groups: int = 10
+    times: Times,
+    events: Events,
+    survival: Real[np.ndarray, " n"],
+    time: float,
+    groups: int = 10,
 ) -> dict[str, np.ndarray]:
     """Observed against predicted survival at `time` in quantile groups of `survival`, S_i(time).
 
@@ -156,7 +166,11 @@ def calibration_at(
 
 
 def _brier_at(
-    train: Train, test: Test, survival: Curves, times: Grid, clipped: Grid
+    train: Train,
+    test: Test,
+    survival: Curves,
+    times: Grid,
+    clipped: Grid,
 ) -> Float[np.ndarray, " m"]:
     """BS at the clipped times, of curves given at `times`."""
     event_times, events = checked_outcome(*test)
@@ -164,7 +178,8 @@ def _brier_at(
         raise ValueError(f"{len(survival)} curves and {len(events)} test rows do not pair")
     curves, grid = _from_zero(survival, times)
     left, share = _interval_and_share(grid, clipped)
-    survival = curves[:, left] * (1 - share) + curves[:, left + 1] * share
+    before, after = curves[:, left], curves[:, left + 1]
+    survival = before * (1 - share) + after * share
     dead = events[:, None] & (event_times[:, None] <= clipped)
     alive = event_times[:, None] > clipped
     # G may be 0 at later events; they count as alive here, so any weight will do.
@@ -175,7 +190,8 @@ def _brier_at(
 
 
 def _from_zero(
-    curves: Curves, grid: Grid
+    curves: Curves,
+    grid: Grid,
 ) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, " g"]]:
     """Checked curves and grid, with S(0) = 1 put before a grid that starts later."""
     curves, grid = _probabilities(curves), checked_times(grid)
@@ -189,13 +205,15 @@ def _from_zero(
 
 
 def _interval_and_share(
-    grid: Float[np.ndarray, " g"], at: Float[np.ndarray, " k"]
+    grid: Float[np.ndarray, " g"],
+    at: Float[np.ndarray, " k"],
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
     """(left, share) with at = grid[left] (1 - share) + grid[left + 1] share.
 
     Times outside the grid get its end.
     """
-    left = np.clip(np.searchsorted(grid, at, side="right") - 1, 0, len(grid) - 2)
+    left = np.searchsorted(grid, at, side="right") - 1
+    left = np.clip(left, 0, len(grid) - 2)
     share = (at - grid[left]) / (grid[left + 1] - grid[left])
     return left, np.clip(share, 0.0, 1.0)
 
@@ -214,13 +232,18 @@ def _probabilities(survival: Real[np.ndarray, ...]) -> Float[np.ndarray, ...]:
 
 def _spread_over_bins(censored: Float[np.ndarray, " c"], bins: int) -> Float[np.ndarray, "c B"]:
     """The share of [0, c] in every bin; all in the first one for c = 0."""
-    overlap = np.clip(censored[:, None] - np.arange(bins) / bins, 0.0, 1 / bins)
-    overlap[censored == 0, 0] = 1.0
-    return overlap / np.where(censored == 0, 1.0, censored)[:, None]
+    start = np.arange(bins) / bins
+    overlap = np.clip(censored[:, None] - start, 0.0, 1 / bins)
+    zero = censored == 0
+    overlap[zero, 0] = 1.0
+    length = np.where(zero, 1.0, censored)
+    return overlap / length[:, None]
 
 
 def _observed_survival(
-    times: Float[np.ndarray, " n"], events: Bool[np.ndarray, " n"], time: float
+    times: Float[np.ndarray, " n"],
+    events: Bool[np.ndarray, " n"],
+    time: float,
 ) -> tuple[float, float]:
     """(Kaplan-Meier S(time), its effective number of rows), nan where it is not defined."""
     table = life_table(times, events)

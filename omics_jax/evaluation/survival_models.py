@@ -43,7 +43,11 @@ LARGEST_LOG_HAZARD = 700.0  # exp of it is finite, and exp(-exp(it)) is 0
 
 
 def kaplan_meier_for_all(
-    x_train: TrainFeatures, times: Times, events: Events, x_test: TestFeatures, grid: Grid
+    x_train: TrainFeatures,
+    times: Times,
+    events: Events,
+    x_test: TestFeatures,
+    grid: Grid,
 ) -> Prediction:
     """The Kaplan-Meier curve of the training rows for every test row, and risk 0: no features."""
     times, events, grid = _checked(times, events, grid)
@@ -121,7 +125,10 @@ def survival_forest(
 
 
 def cox_coefficients(
-    z: Float[np.ndarray, "n k"], times: Times, events: Events, penalty: float
+    z: Float[np.ndarray, "n k"],
+    times: Times,
+    events: Events,
+    penalty: float,
 ) -> Float[np.ndarray, " k"]:
     """argmax_beta l(beta) / n - penalty / 2 |beta|^2, l the log partial likelihood, by lifelines.
 
@@ -152,7 +159,10 @@ def cox_coefficients(
 
 
 def breslow_hazard(
-    times: Times, events: Events, eta: Float[np.ndarray, " n"], at: Real[np.ndarray, " a"]
+    times: Times,
+    events: Events,
+    eta: Float[np.ndarray, " n"],
+    at: Real[np.ndarray, " a"],
 ) -> Float[np.ndarray, " a"]:
     """H_0(at), H_0(t) = sum_{s <= t} d_s / sum_{i: T_i >= s} exp(eta_i) (Breslow 1972).
 
@@ -175,7 +185,10 @@ def martingale_residuals(times: Times, events: Events) -> Float[np.ndarray, " n"
 
 
 def leaf_hazards(
-    leaf: Int[np.ndarray, " n"], times: Times, events: Bool[np.ndarray, " n"], grid: Grid
+    leaf: Int[np.ndarray, " n"],
+    times: Times,
+    events: Bool[np.ndarray, " n"],
+    grid: Grid,
 ) -> tuple[Float[np.ndarray, "l m"], Float[np.ndarray, " l"]]:
     """Per leaf: Nelson-Aalen's H(grid) of its own rows, and sum_j H(T_j) over all n rows' times.
 
@@ -200,7 +213,9 @@ def leaf_hazards(
 
 
 def _checked(
-    times: Times, events: Events, grid: Grid
+    times: Times,
+    events: Events,
+    grid: Grid,
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"], Float[np.ndarray, " m"]]:
     """Times, events (at least one) and grid in the form of `follow_up`."""
     times, events = checked_outcome(times, events)
@@ -210,7 +225,9 @@ def _checked(
 
 
 def _standardised(
-    x_train: TrainFeatures, times: Float[np.ndarray, " times"], x_test: TestFeatures
+    x_train: TrainFeatures,
+    times: Float[np.ndarray, " times"],
+    x_test: TestFeatures,
 ) -> tuple[Float[np.ndarray, "n G"], Float[np.ndarray, "t G"]]:
     """Both tables in float64: columns that vary in training, scaled by it, 0 where missing."""
     if len(x_train) != len(times):
@@ -238,7 +255,9 @@ def _standardised(
 
 
 def _component_scores(
-    train: Float[np.ndarray, "n G"], test: Float[np.ndarray, "t G"], components: int
+    train: Float[np.ndarray, "n G"],
+    test: Float[np.ndarray, "t G"],
+    components: int,
 ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "t k"]]:
     """Scores on the first principal axes, of standard deviation 1 (n - 1 below) in training."""
     from sklearn.decomposition import PCA
