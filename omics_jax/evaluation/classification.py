@@ -166,8 +166,9 @@ def roc_curve(score: Scores, label: Labels) -> Curve:
     finite = threshold[1:].astype(int)
     threshold = np.append(np.inf, levels[finite])
     events = label.sum()
-    false_positives = np.rint(x * (len(label) - events))
+    others = len(label) - events
     true_positives = np.rint(y * events)
+    false_positives = np.rint(x * others)
     corner = _corners(false_positives, true_positives)
     return _curve(x[corner], y[corner], threshold[corner])
 
@@ -202,9 +203,9 @@ def _checked(
     label = np.asarray(label)
     if score.shape != label.shape:
         raise ValueError(f"{len(score)} scores and {len(label)} labels do not pair")
-    missing = np.isnan(score)
-    if missing.any():
-        row = missing.argmax()
+    nan = np.isnan(score)
+    if nan.any():
+        row = nan.argmax()
         raise ValueError(f"the score of row {row} is nan; a patient without one cannot rank")
     wrong = ~np.isin(label, (0, 1))
     if wrong.any():
@@ -253,7 +254,9 @@ def _corners(false_positives: Points, true_positives: Points) -> Bool[np.ndarray
     """The ends of a curve and the points at which its slope changes."""
     run = np.diff(false_positives)
     rise = np.diff(true_positives)
-    turns = rise[1:] * run[:-1] != rise[:-1] * run[1:]
+    before = rise[:-1] * run[1:]
+    after = rise[1:] * run[:-1]
+    turns = before != after
     return np.concatenate([[True], turns, [True]])
 
 
@@ -266,9 +269,11 @@ def _bin_means(
     count = np.bincount(bin_of_row)
     filled = count > 0
     count = count[filled]
-    total = np.bincount(bin_of_row, weights=probability)[filled]
-    events = np.bincount(bin_of_row, weights=label)[filled]
-    return total / count, events / count, count
+    total = np.bincount(bin_of_row, weights=probability)
+    events = np.bincount(bin_of_row, weights=label)
+    mean = total[filled] / count
+    rate = events[filled] / count
+    return mean, rate, count
 
 
 def _separable(logit: Scores, label: Events) -> bool:

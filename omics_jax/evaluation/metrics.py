@@ -36,7 +36,8 @@ def pearson_rows(a: Profiles, b: Profiles, mask: Mask | None = None) -> RowScore
     """
     mask, broken, (a, b) = _observed_cells(mask, a, b)
     products = _unit_rows(a, mask) * _unit_rows(b, mask)
-    correlation = np.clip(products.sum(axis=1), -1.0, 1.0)
+    correlation = products.sum(axis=1)
+    correlation = np.clip(correlation, -1.0, 1.0)
     too_few = mask.sum(axis=1) < MIN_CELLS
     return np.where(broken | too_few, np.nan, correlation)
 
@@ -182,7 +183,8 @@ def _chance_in_top(scores: Profiles, k: int) -> Profiles:
     rank = k - 1
     descending = -np.partition(-scores, rank, axis=1)
     threshold = descending[:, rank:k]
-    above, tied = scores > threshold, scores == threshold
+    above = scores > threshold
+    tied = scores == threshold
     places_left = k - above.sum(axis=1, keepdims=True)
     share = places_left / tied.sum(axis=1, keepdims=True)
     return above + tied * share

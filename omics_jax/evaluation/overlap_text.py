@@ -49,14 +49,16 @@ def read_overlap(frame: pd.DataFrame) -> Overlap:
         names |= dict.fromkeys(parts)
         counts[frozenset(parts)] += number
     patients = np.array([*counts.values()], dtype=float)
-    members = np.zeros((len(counts), len(names)), dtype=bool)
+    shape = (len(counts), len(names))
+    members = np.zeros(shape, dtype=bool)
     for row, combination in enumerate(counts):
         members[row] = [name in combination for name in names]
     totals = patients @ members
     rows = np.argsort(-patients, kind="stable")
     columns = np.argsort(-totals, kind="stable")
     ordered_names = np.array([*names], dtype=object)[columns]
-    return Overlap(tuple(ordered_names), members[rows][:, columns], patients[rows])
+    ordered_members = members[rows][:, columns]
+    return Overlap(tuple(ordered_names), ordered_members, patients[rows])
 
 
 def overlap_text(frame: pd.DataFrame) -> str:
@@ -71,8 +73,9 @@ def overlap_text(frame: pd.DataFrame) -> str:
     lines = [[*names, "patients"]]
     for has, count in zip(members, patients, strict=True):
         circles = _circles(names, has)
-        bar_and_number = f"{bar(count / largest)} {count:,.0f}"
-        lines.append([*circles, bar_and_number.lstrip()])
+        blocks = bar(count / largest)
+        number = f"{count:,.0f}"
+        lines.append([*circles, f"{blocks} {number}".lstrip()])
     return "\n".join("  ".join(line) for line in lines)
 
 

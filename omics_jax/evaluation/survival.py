@@ -28,6 +28,7 @@ from omics_jax.evaluation.follow_up import (
     checked_outcome,
     checked_times,
     clip_times,
+    follow_up_end,
     life_table,
     no_events_error,
     risk_groups,
@@ -58,7 +59,21 @@ def brier_score(train: Train, test: Test, survival: Curves, times: Grid) -> Floa
     survival: S_i(t) of the test rows at `times`. G: of the training rows. Times after its end are
     scored at that end, by the curves interpolated there, with a FollowUpWarning (`clip_times`).
     """
-    return _brier_at(train, test, survival, times, clip_times(train, times))
+    clipped = clip_times(train, times)
+    event_times, events = checked_outcome(*test)
+    if len(survival) != len(events):
+        raise ValueError(f"{len(survival)} curves and {len(events)} test rows do not pair")
+    curves, grid = _from_zero(survival, times)
+    left, share = _interval_and_share(grid, clipped)
+    before, after = curves[:, left], curves[:, left + 1]
+    survival = before * (1 - share) + after * share
+    dead = events[:, None] & (event_times[:, None] <= clipped)
+    alive = event_times[:, None] > clipped
+    # G may be 0 at later events; they count as alive here, so any weight will do.
+    g_event = np.where(event_times <= clipped[-1], censoring_at(train, event_times), 1.0)
+    loss_of_dead = np.where(dead, survival**2 / g_event[:, None], 0.0)
+    loss_of_alive = np.where(alive, (1 - survival) ** 2 / censoring_at(train, clipped), 0.0)
+    return (loss_of_dead + loss_of_alive).mean(axis=0)
 
 
 def integrated_brier_score(train: Train, test: Test, survival: Curves, times: Grid) -> float:
@@ -69,8 +84,8 @@ def integrated_brier_score(train: Train, test: Test, survival: Curves, times: Gr
     """
     if len(times) < 2:
         raise ValueError(f"an integrated Brier score needs at least 2 times, not {len(times)}")
-    clipped = clip_times(train, times)
-    scores = _brier_at(train, test, survival, times, clipped)
+    scores = brier_score(train, test, survival, times)
+    clipped = np.minimum(times, follow_up_end(train))
     length = clipped[-1] - clipped[0]
     if length == 0:
         return float(scores[-1])
@@ -163,30 +178,6 @@ def calibration_at(
     mean = np.array([survival[rows].mean() for rows in members])
     count = np.array([len(rows) for rows in members])
     return {"x": mean, "y": y, "low": low, "high": high, "count": count}
-
-
-def _brier_at(
-    train: Train,
-    test: Test,
-    survival: Curves,
-    times: Grid,
-    clipped: Grid,
-) -> Float[np.ndarray, " m"]:
-    """BS at the clipped times, of curves given at `times`."""
-    event_times, events = checked_outcome(*test)
-    if len(survival) != len(events):
-        raise ValueError(f"{len(survival)} curves and {len(events)} test rows do not pair")
-    curves, grid = _from_zero(survival, times)
-    left, share = _interval_and_share(grid, clipped)
-    before, after = curves[:, left], curves[:, left + 1]
-    survival = before * (1 - share) + after * share
-    dead = events[:, None] & (event_times[:, None] <= clipped)
-    alive = event_times[:, None] > clipped
-    # G may be 0 at later events; they count as alive here, so any weight will do.
-    g_event = np.where(event_times <= clipped[-1], censoring_at(train, event_times), 1.0)
-    loss_of_dead = np.where(dead, survival**2 / g_event[:, None], 0.0)
-    loss_of_alive = np.where(alive, (1 - survival) ** 2 / censoring_at(train, clipped), 0.0)
-    return (loss_of_dead + loss_of_alive).mean(axis=0)
 
 
 def _from_zero(

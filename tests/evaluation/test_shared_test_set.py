@@ -14,7 +14,9 @@ SCORES = LABEL + RNG.normal(size=(5, 300))
 
 def test_equal_trainings_have_the_plain_bootstrap_of_patients():
     same = np.repeat(SCORES[:1], 5, axis=0)
-    found = shared_test_set.interval(shared_test_set.resample(classification.auroc, same, LABEL, n=400))
+    found = shared_test_set.interval(
+        shared_test_set.resample(classification.auroc, same, LABEL, n=400)
+    )
     assert found == pytest.approx(
         bootstrap.bootstrap_interval(classification.auroc, SCORES[0], LABEL, n=400)
     )
