@@ -25,15 +25,24 @@ def cohort(n=7, steps=11, width=4, observed=0.3, seed=0):
     return values.astype(np.float32), mask, hours.astype(np.float32)
 
 
+def series_of(*steps):
+    """One patient and one variable."""
+    return np.array(steps)[None, :, None]
+
+
 def training_mean(values, mask, d):
     observed = mask[:, :, d]
     seen = values[observed, d].astype(np.float64)
-    return seen.mean() if len(seen) else 0.0
+    if not len(seen):
+        return 0.0
+    return seen.mean()
 
 
 def last_or_next(times, seen, t, at):
     before = [i for i in at if i <= t]
-    return seen[before[-1]] if before else seen[at[0]]
+    if before:
+        return seen[before[-1]]
+    return seen[at[0]]
 
 
 def straight_line(times, seen, t, at):
@@ -109,9 +118,10 @@ def test_a_patient_is_imputed_from_its_own_rows_and_the_training_mean(name):
 @imputers
 def test_arguments_are_not_written_to(name):
     values, mask, hours = cohort()
-    copies = [part.copy() for part in (values, mask, hours)]
+    arguments = (values, mask, hours)
+    copies = [part.copy() for part in arguments]
     IMPUTERS[name](values, mask, values, mask, hours)
-    for part, copy in zip((values, mask, hours), copies, strict=True):
+    for part, copy in zip(arguments, copies, strict=True):
         np.testing.assert_array_equal(part, copy)
 
 
@@ -125,7 +135,7 @@ def test_a_constant_variable_is_imputed_by_its_constant(name):
 
 def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
     hours = np.array([[0.0, 1.0, 5.0, 6.0]])
-    mask = np.array([True, False, False, True]).reshape(1, 4, 1)
+    mask = series_of(True, False, False, True)
     line = 10 + 2 * hours[:, :, None]
     values = np.where(mask, line, 0.0)
     found = series_baselines.linear(values, mask, values, mask, hours)
@@ -135,8 +145,8 @@ def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
 def test_neighbours_are_weighted_by_hours():
     """At hour 1: observations at hours 0, 3 and 4 weigh 1/2, 1/3 and 1/4."""
     hours = np.array([[0.0, 1.0, 3.0, 4.0]])
-    mask = np.array([True, False, True, True]).reshape(1, 4, 1)
-    values = np.array([6.0, np.nan, 12.0, 24.0]).reshape(1, 4, 1)
+    mask = series_of(True, False, True, True)
+    values = series_of(6.0, np.nan, 12.0, 24.0)
 
     def impute(k):
         return series_baselines.knn(values, mask, values, mask, hours, k)[0, 1, 0]
