@@ -140,7 +140,7 @@ def test_rmse_pools_cells_and_not_rows(profiles):
 
 
 def tie_broken_recall(predicted, observed, k, mask, draws, random):
-    """Mean recall of one row when ties on both sides are broken by a fresh random order each time."""
+    """Mean recall of one row when ties on both sides are broken anew at random each time."""
     cells = np.flatnonzero(mask)
     top = lambda side: cells[np.lexsort((random.random(len(cells)), -np.abs(side[cells])))][:k]
     return np.mean([len(np.intersect1d(top(predicted), top(observed))) / k for _ in range(draws)])

@@ -24,7 +24,8 @@ def series(seed=0):
 def pandas_summaries(values, hours):
     """The summaries of one patient's variable, nan where it was not observed."""
     seen = pd.Series(values.astype(np.float64)).dropna()
-    expected = {"mean": seen.mean(), "min": seen.min(), "max": seen.max(), "sd": seen.std()}
+    expected = seen.agg(["mean", "min", "max"]).to_dict()
+    expected["sd"] = seen.std()
     expected["rate"] = len(seen) / len(values)
     expected["first"] = seen.iloc[0] if len(seen) else np.nan
     expected["last"] = seen.iloc[-1] if len(seen) else np.nan
@@ -37,12 +38,11 @@ def pandas_summaries(values, hours):
 
 def test_summaries_are_those_of_pandas():
     values, mask, hours = series()
-    features, names = summary_features(
-        values, mask, hours, extended=True, variables=["HR", "pH", "Lactate"]
-    )
-    table = pd.DataFrame(features, columns=list(names))
+    variables = ["HR", "pH", "Lactate"]
+    features, names = summary_features(values, mask, hours, extended=True, variables=variables)
+    table = pd.DataFrame(features, columns=[*names])
     for i in range(len(values)):
-        for d, variable in enumerate(["HR", "pH", "Lactate"]):
+        for d, variable in enumerate(variables):
             for summary, number in pandas_summaries(values[i, :, d], hours[i]).items():
                 found = table.loc[i, f"{summary} {variable}"]
                 np.testing.assert_allclose(found, number, rtol=1e-6, err_msg=summary)
@@ -62,7 +62,8 @@ def test_static_descriptors_come_last_with_nan_where_unobserved():
     static = np.array([[70.0, 1.0]] * 6)
     observed = np.array([[True, False]] * 6)
     features, names = summary_features(*series(), static, observed, descriptors=["Age", "Male"])
-    assert names[-2:] == ("Age", "Male") and features.shape == (6, 17)
+    assert names[-2:] == ("Age", "Male")
+    assert features.shape == (6, 17)
     np.testing.assert_array_equal(features[:, 15:], [[70.0, np.nan]] * 6)
     without_mask, _ = summary_features(*series(), static)
     np.testing.assert_array_equal(without_mask[:, 15:], static)
