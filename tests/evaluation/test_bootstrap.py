@@ -32,9 +32,7 @@ def test_bootstrap_interval_of_a_mean_is_the_normal_one():
 
 
 def test_whole_groups_are_drawn():
-    """Every patient four times over: rows taken for independent halve the interval, groups restore
-    it.
-    """
+    """Every patient four times over: rows give an interval half as wide, whole groups do not."""
     probability, label = patients(150)
     repeated, labels, groups = (
         np.repeat(probability, 4),
@@ -68,9 +66,7 @@ def test_too_few_events_have_no_interval_and_one_missing_draw_does_no_harm():
 
 
 def test_paired_bootstrap_of_a_mean_is_the_paired_normal_test():
-    """The Brier score's difference is a mean of paired differences, so the z-test of their mean is
-    the oracle.
-    """
+    """A difference of Brier scores is a mean of paired differences: a z-test is the oracle."""
     random = np.random.default_rng(2)
     probability, label = patients(400)
     other = np.clip(probability + random.normal(0.0, 0.12, 400), 0, 1)

@@ -1,6 +1,4 @@
-"""Measures of scores and probabilities against scikit-learn, scipy and hand computation; bootstraps
-by simulation.
-"""
+"""Measures of scores and probabilities against scikit-learn, scipy and hand computation."""
 
 import inspect
 
@@ -52,10 +50,25 @@ def test_rankings_see_order_alone(name, kind):
 
 
 def test_infinite_scores_rank_at_the_ends():
-    assert (
-        classification.auroc(np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0]))
-        == 2.5 / 3
-    )
+    score, label = np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0])
+    assert classification.auroc(score, label) == 2.5 / 3
+    assert classification.auprc(score, label) == 1 / 2
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curves_take_infinite_scores_though_scikit_learn_does_not(name):
+    score, label = patients(40)
+    curve = getattr(classification, name)(score, label)
+    order = np.argsort(score)
+    lowest, highest = score[order[0]], score[order[-1]]
+    score[order[0]], score[order[-1]] = -np.inf, np.inf
+    infinite = getattr(classification, name)(score, label)
+    for axis in ("x", "y"):
+        np.testing.assert_array_equal(infinite[axis], curve[axis])
+    threshold = curve["threshold"]
+    expected = np.where(threshold == lowest, -np.inf, threshold)
+    expected = np.where(threshold == highest, np.inf, expected)
+    np.testing.assert_array_equal(infinite["threshold"], expected)
 
 
 def test_hard_labels_give_the_mean_of_sensitivity_and_specificity():
@@ -79,9 +92,13 @@ def test_calibration_is_the_maximum_likelihood_recalibration(sharpness):
     probability, label = patients()
     logit = np.log(probability / (1 - probability)) * sharpness
     logit = np.clip(logit, -np.log(1e6), np.log(1e6))
-    loss = lambda ab: np.logaddexp(
-        0, -(2.0 * label - 1) * (ab[0] + ab[1] * logit / sharpness)
-    ).sum()
+    sign = 2.0 * label - 1
+
+    def loss(ab):
+        intercept, slope = ab
+        margin = sign * (intercept + slope * logit / sharpness)
+        return np.logaddexp(0, -margin).sum()
+
     fit = scipy.optimize.minimize(
         loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
     )
