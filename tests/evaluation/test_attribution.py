@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import attribution
@@ -35,7 +36,7 @@ attributed = jax.jit(integrated_gradients, static_argnames=("score", "steps"))
 def test_a_linear_score_gives_weight_times_change(start):
     w = np.array([2.0, -1.0, 0.5], np.float32)
     found = integrated_gradients(lambda x: x @ w + 3, X, start, 1)
-    np.testing.assert_allclose(found, w * (X - start), rtol=1e-5)
+    assert_allclose(found, w * (X - start), rtol=1e-5)
 
 
 def test_a_product_is_shared_equally_from_zero():
@@ -45,7 +46,7 @@ def test_a_product_is_shared_equally_from_zero():
     half = product(X) / 2
     found = integrated_gradients(product, X, np.zeros(3), 1)
     expected = np.stack([half, half, 0 * half], axis=1)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_polynomials_of_degree_two_steps_are_exact(x64):
@@ -55,7 +56,7 @@ def test_polynomials_of_degree_two_steps_are_exact(x64):
     x = np.float64(X)
     found = integrated_gradients(polynomial, x, np.zeros(3), 3)
     shares = np.array([5, 1, 0]) / 6
-    np.testing.assert_allclose(found, np.outer(polynomial(x), shares), rtol=1e-12)
+    assert_allclose(found, np.outer(polynomial(x), shares), rtol=1e-12)
 
 
 def test_a_network_agrees_with_adaptive_quadrature(x64):
@@ -71,14 +72,14 @@ def test_a_network_agrees_with_adaptive_quadrature(x64):
 
     integral = [[mean_slope(row, feature) for feature in range(3)] for row in x]
     found = attributed(network, x, start)
-    np.testing.assert_allclose(found, (x - start) * integral, rtol=1e-9)
+    assert_allclose(found, (x - start) * integral, rtol=1e-9)
 
 
 def test_the_attributions_of_a_smooth_network_add_up_in_single_precision():
     added = attributed(network, X, START).sum(axis=1)
     change = network(X) - network(jnp.broadcast_to(START, X.shape))
     assert np.abs(change).min() > 1e-3
-    np.testing.assert_allclose(added, change, atol=1e-5)
+    assert_allclose(added, change, atol=1e-5)
 
 
 def test_one_implementation_of_a_function_is_as_good_as_another():
@@ -89,7 +90,7 @@ def test_one_implementation_of_a_function_is_as_good_as_another():
         tanh = 2 * jax.nn.sigmoid(2 * hidden) - 1
         return tanh @ W2[order]
 
-    np.testing.assert_allclose(
+    assert_allclose(
         attributed(network, X, START), attributed(other, X, START), rtol=1e-3, atol=1e-5
     )
 
@@ -100,9 +101,9 @@ def test_symmetric_inputs_share_equally_and_unread_ones_get_nothing():
 
     x = X[:, [0, 0, 1]]
     found = np.asarray(attributed(score, x, np.zeros(3)))
-    np.testing.assert_allclose(found[:, 0], found[:, 1], rtol=1e-5)
+    assert_allclose(found[:, 0], found[:, 1], rtol=1e-5)
     assert np.all(np.abs(found[:, 0]) > 0.01)
-    np.testing.assert_array_equal(found[:, 2], 0)
+    assert_array_equal(found[:, 2], 0)
 
 
 def test_modalities_get_what_their_columns_get():
@@ -117,7 +118,7 @@ def test_modalities_get_what_their_columns_get():
     expected = split(attributed(network, X, START))
     assert found.keys() == expected.keys()
     for name in expected:
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+        assert_allclose(found[name], expected[name], rtol=1e-5)
 
 
 def test_the_ends_of_the_path_are_never_evaluated():
@@ -125,13 +126,13 @@ def test_the_ends_of_the_path_are_never_evaluated():
         return (1 - jnp.sqrt(1 - x)).sum(axis=1)
 
     found = integrated_gradients(score, np.ones((1, 1)), np.zeros(1), 64)
-    np.testing.assert_allclose(found, [[1.0]], atol=0.02)
+    assert_allclose(found, [[1.0]], atol=0.02)
 
 
 def test_integer_counts_are_attributed_as_numbers():
     counts = np.array([[3, 0], [1, 2]])
     found = integrated_gradients(lambda x: (x**2).sum(axis=1), counts, np.zeros(2, int), 1)
-    np.testing.assert_allclose(found, [[9, 0], [1, 4]], rtol=1e-6)
+    assert_allclose(found, [[9, 0], [1, 4]], rtol=1e-6)
 
 
 def test_memory_does_not_grow_with_the_steps():
@@ -176,10 +177,10 @@ def test_means_over_rows_are_weighted_and_padding_is_not_read():
     padded = X.copy()
     padded[1] = np.nan
     found = attribution.mean_attribution(jnp.asarray(padded), weights)
-    np.testing.assert_allclose(found.magnitude, magnitude, rtol=1e-12)
-    np.testing.assert_allclose(found.signed, signed, rtol=1e-12)
+    assert_allclose(found.magnitude, magnitude, rtol=1e-12)
+    assert_allclose(found.signed, signed, rtol=1e-12)
     unweighted = attribution.mean_attribution(X)
-    np.testing.assert_allclose(unweighted.magnitude, np.abs(X).mean(axis=0))
+    assert_allclose(unweighted.magnitude, np.abs(X).mean(axis=0))
 
 
 def test_means_without_weight_are_nan_and_odd_weights_refused():
@@ -205,26 +206,26 @@ def test_p_is_exactly_uniform_over_exchangeable_rows():
     found = in_turn(attribution.permutation_p, values)
     uniform = np.arange(1, 21) / 20
     for column in found.T:
-        np.testing.assert_allclose(np.sort(column), uniform)
-    np.testing.assert_array_equal(found.argmin(axis=0), values.argmax(axis=0))
+        assert_allclose(np.sort(column), uniform)
+    assert_array_equal(found.argmin(axis=0), values.argmax(axis=0))
 
 
 def test_ties_with_the_null_count_against_the_feature():
     null = np.array([[2], [1], [3]])
-    np.testing.assert_allclose(attribution.permutation_p(np.array([2]), null), [3 / 4])
+    assert_allclose(attribution.permutation_p(np.array([2]), null), [3 / 4])
     null = np.array([[0, 2], [1, 0], [3, 0]])
-    np.testing.assert_allclose(attribution.max_t_p(np.array([2, 0]), null), [3 / 4, 1])
+    assert_allclose(attribution.max_t_p(np.array([2, 0]), null), [3 / 4, 1])
 
 
 def test_the_maximum_holds_the_family_wise_error_exactly():
     values = np.random.default_rng(2).normal(size=(20, 5))
     found = in_turn(attribution.max_t_p, values)
     smallest = np.sort(found.min(axis=1))
-    np.testing.assert_allclose(smallest, np.arange(1, 21) / 20)
+    assert_allclose(smallest, np.arange(1, 21) / 20)
     # The observed row's own maximum reaches each of its values: that is the 1 of (1 + count).
     largest = values.max(axis=1)
     brute = [[np.mean(largest >= value) for value in row] for row in values]
-    np.testing.assert_allclose(found, brute)
+    assert_allclose(found, brute)
 
 
 def test_pooled_p_agrees_with_brute_force():
@@ -243,7 +244,7 @@ def test_pooled_p_agrees_with_brute_force():
         reached = np.sum(pool >= scaled(value, column))
         expected.append((1 + reached) / 31)
     assert len(set(expected)) > 3
-    np.testing.assert_allclose(attribution.pooled_permutation_p(observed, null), expected)
+    assert_allclose(attribution.pooled_permutation_p(observed, null), expected)
 
 
 def test_pooled_p_keeps_its_level_with_few_permutations():
@@ -274,14 +275,14 @@ def test_a_feature_whose_null_is_constant_stays_out_of_the_pool():
     constant[0, 5] = 1
     found = attribution.pooled_permutation_p(constant[0], constant[1:])
     expected = attribution.pooled_permutation_p(values[0], values[1:])
-    np.testing.assert_allclose(found[:5], expected)
-    np.testing.assert_allclose(found[5:], [1 / 6, 1])
+    assert_allclose(found[:5], expected)
+    assert_allclose(found[5:], [1 / 6, 1])
 
 
 def test_a_null_of_equal_values_but_one_reaches_everything():
     null = np.array([[0.0], [0.0], [0.0], [1.0]])
     found = attribution.pooled_permutation_p(np.array([1e6]), null)
-    np.testing.assert_allclose(found, [2 / 5])
+    assert_allclose(found, [2 / 5])
 
 
 @pytest.mark.parametrize(
@@ -296,7 +297,7 @@ def test_what_is_not_finite_is_nan_and_changes_nothing_else(test):
     broken[2, 6] = np.inf
     found = test(broken[0], broken[1:])
     assert np.isnan(found[4:]).all()
-    np.testing.assert_array_equal(found[:4], test(values[0], values[1:]))
+    assert_array_equal(found[:4], test(values[0], values[1:]))
     with pytest.raises(UserError, match="permutations"):
         test(values[0], values[:0])
     with pytest.raises(ValueError, match=r"null of shape \(9, 1\) does not pair with 4"):
@@ -316,12 +317,12 @@ def test_a_ranking_adjusts_over_all_features_and_breaks_ties_by_name():
     assert list(frame.columns) == ["label", "value", "p", "p_adjusted"]
     assert list(frame["label"]) == ["MYC", "BRAF", "EGFR", "TP53"]
     rows = [1, 4, 3, 0]
-    np.testing.assert_array_equal(frame["p"], p[rows])
+    assert_array_equal(frame["p"], p[rows])
     adjusted = scipy.stats.false_discovery_control(p)
-    np.testing.assert_allclose(frame["p_adjusted"], adjusted[rows])
+    assert_allclose(frame["p_adjusted"], adjusted[rows])
     turned = attribution.top_features(names[::-1], values[::-1], p[::-1], q=p[::-1] / 2)
     assert list(turned["label"]) == ["MYC", "BRAF", "EGFR", "TP53", "KRAS"]
-    np.testing.assert_allclose(turned["p_adjusted"], turned["p"] / 2)
+    assert_allclose(turned["p_adjusted"], turned["p"] / 2)
 
 
 def test_rankings_that_make_no_sense_are_refused():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.preprocessing import StandardScaler
@@ -43,10 +44,10 @@ def cohort(rows, genes, tests=7, latent=4, seed=0):
 def test_no_change_and_mean_shift():
     x, y, _, test, _ = cohort(12, 20)
     unchanged = baselines.no_change(test)
-    np.testing.assert_array_equal(unchanged, test)
+    assert_array_equal(unchanged, test)
     assert not np.shares_memory(unchanged, test)
     shift = y.mean(axis=0) - x.mean(axis=0)
-    np.testing.assert_allclose(baselines.mean_shift(x, y, test), test + shift)
+    assert_allclose(baselines.mean_shift(x, y, test), test + shift)
 
 
 @pytest.mark.parametrize("rows, genes", [(12, 30), (30, 30), (80, 25)])
@@ -55,7 +56,7 @@ def test_ridge_is_scikit_learns_with_leave_one_out(rows, genes):
     x_scaler, y_scaler = StandardScaler().fit(x), StandardScaler().fit(y)
     oracle = RidgeCV(baselines.ALPHAS).fit(x_scaler.transform(x), y_scaler.transform(y))
     expected = y_scaler.inverse_transform(oracle.predict(x_scaler.transform(test)))
-    np.testing.assert_allclose(baselines.ridge(x, y, test), expected, rtol=1e-9)
+    assert_allclose(baselines.ridge(x, y, test), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1.0, 1e3])
@@ -68,20 +69,20 @@ def test_ridge_is_its_closed_form(alpha):
     coefficients = np.linalg.solve(gram, scaled_x.T @ scaled_y)
     expected = y_mean + ((test - x_mean) / x_sd @ coefficients) * y_sd
     found = baselines.ridge(x, y, test, (alpha,))
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_ridge_of_a_single_column_is_that_column():
     x, y, _, test, _ = cohort(15, 20)
     alone = baselines.ridge(x, y[:, :1], test, (10.0,))
     together = baselines.ridge(x, y, test, (10.0,))
-    np.testing.assert_allclose(alone, together[:, :1], rtol=1e-9)
+    assert_allclose(alone, together[:, :1], rtol=1e-9)
 
 
 def test_profiles_that_do_not_vary_are_predicted_by_themselves():
     profile = np.arange(5.0)
     x = np.tile(profile, (4, 1))
-    np.testing.assert_array_equal(baselines.pca_linear(x, x, x[:2] + 1), x[:2])
+    assert_array_equal(baselines.pca_linear(x, x, x[:2] + 1), x[:2])
     with pytest.raises(UserError, match="4 training profiles by 5 genes has 0 components"):
         baselines.pca_reconstruction(x, x, 1)
 
@@ -104,7 +105,7 @@ def test_ridge_takes_the_alpha_of_least_leave_one_out_error(rows, genes):
     alphas = tuple(10.0 ** np.arange(-2, 4))
     best = min(alphas, key=error)
     assert alphas[0] < best < alphas[-1]
-    np.testing.assert_allclose(
+    assert_allclose(
         baselines.ridge(x, y, test, alphas), baselines.ridge(x, y, test, (best,)), rtol=1e-12
     )
 
@@ -117,7 +118,7 @@ def test_ridge_maps_between_different_sets_of_columns():
 def test_strong_ridge_is_the_mean_treated_profile():
     x, y, _, test, _ = cohort(15, 20)
     mean = np.broadcast_to(y.mean(axis=0), test.shape)
-    np.testing.assert_allclose(baselines.ridge(x, y, test, (1e15,)), mean, rtol=1e-9)
+    assert_allclose(baselines.ridge(x, y, test, (1e15,)), mean, rtol=1e-9)
 
 
 @pytest.mark.parametrize("rows, genes, components", [(40, 15, 5), (60, 30, 10)])
@@ -133,16 +134,14 @@ def test_pca_linear_is_scikit_learns_pca_and_regression(rows, genes, components)
     model = LinearRegression().fit(score(x), score(y))
     scores = model.predict(score(test))
     expected = scaler.inverse_transform(pca.inverse_transform(scores))
-    np.testing.assert_allclose(
-        baselines.pca_linear(x, y, test, components, (1e-9,)), expected, rtol=1e-7
-    )
+    assert_allclose(baselines.pca_linear(x, y, test, components, (1e-9,)), expected, rtol=1e-7)
 
 
 def test_pca_linear_beyond_the_rank_changes_nothing():
     x, y, _, test, _ = cohort(6, 20)
     spanned = baselines.pca_linear(x, y, test, 11)
     beyond = baselines.pca_linear(x, y, test, 500)
-    np.testing.assert_allclose(spanned, beyond, rtol=1e-12)
+    assert_allclose(spanned, beyond, rtol=1e-12)
 
 
 def test_nearest_group_takes_the_most_similar_lines_mean_change():
@@ -158,7 +157,7 @@ def test_nearest_group_takes_the_most_similar_lines_mean_change():
         nearest = max(np.unique(groups), key=lambda group: correlation(profile, group))
         members = groups == nearest
         change = (y[members] - x[members]).mean(axis=0)
-        np.testing.assert_allclose(predicted[row], profile + change)
+        assert_allclose(predicted[row], profile + change)
 
 
 def test_rows_and_groups_must_pair():
@@ -170,7 +169,7 @@ def test_rows_and_groups_must_pair():
 def test_a_lines_own_control_is_nearest_to_itself():
     x, y, _, _, _ = cohort(10, 40)
     own = np.array([f"line{i}" for i in range(10)])
-    np.testing.assert_allclose(baselines.nearest_group(x, y, own, x), y, rtol=1e-12)
+    assert_allclose(baselines.nearest_group(x, y, own, x), y, rtol=1e-12)
 
 
 @pytest.mark.parametrize("components", [1, 5, 11])
@@ -181,7 +180,7 @@ def test_pca_reconstruction_is_scikit_learns(components):
     expected = scaler.inverse_transform(
         pca.inverse_transform(pca.transform(scaler.transform(test)))
     )
-    np.testing.assert_allclose(baselines.pca_reconstruction(x, test, components), expected)
+    assert_allclose(baselines.pca_reconstruction(x, test, components), expected)
 
 
 @pytest.mark.parametrize("rows, genes, components", [(12, 30, 12), (40, 8, 9)])
@@ -206,14 +205,14 @@ def test_units_do_not_matter(name):
 
     expected = convert(PREDICTORS[name](x, y, groups, test))
     found = PREDICTORS[name](convert(x), convert(y), groups, convert(test))
-    np.testing.assert_allclose(found, expected, rtol=1e-7)
+    assert_allclose(found, expected, rtol=1e-7)
 
 
 @predictors
 def test_a_prediction_depends_on_its_own_row_alone(name):
     x, y, groups, test, _ = cohort(14, 25)
     predict = lambda rows: PREDICTORS[name](x, y, groups, rows)
-    np.testing.assert_allclose(predict(test)[[4]], predict(test[[4]]), rtol=1e-12)
+    assert_allclose(predict(test)[[4]], predict(test[[4]]), rtol=1e-12)
     assert predict(test[:0]).shape == (0, 25)
 
 
@@ -221,7 +220,7 @@ def test_a_prediction_depends_on_its_own_row_alone(name):
 def test_the_order_of_training_rows_does_not_matter(name):
     x, y, groups, test, _ = cohort(14, 25)
     order = np.random.default_rng(3).permutation(14)
-    np.testing.assert_allclose(
+    assert_allclose(
         PREDICTORS[name](x[order], y[order], groups[order], test),
         PREDICTORS[name](x, y, groups, test),
         rtol=1e-9,
@@ -238,7 +237,7 @@ def test_a_gene_that_is_constant_in_training_is_not_blown_up(name, constant):
     for part in (x, y, test):
         part[:, 3] += constant
     at_zero[:, 3] += constant
-    np.testing.assert_allclose(PREDICTORS[name](x, y, groups, test), at_zero, rtol=1e-7)
+    assert_allclose(PREDICTORS[name](x, y, groups, test), at_zero, rtol=1e-7)
 
 
 @predictors
@@ -248,7 +247,7 @@ def test_single_precision_profiles_are_fitted_in_double(name):
     predicted = PREDICTORS[name](x, y, groups, test)
     assert predicted.dtype == np.float64
     x, y, test = x.astype(np.float64), y.astype(np.float64), test.astype(np.float64)
-    np.testing.assert_array_equal(predicted, PREDICTORS[name](x, y, groups, test))
+    assert_array_equal(predicted, PREDICTORS[name](x, y, groups, test))
 
 
 @predictors
@@ -309,7 +308,5 @@ def test_real_treated_profiles_resemble_their_controls():
     assert metrics.spearman_rows(predicted, observed).mean() == pytest.approx(0.952, abs=5e-4)
     assert metrics.rmse(predicted, observed) == pytest.approx(0.676, abs=5e-4)
     change = observed - x
-    np.testing.assert_array_equal(metrics.spearman_rows(predicted - x, change), 0.0)
-    np.testing.assert_allclose(
-        metrics.top_change_recall(predicted - x, change), 50 / 978, rtol=1e-12
-    )
+    assert_array_equal(metrics.spearman_rows(predicted - x, change), 0.0)
+    assert_allclose(metrics.top_change_recall(predicted - x, change), 50 / 978, rtol=1e-12)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from binary_outcomes import patients
+from numpy.testing import assert_allclose
 
 from omics_jax.evaluation import bootstrap, classification
 
@@ -28,7 +29,7 @@ def test_bootstrap_interval_of_a_mean_is_the_normal_one():
     losses = (probability - label) ** 2
     low, high = bootstrap.bootstrap_interval(classification.brier, probability, label, n=1000)
     half = 1.96 * losses.std() / 20
-    np.testing.assert_allclose([low, high], [losses.mean() - half, losses.mean() + half], rtol=0.05)
+    assert_allclose([low, high], [losses.mean() - half, losses.mean() + half], rtol=0.05)
 
 
 def test_whole_groups_are_drawn():
@@ -76,9 +77,7 @@ def test_paired_bootstrap_of_a_mean_is_the_paired_normal_test():
     paired = (probability - label) ** 2 - (other - label) ** 2
     error = paired.std() / 20
     assert difference == pytest.approx(paired.mean(), rel=1e-12)
-    np.testing.assert_allclose(
-        [low, high], paired.mean() + np.array([-1.96, 1.96]) * error, atol=0.1 * error
-    )
+    assert_allclose([low, high], paired.mean() + np.array([-1.96, 1.96]) * error, atol=0.1 * error)
     assert p == pytest.approx(2 * scipy.stats.norm.sf(abs(paired.mean()) / error), abs=0.02)
 
 
@@ -100,7 +99,7 @@ def test_swapping_the_sides_turns_the_sign():
     other = score + np.random.default_rng(1).normal(0, 0.3, 120)
     there = bootstrap.paired_bootstrap(classification.auroc, score, other, label, n=200)
     back = bootstrap.paired_bootstrap(classification.auroc, other, score, label, n=200)
-    np.testing.assert_allclose(there, [-back[0], -back[2], -back[1], back[3]])
+    assert_allclose(there, [-back[0], -back[2], -back[1], back[3]])
 
 
 def test_groups_must_pair_with_rows():

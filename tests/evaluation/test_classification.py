@@ -9,6 +9,7 @@ import scipy.optimize
 import scipy.stats
 import sklearn.metrics
 from binary_outcomes import patients
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.evaluation import classification
 
@@ -64,11 +65,11 @@ def test_curves_take_infinite_scores_though_scikit_learn_does_not(name):
     score[order[0]], score[order[-1]] = -np.inf, np.inf
     infinite = getattr(classification, name)(score, label)
     for axis in ("x", "y"):
-        np.testing.assert_array_equal(infinite[axis], curve[axis])
+        assert_array_equal(infinite[axis], curve[axis])
     threshold = curve["threshold"]
     expected = np.where(threshold == lowest, -np.inf, threshold)
     expected = np.where(threshold == highest, np.inf, expected)
-    np.testing.assert_array_equal(infinite["threshold"], expected)
+    assert_array_equal(infinite["threshold"], expected)
 
 
 def test_hard_labels_give_the_mean_of_sensitivity_and_specificity():
@@ -103,12 +104,12 @@ def test_calibration_is_the_maximum_likelihood_recalibration(sharpness):
         loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
     )
     found = classification.logistic_recalibration(1 / (1 + np.exp(-logit)), label)
-    np.testing.assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
+    assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
 
 
 def test_calibration_finds_the_planted_miscalibration():
     """Labels were drawn at logit .4 + .7 logit(p)."""
-    np.testing.assert_allclose(
+    assert_allclose(
         classification.logistic_recalibration(*patients(100_000)), [0.4, 0.7], atol=0.03
     )
 
@@ -174,8 +175,8 @@ def test_calibration_curve_is_scikit_learns_on_quantile_bins():
     probability, label = patients(500)
     curve = classification.calibration_curve(probability, label)
     rate, mean = calibration_curve(label, probability, n_bins=10, strategy="quantile")
-    np.testing.assert_allclose(curve["x"], mean, rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], rate, rtol=1e-12)
+    assert_allclose(curve["x"], mean, rtol=1e-12)
+    assert_allclose(curve["y"], rate, rtol=1e-12)
     assert curve["count"].sum() == 500 and np.ptp(curve["count"]) <= 1
 
 
@@ -187,7 +188,7 @@ def test_calibration_curve_has_wilsons_intervals():
         expected = scipy.stats.binomtest(round(rate * count), int(count)).proportion_ci(
             0.95, method="wilson"
         )
-        np.testing.assert_allclose([low, high], expected, atol=1e-9)
+        assert_allclose([low, high], expected, atol=1e-9)
 
 
 def test_equal_probabilities_share_a_bin():
@@ -205,8 +206,8 @@ def test_roc_curve_is_the_corners_of_scikit_learns(levels):
     curve = classification.roc_curve(score, label)
     alarms, hits, thresholds = sklearn.metrics.roc_curve(label, score, drop_intermediate=False)
     kept = np.isin(thresholds, curve["threshold"])
-    np.testing.assert_allclose(curve["x"], alarms[kept], rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], hits[kept], rtol=1e-12)
+    assert_allclose(curve["x"], alarms[kept], rtol=1e-12)
+    assert_allclose(curve["y"], hits[kept], rtol=1e-12)
     points = np.stack([curve["x"], curve["y"]], axis=1)
     for left, middle, right in zip(points, points[1:], points[2:], strict=False):
         assert abs(np.linalg.det([middle - left, right - middle])) > 1e-9
@@ -221,9 +222,9 @@ def test_precision_recall_curve_is_scikit_learns(levels):
     precision, recall, thresholds = sklearn.metrics.precision_recall_curve(label, score)
     # scikit-learn rises in threshold and closes with the point (0, 1), which belongs to no
     # threshold.
-    np.testing.assert_allclose(curve["x"], recall[-2::-1], rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], precision[-2::-1], rtol=1e-12)
-    np.testing.assert_array_equal(curve["threshold"], thresholds[::-1])
+    assert_allclose(curve["x"], recall[-2::-1], rtol=1e-12)
+    assert_allclose(curve["y"], precision[-2::-1], rtol=1e-12)
+    assert_array_equal(curve["threshold"], thresholds[::-1])
 
 
 @pytest.mark.parametrize("name", ["calibration_curve", *CURVES])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from numpy.testing import assert_allclose, assert_equal
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import comparisons
@@ -59,10 +60,8 @@ def test_without_overlap_it_is_the_ordinary_t_test(alternative):
     result = comparisons.corrected_resampled_t(differences, 0.0, alternative)
     expected = scipy.stats.ttest_1samp(differences, 0.0, alternative=alternative)
     interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    np.testing.assert_allclose(
-        [result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12
-    )
-    np.testing.assert_allclose(result.ci95, interval, rtol=1e-12)
+    assert_allclose([result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12)
+    assert_allclose(result.ci95, interval, rtol=1e-12)
     assert result.df == 16 and result.difference == differences.mean()
 
 
@@ -106,7 +105,7 @@ def test_interval_and_p_agree():
 def test_fewer_than_two_splits_have_no_test(values):
     result = comparisons.corrected_resampled_t(np.array(values, dtype=float), 0.25)
     assert np.isnan([result.statistic, result.p, *result.ci95]).all()
-    np.testing.assert_equal(result.difference, values[0] if values else np.nan)
+    assert_equal(result.difference, values[0] if values else np.nan)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
@@ -185,16 +184,16 @@ def test_benjamini_hochberg_agrees_with_its_formula_and_scipy(m):
     rank = scipy.stats.rankdata(p, method="ordinal")
     scaled = p * m / rank
     expected = [min(1.0, scaled[rank >= r].min()) for r in rank]
-    np.testing.assert_allclose(comparisons.benjamini_hochberg(p), expected, rtol=1e-12)
+    assert_allclose(comparisons.benjamini_hochberg(p), expected, rtol=1e-12)
     scipys = scipy.stats.false_discovery_control(p)
-    np.testing.assert_allclose(comparisons.benjamini_hochberg(p), scipys, rtol=1e-12)
+    assert_allclose(comparisons.benjamini_hochberg(p), scipys, rtol=1e-12)
 
 
 def test_holm_by_hand():
     """Sorted .01 .02 .03 .5 times 4 3 2 1 is .04 .06 .06 .5."""
     adjusted = comparisons.holm(np.array([0.03, 0.01, 0.5, 0.02]))
-    np.testing.assert_allclose(adjusted, [0.06, 0.04, 0.5, 0.06])
-    np.testing.assert_allclose(comparisons.holm(np.array([0.9, 0.8])), [1.0, 1.0])
+    assert_allclose(adjusted, [0.06, 0.04, 0.5, 0.06])
+    assert_allclose(comparisons.holm(np.array([0.9, 0.8])), [1.0, 1.0])
 
 
 def test_holm_is_the_closed_bonferroni_procedure():
@@ -206,7 +205,7 @@ def test_holm_is_the_closed_bonferroni_procedure():
             members = list(hypotheses)
             bonferroni = min(1.0, size * p[members].min())
             expected[members] = np.maximum(expected[members], bonferroni)
-    np.testing.assert_allclose(comparisons.holm(p), expected, rtol=1e-12)
+    assert_allclose(comparisons.holm(p), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("adjust", [comparisons.benjamini_hochberg, comparisons.holm])
@@ -214,7 +213,7 @@ def test_undefined_p_values_stay_and_are_not_counted(adjust):
     p = np.array([0.01, np.nan, 0.04, np.nan, 0.03])
     defined = ~np.isnan(p)
     adjusted = adjust(p)
-    np.testing.assert_allclose(adjusted[defined], adjust(p[defined]))
+    assert_allclose(adjusted[defined], adjust(p[defined]))
     assert np.isnan(adjusted[~defined]).all()
     assert adjust(np.array([])).shape == (0,)
     with pytest.raises(ValueError, match="between 0 and 1"):
@@ -275,11 +274,11 @@ def test_a_comparison_is_one_corrected_test_per_group(scores, alternative):
         }  # fmt: skip
         assert (row["a"], row["b"], row["metric"]) == ("model", "ridge", "spearman")
         assert row["test"] == f"corrected resampled t, {alternative}, 20 splits"
-        np.testing.assert_allclose(row["difference"], result.difference)
-        np.testing.assert_allclose(row["p"], result.p)
-        np.testing.assert_allclose(row["ci95"], result.ci95)
+        assert_allclose(row["difference"], result.difference)
+        assert_allclose(row["p"], result.p)
+        assert_allclose(row["ci95"], result.ci95)
     adjusted = scipy.stats.false_discovery_control([expected[drug].p for drug in "ABC"])
-    np.testing.assert_allclose([row["p_adjusted"] for row in rows], adjusted)
+    assert_allclose([row["p_adjusted"] for row in rows], adjusted)
 
 
 def test_a_true_difference_is_found_and_no_other(scores):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.stats
+from numpy.testing import assert_allclose
 
 from omics_jax.evaluation.proportions import wilson_interval
 
@@ -16,7 +17,7 @@ def test_intervals_of_whole_counts_are_scipys():
         for k in events:
             test = scipy.stats.binomtest(int(k), int(size))
             expected = test.proportion_ci(0.95, method="wilson")
-            np.testing.assert_allclose([low[k], high[k]], expected, atol=1e-12)
+            assert_allclose([low[k], high[k]], expected, atol=1e-12)
 
 
 def test_intervals_shrink_with_the_effective_size():

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.evaluation import series_baselines
 from omics_jax.evaluation.series_baselines import IMPUTERS
@@ -91,7 +92,7 @@ def test_each_imputer_is_its_brute_force(name, observed, seed):
     test = cohort(observed=observed, seed=seed)
     expected = brute_force(name, train_values, train_mask, *test)
     found = IMPUTERS[name](train_values, train_mask, *test)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @imputers
@@ -99,7 +100,7 @@ def test_observed_cells_come_back_bit_for_bit(name):
     values, mask, hours = cohort()
     imputed = IMPUTERS[name](values, mask, values, mask, hours)
     assert imputed.dtype == values.dtype and np.isfinite(imputed).all()
-    np.testing.assert_array_equal(imputed[mask], values[mask])
+    assert_array_equal(imputed[mask], values[mask])
 
 
 @imputers
@@ -111,7 +112,7 @@ def test_a_patient_is_imputed_from_its_own_rows_and_the_training_mean(name):
 
     together = impute(slice(None))
     for i in range(len(values)):
-        np.testing.assert_array_equal(impute([i])[0], together[i])
+        assert_array_equal(impute([i])[0], together[i])
     assert impute(slice(0)).shape == (0, 11, 4)
 
 
@@ -122,7 +123,7 @@ def test_arguments_are_not_written_to(name):
     copies = [part.copy() for part in arguments]
     IMPUTERS[name](values, mask, values, mask, hours)
     for part, copy in zip(arguments, copies, strict=True):
-        np.testing.assert_array_equal(part, copy)
+        assert_array_equal(part, copy)
 
 
 @pytest.mark.parametrize("name", ["locf", "linear", "knn"])
@@ -130,7 +131,7 @@ def test_a_constant_variable_is_imputed_by_its_constant(name):
     values, mask, hours = cohort(observed=0.5)
     values[mask] = 4.25
     imputed = IMPUTERS[name](values, mask, values, mask, hours)
-    np.testing.assert_allclose(imputed[:, :, :-1], 4.25, rtol=1e-6)
+    assert_allclose(imputed[:, :, :-1], 4.25, rtol=1e-6)
 
 
 def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
@@ -139,7 +140,7 @@ def test_a_straight_line_in_hours_is_found_and_not_one_in_steps():
     line = 10 + 2 * hours[:, :, None]
     values = np.where(mask, line, 0.0)
     found = series_baselines.linear(values, mask, values, mask, hours)
-    np.testing.assert_allclose(found[0, :, 0], [10, 12, 20, 22])
+    assert_allclose(found[0, :, 0], [10, 12, 20, 22])
 
 
 def test_neighbours_are_weighted_by_hours():

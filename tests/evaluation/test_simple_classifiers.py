@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import LogisticRegression
 
 from omics_jax.errors import UserError
@@ -50,9 +51,9 @@ def test_a_planted_effect_is_learned_and_probabilities_hold(name):
 def test_the_same_call_gives_the_same_bits_and_a_row_stands_alone(name):
     x, y, test = train_and_test(120, 80)
     probability = CLASSIFIERS[name](x, y, test)
-    np.testing.assert_array_equal(CLASSIFIERS[name](x, y, test), probability)
+    assert_array_equal(CLASSIFIERS[name](x, y, test), probability)
     alone = CLASSIFIERS[name](x, y, test[[5]])
-    np.testing.assert_allclose(alone, probability[[5]], rtol=1e-6)
+    assert_allclose(alone, probability[[5]], rtol=1e-6)
     assert CLASSIFIERS[name](x, y, test[:0]).shape == (0,)
 
 
@@ -60,7 +61,7 @@ def test_the_same_call_gives_the_same_bits_and_a_row_stands_alone(name):
 def test_labels_may_be_of_any_kind(name):
     x, y, test = train_and_test(120, 80)
     expected = CLASSIFIERS[name](x, y, test)
-    np.testing.assert_array_equal(CLASSIFIERS[name](x, y.astype(bool), test), expected)
+    assert_array_equal(CLASSIFIERS[name](x, y.astype(bool), test), expected)
 
 
 @every
@@ -79,7 +80,7 @@ def test_units_do_not_matter(name):
     shift = np.array([0.0, -40.0, 7.0, 1.0, 0.0, 0.0])
     expected = CLASSIFIERS[name](x, y, test)
     found = CLASSIFIERS[name](x * scale + shift, y, test * scale + shift)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_logistic_regression_is_fitted_on_training_medians_and_scales():
@@ -93,7 +94,7 @@ def test_logistic_regression_is_fitted_on_training_medians_and_scales():
     oracle.fit((filled - mean) / sd, y)
     expected = oracle.predict_proba((filled_test - mean) / sd)[:, 1]
     found = classifiers.logistic_on_summary(x, y, test)
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_the_svms_calibration_needs_three_rows_of_a_class():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
 
@@ -45,7 +46,7 @@ def test_summaries_are_those_of_pandas():
         for d, variable in enumerate(variables):
             for summary, number in pandas_summaries(values[i, :, d], hours[i]).items():
                 found = table.loc[i, f"{summary} {variable}"]
-                np.testing.assert_allclose(found, number, rtol=1e-6, err_msg=summary)
+                assert_allclose(found, number, rtol=1e-6, err_msg=summary)
     assert table.isna().to_numpy().any()
 
 
@@ -55,7 +56,7 @@ def test_the_plain_summaries_are_the_first_of_the_extended_ones():
     assert plain.shape == (6, 15) and extended.shape == (6, 24)
     assert names == more[:15]
     assert names[0] == "mean variable 0" and names[-1] == "rate variable 2"
-    np.testing.assert_array_equal(plain, extended[:, :15])
+    assert_array_equal(plain, extended[:, :15])
 
 
 def test_static_descriptors_come_last_with_nan_where_unobserved():
@@ -64,9 +65,9 @@ def test_static_descriptors_come_last_with_nan_where_unobserved():
     features, names = summary_features(*series(), static, observed, descriptors=["Age", "Male"])
     assert names[-2:] == ("Age", "Male")
     assert features.shape == (6, 17)
-    np.testing.assert_array_equal(features[:, 15:], [[70.0, np.nan]] * 6)
+    assert_array_equal(features[:, 15:], [[70.0, np.nan]] * 6)
     without_mask, _ = summary_features(*series(), static)
-    np.testing.assert_array_equal(without_mask[:, 15:], static)
+    assert_array_equal(without_mask[:, 15:], static)
 
 
 def test_names_and_variables_must_pair():
@@ -86,5 +87,5 @@ def test_flattened_goes_step_by_step():
     values, mask, _ = series()
     flat = flatten_series(values, mask)
     assert flat.shape == (6, 27)
-    np.testing.assert_array_equal(flat[:, 3 * 4 + 1], values[:, 4, 1])
-    np.testing.assert_array_equal(np.isnan(flat), ~mask.reshape(6, 27))
+    assert_array_equal(flat[:, 3 * 4 + 1], values[:, 4, 1])
+    assert_array_equal(np.isnan(flat), ~mask.reshape(6, 27))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from lifelines import CoxPHFitter, KaplanMeierFitter, NelsonAalenFitter
 from lifelines.utils import concordance_index
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -80,7 +81,7 @@ def test_cox_coefficients_are_scikit_survivals(penalty, ties):
     oracle = CoxPHSurvivalAnalysis(alpha=penalty * len(z), ties="efron", tol=1e-14)
     oracle.fit(z, Surv.from_arrays(events, times))
     found = survival_models.cox_coefficients(z, times, events, penalty)
-    np.testing.assert_allclose(found, oracle.coef_, rtol=1e-6, atol=1e-8)
+    assert_allclose(found, oracle.coef_, rtol=1e-6, atol=1e-8)
 
 
 def test_cox_on_components_is_its_parts_put_together():
@@ -102,8 +103,8 @@ def test_cox_on_components_is_its_parts_put_together():
     )
     expected_risk = oracle.predict_log_partial_hazard(frame_test)
     expected_curves = oracle.predict_survival_function(frame_test, at)
-    np.testing.assert_allclose(risk, expected_risk, rtol=1e-6)
-    np.testing.assert_allclose(curves.T, expected_curves, rtol=1e-6)
+    assert_allclose(risk, expected_risk, rtol=1e-6)
+    assert_allclose(curves.T, expected_curves, rtol=1e-6)
 
 
 def test_cox_curves_are_steps_of_scikit_survivals_baseline():
@@ -114,11 +115,11 @@ def test_cox_curves_are_steps_of_scikit_survivals_baseline():
     at = np.array([1.5, 2.0, 2.5, 7.9, times.max()])
     _, curves = survival_models.cox_on_components(x, times, events, x, at)
     expected = [curve(at) for curve in oracle.predict_survival_function(z)]
-    np.testing.assert_allclose(curves, expected, rtol=1e-6)
+    assert_allclose(curves, expected, rtol=1e-6)
     at = np.array([0.0, 0.99, 1e3])
     _, outside = survival_models.cox_on_components(x, times, events, x, at)
-    np.testing.assert_array_equal(outside[:, :2], 1.0)
-    np.testing.assert_array_equal(outside[:, 2], curves[:, -1])
+    assert_array_equal(outside[:, :2], 1.0)
+    assert_array_equal(outside[:, 2], curves[:, -1])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -126,15 +127,15 @@ def test_breslows_hazard_without_covariates_is_nelson_aalens(seed):
     _, times, events = cohort(60, seed=seed, ties=True)
     fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
     found = survival_models.breslow_hazard(times, events, np.zeros(60), GRID)
-    np.testing.assert_allclose(found, fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
+    assert_allclose(found, fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
 
 
 def test_kaplan_meier_for_all_is_lifelines():
     x, times, events = cohort(60, ties=True)
     risk, curves = MODELS["kaplan_meier"](x, times, events, x[:4], GRID)
     expected = KaplanMeierFitter().fit(times, events).survival_function_at_times(GRID)
-    np.testing.assert_allclose(curves, np.tile(expected, (4, 1)), rtol=1e-12)
-    np.testing.assert_array_equal(risk, np.zeros(4))
+    assert_allclose(curves, np.tile(expected, (4, 1)), rtol=1e-12)
+    assert_array_equal(risk, np.zeros(4))
 
 
 def test_planted_coefficients_are_found():
@@ -146,7 +147,7 @@ def test_planted_coefficients_are_found():
     scaled = survival_models.cox_coefficients(unit_columns(x), times, events, 1e-6)
     found = scaled / x.std(axis=0, ddof=1)
     standard_error = 1 / np.sqrt(events.sum())
-    np.testing.assert_allclose(found, COEFFICIENTS, atol=4 * standard_error)
+    assert_allclose(found, COEFFICIENTS, atol=4 * standard_error)
 
 
 def test_cox_ranks_new_rows_as_the_planted_model_does():
@@ -200,8 +201,8 @@ def test_a_forest_of_one_leaf_is_nelson_aalen():
     )
     fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
     hazard = fitted.cumulative_hazard_at_times(GRID)
-    np.testing.assert_allclose(-np.log(curves), np.tile(hazard, (3, 1)), rtol=1e-9)
-    np.testing.assert_allclose(risk, events.sum(), rtol=1e-12)
+    assert_allclose(-np.log(curves), np.tile(hazard, (3, 1)), rtol=1e-9)
+    assert_allclose(risk, events.sum(), rtol=1e-12)
 
 
 def test_leaves_have_the_hazards_of_their_own_rows():
@@ -216,9 +217,7 @@ def test_leaves_have_the_hazards_of_their_own_rows():
         fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(
             times[leaf == own], events[leaf == own]
         )
-        np.testing.assert_allclose(
-            hazards[own], fitted.cumulative_hazard_at_times(GRID), rtol=1e-12
-        )
+        assert_allclose(hazards[own], fitted.cumulative_hazard_at_times(GRID), rtol=1e-12)
         assert mortality[own] == pytest.approx(
             fitted.cumulative_hazard_at_times(times).sum(), rel=1e-12
         )
@@ -228,7 +227,7 @@ def test_martingale_residuals_are_events_seen_less_events_expected():
     _, times, events = cohort(60, ties=True)
     fitted = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times, events)
     found = survival_models.martingale_residuals(times, events)
-    np.testing.assert_allclose(
+    assert_allclose(
         found, events - fitted.cumulative_hazard_at_times(times), rtol=1e-12, atol=1e-12
     )
     assert found.sum() == pytest.approx(0.0, abs=1e-12)
@@ -244,9 +243,7 @@ def test_a_forest_of_two_leaves_gives_each_side_its_own_curve():
     for side, row in ((-1, 0), (1, 1), (1, 2)):
         own = x[:, 0] == side
         hazard = NelsonAalenFitter(nelson_aalen_smoothing=False).fit(times[own], events[own])
-        np.testing.assert_allclose(
-            -np.log(curves[row]), hazard.cumulative_hazard_at_times(GRID), rtol=1e-9
-        )
+        assert_allclose(-np.log(curves[row]), hazard.cumulative_hazard_at_times(GRID), rtol=1e-9)
         assert risk[row] == pytest.approx(hazard.cumulative_hazard_at_times(times).sum(), rel=1e-9)
 
 
@@ -271,11 +268,11 @@ def test_a_prediction_is_a_function_of_its_row_and_the_training_rows(name):
     x, times, events = cohort(80)
     kept = x.copy()
     risk, curves = SMALL[name](x, times, events, x, GRID)
-    np.testing.assert_array_equal(x, kept)
+    assert_array_equal(x, kept)
     for rows in (slice(3, 4), slice(0, 0), slice(None)):
         alone = SMALL[name](x, times, events, x[rows], GRID)
-        np.testing.assert_allclose(alone[0], risk[rows], rtol=1e-12)
-        np.testing.assert_allclose(alone[1], curves[rows], rtol=1e-12)
+        assert_allclose(alone[0], risk[rows], rtol=1e-12)
+        assert_allclose(alone[1], curves[rows], rtol=1e-12)
 
 
 @models
@@ -292,8 +289,8 @@ def test_order_of_rows_and_scale_of_columns_do_not_matter(name, ties):
         SMALL[name](x[order], times[order], events[order], test, GRID),
         SMALL[name](x * scale + shift, times, events, test * scale + shift, GRID),
     ):
-        np.testing.assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+        assert_allclose(found[0], expected[0], rtol=1e-6, atol=1e-9)
+        assert_allclose(found[1], expected[1], rtol=1e-6)
 
 
 @of_features
@@ -311,8 +308,8 @@ def test_missing_values_are_training_means_and_empty_columns_are_not_used(name):
     train_with_useless = np.hstack([holed, useless])
     test_with_useless = np.hstack([test, 1 - useless[:10]])
     found = SMALL[name](train_with_useless, times, events, test_with_useless, GRID)
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
-    np.testing.assert_allclose(found[1], expected[1], rtol=1e-6)
+    assert_allclose(found[0], expected[0], rtol=1e-6)
+    assert_allclose(found[1], expected[1], rtol=1e-6)
 
 
 def test_no_more_components_than_the_rows_span():
@@ -323,10 +320,10 @@ def test_no_more_components_than_the_rows_span():
         return survival_models.cox_on_components(x, times, events, x, GRID, *components)[0]
 
     asked, spanned = cox_risk(np.hstack([x, 2 * x])), cox_risk(np.hstack([x, x]), 5)
-    np.testing.assert_allclose(asked, spanned, rtol=1e-6)
+    assert_allclose(asked, spanned, rtol=1e-6)
     few, times, events = cohort(6, features=40, log_hazard=nothing)
     risk = cox_risk(few)
-    np.testing.assert_allclose(risk, cox_risk(few, 5), rtol=1e-9)
+    assert_allclose(risk, cox_risk(few, 5), rtol=1e-9)
     assert np.isfinite(risk).all()
 
 
