@@ -6,8 +6,8 @@ times, events, `train` and `test` in `follow_up`. Left out: other weights than K
 censoring, and intervals of scores.
 
 Curves (n, m) are survival probabilities on a grid (m,) of rising times: 1 at time 0 unless the grid
-holds it, linear in between, held after the end. Hand-written because lifelines has none of these
-measures for curves under censoring.
+holds it, linear in between, held after the end. Hand-written because lifelines has neither Brier
+score nor D-calibration, and reads curves as step functions.
 """
 
 from __future__ import annotations
