@@ -2,9 +2,9 @@
 
 Efron & Tibshirani (1993, An Introduction to the Bootstrap, chapter 13). Whole groups of rows (all
 stays of a person, say) are drawn where rows are not independent. Hand-written because
-`scipy.stats.bootstrap` draws rows only, never groups, and one undefined draw makes its interval nan.
-Left out: what another training set would change (see `comparisons` and `shared_test_set`), and
-bias-corrected intervals.
+`scipy.stats.bootstrap` draws rows only, never groups, and a single undefined draw turns its
+interval into nan. Left out: what another training set would change (see `comparisons` and
+`shared_test_set`), and bias-corrected intervals.
 """
 
 from __future__ import annotations

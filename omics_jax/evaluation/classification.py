@@ -12,8 +12,8 @@ class, anything of no rows) is nan. Curves are dicts of columns, ready for `pand
 length 0 where they do not exist.
 
 `auroc`, `auprc` and `brier` are hand-written because a bootstrap calls each of them a thousand
-times per model. For 400 to 2,000 rows scikit-learn's functions, which check more, take about 30,
-15 and 17 times as long.
+times per model. In a bootstrap of 400 to 2,000 rows scikit-learn's functions, which check more,
+take 25 to 38, 12 to 23 and 10 to 17 times as long.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def auroc(score: Scores, label: Labels) -> float:
     score, label = _checked(score, label)
     if _one_class(label):
         return NAN
-    events = score[label]
+    events = np.sort(score[label])  # sorted, they are looked up twice as fast
     others = np.sort(score[~label])
     below = np.searchsorted(others, events, side="left")
     below_or_tied = np.searchsorted(others, events, side="right")
@@ -65,7 +65,7 @@ def auprc(score: Scores, label: Labels) -> float:
     score, label = _checked(score, label)
     if _one_class(label):
         return NAN
-    events = score[label]
+    events = np.sort(score[label])
     true_positives = _count_at_or_above(events, events)
     positives = _count_at_or_above(score, events)
     precision = true_positives / positives
@@ -143,7 +143,9 @@ def calibration_curve(probability: Scores, label: Labels, bins: int = 10) -> Cur
     """
     probability, label = _checked_probability(probability, label)
     shares = np.arange(1, bins) / bins
-    edges = np.quantile(probability, shares) if len(label) else np.empty(0)
+    edges = np.empty(0)
+    if len(label):
+        edges = np.quantile(probability, shares)
     bin_of_row = np.searchsorted(edges, probability, side="right")
     mean, rate, count = _bin_means(bin_of_row, probability, label)
     low, high = wilson_interval(rate, count)
@@ -220,7 +222,8 @@ def _checked_probability(
 ) -> tuple[Scores, Events]:
     """As `_checked`, of scores in [0, 1]."""
     probability, label = _checked(probability, label)
-    wrong = (probability < 0) | (probability > 1)
+    below, above = probability < 0, probability > 1
+    wrong = below | above
     if wrong.any():
         row = wrong.argmax()
         raise ValueError(f"row {row} has probability {probability[row]}, outside [0, 1]")

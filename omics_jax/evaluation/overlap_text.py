@@ -56,9 +56,10 @@ def read_overlap(frame: pd.DataFrame) -> Overlap:
     totals = patients @ members
     rows = np.argsort(-patients, kind="stable")
     columns = np.argsort(-totals, kind="stable")
-    ordered_names = np.array([*names], dtype=object)[columns]
+    all_names = tuple(names)
+    ordered_names = tuple(all_names[column] for column in columns)
     ordered_members = members[rows][:, columns]
-    return Overlap(tuple(ordered_names), ordered_members, patients[rows])
+    return Overlap(ordered_names, ordered_members, patients[rows])
 
 
 def overlap_text(frame: pd.DataFrame) -> str:

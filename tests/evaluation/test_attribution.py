@@ -97,7 +97,8 @@ def test_one_implementation_of_a_function_is_as_good_as_another():
 
 def test_symmetric_inputs_share_equally_and_unread_ones_get_nothing():
     def score(x):
-        return jnp.tanh(x[:, 0] + x[:, 1] + x[:, 0] * x[:, 1])
+        a, b, _ = x.T
+        return jnp.tanh(a + b + a * b)
 
     x = X[:, [0, 0, 1]]
     found = np.asarray(attributed(score, x, np.zeros(3)))
@@ -320,7 +321,8 @@ def test_a_ranking_adjusts_over_all_features_and_breaks_ties_by_name():
     assert_array_equal(frame["p"], p[rows])
     adjusted = scipy.stats.false_discovery_control(p)
     assert_allclose(frame["p_adjusted"], adjusted[rows])
-    turned = attribution.top_features(names[::-1], values[::-1], p[::-1], q=p[::-1] / 2)
+    names, values, p = names[::-1], values[::-1], p[::-1]
+    turned = attribution.top_features(names, values, p, q=p / 2)
     assert list(turned["label"]) == ["MYC", "BRAF", "EGFR", "TP53", "KRAS"]
     assert_allclose(turned["p_adjusted"], turned["p"] / 2)
 

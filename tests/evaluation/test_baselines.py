@@ -63,11 +63,14 @@ def test_ridge_is_scikit_learns_with_leave_one_out(rows, genes):
 def test_ridge_is_its_closed_form(alpha):
     """(X'X + alpha I)^-1 X'Y of standardised columns."""
     x, y, _, test, _ = cohort(30, 12)
-    x_mean, x_sd, y_mean, y_sd = x.mean(axis=0), x.std(axis=0), y.mean(axis=0), y.std(axis=0)
-    scaled_x, scaled_y = (x - x_mean) / x_sd, (y - y_mean) / y_sd
+    x_mean, x_sd = x.mean(axis=0), x.std(axis=0)
+    y_mean, y_sd = y.mean(axis=0), y.std(axis=0)
+    scaled_x = (x - x_mean) / x_sd
+    scaled_y = (y - y_mean) / y_sd
+    scaled_test = (test - x_mean) / x_sd
     gram = scaled_x.T @ scaled_x + alpha * np.eye(12)
     coefficients = np.linalg.solve(gram, scaled_x.T @ scaled_y)
-    expected = y_mean + ((test - x_mean) / x_sd @ coefficients) * y_sd
+    expected = y_mean + scaled_test @ coefficients * y_sd
     found = baselines.ridge(x, y, test, (alpha,))
     assert_allclose(found, expected, rtol=1e-9)
 
@@ -82,7 +85,8 @@ def test_ridge_of_a_single_column_is_that_column():
 def test_profiles_that_do_not_vary_are_predicted_by_themselves():
     profile = np.arange(5.0)
     x = np.tile(profile, (4, 1))
-    assert_array_equal(baselines.pca_linear(x, x, x[:2] + 1), x[:2])
+    test = x[:2] + 1
+    assert_array_equal(baselines.pca_linear(x, x, test), x[:2])
     with pytest.raises(UserError, match="4 training profiles by 5 genes has 0 components"):
         baselines.pca_reconstruction(x, x, 1)
 
@@ -211,9 +215,13 @@ def test_units_do_not_matter(name):
 @predictors
 def test_a_prediction_depends_on_its_own_row_alone(name):
     x, y, groups, test, _ = cohort(14, 25)
-    predict = lambda rows: PREDICTORS[name](x, y, groups, rows)
-    assert_allclose(predict(test)[[4]], predict(test[[4]]), rtol=1e-12)
-    assert predict(test[:0]).shape == (0, 25)
+
+    def predict(rows):
+        return PREDICTORS[name](x, y, groups, test[rows])
+
+    together = predict(slice(None))
+    assert_allclose(together[[4]], predict([4]), rtol=1e-12)
+    assert predict(slice(0)).shape == (0, 25)
 
 
 @predictors
@@ -243,10 +251,10 @@ def test_a_gene_that_is_constant_in_training_is_not_blown_up(name, constant):
 @predictors
 def test_single_precision_profiles_are_fitted_in_double(name):
     x, y, groups, test, _ = cohort(14, 25)
-    x, y, test = x.astype(np.float32), y.astype(np.float32), test.astype(np.float32)
+    x, y, test = map(np.float32, (x, y, test))
     predicted = PREDICTORS[name](x, y, groups, test)
     assert predicted.dtype == np.float64
-    x, y, test = x.astype(np.float64), y.astype(np.float64), test.astype(np.float64)
+    x, y, test = map(np.float64, (x, y, test))
     assert_array_equal(predicted, PREDICTORS[name](x, y, groups, test))
 
 
@@ -268,9 +276,11 @@ def test_no_training_rows_are_refused(name):
         PREDICTORS[name](x[:0], y[:0], groups[:0], test)
 
 
-@pytest.mark.parametrize(
-    "regress", [baselines.ridge, lambda x, y, t, a=(1.0,): baselines.pca_linear(x, y, t, 3, a)]
-)
+def regress_three_components(x, y, test, alphas=(1.0,)):
+    return baselines.pca_linear(x, y, test, 3, alphas)
+
+
+@pytest.mark.parametrize("regress", [baselines.ridge, regress_three_components])
 @pytest.mark.parametrize("alphas", [(), (0.0, 1.0), (-1.0,)])
 def test_ridge_needs_positive_alphas_and_two_rows(regress, alphas):
     x, y, _, test, _ = cohort(14, 25)

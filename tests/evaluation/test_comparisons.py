@@ -30,6 +30,15 @@ def rejections(differences, ratio):
     return np.mean([comparisons.corrected_resampled_t(row, ratio).p < 0.05 for row in differences])
 
 
+def squared_error(x, y, test):
+    """Of each experiment's regression on x without intercept, over the test rows."""
+    train_x, train_y = x[:, ~test], y[:, ~test]
+    covariance = (train_x * train_y).sum(axis=1)
+    slope = covariance / (train_x**2).sum(axis=1)
+    residual = y[:, test] - slope[:, None] * x[:, test]
+    return (residual**2).mean(axis=1)
+
+
 def cross_validation_differences(random, experiments, rows=50, repeats=10, folds=5):
     """Squared-error differences (experiments, splits) of two linear models that are equally good.
 
@@ -44,13 +53,9 @@ def cross_validation_differences(random, experiments, rows=50, repeats=10, folds
         for fold in range(folds):
             test = np.zeros(rows, dtype=bool)
             test[order[fold::folds]] = True
-            errors = []
-            for x in (u, v):
-                train_x, train_y = x[:, ~test], y[:, ~test]
-                slope = (train_x * train_y).sum(axis=1) / (train_x**2).sum(axis=1)
-                residual = y[:, test] - slope[:, None] * x[:, test]
-                errors.append((residual**2).mean(axis=1))
-            splits.append(errors[0] - errors[1])
+            error_u = squared_error(u, y, test)
+            error_v = squared_error(v, y, test)
+            splits.append(error_u - error_v)
     return np.stack(splits, axis=1)
 
 
@@ -166,7 +171,8 @@ def test_mann_whitney_counts_wins(size):
 
 def test_mann_whitney_of_two_complete_separations_by_hand():
     """All of a above all of b: one of the C(6, 3) = 20 equally likely orders."""
-    above, below = np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0])
+    above = np.array([4.0, 5.0, 6.0])
+    below = np.array([1.0, 2.0, 3.0])
     result = comparisons.mann_whitney_greater(above, below)
     assert result.p == pytest.approx(1 / 20)
 

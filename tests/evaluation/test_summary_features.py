@@ -28,9 +28,10 @@ def pandas_summaries(values, hours):
     expected = seen.agg(["mean", "min", "max"]).to_dict()
     expected["sd"] = seen.std()
     expected["rate"] = len(seen) / len(values)
-    expected["first"] = seen.iloc[0] if len(seen) else np.nan
-    expected["last"] = seen.iloc[-1] if len(seen) else np.nan
-    expected["slope"] = np.nan
+    expected |= dict.fromkeys(("first", "last", "slope"), np.nan)
+    if len(seen):
+        expected["first"] = seen.iloc[0]
+        expected["last"] = seen.iloc[-1]
     if len(seen) > 1:
         times = hours[seen.index].astype(np.float64)
         expected["slope"] = np.polyfit(times, seen, 1)[0]
@@ -60,12 +61,13 @@ def test_the_plain_summaries_are_the_first_of_the_extended_ones():
 
 
 def test_static_descriptors_come_last_with_nan_where_unobserved():
-    static = np.array([[70.0, 1.0]] * 6)
-    observed = np.array([[True, False]] * 6)
+    static = np.tile([70.0, 1.0], (6, 1))
+    observed = np.tile([True, False], (6, 1))
     features, names = summary_features(*series(), static, observed, descriptors=["Age", "Male"])
     assert names[-2:] == ("Age", "Male")
     assert features.shape == (6, 17)
-    assert_array_equal(features[:, 15:], [[70.0, np.nan]] * 6)
+    expected = np.tile([70.0, np.nan], (6, 1))
+    assert_array_equal(features[:, 15:], expected)
     without_mask, _ = summary_features(*series(), static)
     assert_array_equal(without_mask[:, 15:], static)
 
@@ -78,7 +80,8 @@ def test_names_and_variables_must_pair():
 def test_slope_needs_two_hours():
     values = np.array([[[1.0], [3.0]]])
     mask = np.ones(values.shape, dtype=bool)
-    features, names = summary_features(values, mask, np.array([[5.0, 5.0]]), extended=True)
+    hours = np.array([[5.0, 5.0]])
+    features, names = summary_features(values, mask, hours, extended=True)
     slope = features[0, names.index("slope variable 0")]
     assert np.isnan(slope)
 
@@ -86,6 +89,8 @@ def test_slope_needs_two_hours():
 def test_flattened_goes_step_by_step():
     values, mask, _ = series()
     flat = flatten_series(values, mask)
+    step, variable = 4, 1
+    column = 3 * step + variable
     assert flat.shape == (6, 27)
-    assert_array_equal(flat[:, 3 * 4 + 1], values[:, 4, 1])
+    assert_array_equal(flat[:, column], values[:, step, variable])
     assert_array_equal(np.isnan(flat), ~mask.reshape(6, 27))
