@@ -1,11 +1,9 @@
-"""Classical classifiers to set beside a network: logistic regression, boosted trees, a support
-vector machine.
+"""Classical classifiers to set beside a network: logistic regression, boosted trees, an SVM.
 
-Each is a function (x_train, y_train, x_test) -> probability (n_test,) of label 1, fitted on the
-training rows alone,
-at fixed ordinary settings that no data chose, and the same on every call. Features (columns) may be
-nan where they are undefined: trees split on that, the others fill in the training median. Left out:
-any search over settings.
+Each is a function (x_train, y_train, x_test) -> probability (t,) of label 1, fitted on the training
+rows alone, at fixed ordinary settings that no data chose, with the same result on every call.
+Features (columns) may be nan where they are undefined: trees split on that, the others fill in the
+training median. Left out: any search over settings.
 
 Common to all: UserError when the training rows hold one class only, ValueError for a label that is
 not 0 or 1.
@@ -14,11 +12,16 @@ not 0 or 1.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from omics_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.base import ClassifierMixin
+    from sklearn.pipeline import Pipeline
 
 TrainFeatures = Float[np.ndarray, "n F"]
 TrainLabels = Shaped[np.ndarray, " n"]
@@ -29,7 +32,9 @@ FEW_ROWS = 1000
 
 
 def logistic_on_summary(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
     """L2-penalised logistic regression (C = 0.1) of median-filled, standardised features."""
     from sklearn.linear_model import LogisticRegression
@@ -39,10 +44,13 @@ def logistic_on_summary(
 
 
 def boosting_on_summary(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
-    """Gradient-boosted trees on histograms, nan a branch of its own (scikit-learn's; Ke et al.
-    2017, LightGBM).
+    """scikit-learn's gradient-boosted trees on histograms (Ke et al. 2017, LightGBM).
+
+    nan is a branch of its own.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
@@ -55,23 +63,24 @@ def boosting_on_summary(
         early_stopping=False,
         random_state=0,
     )
-    few = threadpool_limits(1) if len(x_train) < FEW_ROWS else nullcontext()
+    # On few rows, threads that wait for each other take a hundred times as long as one.
+    threads = threadpool_limits(1) if len(x_train) < FEW_ROWS else nullcontext()
     # scikit-learn fails on a column without any value; a constant one is never split on.
-    unseen = np.isnan(x_train).all(axis=0)
-    with few:  # threads that wait for each other take a hundred times the work
-        return _event_probability(
-            model, np.where(unseen, 0, x_train), y_train, np.where(unseen, 0, x_test)
-        )
+    empty = np.isnan(x_train).all(axis=0)
+    x_train, x_test = np.where(empty, 0, x_train), np.where(empty, 0, x_test)
+    with threads:
+        return _event_probability(model, x_train, y_train, x_test)
 
 
 def svm(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
-    """RBF support vector machine (C = 1, gamma = 1 / (F var x)); its margin through a sigmoid
-    (Platt 1999).
+    """RBF support vector machine (C = 1, gamma = 1 / (F var x)), its margin through a sigmoid.
 
-    The sigmoid is fitted to margins of 3-fold cross-validation inside the training rows, the
-    machine to all of them. UserError with fewer than 3 training rows of a class.
+    The sigmoid (Platt 1999) is fitted to margins of 3-fold cross-validation inside the training
+    rows, the machine to all of them. UserError with fewer than 3 training rows of a class.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
@@ -91,12 +100,13 @@ def svm(
 
 
 def xgboost(
-    x_train: TrainFeatures, y_train: TrainLabels, x_test: TestFeatures
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
 ) -> Float[np.ndarray, " t"]:
-    """Gradient-boosted trees of the package xgboost (Chen & Guestrin 2016), nan sent down a learned
-    branch.
+    """Gradient-boosted trees of the package xgboost (Chen & Guestrin 2016).
 
-    UserError when the package is not installed.
+    nan goes down a learned branch. UserError when the package is not installed.
     """
     try:
         from xgboost import XGBClassifier
@@ -116,9 +126,10 @@ def xgboost(
     return _event_probability(model, x_train, y_train, x_test)
 
 
-def _on_complete_features(model):
-    """The model behind a median fill and a standardisation; a feature that no training row has
-    becomes constant.
+def _on_complete_features(model: ClassifierMixin) -> Pipeline:
+    """The model after a median fill and a standardisation.
+
+    A feature that no training row has becomes constant.
     """
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -129,8 +140,13 @@ def _on_complete_features(model):
     )
 
 
-def _event_probability(model, x_train, y_train, x_test):
-    """Fit on the training rows; (t,) float64 probability of label 1 of the test rows."""
+def _event_probability(
+    model: ClassifierMixin,
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
+) -> Float[np.ndarray, " t"]:
+    """float64 probability of label 1 of the test rows, after a fit on the training rows."""
     classes = np.unique(y_train)
     if not np.isin(classes, (0, 1)).all():
         raise ValueError(f"labels are 0 or 1, not {classes}; mask the others first")
@@ -141,8 +157,9 @@ def _event_probability(model, x_train, y_train, x_test):
         )
     if not len(x_test):
         return np.empty(0)
-    return model.fit(x_train, y_train.astype(int)).predict_proba(x_test)[:, 1].astype(np.float64)
+    model.fit(x_train, y_train.astype(int))
+    return model.predict_proba(x_test)[:, 1].astype(np.float64)
 
 
-def _only(classes):
+def _only(classes: Shaped[np.ndarray, " c"]) -> str:
     return f"the label {int(classes[0])} only" if len(classes) else "no label"

@@ -1,4 +1,4 @@
-"""What was observed of patients whose follow-up may be censored: numpy in, numbers out, in float64.
+"""What was observed of patients whose follow-up may be censored: numpy in, float64 numbers out.
 
 Kaplan & Meier (1958) of events and of censoring, how far follow-up reaches, quantile groups of risk
 and the log-rank test between groups. Left out: competing risks, delayed entry, and bands around the
@@ -6,8 +6,12 @@ curves.
 
 Common to all functions, also of `survival` and `concordance`: `times` holds follow-ups of 0 or more
 in any one unit, `events` 0 (censored) or 1 (bool, int or float); where both happen at one time,
-events come first. `train` and `test` are pairs (times, events). What is not of this form raises
-ValueError; rows that do not suffice raise UserError.
+events come first. `train` and `test` are pairs (times, events). Anything else raises ValueError;
+too few rows, events or follow-up raise UserError.
+
+The life table and the curves made of it are hand-written: inverse censoring weights need the curve
+of censoring with events first at ties, which lifelines does not offer, and both curves, Breslow's
+hazard and Greenwood's variance should count the same rows.
 """
 
 from __future__ import annotations
@@ -27,15 +31,11 @@ Train = tuple[Real[np.ndarray, " r"], Shaped[np.ndarray, " r"]]
 
 
 class FollowUpWarning(UserWarning):
-    """Something was asked about times after the end of the training rows' follow-up, where
-    censoring is unknown.
-    """
+    """Times lie after the end of the training rows' follow-up, where censoring is unknown."""
 
 
 class LifeTable(NamedTuple):
-    """Per distinct time, rising: events and censorings at the time, and rows at risk just before
-    it.
-    """
+    """Per distinct time, rising: events and censorings at it, and rows at risk just before it."""
 
     times: Float[np.ndarray, " k"]
     died: Int[np.ndarray, " k"]
@@ -54,27 +54,32 @@ class LogRank(NamedTuple):
 def life_table(times: Times, events: Events) -> LifeTable:
     """The counts that all estimates here are made of."""
     times, events = checked_outcome(times, events)
-    distinct, place = np.unique(times, return_inverse=True)
-    left = np.bincount(place)
-    died = np.bincount(place[events], minlength=len(distinct))
-    return LifeTable(distinct, died, left - died, np.cumsum(left[::-1])[::-1])
+    distinct, time_index = np.unique(times, return_inverse=True)
+    left = np.bincount(time_index)
+    died = np.bincount(time_index[events], minlength=len(distinct))
+    at_risk = np.cumsum(left[::-1])[::-1]
+    return LifeTable(distinct, died, left - died, at_risk)
 
 
 def kaplan_meier(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """(t, S, r): distinct times, rising, S(t) = prod_{s <= t} (1 - d_s / r_s), and r_t, rows at
-    risk just before t.
+    """(t, S, r): distinct times, rising; S(t) = prod_{s <= t} (1 - d_s / r_s); r_t rows at risk.
+
+    d_s: events at s; r_t: rows followed to t or longer.
     """
     table = life_table(times, events)
     return table.times, np.cumprod(1 - table.died / table.at_risk), table.at_risk
 
 
 def kaplan_meier_censoring(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """As `kaplan_meier`, for G(t) = P(censored after t): rows with an event at t are no longer at
-    risk at t.
+    """As `kaplan_meier`, for G(t) = P(censored after t).
+
+    Rows with an event at t are no longer at risk of censoring at t.
     """
     table = life_table(times, events)
     at_risk = table.at_risk - table.died
@@ -82,7 +87,9 @@ def kaplan_meier_censoring(
 
 
 def kaplan_meier_at(
-    times: Times, events: Events, at: Real[np.ndarray, " m"]
+    times: Times,
+    events: Events,
+    at: Real[np.ndarray, " m"],
 ) -> Float[np.ndarray, " m"]:
     """S(at), 1 before the first of the times and held after the last."""
     distinct, survival, _ = kaplan_meier(times, events)
@@ -96,22 +103,25 @@ def censoring_at(train: Train, at: Real[np.ndarray, " m"]) -> Float[np.ndarray, 
 
 
 def follow_up_end(train: Train) -> float:
-    """The last time with a known G > 0: the last training time, or just before it if G falls to 0
-    there.
+    """The last time with a known G > 0.
+
+    It is the last training time, or just before it if G falls to 0 there. UserError where all
+    follow-ups are 0.
     """
     distinct, uncensored, _ = kaplan_meier_censoring(*train)
     last = float(distinct[-1])
     if last == 0:
         raise UserError(
-            f"all {len(train[0])} training rows have a follow-up of 0, which tells nothing of "
-            "censoring"
+            f"all {len(train[0])} training rows have a follow-up of 0, so censoring is unknown; "
+            "check the column of times"
         )
     return last if uncensored[-1] > 0 else float(np.nextafter(last, 0.0))
 
 
 def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Times of evaluation, those after `follow_up_end` set to it, with one FollowUpWarning saying
-    how many.
+    """Times of evaluation, those after `follow_up_end` set to it.
+
+    One FollowUpWarning says how many were.
     """
     times, end = checked_times(times), follow_up_end(train)
     beyond = int((times > end).sum())
@@ -126,13 +136,14 @@ def clip_times(train: Train, times: Real[np.ndarray, " m"]) -> Float[np.ndarray,
 
 
 def risk_groups(
-    risk: Real[np.ndarray, " n"], groups: int = 3, reference: Real[np.ndarray, " r"] | None = None
+    risk: Real[np.ndarray, " n"],
+    groups: int = 3,
+    reference: Real[np.ndarray, " r"] | None = None,
 ) -> Int[np.ndarray, " n"]:
-    """0 (lowest risk) to groups - 1, by quantiles of `reference` (training risks; default: the
-    risks themselves).
+    """0 (lowest risk) to groups - 1, by quantiles of `reference`.
 
-    A risk equal to a quantile is above it, and equal risks stay together, so that groups may be
-    uneven or empty.
+    reference: training risks, say; the risks themselves by default. A risk equal to a quantile is
+    above it, and equal risks stay together, so groups may be uneven or empty.
     """
     if groups < 2:
         raise ValueError(f"a division needs at least 2 groups, not {groups}")
@@ -140,9 +151,9 @@ def risk_groups(
     for name, values in (("risk", risk), ("reference risk", reference)):
         wrong = ~np.isfinite(values)
         if wrong.any():
+            row = int(wrong.argmax())
             raise ValueError(
-                f"the {name} of row {int(wrong.argmax())} is {values[wrong][0]}; it has no place "
-                "in a group"
+                f"the {name} of row {row} is {values[row]} and belongs to no group; mask it first"
             )
     if not len(reference):
         raise UserError(
@@ -153,7 +164,10 @@ def risk_groups(
 
 
 def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> LogRank:
-    """Log-rank test that all groups have one hazard (Mantel 1966; hypergeometric variance at ties)."""
+    """Log-rank test that all groups have one hazard (Mantel 1966), by lifelines.
+
+    The variance at ties is hypergeometric. UserError for a single group and without events.
+    """
     from lifelines.statistics import multivariate_logrank_test
 
     times, events = checked_outcome(times, events)
@@ -166,15 +180,16 @@ def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> 
             f"{str(names[0])!r}; divide them"
         )
     if not events.any():
-        raise no_events(len(events))
+        raise no_events_error(len(events))
     test = multivariate_logrank_test(times, codes, events)
     return LogRank(float(test.test_statistic), float(test.p_value), len(names) - 1)
 
 
 def checked_outcome(
-    times: Times, events: Events
+    times: Times,
+    events: Events,
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """float64 times and bool events of at least one row; errors name the row of what is neither."""
+    """float64 times and bool events of at least one row; errors name the row of anything else."""
     times, events = np.asarray(times, dtype=np.float64), checked_events(events)
     if times.shape != events.shape:
         raise ValueError(f"{len(times)} times and {len(events)} events do not pair")
@@ -195,21 +210,19 @@ def checked_events(events: Events) -> Bool[np.ndarray, " n"]:
         raise UserError("there is no row with a time and an event to evaluate; give at least one")
     wrong = ~np.isin(events, (0, 1))
     if wrong.any():
-        raise ValueError(
-            f"the event of row {int(wrong.argmax())} is {events[wrong][0]}, neither 0 nor 1; mask "
-            "it first"
-        )
+        row = int(wrong.argmax())
+        raise ValueError(f"the event of row {row} is {events[row]}, neither 0 nor 1; mask it first")
     return events.astype(bool)
 
 
 def checked_times(times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """float64 times of evaluation or of a grid; ValueError unless they are finite, rising and none
-    below 0.
+    """float64 times of evaluation or of a grid.
+
+    ValueError unless there is one, and all are finite, 0 or more and strictly rising.
     """
     times = np.asarray(times, dtype=np.float64)
-    if not (
-        len(times) and np.isfinite(times).all() and times[0] >= 0 and (np.diff(times) > 0).all()
-    ):
+    rising = np.isfinite(times).all() and (np.diff(times) > 0).all()
+    if not len(times) or times[0] < 0 or not rising:
         shown = np.array2string(times, precision=6, threshold=8)
         raise ValueError(
             f"times of evaluation rise strictly from 0 or more and are finite, unlike {shown}"
@@ -217,14 +230,18 @@ def checked_times(times: Real[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     return times
 
 
-def no_events(rows: int) -> UserError:
-    """The answer to rows without any event."""
+def no_events_error(rows: int) -> UserError:
+    """The error for rows without any event."""
     return UserError(
         f"none of {rows} rows has an event; check that 1 codes the event and 0 censoring, or add "
         "rows"
     )
 
 
-def _step_at(times, values, at):
+def _step_at(
+    times: Float[np.ndarray, " k"],
+    values: Float[np.ndarray, " k"],
+    at: Real[np.ndarray, " m"],
+) -> Float[np.ndarray, " m"]:
     """A right-continuous step function that starts at 1."""
     return np.insert(values, 0, 1.0)[np.searchsorted(times, at, side="right")]

@@ -1,16 +1,15 @@
-"""How near predicted profiles come to observed ones: numpy in, numbers out, always in float64.
+"""How close predicted profiles come to observed ones: numpy in, float64 numbers out.
 
-The paper's measure is the Spearman correlation within a profile; since a treated profile resembles
-its own
-control, the same correlations are meant to be taken on changes (predicted minus control) as well.
-Left out:
-anything that averages over splits (see `comparisons`) and survival metrics.
+The paper's measure is the Spearman correlation within a profile. A treated profile resembles its
+own control, so the same correlations should be taken on changes (predicted minus control) as well.
+Left out: averages over splits (see `comparisons`) and survival metrics.
 
 Common to all functions: rows are profiles, columns genes; `mask` is True where a cell is observed,
-and what
-lies in the other cells is never read. A row with a non-finite value in an observed cell scores nan,
-so that
-a broken prediction can neither pass for a poor one nor vanish.
+and the other cells are never read. A row with a non-finite value in an observed cell scores nan, so
+that a broken prediction can neither pass for a poor one nor vanish.
+
+Hand-written because each row has its own mask and may be constant: `scipy.stats.pearsonr` and
+`spearmanr` take no mask and answer a constant row with a warning and nan.
 """
 
 from __future__ import annotations
@@ -20,31 +19,30 @@ from jaxtyping import Bool, Float
 
 from omics_jax.errors import UserError
 
+Profiles = Float[np.ndarray, "n g"]
+Mask = Bool[np.ndarray, "n g"]
+Rows = Bool[np.ndarray, " n"]
+RowScores = Float[np.ndarray, " n"]
+
 MIN_CELLS = 3  # a correlation over two cells is always -1 or 1
 
 
-def pearson_rows(
-    a: Float[np.ndarray, "n g"],
-    b: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
+def pearson_rows(a: Profiles, b: Profiles, mask: Mask | None = None) -> RowScores:
     """Pearson correlation of a[i] with b[i] over the observed cells of row i.
 
-    A row in which either side is constant scores 0, "no association": a prediction of no change at
-    all is
-    thereby a baseline with a score and not a gap in the table. Fewer than three observed cells
+    A row in which either side is constant scores 0, "no association": the prediction of no change
+    is thereby a baseline with a score and not a gap in the table. Fewer than three observed cells
     score nan.
     """
     mask, broken, (a, b) = _observed_cells(mask, a, b)
-    correlation = np.clip((_unit_rows(a, mask) * _unit_rows(b, mask)).sum(axis=1), -1.0, 1.0)
-    return np.where(broken | (mask.sum(axis=1) < MIN_CELLS), np.nan, correlation)
+    products = _unit_rows(a, mask) * _unit_rows(b, mask)
+    correlation = products.sum(axis=1)
+    correlation = np.clip(correlation, -1.0, 1.0)
+    too_few = mask.sum(axis=1) < MIN_CELLS
+    return np.where(broken | too_few, np.nan, correlation)
 
 
-def spearman_rows(
-    a: Float[np.ndarray, "n g"],
-    b: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
+def spearman_rows(a: Profiles, b: Profiles, mask: Mask | None = None) -> RowScores:
     """Spearman correlation of a[i] with b[i]: `pearson_rows` of the ranks, ties averaged.
 
     Constant rows score 0 and rows of fewer than three observed cells nan, as in `pearson_rows`.
@@ -52,43 +50,40 @@ def spearman_rows(
     from scipy.stats import rankdata
 
     mask, broken, (a, b) = _observed_cells(mask, a, b)
-    # Unobserved cells rank above all observed ones, which leaves the ranks of those as they would
-    # be alone.
-    ranks_a, ranks_b = (rankdata(np.where(mask, side, np.inf), axis=1) for side in (a, b))
-    return np.where(broken, np.nan, pearson_rows(ranks_a, ranks_b, mask))
+    # Unobserved cells rank above all observed ones, whose ranks stay what they would be alone.
+    ranks_a = rankdata(np.where(mask, a, np.inf), axis=1)
+    ranks_b = rankdata(np.where(mask, b, np.inf), axis=1)
+    correlation = pearson_rows(ranks_a, ranks_b, mask)
+    return np.where(broken, np.nan, correlation)
 
 
-def rmse(
-    predicted: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> float:
-    """Root mean squared error over all observed cells together, in the data's units; nan without
-    any.
+def rmse(predicted: Profiles, observed: Profiles, mask: Mask | None = None) -> float:
+    """Root mean squared error over all observed cells together, in the data's units.
+
+    nan without observed cells.
     """
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
     if broken.any() or not mask.any():
         return float("nan")
-    return float(np.sqrt(((predicted - observed) ** 2).sum() / mask.sum()))
+    squared_errors = (predicted - observed) ** 2
+    mean = squared_errors.sum() / mask.sum()
+    return float(np.sqrt(mean))
 
 
 def top_change_recall(
-    predicted: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
+    predicted: Profiles,
+    observed: Profiles,
     k: int = 50,
-    mask: Bool[np.ndarray, "n g"] | None = None,
-) -> Float[np.ndarray, " n"]:
-    """Share of the k most changed genes of a row that are among the k it was predicted to change
-    most.
+    mask: Mask | None = None,
+) -> RowScores:
+    """Share of a row's k most changed genes that are among the k predicted to change most.
 
     `predicted` and `observed` are changes (treated minus control); size counts, sign does not.
-    Genes tied at
-    the k-th place, on either side, are scored by the expected value under independent random tie
-    breaking:
-    with P(gene in top k) = (k - genes above) / genes tied, recall = sum_g P_predicted(g)
-    P_observed(g) / k.
-    So a prediction of no change scores k/g, as a random choice of genes does.
-    Rows with k or fewer observed cells score nan; k outside [1, g) raises UserError.
+    Genes tied at the k-th place, on either side, are scored by the expected value under independent
+    random tie breaking: with P(gene in top k) = (k - genes above) / genes tied,
+    recall = sum_g P_predicted(g) P_observed(g) / k.
+    So a prediction of no change scores k/g, as a random choice of genes does. Rows with k or fewer
+    observed cells score nan; k outside [1, g) raises UserError.
     """
     genes = observed.shape[1]
     if not 1 <= k < genes:
@@ -97,26 +92,26 @@ def top_change_recall(
             "genes; choose another k"
         )
     mask, broken, (predicted, observed) = _observed_cells(mask, predicted, observed)
-    chances = (
-        _chance_in_top(np.where(mask, np.abs(side), -np.inf), k) for side in (predicted, observed)
-    )
-    recall = np.prod(list(chances), axis=0).sum(axis=1) / k
-    return np.where(broken | (mask.sum(axis=1) <= k), np.nan, recall)
+    size_predicted = np.where(mask, np.abs(predicted), -np.inf)
+    size_observed = np.where(mask, np.abs(observed), -np.inf)
+    chance_in_both = _chance_in_top(size_predicted, k) * _chance_in_top(size_observed, k)
+    recall = chance_in_both.sum(axis=1) / k
+    too_few = mask.sum(axis=1) <= k
+    return np.where(broken | too_few, np.nan, recall)
 
 
 def interval_coverage(
-    mean: Float[np.ndarray, "n g"],
-    sd: Float[np.ndarray, "n g"],
-    observed: Float[np.ndarray, "n g"],
+    mean: Profiles,
+    sd: Profiles,
+    observed: Profiles,
     level: float = 0.95,
-    mask: Bool[np.ndarray, "n g"] | None = None,
+    mask: Mask | None = None,
 ) -> float:
-    """Share of all observed cells inside the central Gaussian interval mean +- z sd of the given
-    level.
+    """Share of all observed cells inside the central Gaussian interval of the given level.
 
-    A calibrated prediction is covered `level` of the time. nan without observed cells or with a
-    non-finite
-    one. Raises ValueError where an observed cell has sd <= 0 or `level` is outside (0, 1).
+    The interval is mean +- z sd; a calibrated prediction is covered `level` of the time. nan
+    without observed cells or with a non-finite one. Raises ValueError where an observed cell has
+    sd <= 0 or `level` is outside (0, 1).
     """
     from scipy.special import ndtri
 
@@ -126,63 +121,81 @@ def interval_coverage(
     sd = _positive_sd(sd, mask, broken)
     if broken.any() or not mask.any():
         return float("nan")
-    inside = np.abs(observed - mean) <= ndtri(0.5 + level / 2) * sd
-    return float((inside & mask).sum() / mask.sum())
+    half_width = ndtri(0.5 + level / 2) * sd
+    inside = np.abs(observed - mean) <= half_width
+    covered = (inside & mask).sum()
+    return float(covered / mask.sum())
 
 
-def _observed_cells(mask, *arrays):
-    """Mask, rows (n,) with a non-finite observed value, and the arrays with 0 in cells not to be
-    read.
+def _observed_cells(
+    mask: Bool[np.ndarray, ...] | None, *arrays: Float[np.ndarray, ...]
+) -> tuple[Mask, Rows, list[Profiles]]:
+    """The mask, the rows with a non-finite observed value, and the arrays in float64.
+
+    Cells that must not be read (unobserved ones and those of broken rows) become 0.
     """
-    shapes = {array.shape for array in arrays} | ({mask.shape} if mask is not None else set())
-    if len(shapes) != 1 or arrays[0].ndim != 2:
+    shape = arrays[0].shape
+    if mask is None:
+        mask = np.ones(shape, dtype=bool)
+    shapes = {array.shape for array in (mask, *arrays)}
+    if len(shapes) != 1 or len(shape) != 2:
         raise ValueError(
             f"metrics compare arrays of one shape (profiles, genes), not {sorted(shapes)}"
         )
-    mask = np.ones(arrays[0].shape, dtype=bool) if mask is None else mask
-    broken = np.any([(mask & ~np.isfinite(array)).any(axis=1) for array in arrays], axis=0)
-    readable = mask & ~broken[:, None]
-    return mask, broken, [np.where(readable, array, 0.0).astype(np.float64) for array in arrays]
+    broken = np.zeros(len(mask), dtype=bool)
+    for array in arrays:
+        broken |= (mask & ~np.isfinite(array)).any(axis=1)
+    readable = _readable(mask, broken)
+    complete = [np.where(readable, array, 0.0) for array in arrays]
+    return mask, broken, [array.astype(np.float64) for array in complete]
 
 
-def _centred_rows(values, mask):
-    mean = values.sum(axis=1, where=mask) / np.maximum(mask.sum(axis=1), 1)
-    return np.where(mask, values - mean[:, None], 0.0)
+def _readable(mask: Mask, broken: Rows) -> Mask:
+    """The observed cells of rows that are not broken."""
+    return mask & ~broken[:, None]
 
 
-def _constant_rows(values, mask):
-    """Asked of the values themselves: rounding leaves a constant row a variance that is tiny but
-    not zero.
-    """
+def _centred_rows(values: Profiles, mask: Mask) -> Profiles:
+    count = np.maximum(mask.sum(axis=1), 1)
+    mean = values.sum(axis=1, where=mask) / count
+    deviations = values - mean[:, None]
+    return np.where(mask, deviations, 0.0)
+
+
+def _constant_rows(values: Profiles, mask: Mask) -> Rows:
+    """By the values themselves: rounding can leave a constant row a variance just above zero."""
     lowest = values.min(axis=1, where=mask, initial=np.inf)
     highest = values.max(axis=1, where=mask, initial=-np.inf)
     return lowest >= highest
 
 
-def _unit_rows(values, mask):
+def _unit_rows(values: Profiles, mask: Mask) -> Profiles:
     """Rows centred over their observed cells and scaled to length 1; constant rows are all 0."""
     constant = _constant_rows(values, mask)
     centred = _centred_rows(values, mask)
-    length = np.where(constant, 1.0, np.linalg.norm(centred, axis=1))
-    return np.where(constant[:, None], 0.0, centred / length[:, None])
+    length = np.linalg.norm(centred, axis=1)
+    unit = centred / np.where(constant, 1.0, length)[:, None]
+    return np.where(constant[:, None], 0.0, unit)
 
 
-def _chance_in_top(scores, k):
-    """(n, g) probability that a gene is among the row's k largest scores when ties are broken at
-    random.
-    """
-    threshold = -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    above, tied = scores > threshold, scores == threshold
-    share = (k - above.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+def _chance_in_top(scores: Profiles, k: int) -> Profiles:
+    """Probability that a gene is among the row's k largest scores when ties break at random."""
+    rank = k - 1
+    descending = -np.partition(-scores, rank, axis=1)
+    threshold = descending[:, rank:k]
+    above = scores > threshold
+    tied = scores == threshold
+    places_left = k - above.sum(axis=1, keepdims=True)
+    share = places_left / tied.sum(axis=1, keepdims=True)
     return above + tied * share
 
 
-def _positive_sd(sd, mask, broken):
-    """The sd with 1 in cells that are not read; ValueError where one that is read is not positive."""
-    readable = mask & ~broken[:, None]
+def _positive_sd(sd: Profiles, mask: Mask, broken: Rows) -> Profiles:
+    """The sd with 1 in cells that are not read; ValueError where another is not positive."""
+    readable = _readable(mask, broken)
     wrong = np.argwhere(readable & (sd <= 0))
     if len(wrong):
-        row, gene = (int(i) for i in wrong[0])
+        row, gene = wrong[0].tolist()
         raise ValueError(
             f"a predicted sd must be positive; row {row}, column {gene} has {sd[row, gene]}"
         )

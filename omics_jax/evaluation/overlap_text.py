@@ -1,26 +1,27 @@
-"""Which modalities patients have together: a frame of combinations read (kind "overlap"), and drawn
-for a terminal.
+"""Which modalities patients have together: reads a frame of combinations and draws it as text.
 
-After the matrix of UpSet (Lex et al. 2014, doi:10.1109/TVCG.2014.2346248). Left out: the figure
-(the report's).
+The frame is of kind "overlap"; the drawing follows the matrix of UpSet (Lex et al. 2014,
+doi:10.1109/TVCG.2014.2346248). Left out: the figure, which the report draws.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-BETWEEN = " + "
-BAR = 30  # columns of a terminal
+SEPARATOR = " + "
+BAR_WIDTH = 30  # columns of a terminal
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
 class Overlap(NamedTuple):
-    """Names of modalities, the largest total first; per combination, the most frequent first:
-    members and patients.
+    """Modalities, the largest total first; members and patients of c combinations.
+
+    The most frequent combination comes first.
     """
 
     names: tuple[str, ...]
@@ -34,52 +35,72 @@ class Overlap(NamedTuple):
 
 
 def read_overlap(frame: pd.DataFrame) -> Overlap:
-    """A frame with the columns combination (names joined by " + ", "" for none) and patients, as
-    `Overlap`.
+    """`Overlap` of a frame with the columns combination and patients.
 
-    Combinations that differ in the order of their names alone are added; one without a number
-    counts 0.
+    A combination is its names joined by " + ", "" for none. Combinations that differ in the order
+    of their names alone are added; one without a number counts 0.
     """
-    counts: dict[frozenset[str], float] = {}
-    names: dict[str, None] = {}
-    for combination, patients in zip(
-        frame["combination"], frame["patients"].astype(float), strict=True
-    ):
-        parts = [name.strip() for name in str(combination).split(BETWEEN) if name.strip()]
+    numbers = frame["patients"].astype(float)
+    known = numbers.where(np.isfinite(numbers), 0.0)
+    counts: Counter[frozenset[str]] = Counter()
+    names: dict[str, None] = {}  # in the order of their first appearance
+    for combination, number in zip(frame["combination"], known, strict=True):
+        parts = _names_in(str(combination))
         names |= dict.fromkeys(parts)
-        key = frozenset(parts)
-        counts[key] = counts.get(key, 0.0) + (patients if np.isfinite(patients) else 0.0)
-    patients = np.array(list(counts.values()), dtype=float)
-    members = np.array([[name in key for name in names] for key in counts], dtype=bool).reshape(
-        len(counts), len(names)
-    )
+        counts[frozenset(parts)] += number
+    patients = np.array([*counts.values()], dtype=float)
+    shape = (len(counts), len(names))
+    members = np.zeros(shape, dtype=bool)
+    for row, combination in enumerate(counts):
+        members[row] = [name in combination for name in names]
+    totals = patients @ members
     rows = np.argsort(-patients, kind="stable")
-    columns = np.argsort(-(patients @ members), kind="stable")
-    ordered = tuple(np.array([*names], dtype=object)[columns])
-    return Overlap(ordered, members[rows][:, columns], patients[rows])
+    columns = np.argsort(-totals, kind="stable")
+    all_names = tuple(names)
+    ordered_names = tuple(all_names[column] for column in columns)
+    ordered_members = members[rows][:, columns]
+    return Overlap(ordered_names, ordered_members, patients[rows])
 
 
 def overlap_text(frame: pd.DataFrame) -> str:
-    """A line of names, then a line per combination: a circle per modality (● in it, ○ not), a bar
-    and a number.
+    """A line of names, then a line per combination.
 
-    frame: columns combination and patients, as `read_overlap` takes them. The longest bar has 30
-    columns. Lines are joined by newlines, without one at the end.
+    A line has a circle per modality (● in the combination, ○ not), a bar and a number. frame:
+    columns combination and patients, as `read_overlap` takes them. The longest bar has 30 columns.
+    Lines are joined by newlines, without one at the end.
     """
     names, members, patients = read_overlap(frame)
     largest = patients.max(initial=0.0) or 1.0
-    lines = ["  ".join([*names, "patients"])]
-    for member, count in zip(members, patients, strict=True):
-        circles = [
-            ("●" if has else "○").ljust(len(name)) for name, has in zip(names, member, strict=True)
-        ]
-        lines.append("  ".join([*circles, f"{bar(count / largest)} {count:,.0f}".lstrip()]))
-    return "\n".join(lines)
+    lines = [[*names, "patients"]]
+    for has, count in zip(members, patients, strict=True):
+        circles = _circles(names, has)
+        blocks = bar(count / largest)
+        number = f"{count:,.0f}"
+        lines.append([*circles, f"{blocks} {number}".lstrip()])
+    return "\n".join("  ".join(line) for line in lines)
+
+
+def _names_in(combination: str) -> list[str]:
+    """The names in "a + b"; none in ""."""
+    parts = [part.strip() for part in combination.split(SEPARATOR)]
+    return [part for part in parts if part]
+
+
+def _circles(names: tuple[str, ...], has: Bool[np.ndarray, " m"]) -> list[str]:
+    """A circle under each name, as wide as the name."""
+    circles = []
+    for name, member in zip(names, has, strict=True):
+        circle = "●" if member else "○"
+        circles.append(circle.ljust(len(name)))
+    return circles
 
 
 def bar(share: float) -> str:
-    """Blocks for a share of `BAR` columns, in eighths of a column; at least one eighth where there
-    is anything.
+    """Blocks for a share of `BAR_WIDTH` columns, in eighths of a column.
+
+    At least one eighth where the share is not 0.
     """
-    eighths = max(round(share * BAR * 8), 1 if share > 0 else 0)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8]
+    least = 1 if share > 0 else 0
+    eighths = max(round(share * BAR_WIDTH * 8), least)
+    whole, rest = divmod(eighths, 8)
+    return "█" * whole + EIGHTHS[rest]

@@ -1,4 +1,4 @@
-"""`Table`: a tidy data frame that says how it is drawn. `Evaluation`: what scoring returns.
+"""`Table`, a tidy data frame with the kind of its figure; `Evaluation`, what scoring returns.
 
 The report knows the kinds below and no system; a system knows kinds and no drawing.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 
 
 class Columns(NamedTuple):
-    """The columns a kind of table reads: those it needs and those it can do without."""
+    """The columns a kind of table reads: those it needs and those that are optional."""
 
     needed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -44,19 +44,18 @@ ROLES = ("observed", "held out", "imputed")
 
 def numeric_columns(kind: str) -> tuple[str, ...]:
     """The columns of a kind that hold numbers, needed ones first."""
-    return tuple(
-        name for name in (*KINDS[kind].needed, *KINDS[kind].optional) if name not in TEXT_COLUMNS
-    )
+    columns = (*KINDS[kind].needed, *KINDS[kind].optional)
+    return tuple(name for name in columns if name not in TEXT_COLUMNS)
 
 
 def lacking_columns(kind: str, columns: Iterable[str]) -> list[str]:
-    """The columns that a kind needs and `columns` does not hold."""
-    held = set(columns)
-    return [name for name in KINDS[kind].needed if name not in held]
+    """The columns that a kind needs and that are not among `columns`."""
+    present = set(columns)
+    return [name for name in KINDS[kind].needed if name not in present]
 
 
 def unknown_roles(frame: pd.DataFrame) -> list[str]:
-    """What a frame of kind "series" calls its rows beside `ROLES`."""
+    """The roles in a frame of kind "series" that are not among `ROLES`."""
     return [str(role) for role in frame["role"].unique() if role not in ROLES]
 
 
@@ -70,48 +69,41 @@ class Table:
         curve, joined by straight lines, on a square with the diagonal of chance. What a legend
         should say (an area) stands in series.
       pr: x (recall), y (precision), optional series and chance (the share of positives). Steps on a
-        square: a
-        precision holds from the recall before it, as average precision counts it.
+        square: a precision holds from the recall before it, as average precision counts it.
       calibration: x (mean predicted), y (observed rate), optional low, high, count (rows in a bin),
         series. Joined points with error bars on a square with the line of perfect calibration.
       scatter: x, y, optional series. Points with the identity line and the correlation, one panel
         per series.
       series: panel (a patient, in words), variable (with its unit), x (time), value, role, optional
-        low, high. A
-        small panel per panel and variable; role is "observed" (seen by the model: dots and a tick
-        on the rug),
-        "held out" (truth that it did not see: open dots) or "imputed" (a line, with low and high as
-        its band).
+        low, high. A small panel per panel and variable; role is "observed" (seen by the model: dots
+        and a tick on the rug), "held out" (truth that the model did not see: open dots) or
+        "imputed" (a line, with low and high as its band).
       ranking: label, value, optional low, high, series. Horizontal bars or dots, largest magnitude
         first.
       intervals: label, value, low, high, optional series. Dots with confidence intervals, a row per
-        label,
-        a panel per series.
-      arrows: x, y, x_end, y_end, optional series. From where to where, on a plane.
+        label, a panel per series.
+      arrows: x, y, x_end, y_end, optional series. An arrow per row, on a plane.
       survival: x (time), y (probability of survival), optional series (a group of patients), low,
         high (a band), at_risk (how many are under observation at x). Steps: y holds from x until
-        the next x, and is 1 before
-        the first x. Below stand the numbers at risk at round times: that of the last x not after
-        the time, that of
-        the first x where all are later, none after a series' last x.
+        the next x, and is 1 before the first x. Below stand the numbers at risk at round times:
+        that of the last x not after the time, that of the first x where all are later, none after a
+        series' last x.
       matrix: row, column, value (a count). Cells coloured by their share of the row, with their
-        counts where there are few. Rows and columns stand in the frame's order; a cell that it
-        lacks is 0, cells named twice are added.
+        counts where there are few. Rows and columns stand in the frame's order; a missing cell is
+        0, and repeated cells are added.
       map: x, y, optional series (a category), value (a number), quantity (its name and unit, in the
-        first row), panel. Points on a plane without scales, a panel per panel, coloured by value,
-        or by series where a panel has no
-        value; points with neither (an empty series, a missing value) are grey.
+        first row), panel. Points on a plane without scales, one plot per panel, coloured by value,
+        or by series where a panel has no value; points with neither (an empty series, a missing
+        value) are grey.
       overlap: combination (names of modalities joined by " + "), patients (who have these and no
-        others). Bars of patients over dots that tell which modalities are meant, with each
-        modality's total.
+        others). Bars of patients over dots that show the modalities, with each modality's total.
       table: no figure, the frame is printed.
-      file: neither; the report says in which file it is.
-    x_label, y_label: axis titles with units. caption: what to see, in words a biologist or a
-      clinician would use.
+      file: neither; the report names the file that holds it.
+    x_label, y_label: axis titles with units.
+    caption: what to see, in words a biologist or a clinician would use.
 
-    Raises ValueError for an unknown kind or role, and for a frame without a column of its kind (a
-    frame without
-    any column, which has nothing to show, may be of any kind).
+    Raises ValueError for an unknown kind or role, and for a frame without a column of its kind. A
+    frame without any column, which has nothing to show, may be of any kind.
     """
 
     kind: str
@@ -137,10 +129,9 @@ class Table:
 
 
 class Frame(NamedTuple):
-    """Rows that a conclusion is drawn from: what was predicted beside what was observed, errors by
-    variable, and the like.
+    """Rows that an experiment concludes from: predictions with observations, errors, and the like.
 
-    kind: what the rows are of, such as "survival" or "map"; figures are chosen by it.
+    kind: what the rows describe, such as "survival" or "map"; the kind decides the figure.
     """
 
     kind: str
@@ -149,7 +140,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `System.evaluate` returns for one replicate: metric -> number, and name -> frame."""
+    """What scoring returns for one replicate: metric -> number, and name -> frame."""
 
     metrics: Mapping[str, float]
     frames: Mapping[str, Frame] = field(default_factory=dict)

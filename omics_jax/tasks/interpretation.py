@@ -15,8 +15,8 @@ from jaxtyping import Float, Num
 from omics_jax.evaluation.attribution import (
     max_t_p,
     pooled_permutation_p,
-    ranked,
     spearman_stability,
+    top_features,
 )
 from omics_jax.evaluation.comparisons import benjamini_hochberg
 from omics_jax.evaluation.tables import Table
@@ -126,7 +126,7 @@ def _replicates(frame: pd.DataFrame, arm: str) -> list[pd.DataFrame]:
 def _ranking(task: str, found: pd.DataFrame, line: Mapping) -> Table:
     names = (found["feature"] + " (" + found["modality"] + ")").to_numpy()
     percent, p, q = (found[name].to_numpy(np.float64) for name in ("share", "p", "q"))
-    frame = ranked(names, 100 * percent, p, q, TOP)
+    frame = top_features(names, 100 * percent, p, q, TOP)
     frame["series"] = np.where(
         frame["p_adjusted"] < LEVEL, "beyond the null (q < .05)", "within the null"
     )

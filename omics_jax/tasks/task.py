@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.evaluation.follow_up import no_events
+from omics_jax.evaluation.follow_up import no_events_error
 from omics_jax.study.folds import strata_of
 
 Observed = tuple[Real[np.ndarray, " _"], Shaped[np.ndarray, " _"]]  # times, events
@@ -109,7 +109,7 @@ def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float
     """
     times, events = observed
     if not events.any():
-        raise no_events(len(events))
+        raise no_events_error(len(events))
     return np.quantile(times[events.astype(bool)].astype(np.float64), shares)
 
 

@@ -1,6 +1,4 @@
-"""Measures of scores and probabilities against scikit-learn, scipy and hand computation; bootstraps
-by simulation.
-"""
+"""Measures of scores and probabilities against scikit-learn, scipy and hand computation."""
 
 import inspect
 
@@ -10,6 +8,8 @@ import pytest
 import scipy.optimize
 import scipy.stats
 import sklearn.metrics
+from binary_outcomes import patients
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.evaluation import classification
 
@@ -20,23 +20,12 @@ RANKINGS = {
 OF_PROBABILITIES = (
     "hard_label_auroc",
     "brier",
-    "calibration",
+    "logistic_recalibration",
     "expected_calibration_error",
     "calibration_curve",
 )
 CURVES = ("roc_curve", "precision_recall_curve")
 MEASURES = (*RANKINGS, *OF_PROBABILITIES, *CURVES)
-
-
-def patients(n=200, levels=None, seed=0):
-    """Probabilities (n,), on a grid of `levels` if given, and labels (n,) drawn from less extreme
-    ones.
-    """
-    random = np.random.default_rng(seed)
-    logit = random.normal(-1.0, 1.5, n)
-    probability = 1 / (1 + np.exp(-logit))
-    label = random.random(n) < 1 / (1 + np.exp(-(0.4 + 0.7 * logit)))
-    return (probability if levels is None else np.round(probability * levels) / levels), label
 
 
 @pytest.mark.parametrize("name", RANKINGS)
@@ -62,10 +51,25 @@ def test_rankings_see_order_alone(name, kind):
 
 
 def test_infinite_scores_rank_at_the_ends():
-    assert (
-        classification.auroc(np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0]))
-        == 2.5 / 3
-    )
+    score, label = np.array([-np.inf, 0.0, np.inf, np.inf]), np.array([0, 0, 1, 0])
+    assert classification.auroc(score, label) == 2.5 / 3
+    assert classification.auprc(score, label) == 1 / 2
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curves_take_infinite_scores_though_scikit_learn_does_not(name):
+    score, label = patients(40)
+    curve = getattr(classification, name)(score, label)
+    order = np.argsort(score)
+    lowest, highest = score[order[0]], score[order[-1]]
+    score[order[0]], score[order[-1]] = -np.inf, np.inf
+    infinite = getattr(classification, name)(score, label)
+    for axis in ("x", "y"):
+        assert_array_equal(infinite[axis], curve[axis])
+    threshold = curve["threshold"]
+    expected = np.where(threshold == lowest, -np.inf, threshold)
+    expected = np.where(threshold == highest, np.inf, expected)
+    assert_array_equal(infinite["threshold"], expected)
 
 
 def test_hard_labels_give_the_mean_of_sensitivity_and_specificity():
@@ -89,20 +93,24 @@ def test_calibration_is_the_maximum_likelihood_recalibration(sharpness):
     probability, label = patients()
     logit = np.log(probability / (1 - probability)) * sharpness
     logit = np.clip(logit, -np.log(1e6), np.log(1e6))
-    loss = lambda ab: np.logaddexp(
-        0, -(2.0 * label - 1) * (ab[0] + ab[1] * logit / sharpness)
-    ).sum()
+    sign = 2.0 * label - 1
+
+    def loss(ab):
+        intercept, slope = ab
+        margin = sign * (intercept + slope * logit / sharpness)
+        return np.logaddexp(0, -margin).sum()
+
     fit = scipy.optimize.minimize(
         loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
     )
-    found = classification.calibration(1 / (1 + np.exp(-logit)), label)
-    np.testing.assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
+    found = classification.logistic_recalibration(1 / (1 + np.exp(-logit)), label)
+    assert_allclose(found, [fit.x[0], fit.x[1] / sharpness], rtol=1e-4, atol=1e-6)
 
 
 def test_calibration_finds_the_planted_miscalibration():
     """Labels were drawn at logit .4 + .7 logit(p)."""
-    np.testing.assert_allclose(
-        classification.calibration(*patients(100_000)), [0.4, 0.7], atol=0.03
+    assert_allclose(
+        classification.logistic_recalibration(*patients(100_000)), [0.4, 0.7], atol=0.03
     )
 
 
@@ -110,7 +118,9 @@ def test_calibration_takes_certainties_as_one_in_a_million():
     probability, label = patients()
     certain = np.where(probability > 0.8, 1.0, np.where(probability < 0.1, 0.0, probability))
     clipped = np.clip(certain, 1e-6, 1 - 1e-6)
-    assert classification.calibration(certain, label) == classification.calibration(clipped, label)
+    assert classification.logistic_recalibration(
+        certain, label
+    ) == classification.logistic_recalibration(clipped, label)
 
 
 @pytest.mark.parametrize(
@@ -125,16 +135,18 @@ def test_calibration_takes_certainties_as_one_in_a_million():
     ids=["separated", "separated the wrong way", "separated up to ties", "all equal", "one class"],
 )
 def test_calibration_without_a_finite_fit_is_nan(probability, label):
-    assert np.isnan(classification.calibration(np.array(probability), np.array(label))).all()
+    assert np.isnan(
+        classification.logistic_recalibration(np.array(probability), np.array(label))
+    ).all()
 
 
 def test_classes_that_barely_overlap_still_have_a_calibration():
-    intercept, slope = classification.calibration(
+    intercept, slope = classification.logistic_recalibration(
         np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), np.arange(82) > 40
     )
     assert np.isnan([intercept, slope]).all()
     label = np.array([0] * 40 + [1, 0] + [1] * 40)
-    intercept, slope = classification.calibration(
+    intercept, slope = classification.logistic_recalibration(
         np.array([0.1] * 40 + [0.2, 0.3] + [0.9] * 40), label
     )
     assert np.isfinite([intercept, slope]).all() and slope > 1
@@ -163,8 +175,8 @@ def test_calibration_curve_is_scikit_learns_on_quantile_bins():
     probability, label = patients(500)
     curve = classification.calibration_curve(probability, label)
     rate, mean = calibration_curve(label, probability, n_bins=10, strategy="quantile")
-    np.testing.assert_allclose(curve["x"], mean, rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], rate, rtol=1e-12)
+    assert_allclose(curve["x"], mean, rtol=1e-12)
+    assert_allclose(curve["y"], rate, rtol=1e-12)
     assert curve["count"].sum() == 500 and np.ptp(curve["count"]) <= 1
 
 
@@ -176,7 +188,7 @@ def test_calibration_curve_has_wilsons_intervals():
         expected = scipy.stats.binomtest(round(rate * count), int(count)).proportion_ci(
             0.95, method="wilson"
         )
-        np.testing.assert_allclose([low, high], expected, atol=1e-9)
+        assert_allclose([low, high], expected, atol=1e-9)
 
 
 def test_equal_probabilities_share_a_bin():
@@ -194,8 +206,8 @@ def test_roc_curve_is_the_corners_of_scikit_learns(levels):
     curve = classification.roc_curve(score, label)
     alarms, hits, thresholds = sklearn.metrics.roc_curve(label, score, drop_intermediate=False)
     kept = np.isin(thresholds, curve["threshold"])
-    np.testing.assert_allclose(curve["x"], alarms[kept], rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], hits[kept], rtol=1e-12)
+    assert_allclose(curve["x"], alarms[kept], rtol=1e-12)
+    assert_allclose(curve["y"], hits[kept], rtol=1e-12)
     points = np.stack([curve["x"], curve["y"]], axis=1)
     for left, middle, right in zip(points, points[1:], points[2:], strict=False):
         assert abs(np.linalg.det([middle - left, right - middle])) > 1e-9
@@ -210,9 +222,9 @@ def test_precision_recall_curve_is_scikit_learns(levels):
     precision, recall, thresholds = sklearn.metrics.precision_recall_curve(label, score)
     # scikit-learn rises in threshold and closes with the point (0, 1), which belongs to no
     # threshold.
-    np.testing.assert_allclose(curve["x"], recall[-2::-1], rtol=1e-12)
-    np.testing.assert_allclose(curve["y"], precision[-2::-1], rtol=1e-12)
-    np.testing.assert_array_equal(curve["threshold"], thresholds[::-1])
+    assert_allclose(curve["x"], recall[-2::-1], rtol=1e-12)
+    assert_allclose(curve["y"], precision[-2::-1], rtol=1e-12)
+    assert_array_equal(curve["threshold"], thresholds[::-1])
 
 
 @pytest.mark.parametrize("name", ["calibration_curve", *CURVES])
@@ -264,110 +276,3 @@ def test_a_probability_lies_between_0_and_1(name, value):
     probability[5] = value
     with pytest.raises(ValueError, match=f"row 5 has probability {value}"):
         getattr(classification, name)(probability, label)
-
-
-def test_bootstrap_interval_of_auroc_has_its_known_standard_error():
-    """Half width over 1.96 against Hanley & McNeil's formula, which is close for such scores."""
-    random = np.random.default_rng(3)
-    label = np.arange(400) < 100
-    score = random.normal(size=400) + label
-    low, high = classification.bootstrap_interval(classification.auroc, score, label, n=600)
-    area = classification.auroc(score, label)
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = (area * (1 - area) + 99 * (q1 - area**2) + 299 * (q2 - area**2)) / (100 * 300)
-    assert low < area < high
-    assert (high - low) / (2 * 1.96) == pytest.approx(np.sqrt(variance), rel=0.2)
-
-
-def test_bootstrap_interval_of_a_mean_is_the_normal_one():
-    probability, label = patients(400)
-    losses = (probability - label) ** 2
-    low, high = classification.bootstrap_interval(classification.brier, probability, label, n=1000)
-    half = 1.96 * losses.std() / 20
-    np.testing.assert_allclose([low, high], [losses.mean() - half, losses.mean() + half], rtol=0.05)
-
-
-def test_whole_groups_are_drawn():
-    """Every patient four times over: rows taken for independent halve the interval, groups restore
-    it.
-    """
-    probability, label = patients(150)
-    repeated, labels, groups = (
-        np.repeat(probability, 4),
-        np.repeat(label, 4),
-        np.repeat(np.arange(150), 4),
-    )
-    width = lambda *rows: np.diff(
-        classification.bootstrap_interval(classification.brier, *rows, n=800)
-    )[0]
-    assert width(repeated, labels) / width(probability, label) == pytest.approx(0.5, rel=0.15)
-    assert width(repeated, labels, groups) / width(probability, label) == pytest.approx(
-        1.0, rel=0.15
-    )
-
-
-def test_bootstraps_are_functions_of_their_seed():
-    interval = lambda seed: classification.bootstrap_interval(
-        classification.auroc, *patients(60), n=50, seed=seed
-    )
-    assert interval(0) == interval(0) != interval(1)
-
-
-def test_too_few_events_have_no_interval_and_one_missing_draw_does_no_harm():
-    score, label = patients(40)
-    rare = np.arange(40) < 1  # a draw lacks the one event with probability 1/e
-    assert np.isnan(
-        classification.bootstrap_interval(classification.auroc, score, rare, n=200)
-    ).all()
-    seldom = np.arange(40) < 5  # with probability .005
-    assert np.isfinite(
-        classification.bootstrap_interval(classification.auroc, score, seldom, n=400)
-    ).all()
-
-
-def test_paired_bootstrap_of_a_mean_is_the_paired_normal_test():
-    """The Brier score's difference is a mean of paired differences, so the z-test of their mean is
-    the oracle.
-    """
-    random = np.random.default_rng(2)
-    probability, label = patients(400)
-    other = np.clip(probability + random.normal(0.0, 0.12, 400), 0, 1)
-    difference, low, high, p = classification.paired_bootstrap(
-        classification.brier, probability, other, label
-    )
-    paired = (probability - label) ** 2 - (other - label) ** 2
-    error = paired.std() / 20
-    assert difference == pytest.approx(paired.mean(), rel=1e-12)
-    np.testing.assert_allclose(
-        [low, high], paired.mean() + np.array([-1.96, 1.96]) * error, atol=0.1 * error
-    )
-    assert p == pytest.approx(2 * scipy.stats.norm.sf(abs(paired.mean()) / error), abs=0.02)
-
-
-def test_p_agrees_with_the_interval():
-    """p < .05 just where the 95 % interval leaves 0 out, up to the steps of n draws."""
-    probability, label = patients(120)
-    found = []
-    for shift in np.linspace(0.0, 1.2, 7):
-        noise = np.random.default_rng(4).normal(size=120)
-        arguments = (classification.auroc, probability, probability + shift * noise, label)
-        _, low, high, p = classification.paired_bootstrap(*arguments, n=400)
-        assert (p < 0.045) <= (low > 0 or high < 0) <= (p < 0.06)
-        found.append(p)
-    assert found[0] == 1.0 and min(found) == pytest.approx(2 / 401)
-
-
-def test_swapping_the_sides_turns_the_sign():
-    score, label = patients(120)
-    other = score + np.random.default_rng(1).normal(0, 0.3, 120)
-    there = classification.paired_bootstrap(classification.auroc, score, other, label, n=200)
-    back = classification.paired_bootstrap(classification.auroc, other, score, label, n=200)
-    np.testing.assert_allclose(there, [-back[0], -back[2], -back[1], back[3]])
-
-
-def test_groups_must_pair_with_rows():
-    score, label = patients(20)
-    with pytest.raises(ValueError, match="20 labels and 3 groups"):
-        inspect.unwrap(classification.bootstrap_interval)(
-            classification.auroc, score, label, np.arange(3)
-        )

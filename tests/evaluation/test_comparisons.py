@@ -1,11 +1,12 @@
-"""Comparisons against scipy where it has the test, by hand where not, and by simulation under the
-null.
-"""
+"""Comparisons against scipy where it has the test, by hand where not, and by simulation."""
+
+import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from numpy.testing import assert_allclose, assert_equal
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation import comparisons
@@ -14,11 +15,14 @@ ALTERNATIVES = ("two-sided", "greater", "less")
 
 
 def correlated_normals(random, experiments, splits, correlation, shift=0.0):
-    """(experiments, splits) normal differences of mean `shift`, every two of one experiment
-    correlated.
-    """
-    shared, own = random.normal(size=(experiments, 1)), random.normal(size=(experiments, splits))
+    """(experiments, splits) normal differences of mean `shift`, correlated in an experiment."""
+    shared = random.normal(size=(experiments, 1))
+    own = random.normal(size=(experiments, splits))
     return shift + np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+
+
+def three_standard_errors(experiments, level=0.05):
+    return 3 * np.sqrt(level * (1 - level) / experiments)
 
 
 def rejections(differences, ratio):
@@ -26,12 +30,20 @@ def rejections(differences, ratio):
     return np.mean([comparisons.corrected_resampled_t(row, ratio).p < 0.05 for row in differences])
 
 
+def squared_error(x, y, test):
+    """Of each experiment's regression on x without intercept, over the test rows."""
+    train_x, train_y = x[:, ~test], y[:, ~test]
+    covariance = (train_x * train_y).sum(axis=1)
+    slope = covariance / (train_x**2).sum(axis=1)
+    residual = y[:, test] - slope[:, None] * x[:, test]
+    return (residual**2).mean(axis=1)
+
+
 def cross_validation_differences(random, experiments, rows=50, repeats=10, folds=5):
     """Squared-error differences (experiments, splits) of two linear models that are equally good.
 
     y = u + v + noise; one model regresses y on u, the other on v, without intercept, so that a
-    fold's sums
-    are all that a fit needs.
+    fold's sums are all that a fit needs.
     """
     u, v = random.normal(size=(2, experiments, rows))
     y = u + v + random.normal(size=(experiments, rows))
@@ -41,11 +53,9 @@ def cross_validation_differences(random, experiments, rows=50, repeats=10, folds
         for fold in range(folds):
             test = np.zeros(rows, dtype=bool)
             test[order[fold::folds]] = True
-            errors = []
-            for x in (u, v):
-                slope = (x * y)[:, ~test].sum(axis=1) / (x * x)[:, ~test].sum(axis=1)
-                errors.append(((y - slope[:, None] * x)[:, test] ** 2).mean(axis=1))
-            splits.append(errors[0] - errors[1])
+            error_u = squared_error(u, y, test)
+            error_v = squared_error(v, y, test)
+            splits.append(error_u - error_v)
     return np.stack(splits, axis=1)
 
 
@@ -55,22 +65,19 @@ def test_without_overlap_it_is_the_ordinary_t_test(alternative):
     result = comparisons.corrected_resampled_t(differences, 0.0, alternative)
     expected = scipy.stats.ttest_1samp(differences, 0.0, alternative=alternative)
     interval = scipy.stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    np.testing.assert_allclose(
-        [result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12
-    )
-    np.testing.assert_allclose(result.ci95, interval, rtol=1e-12)
+    assert_allclose([result.statistic, result.p], [expected.statistic, expected.pvalue], rtol=1e-12)
+    assert_allclose(result.ci95, interval, rtol=1e-12)
     assert result.df == 16 and result.difference == differences.mean()
 
 
 def test_the_corrected_test_by_hand():
-    """d = (1, 2, 3, 6) has mean 3, s^2 = 14/3; 4-fold: t = 3 / sqrt((1/4 + 1/3) 14/3) = 9 /
-    sqrt(24.5).
-    """
+    """d = (1, 2, 3, 6): mean 3, s^2 = 14/3; t = 3 / sqrt((1/4 + 1/3) 14/3) = 9 / sqrt(24.5)."""
     result = comparisons.corrected_resampled_t(np.array([1.0, 2.0, 3.0, 6.0]), 1 / 3)
     t = 9 / np.sqrt(24.5)
     assert result.statistic == pytest.approx(t, rel=1e-12)
     # Student's t on 3 degrees of freedom has an elementary distribution function.
-    upper = 0.5 - (np.arctan(t / np.sqrt(3)) + (t / np.sqrt(3)) / (1 + t**2 / 3)) / np.pi
+    x = t / np.sqrt(3)
+    upper = 0.5 - (np.arctan(x) + x / (1 + x**2)) / np.pi
     assert result.p == pytest.approx(2 * upper, rel=1e-9)
     half = 3.182446305284263 * np.sqrt(24.5) / 3
     assert result.ci95 == pytest.approx((3 - half, 3 + half), rel=1e-9)
@@ -85,7 +92,8 @@ def test_alternatives_are_consistent():
     assert two.p == pytest.approx(2 * min(greater.p, less.p))
     assert two.ci95 == greater.ci95 == less.ci95
     swapped = comparisons.corrected_resampled_t(-differences, 0.25, "less")
-    assert swapped.p == pytest.approx(greater.p) and swapped.difference == -greater.difference
+    assert swapped.p == pytest.approx(greater.p)
+    assert swapped.difference == -greater.difference
 
 
 def test_interval_and_p_agree():
@@ -102,7 +110,7 @@ def test_interval_and_p_agree():
 def test_fewer_than_two_splits_have_no_test(values):
     result = comparisons.corrected_resampled_t(np.array(values, dtype=float), 0.25)
     assert np.isnan([result.statistic, result.p, *result.ci95]).all()
-    np.testing.assert_equal(result.difference, values[0] if values else np.nan)
+    assert_equal(result.difference, values[0] if values else np.nan)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
@@ -124,18 +132,20 @@ def test_a_ratio_must_be_a_number_of_0_or_more(ratio):
 
 
 def test_the_corrected_test_is_exact_under_its_assumption():
-    """Nadeau & Bengio take two splits to correlate by n_test / n; then the test is an exact t-test."""
+    """If two splits correlate by n_test / n, as Nadeau & Bengio assume, it is an exact t-test."""
     experiments, ratio = 4000, 0.25
-    differences = correlated_normals(np.random.default_rng(3), experiments, 50, ratio / (1 + ratio))
-    standard_error = np.sqrt(0.05 * 0.95 / experiments)
-    assert abs(rejections(differences, ratio) - 0.05) <= 3 * standard_error
+    correlation = ratio / (1 + ratio)
+    random = np.random.default_rng(3)
+    differences = correlated_normals(random, experiments, 50, correlation)
+    error = abs(rejections(differences, ratio) - 0.05)
+    assert error <= three_standard_errors(experiments)
     assert rejections(differences, 0.0) > 0.5
 
 
 def test_on_repeated_cross_validation_the_corrected_test_holds_its_level_and_the_naive_does_not():
     experiments = 2000
     differences = cross_validation_differences(np.random.default_rng(4), experiments)
-    assert rejections(differences, 0.25) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / experiments)
+    assert rejections(differences, 0.25) <= 0.05 + three_standard_errors(experiments)
     assert rejections(differences, 0.0) > 0.25
 
 
@@ -144,14 +154,15 @@ def test_the_corrected_interval_covers_the_mean():
     values = correlated_normals(
         np.random.default_rng(5), experiments, 20, ratio / (1 + ratio), truth
     )
-    intervals = np.array([comparisons.corrected_interval(row, ratio) for row in values])
-    covered = ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
-    assert abs(covered - 0.95) <= 3 * np.sqrt(0.05 * 0.95 / experiments)
+    intervals = [comparisons.corrected_interval(row, ratio) for row in values]
+    covered = np.mean([low <= truth <= high for low, high in intervals])
+    assert abs(covered - 0.95) <= three_standard_errors(experiments)
 
 
 @pytest.mark.parametrize("size", [6, 50])
 def test_mann_whitney_counts_wins(size):
-    a, b = np.random.default_rng(size).normal(size=(2, size)) + np.array([[0.4], [0.0]])
+    a, b = np.random.default_rng(size).normal(size=(2, size))
+    a += 0.4
     result = comparisons.mann_whitney_greater(a, b)
     assert result.statistic == (a[:, None] > b).sum()
     assert result.p == scipy.stats.mannwhitneyu(a, b, alternative="greater").pvalue < 0.5
@@ -160,7 +171,9 @@ def test_mann_whitney_counts_wins(size):
 
 def test_mann_whitney_of_two_complete_separations_by_hand():
     """All of a above all of b: one of the C(6, 3) = 20 equally likely orders."""
-    result = comparisons.mann_whitney_greater(np.array([4.0, 5.0, 6.0]), np.array([1.0, 2.0, 3.0]))
+    above = np.array([4.0, 5.0, 6.0])
+    below = np.array([1.0, 2.0, 3.0])
+    result = comparisons.mann_whitney_greater(above, below)
     assert result.p == pytest.approx(1 / 20)
 
 
@@ -171,34 +184,43 @@ def test_mann_whitney_of_nothing_or_nan_is_nan(b):
 
 
 @pytest.mark.parametrize("m", [1, 2, 19, 200])
-def test_benjamini_hochberg_agrees_with_scipy(m):
+def test_benjamini_hochberg_agrees_with_its_formula_and_scipy(m):
     p = np.random.default_rng(m).uniform(size=m) ** 2
     p[m // 2 :] = np.round(p[m // 2 :], 1)
-    np.testing.assert_allclose(
-        comparisons.benjamini_hochberg(p), scipy.stats.false_discovery_control(p), rtol=1e-12
-    )
+    rank = scipy.stats.rankdata(p, method="ordinal")
+    scaled = p * m / rank
+    expected = [min(1.0, scaled[rank >= r].min()) for r in rank]
+    assert_allclose(comparisons.benjamini_hochberg(p), expected, rtol=1e-12)
+    scipys = scipy.stats.false_discovery_control(p)
+    assert_allclose(comparisons.benjamini_hochberg(p), scipys, rtol=1e-12)
 
 
 def test_holm_by_hand():
     """Sorted .01 .02 .03 .5 times 4 3 2 1 is .04 .06 .06 .5."""
     adjusted = comparisons.holm(np.array([0.03, 0.01, 0.5, 0.02]))
-    np.testing.assert_allclose(adjusted, [0.06, 0.04, 0.5, 0.06])
-    np.testing.assert_allclose(comparisons.holm(np.array([0.9, 0.8])), [1.0, 1.0])
+    assert_allclose(adjusted, [0.06, 0.04, 0.5, 0.06])
+    assert_allclose(comparisons.holm(np.array([0.9, 0.8])), [1.0, 1.0])
 
 
 def test_holm_is_the_closed_bonferroni_procedure():
     """Holm's p is the largest Bonferroni p over all sets of hypotheses that contain the one."""
     p = np.random.default_rng(9).uniform(size=6) / 3
-    sets = [[i for i in range(6) if code >> i & 1] for code in range(1, 64)]
-    expected = [max(min(1.0, len(s) * p[s].min()) for s in sets if i in s) for i in range(6)]
-    np.testing.assert_allclose(comparisons.holm(p), expected, rtol=1e-12)
+    expected = np.zeros(6)
+    for size in range(1, 7):
+        for hypotheses in itertools.combinations(range(6), size):
+            members = list(hypotheses)
+            bonferroni = min(1.0, size * p[members].min())
+            expected[members] = np.maximum(expected[members], bonferroni)
+    assert_allclose(comparisons.holm(p), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("adjust", [comparisons.benjamini_hochberg, comparisons.holm])
 def test_undefined_p_values_stay_and_are_not_counted(adjust):
     p = np.array([0.01, np.nan, 0.04, np.nan, 0.03])
-    np.testing.assert_allclose(adjust(p)[[0, 2, 4]], adjust(p[[0, 2, 4]]))
-    assert np.isnan(adjust(p)[[1, 3]]).all()
+    defined = ~np.isnan(p)
+    adjusted = adjust(p)
+    assert_allclose(adjusted[defined], adjust(p[defined]))
+    assert np.isnan(adjusted[~defined]).all()
     assert adjust(np.array([])).shape == (0,)
     with pytest.raises(ValueError, match="between 0 and 1"):
         adjust(np.array([0.5, 1.5]))
@@ -207,12 +229,11 @@ def test_undefined_p_values_stay_and_are_not_counted(adjust):
 def test_a_summary_of_splits():
     values = np.array([0.5, np.nan, 0.7, 0.6])
     summary = comparisons.summarize(values, 0.25)
-    assert (summary["mean"], summary["sd"], summary["n"]) == (
-        pytest.approx(0.6),
-        pytest.approx(0.1),
-        3,
-    )
-    assert summary["ci95"] == list(comparisons.corrected_interval(values[[0, 2, 3]], 0.25))
+    assert summary["mean"] == pytest.approx(0.6)
+    assert summary["sd"] == pytest.approx(0.1)
+    assert summary["n"] == 3
+    defined = values[~np.isnan(values)]
+    assert summary["ci95"] == list(comparisons.corrected_interval(defined, 0.25))
     assert summary["ci_method"] == "corrected resampled t (Nadeau-Bengio), n_test/n_train = 0.25"
 
 
@@ -226,24 +247,20 @@ def test_a_summary_of_too_few_splits_says_so(values, n):
 
 @pytest.fixture
 def scores():
-    """Tidy scores: 3 drugs x 5 folds x 4 repeats, two models and two metrics; drug A is truly
-    better.
-    """
-    random = np.random.default_rng(10)
-    rows = [
-        {
-            "arm": "pertvae", "model": model, "group": drug, "fold": fold, "repeat": repeat, "metric": metric,
-            "value": 0.5 + 0.01 * random.normal() + 0.1 * (model == "model" and drug == "A"),
-            "n_train": 36, "n_test": 9,
-        }
-        for drug in "ABC" for fold in range(5) for repeat in range(4)
-        for model in ("model", "ridge") for metric in ("spearman", "rmse")
-    ]  # fmt: skip
-    return pd.DataFrame(rows).sample(frac=1.0, random_state=0)
+    """Tidy scores of 3 drugs, 5 folds, 4 repeats, 2 models and 2 metrics; only drug A differs."""
+    columns = ["group", "fold", "repeat", "model", "metric"]
+    levels = ("ABC", range(5), range(4), ("model", "ridge"), ("spearman", "rmse"))
+    frame = pd.DataFrame([*itertools.product(*levels)], columns=columns)
+    noise = np.random.default_rng(10).normal(size=len(frame))
+    better = (frame["model"] == "model") & (frame["group"] == "A")
+    frame["value"] = 0.5 + 0.01 * noise + 0.1 * better
+    frame = frame.assign(arm="pertvae", n_train=36, n_test=9)
+    return frame.sample(frac=1.0, random_state=0)
 
 
 def paired(scores, drug, metric="spearman"):
-    part = scores[(scores["group"] == drug) & (scores["metric"] == metric)]
+    chosen = (scores["group"] == drug) & (scores["metric"] == metric)
+    part = scores[chosen]
     wide = part.pivot(index=["fold", "repeat"], columns="model", values="value")
     return (wide["model"] - wide["ridge"]).to_numpy()
 
@@ -263,11 +280,11 @@ def test_a_comparison_is_one_corrected_test_per_group(scores, alternative):
         }  # fmt: skip
         assert (row["a"], row["b"], row["metric"]) == ("model", "ridge", "spearman")
         assert row["test"] == f"corrected resampled t, {alternative}, 20 splits"
-        np.testing.assert_allclose(
-            [row["difference"], row["p"], *row["ci95"]], [result.difference, result.p, *result.ci95]
-        )
+        assert_allclose(row["difference"], result.difference)
+        assert_allclose(row["p"], result.p)
+        assert_allclose(row["ci95"], result.ci95)
     adjusted = scipy.stats.false_discovery_control([expected[drug].p for drug in "ABC"])
-    np.testing.assert_allclose([row["p_adjusted"] for row in rows], adjusted)
+    assert_allclose([row["p_adjusted"] for row in rows], adjusted)
 
 
 def test_a_true_difference_is_found_and_no_other(scores):
@@ -280,17 +297,13 @@ def test_a_true_difference_is_found_and_no_other(scores):
 
 def test_splits_without_a_pair_are_left_out_and_counted(scores):
     scores = scores.reset_index(drop=True)
-    side = scores[
-        (scores["metric"] == "spearman") & (scores["group"] == "B") & (scores["model"] == "ridge")
-    ]
+    side = scores.query("metric == 'spearman' and group == 'B' and model == 'ridge'")
     scores.loc[side.index[0], "value"] = np.nan
-    by_drug = {
-        row["group"]: row
-        for row in comparisons.compare(scores.drop(side.index[1]), "model", "ridge", "spearman")
-    }
-    assert by_drug["B"]["test"].endswith("18 of 20 splits") and by_drug["A"]["test"].endswith(
-        "20 splits"
-    )
+    scores = scores.drop(side.index[1])
+    rows = comparisons.compare(scores, "model", "ridge", "spearman")
+    by_drug = {row["group"]: row for row in rows}
+    assert by_drug["B"]["test"].endswith("18 of 20 splits")
+    assert by_drug["A"]["test"].endswith("20 splits")
     assert np.isfinite(by_drug["B"]["p"])
 
 
@@ -308,7 +321,8 @@ def test_the_larger_ratio_of_two_arms_counts(scores):
     fewer = scores["model"] == "ridge"
     scores.loc[fewer, "n_train"] = 18
     row = comparisons.compare(scores, "model", "ridge", "spearman")[1]
-    assert row["p"] == pytest.approx(comparisons.corrected_resampled_t(paired(scores, "B"), 0.5).p)
+    expected = comparisons.corrected_resampled_t(paired(scores, "B"), 0.5)
+    assert row["p"] == pytest.approx(expected.p)
 
 
 def test_a_model_that_was_not_scored_is_named(scores):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sksurv.metrics
 from lifelines.utils import concordance_index
+from numpy.testing import assert_allclose, assert_array_equal
 from survival_rows import exponential, structured, tied, training
 
 from omics_jax.errors import UserError
@@ -85,7 +86,7 @@ def test_auc_is_scikit_survivals(per_time, times, seed):
         structured(train), structured(test), risk, times
     )
     auc, mean = cumulative_dynamic_auc(train, test, risk, times)
-    np.testing.assert_allclose(auc, expected[0], rtol=1e-10)
+    assert_allclose(auc, expected[0], rtol=1e-10)
     assert mean == pytest.approx(expected[1], rel=1e-10)
 
 
@@ -96,9 +97,7 @@ def test_without_censoring_uno_is_harrell_and_auc_is_auroc():
         concordance(*outcome, risk), rel=1e-12
     )
     expected = [auroc(risk, times <= t) for t in TIMES]
-    np.testing.assert_allclose(
-        cumulative_dynamic_auc(outcome, outcome, risk, TIMES)[0], expected, rtol=1e-12
-    )
+    assert_allclose(cumulative_dynamic_auc(outcome, outcome, risk, TIMES)[0], expected, rtol=1e-12)
 
 
 def test_uno_does_not_depend_on_how_much_is_censored_and_harrell_does():
@@ -183,7 +182,7 @@ def test_auc_after_the_end_of_training_is_that_at_the_end():
     ) as caught:
         found = cumulative_dynamic_auc(train, test, risk, late)
     assert len(caught) == 1
-    np.testing.assert_allclose(found[0], expected[0][[0, 1, 2, 2]], rtol=1e-12)
+    assert_allclose(found[0], expected[0][[0, 1, 2, 2]], rtol=1e-12)
     assert found[1] == pytest.approx(expected[1], rel=1e-12)
 
 
@@ -193,7 +192,7 @@ def test_training_that_ends_in_a_censoring_gives_the_same_auc_before_it():
     train = (training()[0], np.append(training()[1][:-1], False))
     expected = cumulative_dynamic_auc(training(), (times, events), risk, TIMES)
     found = cumulative_dynamic_auc(train, (times, events), risk, TIMES)
-    np.testing.assert_array_equal(found[0], expected[0])
+    assert_array_equal(found[0], expected[0])
     assert found[1] == expected[1]
 
 
@@ -204,7 +203,7 @@ def test_risks_per_time_are_interpolated_where_times_are_clipped():
     expected = cumulative_dynamic_auc(train, test, at_the_end, np.array([5.0, 11.0, 13.0]))
     with pytest.warns(FollowUpWarning, match="1 of 3 times"):
         found = cumulative_dynamic_auc(train, test, columns, np.array([5.0, 11.0, 19.0]))
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    assert_allclose(found[0], expected[0], rtol=1e-12)
 
 
 def test_auc_is_nan_before_the_first_event_and_after_the_last_row():
@@ -212,7 +211,7 @@ def test_auc_is_nan_before_the_first_event_and_after_the_last_row():
     auc, mean = cumulative_dynamic_auc(
         training(), (times, events), risk, np.array([1.0, 3.0, 5.0, 6.0])
     )
-    np.testing.assert_allclose(auc, [np.nan, 2 / 3, 1, np.nan], rtol=1e-12)
+    assert_allclose(auc, [np.nan, 2 / 3, 1, np.nan], rtol=1e-12)
     assert mean == pytest.approx((2 / 3 + 1) / 2, rel=1e-12)
 
 
@@ -247,7 +246,7 @@ DEAD, ALIVE = (TWO, np.ones(2)), (TWO, np.zeros(2))
         (
             lambda: cumulative_dynamic_auc(training(), DEAD, TWO, np.array([0.5])),
             UserError,
-            r"times \[0.5\] parts the 2",
+            r"times \[0.5\] divides the 2",
         ),
         (
             lambda: cumulative_dynamic_auc(training(), ALIVE, TWO, ONE),

@@ -5,6 +5,7 @@ clipping, refusals.
 import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
+from numpy.testing import assert_allclose, assert_array_equal
 from sksurv.compare import compare_survival
 from sksurv.nonparametric import kaplan_meier_estimator
 from survival_rows import structured, tied, training
@@ -19,11 +20,11 @@ def test_kaplan_meier_is_lifelines(seed):
     times, events, _ = tied(seed=seed)
     distinct, survival, at_risk = follow_up.kaplan_meier(times, events)
     fitted = KaplanMeierFitter().fit(times, events)
-    np.testing.assert_array_equal(at_risk, fitted.event_table.at_risk[distinct])
-    np.testing.assert_allclose(survival, fitted.survival_function_at_times(distinct), rtol=1e-10)
+    assert_array_equal(at_risk, fitted.event_table.at_risk[distinct])
+    assert_allclose(survival, fitted.survival_function_at_times(distinct), rtol=1e-10)
     at = np.array([0.0, 0.5, 3.0, 3.5, 12.0, 40.0])
     expected = fitted.survival_function_at_times(at)
-    np.testing.assert_allclose(follow_up.kaplan_meier_at(times, events, at), expected, rtol=1e-10)
+    assert_allclose(follow_up.kaplan_meier_at(times, events, at), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -31,7 +32,7 @@ def test_censoring_distribution_is_scikit_survivals(seed):
     times, events, _ = tied(seed=seed)
     distinct, uncensored, _ = follow_up.kaplan_meier_censoring(times, events)
     expected = kaplan_meier_estimator(events, times, reverse=True)
-    np.testing.assert_allclose([distinct, uncensored], expected, rtol=1e-10)
+    assert_allclose([distinct, uncensored], expected, rtol=1e-10)
 
 
 def test_events_precede_censorings_at_the_same_time():
@@ -41,7 +42,7 @@ def test_events_precede_censorings_at_the_same_time():
         (follow_up.kaplan_meier_censoring(times, events), ([1, 2], [1 / 2, 1 / 2], [2, 0])),
     ):
         for column, values in zip(found, expected, strict=True):
-            np.testing.assert_allclose(column, values, rtol=1e-15)
+            assert_allclose(column, values, rtol=1e-15)
 
 
 def test_survival_times_uncensored_is_the_share_still_followed():
@@ -49,18 +50,14 @@ def test_survival_times_uncensored_is_the_share_still_followed():
     times, events, _ = tied()
     distinct, survival, _ = follow_up.kaplan_meier(times, events)
     uncensored = follow_up.kaplan_meier_censoring(times, events)[1]
-    np.testing.assert_allclose(
-        survival * uncensored, (times > distinct[:, None]).mean(axis=1), atol=1e-12
-    )
+    assert_allclose(survival * uncensored, (times > distinct[:, None]).mean(axis=1), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [bool, int, np.float32])
 def test_events_may_be_of_any_type(kind):
     times, events, _ = tied()
     expected = follow_up.kaplan_meier(times, events)[1]
-    np.testing.assert_array_equal(
-        follow_up.kaplan_meier(times.astype(int), events.astype(kind))[1], expected
-    )
+    assert_array_equal(follow_up.kaplan_meier(times.astype(int), events.astype(kind))[1], expected)
 
 
 @pytest.mark.parametrize("last_event, end", [(True, 13.0), (False, np.nextafter(13.0, 0))])
@@ -75,7 +72,7 @@ def test_follow_up_ends_where_censoring_is_last_known(last_event, end):
 def test_times_after_follow_up_are_clipped_with_one_warning():
     with pytest.warns(FollowUpWarning) as caught:
         clipped = follow_up.clip_times(training(), np.array([0.0, 5.0, 14.0, 20.0]))
-    np.testing.assert_array_equal(clipped, [0, 5, 13, 13])
+    assert_array_equal(clipped, [0, 5, 13, 13])
     assert [str(one.message) for one in caught] == [
         "2 of 4 times of evaluation lie outside the training rows' follow-up, 0 to 13, and are "
         "clipped to 13"
@@ -83,24 +80,20 @@ def test_times_after_follow_up_are_clipped_with_one_warning():
 
 
 def test_times_within_follow_up_stay_without_a_warning():
-    np.testing.assert_array_equal(
-        follow_up.clip_times(training(), np.array([0.5, 13.0])), [0.5, 13.0]
-    )
+    assert_array_equal(follow_up.clip_times(training(), np.array([0.5, 13.0])), [0.5, 13.0])
 
 
 def test_risk_groups_are_tertiles_and_equal_risks_stay_together():
     risk = np.random.default_rng(0).permutation(9)
-    np.testing.assert_array_equal(follow_up.risk_groups(risk), risk // 3)
-    np.testing.assert_array_equal(
-        follow_up.risk_groups(np.array([1, 1, 1, 1, 2, 3])), [1, 1, 1, 1, 2, 2]
-    )
+    assert_array_equal(follow_up.risk_groups(risk), risk // 3)
+    assert_array_equal(follow_up.risk_groups(np.array([1, 1, 1, 1, 2, 3])), [1, 1, 1, 1, 2, 2])
     assert np.ptp(follow_up.risk_groups(np.ones(5))) == 0
 
 
 def test_risk_groups_by_the_training_rows_quantiles():
     reference = np.arange(101.0)
     found = follow_up.risk_groups(np.array([-5.0, 24.9, 25.0, 60.0, 75.0, 1e9]), 4, reference)
-    np.testing.assert_array_equal(found, [0, 0, 1, 2, 3, 3])
+    assert_array_equal(found, [0, 0, 1, 2, 3, 3])
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
@@ -110,7 +103,7 @@ def test_log_rank_is_scikit_survivals(groups, seed):
     member = np.array([f"arm {int(r) % groups}" for r in risk])
     statistic, p = compare_survival(structured((times, events)), member)
     found = follow_up.log_rank(times, events, member)
-    np.testing.assert_allclose(found[:2], [statistic, p], rtol=1e-10)
+    assert_allclose(found[:2], [statistic, p], rtol=1e-10)
     assert found.df == groups - 1
 
 

@@ -30,30 +30,38 @@ def test_errors_are_scikit_learns_on_the_held_out_cells():
 
 
 def test_errors_by_hand():
-    truth, imputed = np.array([[[1.0], [-2.0], [9.0]]]), np.array([[[2.0], [-5.0], [0.0]]])
-    errors = imputation.imputation_errors(imputed, truth, np.array([[[True], [True], [False]]]))
-    assert errors == {"mae": 2.0, "rmse": pytest.approx(np.sqrt(5)), "mre": pytest.approx(4 / 3)}
+    truth = np.array([[[1.0], [-2.0], [9.0]]])
+    imputed = np.array([[[2.0], [-5.0], [0.0]]])
+    held = np.array([[[True], [True], [False]]])
+    errors = imputation.imputation_errors(imputed, truth, held)
+    assert errors["mae"] == 2.0
+    assert errors["rmse"] == pytest.approx(np.sqrt(5))
+    assert errors["mre"] == pytest.approx(4 / 3)
+    assert set(errors) == {"mae", "rmse", "mre"}
 
 
 @pytest.mark.parametrize("hidden", [np.nan, np.inf, 1e9])
 def test_other_cells_are_never_read(hidden):
     imputed, truth, held = series()
-    dirty = [np.where(held, part, np.float32(hidden)) for part in (imputed, truth)]
-    assert imputation.imputation_errors(*dirty, held) == imputation.imputation_errors(
-        imputed, truth, held
-    )
+    expected = imputation.imputation_errors(imputed, truth, held)
+    hidden = np.float32(hidden)
+    imputed, truth = np.where(held, imputed, hidden), np.where(held, truth, hidden)
+    assert imputation.imputation_errors(imputed, truth, held) == expected
 
 
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_broken_held_out_cell_makes_the_errors_nan(side):
     *pair, held = series()
     pair[side][tuple(np.argwhere(held)[2])] = np.nan
-    assert np.isnan(list(imputation.imputation_errors(*pair, held).values())).all()
+    errors = imputation.imputation_errors(*pair, held)
+    assert np.isnan([*errors.values()]).all()
 
 
 def test_nothing_held_out_is_nan_and_so_is_the_error_relative_to_nothing():
     imputed, truth, held = series()
-    assert np.isnan(list(imputation.imputation_errors(imputed, truth, held & False).values())).all()
+    nothing = np.zeros_like(held)
+    errors = imputation.imputation_errors(imputed, truth, nothing)
+    assert np.isnan([*errors.values()]).all()
     errors = imputation.imputation_errors(imputed, 0 * truth, held)
     assert np.isnan(errors["mre"]) and errors["mae"] > 0
 
@@ -72,9 +80,10 @@ def test_errors_by_variable_are_those_of_each_variable_alone():
         assert rows[d]["mae"] == pytest.approx(expected)
     assert np.isnan([rows[1][metric] for metric in ("mae", "rmse", "mre")]).all()
     pooled = imputation.imputation_errors(imputed, truth, held)["mae"]
-    assert np.average(
-        [rows[0]["mae"], rows[2]["mae"]], weights=[rows[0]["n"], rows[2]["n"]]
-    ) == pytest.approx(pooled)
+    first, _, last = rows
+    weights = [first["n"], last["n"]]
+    mean = np.average([first["mae"], last["mae"]], weights=weights)
+    assert mean == pytest.approx(pooled)
 
 
 def test_names_and_variables_must_pair():

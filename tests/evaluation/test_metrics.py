@@ -7,6 +7,7 @@ import inspect
 import numpy as np
 import pytest
 import scipy.stats
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import root_mean_squared_error
 
 from omics_jax.errors import UserError
@@ -38,7 +39,7 @@ def profiles():
 def test_each_row_agrees_with_its_oracle(name, profiles):
     predicted, observed, _ = profiles
     expected = [ORACLES[name](p, o) for p, o in zip(predicted, observed, strict=True)]
-    np.testing.assert_allclose(ROW_METRICS[name](predicted, observed), expected, rtol=1e-12)
+    assert_allclose(ROW_METRICS[name](predicted, observed), expected, rtol=1e-12)
 
 
 @row_metrics
@@ -51,7 +52,7 @@ def test_masked_cells_are_left_out_and_never_read(name, profiles, hidden):
     scores = ROW_METRICS[name](
         np.where(mask, predicted, hidden), np.where(mask, observed, hidden), mask
     )
-    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    assert_allclose(scores, expected, rtol=1e-12)
 
 
 @row_metrics
@@ -62,7 +63,7 @@ def test_a_non_finite_observed_cell_makes_its_row_nan_and_no_other(name, profile
     pair[side][3, 4] = value
     scores, clean = ROW_METRICS[name](*pair), ROW_METRICS[name](*profiles[:2])
     assert np.isnan(scores[3])
-    np.testing.assert_array_equal(np.delete(scores, 3), np.delete(clean, 3))
+    assert_array_equal(np.delete(scores, 3), np.delete(clean, 3))
 
 
 @row_metrics
@@ -70,7 +71,7 @@ def test_single_precision_is_computed_in_double(name, profiles):
     predicted, observed = (profile.astype(np.float32) for profile in profiles[:2])
     scores = ROW_METRICS[name](predicted, observed)
     assert scores.dtype == np.float64
-    np.testing.assert_array_equal(
+    assert_array_equal(
         scores, ROW_METRICS[name](predicted.astype(np.float64), observed.astype(np.float64))
     )
 
@@ -95,12 +96,12 @@ def test_spearman_averages_ties(levels):
     expected = [
         scipy.stats.spearmanr(row_a, row_b).statistic for row_a, row_b in zip(a, b, strict=True)
     ]
-    np.testing.assert_allclose(metrics.spearman_rows(a, b), expected, rtol=1e-12)
+    assert_allclose(metrics.spearman_rows(a, b), expected, rtol=1e-12)
 
 
 def test_spearman_ignores_monotone_transformations(profiles):
     predicted, observed, mask = profiles
-    np.testing.assert_allclose(
+    assert_allclose(
         metrics.spearman_rows(np.exp(predicted), observed**3, mask),
         metrics.spearman_rows(predicted, observed, mask),
         rtol=1e-12,
@@ -112,17 +113,15 @@ def test_spearman_ignores_monotone_transformations(profiles):
 def test_a_constant_side_has_no_association(correlation, constant, profiles):
     observed = profiles[1]
     flat = np.full_like(observed, constant)
-    np.testing.assert_array_equal(correlation(flat, observed), 0.0)
-    np.testing.assert_array_equal(correlation(observed, flat), 0.0)
+    assert_array_equal(correlation(flat, observed), 0.0)
+    assert_array_equal(correlation(observed, flat), 0.0)
 
 
 @pytest.mark.parametrize("correlation", [metrics.pearson_rows, metrics.spearman_rows])
 def test_fewer_than_three_cells_have_no_correlation(correlation, profiles):
     predicted, observed, _ = profiles
     mask = np.arange(30) < np.arange(12)[:, None]
-    np.testing.assert_array_equal(
-        np.isnan(correlation(predicted, observed, mask)), np.arange(12) < 3
-    )
+    assert_array_equal(np.isnan(correlation(predicted, observed, mask)), np.arange(12) < 3)
 
 
 def test_a_perfect_correlation_is_exactly_one():
@@ -140,7 +139,7 @@ def test_rmse_pools_cells_and_not_rows(profiles):
 
 
 def tie_broken_recall(predicted, observed, k, mask, draws, random):
-    """Mean recall of one row when ties on both sides are broken by a fresh random order each time."""
+    """Mean recall of one row when ties on both sides are broken anew at random each time."""
     cells = np.flatnonzero(mask)
     top = lambda side: cells[np.lexsort((random.random(len(cells)), -np.abs(side[cells])))][:k]
     return np.mean([len(np.intersect1d(top(predicted), top(observed))) / k for _ in range(draws)])
@@ -157,14 +156,12 @@ def test_recall_under_ties_is_the_mean_over_random_tie_breaking(k):
         for p, o, m in zip(predicted, observed, mask, strict=True)
     ]
     scores = metrics.top_change_recall(predicted, observed, k, mask)
-    np.testing.assert_allclose(scores, expected, atol=4 * 0.5 / np.sqrt(draws))
+    assert_allclose(scores, expected, atol=4 * 0.5 / np.sqrt(draws))
 
 
 def test_no_change_recalls_what_chance_does(profiles):
     change = profiles[1]
-    np.testing.assert_allclose(
-        metrics.top_change_recall(0.0 * change, change, 6), 6 / 30, rtol=1e-12
-    )
+    assert_allclose(metrics.top_change_recall(0.0 * change, change, 6), 6 / 30, rtol=1e-12)
     assert metrics.top_change_recall(-change, change, 6) == pytest.approx(1.0)
 
 

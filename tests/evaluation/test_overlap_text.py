@@ -1,4 +1,4 @@
-"""Combinations of modalities: read against a count by hand over patients, and written line by line."""
+"""Combinations of modalities, read against a count over patients and written line by line."""
 
 import numpy as np
 import pandas as pd

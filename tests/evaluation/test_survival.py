@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 import sksurv.metrics
 from lifelines import KaplanMeierFitter
+from numpy.testing import assert_allclose, assert_array_equal
 from survival_rows import exponential, structured, tied, training
 
 from omics_jax.errors import UserError
@@ -26,9 +27,7 @@ def test_brier_scores_are_scikit_survivals(seed):
     times, events, risk = tied(seed=seed)
     train, test, predicted = training(), (times, events), curves(risk, TIMES)
     expected = sksurv.metrics.brier_score(structured(train), structured(test), predicted, TIMES)[1]
-    np.testing.assert_allclose(
-        survival.brier_score(train, test, predicted, TIMES), expected, rtol=1e-10
-    )
+    assert_allclose(survival.brier_score(train, test, predicted, TIMES), expected, rtol=1e-10)
     expected = sksurv.metrics.integrated_brier_score(
         structured(train), structured(test), predicted, TIMES
     )
@@ -41,9 +40,7 @@ def test_brier_score_without_censoring_is_the_mean_squared_error():
     times, _, risk = tied()
     outcome, predicted = (times, np.ones(len(times))), curves(risk, TIMES)
     expected = (((times[:, None] > TIMES) - predicted) ** 2).mean(axis=0)
-    np.testing.assert_allclose(
-        survival.brier_score(outcome, outcome, predicted, TIMES), expected, rtol=1e-12
-    )
+    assert_allclose(survival.brier_score(outcome, outcome, predicted, TIMES), expected, rtol=1e-12)
 
 
 def test_brier_score_of_kaplan_meier_is_its_variance():
@@ -54,7 +51,7 @@ def test_brier_score_of_kaplan_meier_is_its_variance():
     at = np.quantile(times, [0.1, 0.4, 0.7, 0.9])
     s = kaplan_meier_at(times, events, at)
     found = survival.brier_score((times, events), (times, events), np.tile(s, (len(times), 1)), at)
-    np.testing.assert_allclose(found, s * (1 - s), rtol=1e-10)
+    assert_allclose(found, s * (1 - s), rtol=1e-10)
 
 
 def test_brier_score_does_not_depend_on_the_order_of_rows():
@@ -64,7 +61,7 @@ def test_brier_score_does_not_depend_on_the_order_of_rows():
         training(), (times[order], events[order]), curves(risk[order], TIMES), TIMES
     )
     expected = survival.brier_score(training(), (times, events), curves(risk, TIMES), TIMES)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +83,7 @@ def test_times_after_the_end_of_training_are_scored_at_the_end(measure, expect):
     ) as caught:
         found = measure(training(), test, predicted, late)
     assert len(caught) == 1
-    np.testing.assert_allclose(found, expected if expect is None else expect(expected), rtol=1e-12)
+    assert_allclose(found, expected if expect is None else expect(expected), rtol=1e-12)
 
 
 def test_training_that_ends_in_a_censoring_gives_finite_scores_up_to_it():
@@ -96,9 +93,7 @@ def test_training_that_ends_in_a_censoring_gives_finite_scores_up_to_it():
     train = (training()[0], np.append(training()[1][:-1], False))
     predicted = curves(risk, TIMES)
     expected = survival.brier_score(training(), (times, events), predicted, TIMES)
-    np.testing.assert_array_equal(
-        survival.brier_score(train, (times, events), predicted, TIMES), expected
-    )
+    assert_array_equal(survival.brier_score(train, (times, events), predicted, TIMES), expected)
     with pytest.warns(FollowUpWarning, match="1 of 2 times"):
         assert np.isfinite(
             survival.brier_score(train, (times, events), predicted[:, :2], np.array([9.0, 13.0]))
@@ -123,13 +118,11 @@ def test_survival_at_own_time_is_interpolated_in_every_row():
     grid = np.array([2.0, 3.0, 7.0, 11.0])
     predicted = curves(risk, grid)
     expected = [np.interp(t, [0, *grid], [1, *s]) for t, s in zip(times, predicted, strict=True)]
-    np.testing.assert_allclose(
-        survival.survival_at_own_time(predicted, grid, times), expected, rtol=1e-12
-    )
+    assert_allclose(survival.survival_at_own_time(predicted, grid, times), expected, rtol=1e-12)
     with_zero = survival.survival_at_own_time(
         np.insert(predicted, 0, 1, axis=1), np.insert(grid, 0, 0), times
     )
-    np.testing.assert_allclose(with_zero, expected, rtol=1e-12)
+    assert_allclose(with_zero, expected, rtol=1e-12)
 
 
 def test_median_survival_is_where_the_curve_passes_one_half():
@@ -137,16 +130,14 @@ def test_median_survival_is_where_the_curve_passes_one_half():
     predicted = np.array(
         [[0.9, 0.7, 0.3, 0.1], [0.2, 0.1, 0.1, 0.0], [1.0, 0.5, 0.5, 0.5], [0.9, 0.8, 0.7, 0.51]]
     )
-    np.testing.assert_allclose(
-        survival.median_survival(predicted, grid), [5, 1.25, 3, np.inf], rtol=1e-12
-    )
+    assert_allclose(survival.median_survival(predicted, grid), [5, 1.25, 3, np.inf], rtol=1e-12)
     assert survival.median_survival(np.array([[0.4, 0.3]]), np.array([0.0, 1.0]))[0] == 0.0
 
 
 def test_median_survival_of_exponential_curves_is_log_2_over_the_hazard():
     hazard, grid = exponential()[2], np.linspace(0, 30, 30_001)
     found = survival.median_survival(np.exp(-hazard[:50, None] * grid), grid)
-    np.testing.assert_allclose(found, np.log(2) / hazard[:50], rtol=1e-5)
+    assert_allclose(found, np.log(2) / hazard[:50], rtol=1e-5)
 
 
 def test_d_calibration_by_hand():
@@ -156,7 +147,7 @@ def test_d_calibration_by_hand():
     found = survival.d_calibration(
         np.array([0.1, 0.6, 1.0, 0.3, 0.8, 0.0]), np.array([1, 1, 1, 0, 0, 0]), bins=2
     )
-    np.testing.assert_allclose(found.counts, [1 + 1 + 5 / 8 + 1, 2 + 3 / 8], rtol=1e-12)
+    assert_allclose(found.counts, [1 + 1 + 5 / 8 + 1, 2 + 3 / 8], rtol=1e-12)
     assert found.statistic == pytest.approx(2 * 0.625**2 / 3, rel=1e-12)
     assert found.p == pytest.approx(scipy.stats.chi2.sf(found.statistic, 1), rel=1e-12)
 
@@ -165,8 +156,8 @@ def test_d_calibration_without_censoring_is_pearsons_test():
     probability = np.random.default_rng(0).beta(1.2, 1.0, 300)
     counts = np.histogram(probability, bins=10, range=(0, 1))[0]
     found = survival.d_calibration(probability, np.ones(300))
-    np.testing.assert_array_equal(found.counts, counts)
-    np.testing.assert_allclose(found[:2], scipy.stats.chisquare(counts), rtol=1e-12)
+    assert_array_equal(found.counts, counts)
+    assert_allclose(found[:2], scipy.stats.chisquare(counts), rtol=1e-12)
 
 
 @pytest.mark.parametrize("censored", [False, True])
@@ -198,10 +189,8 @@ def test_calibration_observes_kaplan_meier_in_quantile_groups():
             size = (1 - s) / (s * greenwood)
             assert (s - bound) ** 2 == pytest.approx(z2 * bound * (1 - bound) / size, rel=1e-8)
         assert found["low"][i] < s < found["high"][i]
-        np.testing.assert_allclose(
-            [found["x"][i], found["y"][i]], [predicted[rows].mean(), s], rtol=1e-10
-        )
-    np.testing.assert_array_equal(found["count"], [100] * 4)
+        assert_allclose([found["x"][i], found["y"][i]], [predicted[rows].mean(), s], rtol=1e-10)
+    assert_array_equal(found["count"], [100] * 4)
 
 
 def test_calibration_without_censoring_has_wilsons_intervals():
@@ -214,9 +203,7 @@ def test_calibration_without_censoring_has_wilsons_intervals():
     for i, (alive, count) in enumerate([(0, 20), (5, 20), (20, 20)]):
         interval = scipy.stats.binomtest(alive, count).proportion_ci(0.95, method="wilson")
         expected = [alive / count, interval.low, interval.high, count]
-        np.testing.assert_allclose(
-            [found[c][i] for c in ("y", "low", "high", "count")], expected, atol=1e-12
-        )
+        assert_allclose([found[c][i] for c in ("y", "low", "high", "count")], expected, atol=1e-12)
 
 
 def test_calibration_at_a_time_of_events_and_censorings():
@@ -231,9 +218,7 @@ def test_calibration_at_a_time_of_events_and_censorings():
     for i, (alive, count) in enumerate([(3, 4), (2, 2)]):
         interval = scipy.stats.binomtest(alive, count).proportion_ci(0.95, method="wilson")
         expected = [alive / count, interval.low, interval.high]
-        np.testing.assert_allclose(
-            [found[c][i] for c in ("y", "low", "high")], expected, atol=1e-12
-        )
+        assert_allclose([found[c][i] for c in ("y", "low", "high")], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from omics_jax.evaluation import classification, imputation
+from omics_jax.evaluation import bootstrap, classification, imputation
 from omics_jax.evaluation.tables import Frame
 from omics_jax.run.scores import summaries
 from omics_jax.study.system import Results
@@ -107,9 +107,7 @@ def test_stays_of_one_person_are_drawn_together(outside):
     table = figures.outcome_tables(
         Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}), ["net"], []
     )["pooled"].frame
-    expected = classification.bootstrap_interval(
-        classification.auroc, p, y, person, n=figures.DRAWS
-    )
+    expected = bootstrap.bootstrap_interval(classification.auroc, p, y, person, n=figures.DRAWS)
     assert tuple(table.iloc[0][["auroc low", "auroc high"]]) == pytest.approx(expected)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from omics_jax.evaluation import one_test_set
+from omics_jax.evaluation import shared_test_set
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import (
     Compare,
@@ -37,7 +37,7 @@ def conclude_external(results: Results) -> Findings:
     tests = _against_simple_models(results, arms[:1], compare)
     tests += _between_arms(results, arms, compare)
     intervals = external.intervals(resampled)
-    return Findings(tests, _all_tables(results, arms), intervals, one_test_set.METHOD)
+    return Findings(tests, _all_tables(results, arms), intervals, shared_test_set.METHOD)
 
 
 def conclude_imputation(results: Results) -> Findings:

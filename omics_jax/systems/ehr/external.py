@@ -1,6 +1,6 @@
 """Tests and intervals of trainings that are all tested on the same external patients.
 
-The bootstrap itself stands in `evaluation.one_test_set`; here it meets the table of probabilities.
+The bootstrap itself stands in `evaluation.shared_test_set`; here it meets the table of probabilities.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from omics_jax.evaluation import one_test_set
+from omics_jax.evaluation import shared_test_set
 from omics_jax.study.comparisons import Model
 
 Statistic = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"]], float]
@@ -25,7 +25,7 @@ def resampled_scores(
     statistics: Mapping[str, Statistic],
     draws: int,
 ) -> Resampled:
-    """Every metric of every model on draws of patients, see `one_test_set.resampled`.
+    """Every metric of every model on draws of patients, see `shared_test_set.resample`.
 
     probabilities: id, person, label and probability of every patient, by arm, model and fold.
     statistics: metric -> its function.
@@ -40,21 +40,21 @@ def resampled_scores(
         by_training = scores.to_numpy().T
         label, person = patients["label"].to_numpy(), patients["person"].to_numpy()
         for metric, statistic in statistics.items():
-            values = one_test_set.resampled(statistic, by_training, label, person, n=draws)
+            values = shared_test_set.resample(statistic, by_training, label, person, n=draws)
             resampled[arm, model, metric] = values
     return resampled
 
 
 def intervals(resampled: Resampled) -> dict[tuple[str, str, str], tuple[float, float]]:
     """(arm, model, metric) -> 95 % interval of the mean over trainings."""
-    return {key: one_test_set.interval(values) for key, values in resampled.items()}
+    return {key: shared_test_set.interval(values) for key, values in resampled.items()}
 
 
 def compare(
     resampled: Resampled, scores: pd.DataFrame, a: Model, b: Model, metric: str
 ) -> list[dict]:
     """a minus b as `comparisons.compare` gives it, by the bootstrap of patients and trainings."""
-    ci95, p = one_test_set.difference(resampled[*a, metric], resampled[*b, metric])
+    ci95, p = shared_test_set.difference(resampled[*a, metric], resampled[*b, metric])
     means = scores[scores["metric"] == metric].groupby(["arm", "model"])["value"].mean()
     difference = float(means[a] - means[b])
     test = {
@@ -65,6 +65,6 @@ def compare(
         "difference": difference,
         "ci95": list(ci95),
         "p": p,
-        "test": one_test_set.METHOD,
+        "test": shared_test_set.METHOD,
     }
     return [test]

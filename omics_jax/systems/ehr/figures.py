@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation import classification
+from omics_jax.evaluation import bootstrap, classification
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import Model, mean_score, network
 from omics_jax.study.system import MODEL, Results
@@ -131,7 +131,7 @@ def _scores_of(pooled: pd.DataFrame) -> dict[str, float]:
     p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
     scores = {}
     for name, statistic in STATISTICS.items():
-        low, high = classification.bootstrap_interval(statistic, p, y, person, n=DRAWS)
+        low, high = bootstrap.bootstrap_interval(statistic, p, y, person, n=DRAWS)
         title = "Brier" if name == "brier" else name.upper()
         scores |= {title: statistic(p, y), f"{name} low": low, f"{name} high": high}
     return scores
@@ -140,7 +140,7 @@ def _scores_of(pooled: pd.DataFrame) -> dict[str, float]:
 def _difference_from_boosting(pooled: pd.DataFrame, boosting: pd.DataFrame) -> dict[str, float]:
     p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
     rival = boosting["probability"].to_numpy()
-    difference, low, high, p_value = classification.paired_bootstrap(
+    difference, low, high, p_value = bootstrap.paired_bootstrap(
         classification.auroc, p, rival, y, person, n=DRAWS
     )
     return {"AUROC - boosting": difference, "low": low, "high": high, "p": p_value}

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classification, classifiers, imputation, series_baselines
-from omics_jax.evaluation.summary_features import flattened, summary_features
+from omics_jax.evaluation.summary_features import flatten_series, summary_features
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
@@ -79,7 +79,7 @@ def _outcome_scores(
     """Metrics of the patients with a known outcome, and their probabilities."""
     label, known = known_outcome(test)
     p, y = np.asarray(probability, np.float64)[known], label[known].astype(int)
-    intercept, slope = classification.calibration(p, y)
+    intercept, slope = classification.logistic_recalibration(p, y)
     metrics = {
         "auroc": classification.auroc(p, y),
         "auprc": classification.auprc(p, y),
@@ -291,4 +291,4 @@ def learned_features(
 def _flat_series(predictions: Predictions) -> Float[np.ndarray, "n F"]:
     """The imputed series of every patient as one row."""
     imputed = predictions["imputed"]
-    return flattened(imputed, np.ones(imputed.shape, bool))
+    return flatten_series(imputed, np.ones(imputed.shape, bool))
