@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.run.command import save_predictions
-from omics_jax.run.directory import read_json, slug, write_json
+from omics_jax.run.directory import path_segment, read_json, write_json
+from omics_jax.run.outputs import save_predictions
 from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import assembly
 
@@ -27,14 +27,14 @@ def finished(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("finished") / "run"
 
-    def finish(arms, config, folder, timing):
+    def finish(method, arms, config, folder, timing):
         save_predictions(folder, arms)
         write_json(
             folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}}
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omics_jax.run.command.score_and_report", finish)
+        patch.setattr("omics_jax.run.outputs.score_and_report", finish)
         outcome = command(SMOKE, f"--workdir={folder}")
     assert outcome.status == 0, outcome.err
     return folder
@@ -69,7 +69,7 @@ def predict(folder, file, *words):
 
 
 def predictions(folder, name="fresh", arm="summary, gradual"):
-    return folder / f"predictions-{slug(arm)}-{name}"
+    return folder / f"predictions-{path_segment(arm)}-{name}"
 
 
 def table(folder, field, *of):
@@ -140,9 +140,13 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
     missing = lambda m: np.where(m.mask, m.values, np.nan)
     rows = np.arange(8)
     np.savez(
-        tmp_path / "again.npz", X=missing(series)[rows], static=missing(static)[rows], ids=dataset.ids[rows],
-        features=series.features, static_features=static.features,
-    )  # fmt: skip
+        tmp_path / "again.npz",
+        X=missing(series)[rows],
+        static=missing(static)[rows],
+        ids=dataset.ids[rows],
+        features=series.features,
+        static_features=static.features,
+    )
     assert predict(finished, tmp_path / "again.npz").status == 0
     stored = np.load(finished / "predictions.npz")
     arm = "summary, gradual"
@@ -170,7 +174,7 @@ def test_a_file_of_the_same_name_and_other_rows_is_said_to_replace_the_first(fin
     ask = lambda ids: np.savez(
         tmp_path / "twice.npz", X=values(), ids=ids, features=np.array(VARIABLES)
     )
-    said = "it held the predictions of other rows"
+    said = "held predictions of other rows"
     for other, expected in ((False, False), (False, False), (True, True)):
         ask([f"other-{i}" for i in range(5)] if other else ids())
         outcome = predict(finished, tmp_path / "twice.npz")
@@ -246,15 +250,15 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
 
     monkeypatch.setattr(loop, "_train", lambda *_: pytest.fail("it trains"))
     monkeypatch.setattr(
-        "omics_jax.training.plan.estimate_seconds", lambda *_: pytest.fail("it compiles")
+        "omics_jax.run.train.estimate_seconds", lambda *_: pytest.fail("it compiles")
     )
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     outcome = command(SMOKE, f"--workdir={tmp_path}", f"--config.run.reuse={finished}")
     assert outcome.status == 0, outcome.err
     assert f"taken over from {finished}: {', '.join(ARMS)}" in outcome.out
     for arm in ARMS:
         for r in range(3):
-            file = Path("checkpoints") / slug(arm) / f"predictions-{r:04d}.npz"
+            file = Path("checkpoints") / path_segment(arm) / f"predictions-{r:04d}.npz"
             found, expected = np.load(tmp_path / file), np.load(finished / file)
             assert found.files == expected.files
             for field in found.files:
@@ -264,8 +268,8 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
 
 
 def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.train.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     words = ("--config.model.clip=5.0", f"--config.run.reuse={finished}")
     assert_one_sentence(
         command(SMOKE, f"--workdir={tmp_path / 'a'}", *words), "no arm of the same name and config"
@@ -282,13 +286,13 @@ def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeyp
 
 
 def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.train.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     words = (f"--config={ROOT}/configs/ehr.py:table3,smoke",)
     assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
     name = "mlp2, unfrozen, optuna"
     (tmp_path / "a" / "tuning").mkdir()
-    (tmp_path / "a" / "tuning" / f"{slug(name)}.json").write_text("{}")
+    (tmp_path / "a" / "tuning" / f"{path_segment(name)}.json").write_text("{}")
     outcome = command(
         *words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}"
     )
@@ -299,7 +303,7 @@ def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
     assert f"taken over from {finished}: brits" in outcome.out
     again = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={finished}")
     assert f"taken over from {finished}: nothing new" in again.out
-    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{slug(name)}.json"]
+    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{path_segment(name)}.json"]
 
 
 def test_runs_that_cannot_be_taken_over(finished, tmp_path):
