@@ -188,7 +188,7 @@ def training_note(history: pd.DataFrame, count: int, clipped: bool) -> str:
             "median over the trainings that reached the epoch; band: their 10–90 % range."
         ]
     if history["monitor"].notna().any():
-        spread = " (median over the trainings, 10–90 % range in brackets)" if several else ""
+        spread = " (median over the trainings; in brackets their range)" if several else ""
         sentences.append(f"Grey dashed line: the best epoch, with the lowest monitor{spread}.")
     if clipped:
         sentences.append("The first epochs lie outside the panel.")

@@ -13,9 +13,8 @@ pytestmark = pytest.mark.usefixtures("our_style")
 
 def plane(names, n=40):
     random = np.random.default_rng(8)
-    return pd.DataFrame(random.normal(size=(n, 2)), columns=["x", "y"]).assign(
-        series=np.resize(names, n)
-    )
+    x, y = random.normal(size=(n, 2)).T
+    return pd.DataFrame({"x": x, "y": y, "series": np.resize(names, n)})
 
 
 def draw(frame):
@@ -66,18 +65,23 @@ def test_each_panel_is_coloured_by_its_own_values_or_categories():
     stages = plane(["low", "high", ""])
     years = np.where(np.arange(40) % 4, np.arange(40.0), np.nan)
     ages = plane([""]).assign(value=years, quantity="age (years)")
-    axes, note = draw(pd.concat([stages.assign(panel="stage"), ages.assign(panel="age")]))
+    stages["panel"] = "stage"
+    ages["panel"] = "age"
+    axes, note = draw(pd.concat([stages, ages]))
     left, right = axes[:2]
-    assert [axis.get_title(loc="left") for axis in (left, right)] == ["stage", "age"]
+    assert left.get_title(loc="left") == "stage"
+    assert right.get_title(loc="left") == "age"
     without_stage = stages[stages["series"] == ""]
     np.testing.assert_array_equal(points(left, maps.UNKNOWN), coordinates(without_stage))
-    known, unknown = ages[ages["value"].notna()], ages[ages["value"].isna()]
+    known = ages[ages["value"].notna()]
+    unknown = ages[ages["value"].isna()]
     coloured = next(part for part in right.collections if part.get_array() is not None)
     np.testing.assert_array_equal(coloured.get_array(), known["value"])
     np.testing.assert_array_equal(coloured.get_offsets(), known[["x", "y"]])
     np.testing.assert_array_equal(points(right, maps.UNKNOWN), coordinates(unknown))
     (bar,) = right.child_axes
-    assert bar.get_xlabel() == "age (years)" and right.get_legend() is None
+    assert bar.get_xlabel() == "age (years)"
+    assert right.get_legend() is None
     assert note == ["Grey points have no category or value."]
 
 
@@ -90,11 +94,14 @@ def test_a_map_without_categories_or_values_has_one_colour():
 
 def test_the_same_points_are_kept_in_every_panel():
     frame = plane(["a", "b"], n=2500)
-    axes, note = draw(pd.concat([frame.assign(panel="one"), frame.assign(panel="two", series="c")]))
+    one = frame.assign(panel="one")
+    two = frame.assign(panel="two", series="c")
+    axes, note = draw(pd.concat([one, two]))
     first, second = (points(axis) for axis in axes)
     np.testing.assert_array_equal(first, second)
     assert len(np.unique(first, axis=0)) == 2000
-    assert set(map(tuple, first)) <= set(map(tuple, frame[["x", "y"]].to_numpy()))
+    given = frame[["x", "y"]].to_numpy()
+    assert set(map(tuple, first)) <= set(map(tuple, given))
     assert note == ["2,000 of 2,500 points are drawn, chosen at random; all are in the data file."]
     assert all(part.get_rasterized() for part in axes[0].collections)
 
@@ -104,8 +111,10 @@ def test_a_unit_is_as_long_on_both_axes_and_no_point_is_cut():
     (axis,), _ = draw(frame)
     assert np.ptp(axis.get_xlim()) == pytest.approx(np.ptp(axis.get_ylim()))
     assert axis.get_aspect() == 1
-    for (low, high), name in ((axis.get_xlim(), "x"), (axis.get_ylim(), "y")):
-        assert low < frame[name].min() and frame[name].max() < high
+    for limits, values in ((axis.get_xlim(), frame["x"]), (axis.get_ylim(), frame["y"])):
+        low, high = limits
+        assert low < values.min()
+        assert values.max() < high
 
 
 def test_many_categories_are_named_at_their_medians():
@@ -116,16 +125,18 @@ def test_many_categories_are_named_at_their_medians():
     (axis,), _ = draw(far)
     assert axis.get_legend() is None
     written = {text.get_text(): text.get_position() for text in axis.texts}
-    assert written == {
-        name: (pytest.approx(i % 5 + 0.1, abs=0.15), pytest.approx(i // 5))
-        for i, name in enumerate(names)
-    }
+    assert sorted(written) == sorted(names)
+    for index, name in enumerate(names):
+        row, column = divmod(index, 5)
+        assert written[name] == (pytest.approx(column + 0.1, abs=0.15), pytest.approx(row))
     (axis,), _ = draw(far[far["series"] != "type 0"])
-    assert len(axis.get_legend().get_texts()) == maps.MOST_LISTED and not axis.texts
+    assert len(axis.get_legend().get_texts()) == maps.MOST_LISTED
+    assert not axis.texts
 
 
 def test_no_two_categories_look_alike():
-    assert len({tuple(maps.category_mark(i).values()) for i in range(49)}) == 49
+    marks = {tuple(maps.category_mark(index).values()) for index in range(49)}
+    assert len(marks) == 49
 
 
 def test_names_do_not_cover_each_other():

@@ -20,7 +20,10 @@ def words(texts):
 
 
 FRAME = pd.DataFrame(
-    {"combination": ["cnv", "rna + cnv", "protein + rna", ""], "patients": [5.0, 1200, 60, 2]}
+    {
+        "combination": ["cnv", "rna + cnv", "protein + rna", ""],
+        "patients": [5.0, 1200, 60, 2],
+    }
 )
 
 
@@ -31,7 +34,8 @@ def test_combinations_and_modalities_stand_in_the_order_of_their_patients():
     assert words(dots.get_yticklabels()) == ["rna", "cnv", "protein"]
     assert [bar.get_width() for bar in left.patches] == [1260, 1205, 60]
     assert words(left.texts) == ["1,260", "1,205", "60"]
-    assert dots.get_ylim() == (2.5, -0.5) and left.get_ylim() == dots.get_ylim()
+    assert dots.get_ylim() == (2.5, -0.5)
+    assert left.get_ylim() == dots.get_ylim()
     assert above.get_xlim() == dots.get_xlim()
     assert not note
 
