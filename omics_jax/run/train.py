@@ -25,11 +25,11 @@ from omics_jax.run.progress import duration, print_and_log, progress
 from omics_jax.run.scores import rows_of
 from omics_jax.run.tuning import choose_constants, with_constants
 from omics_jax.study.system import Arm, Rows
+from omics_jax.training import signals
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit, is_finished
 from omics_jax.training.plan import Options, Plan, Training, estimate_seconds, make_plan
 from omics_jax.training.rows import compile_rows, over_rows
-from omics_jax.training.signals import stop_signals
 from omics_jax.training.stage import Variables
 
 Stop = Callable[[], int | None]  # the number of the signal that asks to stop
@@ -49,7 +49,7 @@ def train_arms(
     write_json(folder / "environment.json", environment(devices))
     timing = {"compile_s": 0.0, "train_s": 0.0}
     trained: dict[str, Variables] = {}
-    with stop_signals() as request:
+    with signals.stop_signals() as request:
 
         def stop() -> int | None:
             return request.received
