@@ -23,7 +23,7 @@ def finished(tmp_path_factory):
     """A run directory with all that predicting reads; test_systems.py tests scores and report."""
     folder = tmp_path_factory.mktemp("finished") / "run"
 
-    def finish(method, arms, config, folder, timing):
+    def finish(system, arms, config, folder, timing):
         save_predictions(folder, arms)
         write_json(
             folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}}
