@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 ABSENT = "–"
+ALL = "all"  # the group of replicates that are of no group in particular
 SIGNIFICANCE = 0.05
 BEST = {"lower": min, "higher": max}
 VERDICT_WORDS = {
@@ -205,7 +206,7 @@ def comparison_sentence(comparison: Mapping, kind: str) -> str:
         "unknown": f"{a} and {b} could not be compared",
     }[kind]
     group = comparison.get("group")
-    where = "" if group in (None, "") else f" in {group}"
+    where = "" if group in (None, "", ALL) else f" in {group}"
     return f"{words} on {comparison['metric']}{where}"
 
 

@@ -65,6 +65,7 @@ def comparison(difference=0.1, p=None, p_adjusted=None, ci95=None, metric="pears
         (comparison(None), "net and ridge could not be compared on pearson"),
         (comparison(0.1), "net and ridge could not be compared on pearson"),
         (comparison(0.1, p=0.001, group="vorinostat"), "net beats ridge on pearson in vorinostat"),
+        (comparison(0.1, p=0.001, group="all"), "net beats ridge on pearson"),
     ],
 )
 def test_comparisons_in_words(entry, sentence):
