@@ -25,7 +25,7 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     """MiB at the end of every epoch of one chunk."""
     import dataclasses
 
-    from omics_jax.run import command as run
+    from omics_jax.run.options import run_options
     from omics_jax.systems import pertvae
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
@@ -39,7 +39,7 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     training = Training(
         system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates[:replicates]
     )
-    options = run.run_options(config)
+    options = run_options(config)
     per_epoch = make_plan(training, options).stages[0].shape.per_epoch
     plan = make_plan(
         training,

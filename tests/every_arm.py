@@ -13,8 +13,9 @@ import pytest
 from command import ROOT, config_of
 
 from omics_jax.durable import save_arrays
-from omics_jax.run.command import prepare_arms, system_module
+from omics_jax.run.command import system_module
 from omics_jax.run.directory import prediction_file
+from omics_jax.run.prepare import prepare_arms
 from omics_jax.run.scores import rows_of
 
 SYSTEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

@@ -1,6 +1,4 @@
-"""New stays through a finished run of the EHR system, and a run that takes over what another one
-has trained.
-"""
+"""New stays through a finished run of the EHR system, and runs that reuse what another trained."""
 
 import shutil
 from pathlib import Path
@@ -10,8 +8,8 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.run.command import save_predictions
-from omics_jax.run.directory import read_json, slug, write_json
+from omics_jax.run.directory import path_segment, read_json, write_json
+from omics_jax.run.outputs import save_predictions
 from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import reading
 
@@ -22,9 +20,7 @@ ARMS = ["brits", "summary, gradual", "mlp2, unfrozen"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run directory with all that predicting reads; scores and report are left to
-    test_systems.py.
-    """
+    """A run directory with all that predicting reads; test_systems.py tests scores and report."""
     folder = tmp_path_factory.mktemp("finished") / "run"
 
     def finish(system, arms, config, folder, timing):
@@ -34,7 +30,7 @@ def finished(tmp_path_factory):
         )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omics_jax.run.command.score_and_report", finish)
+        patch.setattr("omics_jax.run.outputs.score_and_report", finish)
         outcome = command(SMOKE, f"--workdir={folder}")
     assert outcome.status == 0, outcome.err
     return folder
@@ -69,11 +65,11 @@ def predict(folder, file, *words):
 
 
 def predictions(folder, name="fresh", arm="summary, gradual"):
-    return folder / f"predictions-{slug(arm)}-{name}"
+    return folder / f"predictions-{path_segment(arm)}-{name}"
 
 
-def table(folder, field, *of):
-    return pd.read_csv(predictions(folder, *of) / f"all.{field}.csv")
+def table(folder, field, name="fresh", arm="summary, gradual"):
+    return pd.read_csv(predictions(folder, name, arm) / f"all.{field}.csv")
 
 
 def assert_one_sentence(outcome, *named):
@@ -87,14 +83,11 @@ def test_the_arm_of_the_summary_gives_each_stay_a_probability(finished, arrays):
     outcome = predict(finished, arrays)
     assert outcome.status == 0, outcome.err
     assert "4 of 4 variables found" in outcome.out and "0 of 8 descriptors found" in outcome.out
-    assert (
-        "Patients without any observation are kept, and imputed from the population" in outcome.out
-    )
+    kept = "Patients without any observation are kept, and imputed from the population"
+    assert kept in outcome.out
     assert "5 rows predicted by 'summary, gradual'" in outcome.out
-    found, spread = (
-        table(finished, "probability"),
-        table(finished, "probability_between_replicates"),
-    )
+    found = table(finished, "probability")
+    spread = table(finished, "probability_between_replicates")
     assert list(found.columns) == ["id", "probability"] and found["id"].tolist() == list(ids())
     each = [np.load(predictions(finished) / f"all-{r}.npz")["probability"] for r in range(3)]
     np.testing.assert_allclose(found["probability"], np.mean(each, axis=0), rtol=1e-5)
@@ -120,17 +113,18 @@ def test_an_imputed_series_keeps_what_was_observed(finished, arrays):
         assert found["id"].tolist() == np.repeat(ids(), STEPS).tolist()
         assert found["step"].tolist() == list(range(STEPS)) * 5
         assert np.isfinite(found[list(VARIABLES)]).all(axis=None)
-    cells = lambda field: table(finished, field, "fresh", "brits")[list(VARIABLES)].to_numpy(
-        np.float32
-    )
+
+    def cells(field):
+        frame = table(finished, field, "fresh", "brits")
+        return frame[list(VARIABLES)].to_numpy(np.float32)
+
     np.testing.assert_array_equal(cells("imputed")[seen], X[seen])
     assert (cells("imputed_between_replicates")[seen] == 0).all() and (
         cells("disagreement")[seen] == 0
     ).all()
     assert (cells("imputed_between_replicates")[~seen] > 0).mean() > 0.9
-    with np.load(
-        predictions(finished, "fresh", "brits") / "all-0.npz"
-    ) as stored:  # nothing hidden, nothing to score
+    with np.load(predictions(finished, "fresh", "brits") / "all-0.npz") as stored:
+        # Nothing is hidden, so there is nothing to score.
         assert not [name for name in stored.files if name.startswith(("imputed_", "disagreement_"))]
 
 
@@ -140,9 +134,13 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
     missing = lambda m: np.where(m.mask, m.values, np.nan)
     rows = np.arange(8)
     np.savez(
-        tmp_path / "again.npz", X=missing(series)[rows], static=missing(static)[rows], ids=dataset.ids[rows],
-        features=series.features, static_features=static.features,
-    )  # fmt: skip
+        tmp_path / "again.npz",
+        X=missing(series)[rows],
+        static=missing(static)[rows],
+        ids=dataset.ids[rows],
+        features=series.features,
+        static_features=static.features,
+    )
     assert predict(finished, tmp_path / "again.npz").status == 0
     stored = np.load(finished / "predictions.npz")
     arm = "summary, gradual"
@@ -156,7 +154,7 @@ def test_predicting_a_tested_patient_gives_the_prediction_of_its_fold(finished, 
             )
 
 
-def test_the_mean_is_over_the_replicates_that_say_something():
+def test_the_mean_is_over_the_replicates_that_predict_a_cell():
     nan = np.nan
     mean, sd = over_replicates(
         np.float32([[1.7, nan, nan, 0.1], [1.7, 2, nan, 0.1], [nan, 4, nan, 0.1]])
@@ -167,24 +165,25 @@ def test_the_mean_is_over_the_replicates_that_say_something():
 
 
 def test_a_file_of_the_same_name_and_other_rows_is_said_to_replace_the_first(finished, tmp_path):
-    ask = lambda ids: np.savez(
-        tmp_path / "twice.npz", X=values(), ids=ids, features=np.array(VARIABLES)
-    )
-    said = "it held the predictions of other rows"
-    for other, expected in ((False, False), (False, False), (True, True)):
-        ask([f"other-{i}" for i in range(5)] if other else ids())
-        outcome = predict(finished, tmp_path / "twice.npz")
-        assert outcome.status == 0 and (said in outcome.out) == expected
+    file, note = tmp_path / "twice.npz", "held predictions of other rows"
+    others = [f"other-{i}" for i in range(5)]
+    for names, expected in ((ids(), False), (ids(), False), (others, True)):
+        np.savez(file, X=values(), ids=names, features=np.array(VARIABLES))
+        outcome = predict(finished, file)
+        assert outcome.status == 0 and (note in outcome.out) == expected
 
 
 def test_a_long_table_says_the_same_as_arrays(finished, arrays, tmp_path):
     X = values()
     stay, step, variable = np.nonzero(~np.isnan(X))
     order = np.random.default_rng(0).permutation(len(stay))
-    frame = pd.DataFrame({
-        "id": ids()[stay], "time": step + 0.25, "variable": np.array(VARIABLES)[variable],
+    columns = {
+        "id": ids()[stay],
+        "time": step + 0.25,
+        "variable": np.array(VARIABLES)[variable],
         "value": X[stay, step, variable],
-    }).iloc[order]  # fmt: skip
+    }
+    frame = pd.DataFrame(columns).iloc[order]
     extra = pd.DataFrame({"id": ["new-4"], "time": [0.0], "variable": ["Lactate"], "value": [2.0]})
     pd.concat([frame, extra]).to_csv(tmp_path / "long.csv", index=False)
     for file in (arrays, tmp_path / "long.csv"):
@@ -246,15 +245,15 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
 
     monkeypatch.setattr(loop, "_train", lambda *_: pytest.fail("it trains"))
     monkeypatch.setattr(
-        "omics_jax.training.plan.estimate_seconds", lambda *_: pytest.fail("it compiles")
+        "omics_jax.run.train.estimate_seconds", lambda *_: pytest.fail("it compiles")
     )
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     outcome = command(SMOKE, f"--workdir={tmp_path}", f"--config.run.reuse={finished}")
     assert outcome.status == 0, outcome.err
     assert f"taken over from {finished}: {', '.join(ARMS)}" in outcome.out
     for arm in ARMS:
         for r in range(3):
-            file = Path("checkpoints") / slug(arm) / f"predictions-{r:04d}.npz"
+            file = Path("checkpoints") / path_segment(arm) / f"predictions-{r:04d}.npz"
             found, expected = np.load(tmp_path / file), np.load(finished / file)
             assert found.files == expected.files
             for field in found.files:
@@ -264,48 +263,50 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
 
 
 def test_only_arms_of_the_same_config_are_taken_over(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.train.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     words = ("--config.model.clip=5.0", f"--config.run.reuse={finished}")
     assert_one_sentence(
         command(SMOKE, f"--workdir={tmp_path / 'a'}", *words), "no arm of the same name and config"
     )
     # The imputer of another experiment is the same imputer.
     other = command(
-        f"--config={ROOT}/configs/ehr.py:table3,smoke", f"--workdir={tmp_path / 'b'}",
-        "--config.tables.networks=('mlp2',)", f"--config.run.reuse={finished}",
-    )  # fmt: skip
-    assert (
-        other.status == 0 and "taken over" in other.out and other.out.rstrip().endswith(": brits")
+        f"--config={ROOT}/configs/ehr.py:table3,smoke",
+        f"--workdir={tmp_path / 'b'}",
+        "--config.tables.networks=('mlp2',)",
+        f"--config.run.reuse={finished}",
     )
+    assert other.status == 0 and "taken over" in other.out
+    assert other.out.rstrip().endswith(": brits")
     assert [p.name for p in (tmp_path / "b" / "checkpoints").iterdir()] == ["brits"]
 
 
 def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("omics_jax.run.command.train_arms", lambda *_: {})
-    monkeypatch.setattr("omics_jax.run.command.score_and_report", lambda *_: None)
+    monkeypatch.setattr("omics_jax.run.train.train_arms", lambda *_: {})
+    monkeypatch.setattr("omics_jax.run.outputs.score_and_report", lambda *_: None)
     words = (f"--config={ROOT}/configs/ehr.py:table3,smoke",)
     assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
     name = "mlp2, unfrozen, optuna"
     (tmp_path / "a" / "tuning").mkdir()
-    (tmp_path / "a" / "tuning" / f"{slug(name)}.json").write_text("{}")
+    (tmp_path / "a" / "tuning" / f"{path_segment(name)}.json").write_text("{}")
     outcome = command(
         *words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}"
     )
     assert outcome.status == 0, outcome.err
-    assert (
-        f"taken over from {tmp_path / 'a'}: {name}\n" in outcome.out
-    )  # no more of it had been begun
+    # Nothing else of that run had been begun.
+    assert f"taken over from {tmp_path / 'a'}: {name}\n" in outcome.out
     assert f"taken over from {finished}: brits" in outcome.out
     again = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={finished}")
     assert f"taken over from {finished}: nothing new" in again.out
-    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{slug(name)}.json"]
+    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{path_segment(name)}.json"]
 
 
 def test_runs_that_cannot_be_taken_over(finished, tmp_path):
-    reuse = lambda folder, *words: command(
-        SMOKE, f"--workdir={tmp_path / 'run'}", f"--config.run.reuse={folder}", *words
-    )
+
+    def reuse(folder, *words):
+        run = f"--workdir={tmp_path / 'run'}"
+        return command(SMOKE, run, f"--config.run.reuse={folder}", *words)
+
     assert_one_sentence(reuse(tmp_path / "nowhere"), "run.reuse", "nowhere", "no run is")
     shutil.rmtree(tmp_path / "run")
     assert_one_sentence(

@@ -1,6 +1,4 @@
-"""The run's own parts: predicting new files with a finished run, what a directory may be gone on
-with, what is said.
-"""
+"""The run's own parts: predicting new files, going on in a directory, and what a summary says."""
 
 import json
 
@@ -11,8 +9,16 @@ from command import ROOT, command, config_of
 
 from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
-from omics_jax.run.command import run_options, slug, system_module
-from omics_jax.run.directory import check_config, flat, read_json, safe, write_json
+from omics_jax.run.command import system_module
+from omics_jax.run.directory import (
+    check_config,
+    flatten_keys,
+    path_segment,
+    read_json,
+    to_json,
+    write_json,
+)
+from omics_jax.run.options import run_options
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
 
@@ -84,17 +90,13 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
     out = finished / "predictions-pertvae-fresh"
     for drug in ("active-1", "inert-1"):
         expected = by_hand(finished, controls, drug)
-        read = lambda field, drug=drug: pd.read_csv(
-            out / f"{slug(drug)}.{field}.csv", index_col="id"
-        )
-        found = read("x2_mean")
-        assert list(found.index) == list(controls.index) and list(found.columns) == list(
-            controls.columns
-        )
-        np.testing.assert_allclose(found, expected.mean(axis=0), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(
-            read("x2_mean_between_replicates"), expected.std(axis=0), rtol=1e-3, atol=1e-5
-        )
+        stem = out / path_segment(drug)
+        mean = pd.read_csv(f"{stem}.x2_mean.csv", index_col="id")
+        sd = pd.read_csv(f"{stem}.x2_mean_between_replicates.csv", index_col="id")
+        assert list(mean.index) == list(controls.index)
+        assert list(mean.columns) == list(controls.columns)
+        np.testing.assert_allclose(mean, expected.mean(axis=0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(sd, expected.std(axis=0), rtol=1e-3, atol=1e-5)
 
 
 def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, controls, tmp_path):
@@ -104,9 +106,11 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
     for name in ("fresh", "turned", "annotated"):
         outcome = predict(finished, tmp_path / f"{name}.csv")
         assert outcome.status == 0, outcome.err
-    read = lambda name: pd.read_csv(
-        finished / f"predictions-pertvae-{name}" / "active-1.x2_mean.csv", index_col="id"
-    )
+
+    def read(name):
+        file = finished / f"predictions-pertvae-{name}" / "active-1.x2_mean.csv"
+        return pd.read_csv(file, index_col="id")
+
     for name in ("turned", "annotated"):
         found = read(name).loc[list(controls.index)]
         pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)
@@ -115,9 +119,8 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
 def test_new_files_with_a_mistake(finished, controls, tmp_path):
     controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
     outcome = predict(finished, tmp_path / "other.csv")
-    assert (
-        outcome.status == 2 and "0 of the 24 genes" in outcome.err and outcome.err.count("\n") == 1
-    )
+    assert outcome.status == 2 and "0 of the 24 genes" in outcome.err
+    assert outcome.err.count("\n") == 1
     outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
     assert outcome.status == 2 and "--config.data.path" in outcome.err
     outcome = predict(tmp_path / "no-run-here", tmp_path / "other.csv")
@@ -137,8 +140,8 @@ def test_check_config_lists_what_differs_but_how_it_is_run(tmp_path):
 
 def test_json_holds_what_json_can():
     value = {"a": np.float32(0.5), "b": [np.nan, np.inf, np.int64(3)], "c": (1, "x"), 4: None}
-    assert safe(value) == {"a": 0.5, "b": [None, None, 3], "c": [1, "x"], "4": None}
-    assert flat({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert to_json(value) == {"a": 0.5, "b": [None, None, 3], "c": [1, "x"], "4": None}
+    assert flatten_keys({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
 
 
 def test_a_torn_file_of_the_directory_is_named(tmp_path):

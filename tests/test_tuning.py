@@ -1,6 +1,4 @@
-"""Tuning on a problem whose every value is known in closed form: gradient descent towards the mean
-of a column.
-"""
+"""Tuning on a problem with a closed form: gradient descent towards the mean of a column."""
 
 import sys
 from binascii import crc32
@@ -15,7 +13,7 @@ import pytest
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import Stopped, UserError
-from omics_jax.run.tuning import tune, with_constants
+from omics_jax.run.tuning import choose_constants, with_constants
 from omics_jax.study.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.plan import Options
 from omics_jax.training.stage import Replicate, Stage, Term
@@ -43,16 +41,26 @@ def init(key, batch, constants):
     return {"params": {"top": {"level": jnp.float32(0)}}, "batch_stats": {}}
 
 
+def column(dataset):
+    return {"x": dataset.modalities["x"].values}
+
+
+def nothing(*_):
+    return {}
+
+
 def arm(tuning=TUNING, broken=0.0, batch=N):
-    rate = lambda constants: constants["rate"]
-    settings = {"monitor": monitor, "rate": rate}
     stage = Stage(
-        "fit", loss, lambda t: t["error"].mean, optax.sgd(1.0), EPOCHS, {"rows": batch}, **settings
+        "fit",
+        loss,
+        lambda terms: terms["error"].mean,
+        optax.sgd(1.0),
+        EPOCHS,
+        {"rows": batch},
+        monitor=monitor,
+        rate=lambda constants: constants["rate"],
     )
-    nothing = lambda *_: {}
-    system = System(
-        lambda d: {"x": d.modalities["x"].values}, init, (stage,), nothing, nothing, nothing
-    )
+    system = System(column, init, (stage,), nothing, nothing, nothing)
     names = np.array([f"row-{i}" for i in range(N)])
     modality = Modality(X, np.ones_like(X, bool), np.array(["x"]))
     dataset = Dataset(names, names, {"x": modality}, pd.DataFrame(index=names))
@@ -87,21 +95,17 @@ def options(block_steps=0):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     file = tmp_path_factory.mktemp("whole") / "tuning" / "toy.json"
-    return file, *tune(arm(), None, options(), file)
+    return file, *choose_constants(arm(), None, options(), file)
 
 
 def asha(rates):
-    """Hyperband as Optuna documents it, epoch by epoch and trial by trial: number -> epochs until
-    it is pruned.
+    """Hyperband as Optuna documents it: trial -> the epochs after which it is pruned.
 
     Within a bracket b a trial that is in epoch 3^(b + k) must be among the best third of those seen
-    there so far,
-    or the best of them while they are fewer than three.
+    there so far, or the best of them while they are fewer than three.
     """
-    brackets, budgets = (
-        4,
-        [27, 12, 6, 4],
-    )  # floor(log_3 27) + 1; ceil(4 * 3^s / (s + 1)) for s = 3, 2, 1, 0
+    brackets = 4  # floor(log_3 27) + 1
+    budgets = [27, 12, 6, 4]  # ceil(4 * 3^s / (s + 1)) for s = 3, 2, 1, 0
     place = {
         n: np.searchsorted(
             np.cumsum(budgets), crc32(f"tuning_{n}".encode()) % sum(budgets), "right"
@@ -139,9 +143,11 @@ def test_the_trial_of_the_least_value_is_chosen_and_hyperband_prunes_the_others(
 
 
 def test_the_seed_decides_what_is_tried(whole, tmp_path):
-    _, again = tune(arm(), None, options(), tmp_path / "a.json")
+    _, again = choose_constants(arm(), None, options(), tmp_path / "a.json")
     pd.testing.assert_frame_equal(again, whole[2])
-    other = tune(arm(replace(TUNING, seed=5, trials=2)), None, options(), tmp_path / "b.json")[1]
+    other = choose_constants(
+        arm(replace(TUNING, seed=5, trials=2)), None, options(), tmp_path / "b.json"
+    )[1]
     assert not set(other["rate"]) & set(again["rate"])
 
 
@@ -150,7 +156,7 @@ def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, 
     file, stops = tmp_path / "toy.json", 0
     while True:
         try:
-            tune(arm(), None, options(block_steps), file, stop=lambda: 15)
+            choose_constants(arm(), None, options(block_steps), file, stop=lambda: 15)
             break
         except Stopped:
             assert not file.exists()
@@ -162,7 +168,7 @@ def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, 
 
 def test_a_finished_tuning_is_read_and_not_trained(whole, monkeypatch):
     monkeypatch.setattr("omics_jax.run.tuning.fit", lambda *_: pytest.fail("it trains"))
-    again, frame = tune(arm(), None, options(), whole[0])
+    again, frame = choose_constants(arm(), None, options(), whole[0])
     assert again == whole[1]
     pd.testing.assert_frame_equal(frame, whole[2])
 
@@ -171,7 +177,7 @@ def test_a_tuning_of_another_kind_in_its_place_is_refused(whole):
     with pytest.raises(
         UserError, match="toy.json is of another tuning; give the config of that run, or another"
     ):
-        tune(arm(replace(TUNING, seed=8)), None, options(), whole[0])
+        choose_constants(arm(replace(TUNING, seed=8)), None, options(), whole[0])
 
 
 def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
@@ -180,7 +186,9 @@ def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
         "batch_stats": {},
         "constants": {},
     }
-    _, trials = tune(arm(replace(TUNING, trials=2)), start, options(), tmp_path / "t.json")
+    _, trials = choose_constants(
+        arm(replace(TUNING, trials=2)), start, options(), tmp_path / "t.json"
+    )
     for trial in trials.itertuples():
         expected = values_of(trial.rate, 2.5)[: trial.epochs].min()
         np.testing.assert_allclose(trial.value, expected, rtol=1e-3, atol=1e-6)
@@ -188,7 +196,7 @@ def test_trials_start_from_the_variables_of_their_replicate(tmp_path):
 
 def test_several_constants_one_of_them_without_logarithm(tmp_path):
     space = {"rate": Range(1e-3, 1e-2), "broken": Range(-1.0, 1.0, log=False)}
-    chosen, trials = tune(
+    chosen, trials = choose_constants(
         arm(replace(TUNING, space=space, trials=40)), None, options(), tmp_path / "t.json"
     )
     assert chosen.keys() == space.keys()
@@ -201,12 +209,10 @@ def test_several_constants_one_of_them_without_logarithm(tmp_path):
 
 def test_the_chosen_constants_are_all_replicates():
     tuned = with_constants(arm(), {"rate": np.asarray(0.25, np.float32)})
-    assert [
+    values = [
         (r.constants["rate"], r.constants["broken"], r.labels["fold"]) for r in tuned.replicates
-    ] == [
-        (0.25, 0, 0),
-        (0.25, 0, 1),
     ]
+    assert values == [(0.25, 0, 0), (0.25, 0, 1)]
 
 
 def test_without_optuna(tmp_path, monkeypatch):
@@ -214,7 +220,7 @@ def test_without_optuna(tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match=r"tuning needs Optuna; install it with pip install 'omics_jax\[tune\]'"
     ):
-        tune(arm(), None, options(), tmp_path / "t.json")
+        choose_constants(arm(), None, options(), tmp_path / "t.json")
 
 
 def test_a_watched_value_that_nobody_monitors(tmp_path):
@@ -222,26 +228,28 @@ def test_a_watched_value_that_nobody_monitors(tmp_path):
         "watches 'auc', which stage 'fit' does not monitor; watch one of monitor, validation_loss"
     )
     with pytest.raises(UserError, match=f"the tuning of toy {sentence}"):
-        tune(arm(replace(TUNING, watch="auc")), None, options(), tmp_path / "t.json")
+        choose_constants(arm(replace(TUNING, watch="auc")), None, options(), tmp_path / "t.json")
 
 
 def test_a_watched_value_that_is_never_finite(tmp_path):
     with pytest.raises(
         UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"
     ):
-        tune(arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json")
+        choose_constants(
+            arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json"
+        )
 
 
 @pytest.mark.parametrize("block_steps", [0, 13])
 def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
-    """Rates above 2 climb: by (1 - rate)^step, beyond the largest number, some in the middle of an
-    epoch.
-    """
+    """Rates above 2 grow as (1 - rate)^step and overflow, some in the middle of an epoch."""
     tuning = replace(TUNING, space={"rate": Range(1e-3, 1e4)}, trials=24)
     file, stop = tmp_path / "t.json", (lambda: 15) if block_steps else (lambda: None)
     for _ in range(4 * EPOCHS):  # where it is stopped at every block
         with suppress(Stopped):
-            chosen, trials = tune(arm(tuning, batch=3), None, options(block_steps), file, stop=stop)
+            chosen, trials = choose_constants(
+                arm(tuning, batch=3), None, options(block_steps), file, stop=stop
+            )
             break
     assert set(trials["state"]) == {"complete", "pruned", "diverged"}
     diverged = trials[trials["state"] == "diverged"]
@@ -251,7 +259,9 @@ def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
         and not diverged["best"].any()
     )
     assert chosen["rate"] < 2
-    again = tune(arm(tuning, batch=3), None, options(block_steps=1), tmp_path / "other.json")[1]
+    again = choose_constants(
+        arm(tuning, batch=3), None, options(block_steps=1), tmp_path / "other.json"
+    )[1]
     pd.testing.assert_frame_equal(trials, again)
 
 

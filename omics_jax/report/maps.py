@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
@@ -36,45 +36,57 @@ LINE = 0.19  # inches per line of a legend
 LETTER = 0.088  # inches, of capitals in 9 points
 LAYERS = 6
 LONE, SMALL = 4.4, 3.6  # inches: the side of a lone panel and of one of several
-SHIFTS = np.array(
-    sorted(
-        ((0.02 * i, 0.02 * j) for i in range(-15, 16) for j in range(-15, 16)),
-        key=lambda step: np.hypot(*step),
-    )
-)
+
+
+def _shifts_by_length() -> Float[np.ndarray, "m 2"]:
+    """Shifts on a grid over 0.6 of the panel, the shortest first."""
+    steps = [0.02 * i for i in range(-15, 16)]
+    grid = [(x, y) for x in steps for y in steps]
+    by_length = sorted(grid, key=lambda shift: np.hypot(*shift))
+    return np.array(by_length)
+
+
+SHIFTS = _shifts_by_length()
 
 
 def draw_map(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
     """A lone panel with its key at the right, or two to a row with the keys below."""
     frame = frame[np.isfinite(frame[["x", "y"]].to_numpy(float)).all(axis=1)]
     panels = keep_first(series_of(frame, "panel"), MOST_PANELS, note, "panels")
-    longest = max(len(part) for part in panels.values())
+    parts, alone = list(panels.values()), len(panels) == 1
+    _note_thinning(max(map(len, parts)), note)
+    height = LONE if alone else SMALL + _mean_key_height(parts)
+    figure, axes = panel_grid(len(parts), 2, float(height), share_x=False, share_y=False)
+    drawn = sum(min(len(part), MOST_POINTS) for part in parts)
+    raster = drawn > RASTER_ABOVE
+    some_grey = [draw_panel(*pair, alone, raster) for pair in zip(axes, parts, strict=True)]
+    for axis, name in zip(axes, panels, strict=True):
+        axis.set_title(clean(name, 40) if name else "")
+    if any(some_grey):
+        note.append("Grey points have no category or value.")
+    if alone:
+        (axis,) = axes
+        axis.set_xlabel(x_label and clean(x_label, 50))
+        axis.set_ylabel(y_label and clean(y_label, 50))
+    else:
+        figure.get_layout_engine().set(h_pad=0.14)
+        outer_labels(figure, x_label, y_label)
+    return figure
+
+
+def _note_thinning(longest: int, note: list[str]) -> None:
+    """Says where not all points are drawn; `longest` is the largest panel's number of points."""
     if longest > MOST_POINTS:
         note.append(
             f"{MOST_POINTS:,} of {longest:,} points are drawn, chosen at random; all are in the "
             "data file."
         )
-    alone = len(panels) == 1
-    below = [0.0 if alone else key_height(part) for part in panels.values()]
-    height = np.mean([max(below[i : i + 2]) for i in range(0, len(below), 2)]) + (
-        LONE if alone else SMALL
-    )
-    figure, axes = panel_grid(len(panels), 2, float(height), share_x=False, share_y=False)
-    raster = sum(min(len(part), MOST_POINTS) for part in panels.values()) > RASTER_ABOVE
-    unknown = [
-        draw_panel(axis, part, alone, raster)
-        for axis, part in zip(axes, panels.values(), strict=True)
-    ]
-    for axis, name in zip(axes, panels, strict=True):
-        axis.set_title(clean(name, 40) if name else "")
-    if any(unknown):
-        note.append("Grey points have no category or value.")
-    if alone:
-        axes[0].set(xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50))
-    else:
-        figure.get_layout_engine().set(h_pad=0.14)
-        outer_labels(figure, x_label, y_label)
-    return figure
+
+
+def _mean_key_height(parts: list[pd.DataFrame]) -> float:
+    """The inches that keys take below the panels: the higher of each row of two, on average."""
+    heights = [key_height(part) for part in parts]
+    return np.mean([max(heights[i : i + 2]) for i in range(0, len(heights), 2)])
 
 
 def by_value(part: pd.DataFrame) -> bool:
@@ -90,16 +102,16 @@ def labels_of(part: pd.DataFrame) -> pd.Series:
 
 
 def categories_of(part: pd.DataFrame) -> list[str]:
-    """What a panel that is coloured by category shows, in alphabetical order; [] for one coloured
-    by numbers.
-    """
+    """The categories a panel shows, in alphabetical order; [] for one coloured by numbers."""
     return [] if by_value(part) else sorted(name for name in labels_of(part).unique() if name)
 
 
 def quantity_of(part: pd.DataFrame) -> str:
     """What the numbers of a panel are, "" where that is not said."""
-    named = part["quantity"].fillna("").astype(str) if "quantity" in part else pd.Series(dtype=str)
-    return next((name for name in named if name), "")
+    if "quantity" not in part:
+        return ""
+    names = part["quantity"].fillna("").astype(str)
+    return next((name for name in names if name), "")
 
 
 def key_height(part: pd.DataFrame) -> float:
@@ -107,9 +119,10 @@ def key_height(part: pd.DataFrame) -> float:
     if by_value(part):
         return 0.6
     names = categories_of(part)
-    return (
-        0.15 + LINE * -(-len(names) // columns_below(names)) if len(names) <= MOST_LISTED else 0.1
-    )
+    if len(names) > MOST_LISTED:
+        return 0.1
+    lines = -(-len(names) // columns_below(names))
+    return 0.15 + LINE * lines
 
 
 def columns_below(names: list[str]) -> int:
@@ -119,62 +132,63 @@ def columns_below(names: list[str]) -> int:
 
 def draw_panel(axis: Axes, part: pd.DataFrame, alone: bool, raster: bool) -> bool:
     """The points of one panel and its key; true where some points are grey."""
-    square_limits(axis, part[["x", "y"]].to_numpy(float))
-    shown = part.iloc[chosen(len(part))]
-    names, labels = categories_of(part), labels_of(shown)
-    look = {
-        "s": float(np.clip(500 / np.sqrt(len(shown)), 11, 30)),
-        "linewidths": 0,
-        "rasterized": raster,
-    }
+    set_square_limits(axis, coordinates(part).T)
+    shown = part.iloc[drawn_points(len(part))]
+    size = float(np.clip(500 / np.sqrt(len(shown)), 11, 30))
+    look = {"s": size, "linewidths": 0, "rasterized": raster}
+    names = categories_of(part)
     if by_value(part):
         known = shown["value"].notna()
-        points = axis.scatter(
-            *plane(shown[known]), c=shown["value"][known], cmap=SHADES, alpha=0.85, **look
-        )
+        points = _draw_values(axis, shown[known], look)
         colour_key(axis, points, quantity_of(part), alone)
     elif names:
-        known = labels != ""
-        for layer in range(LAYERS):  # else the last category would hide the others
-            for index, name in enumerate(names):
-                points = shown[labels == name][layer::LAYERS]
-                axis.scatter(*plane(points), alpha=0.75, **category_mark(index), **look)
+        known = labels_of(shown) != ""
+        _draw_categories(axis, shown, names, look)
         if len(names) <= MOST_LISTED:
             category_key(axis, names, alone)
         else:
             write_categories(axis, part, names, 0.88 * (LONE if alone else SMALL))
     else:
-        known = labels == ""
-        axis.scatter(*plane(shown), color=PALETTE[0], alpha=0.75, **look)
-    axis.scatter(*plane(shown[~known]), color=UNKNOWN, zorder=0.5, **look)
+        known = labels_of(shown) == ""
+        axis.scatter(*coordinates(shown), color=PALETTE[0], alpha=0.75, **look)
+    axis.scatter(*coordinates(shown[~known]), color=UNKNOWN, zorder=0.5, **look)
     return not known.all()
 
 
-def plane(part: pd.DataFrame) -> Float[np.ndarray, "2 n"]:
+def _draw_values(axis: Axes, known: pd.DataFrame, look: dict) -> PathCollection:
+    """Points coloured by their values."""
+    return axis.scatter(*coordinates(known), c=known["value"], cmap=SHADES, alpha=0.85, **look)
+
+
+def _draw_categories(axis: Axes, shown: pd.DataFrame, names: list[str], look: dict) -> None:
+    """Points coloured by category, in layers, so that no category hides another."""
+    labels = labels_of(shown)
+    for layer in range(LAYERS):
+        for index, name in enumerate(names):
+            points = shown[labels == name][layer::LAYERS]
+            axis.scatter(*coordinates(points), alpha=0.75, **category_mark(index), **look)
+
+
+def coordinates(part: pd.DataFrame) -> Float[np.ndarray, "2 n"]:
     """The coordinates of the points."""
     return part[["x", "y"]].to_numpy(float).T
 
 
-def chosen(count: int) -> np.ndarray:
-    """Which of `count` points are drawn, rising; the same ones in every panel of as many points."""
+def drawn_points(count: int) -> Int[np.ndarray, " m"]:
+    """Which of `count` points are drawn, ascending; the same in every panel of as many points."""
     if count <= MOST_POINTS:
         return np.arange(count)
     return np.sort(np.random.default_rng(0).permutation(count)[:MOST_POINTS])
 
 
-def square_limits(axis: Axes, xy: Float[np.ndarray, "n 2"]) -> None:
+def set_square_limits(axis: Axes, xy: Float[np.ndarray, "n 2"]) -> None:
     """The same span on both axes, around the middle of the points, and no ticks."""
     low, high = xy.min(axis=0), xy.max(axis=0)
     half = 0.54 * float((high - low).max()) or 0.5
-    (x, y) = (low + high) / 2
-    axis.set(
-        xlim=(x - half, x + half),
-        ylim=(y - half, y + half),
-        aspect="equal",
-        anchor="W",
-        xticks=[],
-        yticks=[],
-    )
+    x, y = (low + high) / 2
+    axis.set_xlim(x - half, x + half)
+    axis.set_ylim(y - half, y + half)
+    axis.set(aspect="equal", anchor="W", xticks=[], yticks=[])
 
 
 def category_mark(index: int) -> dict:
@@ -185,8 +199,11 @@ def category_mark(index: int) -> dict:
 
 def colour_key(axis: Axes, points: PathCollection, quantity: str, alone: bool) -> None:
     """A colour bar at the right of a lone panel, else below."""
-    place = axis.inset_axes((1.04, 0.0, 0.045, 0.6) if alone else (0.0, -0.1, 1.0, 0.05))
-    bar = axis.figure.colorbar(points, cax=place, orientation="vertical" if alone else "horizontal")
+    if alone:
+        place, orientation = axis.inset_axes((1.04, 0.0, 0.045, 0.6)), "vertical"
+    else:
+        place, orientation = axis.inset_axes((0.0, -0.1, 1.0, 0.05)), "horizontal"
+    bar = axis.figure.colorbar(points, cax=place, orientation=orientation)
     bar.set_label(quantity and clean(quantity, 36))
     bar.solids.set_alpha(1.0)
     bar.outline.set_visible(False)
@@ -195,44 +212,47 @@ def colour_key(axis: Axes, points: PathCollection, quantity: str, alone: bool) -
 
 def category_key(axis: Axes, names: list[str], alone: bool) -> None:
     """A legend at the right of a lone panel, else below it."""
+    dot = {"linestyle": "none", "markersize": 6}
     handles = [
-        Line2D(
-            [], [], linestyle="none", markersize=6, label=clean(name, 36), **category_mark(index)
-        )
+        Line2D([], [], label=clean(name, 36), **dot, **category_mark(index))
         for index, name in enumerate(names)
     ]
-    corner, columns = ((1.02, 1.0), 1) if alone else ((-0.02, -0.01), columns_below(names))
-    axis.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=columns, handlelength=1.0, handletextpad=0.4,
-        columnspacing=1.0,
-    )  # fmt: skip
+    if alone:
+        corner, columns = (1.02, 1.0), 1
+    else:
+        corner, columns = (-0.02, -0.01), columns_below(names)
+    spacing = {"handlelength": 1.0, "handletextpad": 0.4, "columnspacing": 1.0}
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=corner, ncols=columns, **spacing)
 
 
 def write_categories(axis: Axes, part: pd.DataFrame, names: list[str], side: float) -> None:
-    """Each category's name at its median, moved where it would cover another; `side`: the panel's,
-    in inches.
+    """Each category's name at its median, moved where it would cover another.
+
+    side: of the panel, in inches.
     """
     medians = part.groupby(labels_of(part))[["x", "y"]].median().loc[names].to_numpy(float)
     texts = [clean(name, 18) for name in names]
-    low, span = np.array([axis.get_xlim()[0], axis.get_ylim()[0]]), np.ptp(axis.get_xlim())
+    low = np.array([axis.get_xlim()[0], axis.get_ylim()[0]])
+    span = np.ptp(axis.get_xlim())
     sizes = np.array([[LETTER * len(text), 0.165] for text in texts]) / side
-    places = low + span * kept_apart((medians - low) / span, sizes)
+    places = low + span * spread_boxes((medians - low) / span, sizes)
+    box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+    centred = {"ha": "center", "va": "center", "fontsize": 9, "zorder": 4}
     for text, median, place in zip(texts, medians, places, strict=True):
-        if np.abs(place - median).max() > 0.02 * span:
+        moved = np.abs(place - median).max()
+        if moved > 0.02 * span:
             axis.plot(*np.stack([median, place]).T, color="#444444", linewidth=0.6, zorder=3)
-        axis.text(
-            *place, text, ha="center", va="center", fontsize=9, zorder=4,
-            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
-        )  # fmt: skip
+        axis.text(*place, text, bbox=box, **centred)
 
 
-def kept_apart(
+def spread_boxes(
     centres: Float[np.ndarray, "n 2"], sizes: Float[np.ndarray, "n 2"]
 ) -> Float[np.ndarray, "n 2"]:
-    """Boxes inside the unit square moved, one after the other, to the nearest free place."""
+    """Centres of boxes inside the unit square, each moved in turn to its nearest free place."""
     places = np.empty_like(centres)
     for index, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
-        tried = np.clip(centre + SHIFTS, size / 2, 1 - size / 2)
+        half = size / 2
+        tried = np.clip(centre + SHIFTS, half, 1 - half)
         gaps = np.abs(tried[:, None] - places[:index]) - (size + sizes[:index]) / 2
         free = (gaps >= 0).any(axis=2).all(axis=1)
         places[index] = tried[np.argmax(free)]  # where nothing is free: its own place, the first

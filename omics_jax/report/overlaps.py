@@ -26,13 +26,14 @@ PRESENT = "#222222"
 
 def draw_overlap(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
     """The most frequent combinations from left to right, the most frequent modality on top."""
-    whole = read_overlap(frame)
-    shown = whole._replace(
-        members=whole.members[:MOST_COMBINATIONS], patients=whole.patients[:MOST_COMBINATIONS]
+    overlap = read_overlap(frame)
+    shown = overlap._replace(
+        members=overlap.members[:MOST_COMBINATIONS], patients=overlap.patients[:MOST_COMBINATIONS]
     )
-    if left := len(whole.patients) - len(shown.patients):
-        note.append(left_out(left, whole.patients[MOST_COMBINATIONS:].sum()))
-    heights = (BARS, ROW * max(len(whole.names), 1))
+    left_out = overlap.patients[MOST_COMBINATIONS:]
+    if len(left_out):
+        note.append(left_out_sentence(len(left_out), left_out.sum()))
+    heights = (BARS, ROW * max(len(overlap.names), 1))
     figure = blank_figure(sum(heights) + 0.9)
     axes = figure.subplots(
         2, 2, sharex="col", sharey="row", width_ratios=(1, 3.6), height_ratios=heights
@@ -41,15 +42,18 @@ def draw_overlap(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
     corner.remove()
     draw_patients(above, shown, y_label)
     draw_members(dots, shown)
-    draw_totals(left, whole)
+    draw_totals(left, overlap)
     dots.set_xlabel(x_label and clean(x_label, 60))
     return figure
 
 
-def left_out(combinations: int, patients: float) -> str:
+def left_out_sentence(combinations: int, patients: float) -> str:
     """What is not drawn, in a sentence."""
     what = "combination is" if combinations == 1 else "combinations are"
-    return f"{combinations} rarer {what} left out ({patients:,.0f} patients); all are in the data file."
+    return (
+        f"{combinations} rarer {what} left out ({patients:,.0f} patients); all are in the data "
+        "file."
+    )
 
 
 def draw_patients(axis: Axes, overlap: Overlap, y_label: str) -> None:
@@ -58,12 +62,12 @@ def draw_patients(axis: Axes, overlap: Overlap, y_label: str) -> None:
     numbers = [f"{count:,.0f}" for count in overlap.patients]
     upright = len(places) > 10 and max(map(len, numbers)) > 3
     axis.bar(places, overlap.patients, width=0.62, color=PALETTE[0])
+    above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    rotation = 90 if upright else 0
     for place, count, number in zip(places, overlap.patients, numbers, strict=True):
-        axis.annotate(
-            number, (place, count), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom",
-            fontsize=9.5, rotation=90 if upright else 0,
-        )  # fmt: skip
-    axis.set_ylim(0, (overlap.patients.max(initial=0.0) or 1.0) * (1.25 if upright else 1.12))
+        axis.annotate(number, (place, count), **above, fontsize=9.5, rotation=rotation)
+    highest = overlap.patients.max(initial=0.0) or 1.0
+    axis.set_ylim(0, highest * (1.25 if upright else 1.12))
     axis.set_ylabel(y_label and clean(y_label, 30))
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -73,28 +77,19 @@ def draw_patients(axis: Axes, overlap: Overlap, y_label: str) -> None:
 
 def draw_members(axis: Axes, overlap: Overlap) -> None:
     """A column of dots per combination: those of its modalities dark and joined."""
-    present = np.argwhere(overlap.members)
-    absent = np.argwhere(~overlap.members)
-    for row in range(0, len(overlap.names), 2):
+    names = [clean(name, 22) for name in overlap.names]
+    for row in range(0, len(names), 2):
         axis.axhspan(row - 0.5, row + 0.5, color=STRIPE, linewidth=0, zorder=0)
     for place, member in enumerate(overlap.members):
-        if member.any():
-            axis.vlines(
-                place, *np.flatnonzero(member)[[0, -1]], color=PRESENT, linewidth=2, zorder=2
-            )
-    for dots, colour in ((absent, ABSENT), (present, PRESENT)):
-        axis.plot(
-            *dots.T,
-            marker="o",
-            markersize=8,
-            color=colour,
-            markeredgewidth=0,
-            linestyle="none",
-            zorder=3,
-        )
+        rows = np.flatnonzero(member)
+        if len(rows):
+            axis.vlines(place, rows[0], rows[-1], color=PRESENT, linewidth=2, zorder=2)
+    dot = {"marker": "o", "markersize": 8, "markeredgewidth": 0, "linestyle": "none", "zorder": 3}
+    for dots, colour in ((~overlap.members, ABSENT), (overlap.members, PRESENT)):
+        axis.plot(*np.argwhere(dots).T, color=colour, **dot)
     axis.set_xlim(-0.6, max(len(overlap.patients), LEAST_WIDTH) - 0.4)
-    axis.set_yticks(np.arange(len(overlap.names)), [clean(name, 22) for name in overlap.names])
-    axis.set_ylim(max(len(overlap.names), 1) - 0.5, -0.5)
+    axis.set_yticks(np.arange(len(names)), names)
+    axis.set_ylim(max(len(names), 1) - 0.5, -0.5)
     axis.tick_params(length=0, labelleft=True, labelbottom=False)
     axis.spines[:].set_visible(False)
 
@@ -103,11 +98,9 @@ def draw_totals(axis: Axes, overlap: Overlap) -> None:
     """A bar per modality towards the left, with the number of patients who have it."""
     totals = overlap.totals
     axis.barh(np.arange(len(totals)), totals, height=0.55, color="#8c8c8c")
+    beside = {"xytext": (-3, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
     for row, total in enumerate(totals):
-        axis.annotate(
-            f"{total:,.0f}", (total, row), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
-            fontsize=9.5,
-        )  # fmt: skip
+        axis.annotate(f"{total:,.0f}", (total, row), **beside, fontsize=9.5)
     axis.set_xlim((totals.max(initial=0.0) or 1.0) * 1.6, 0)
     axis.set_title("in total", loc="right")
     axis.tick_params(length=0, labelleft=False, labelbottom=False)

@@ -1,5 +1,4 @@
-"""`write_report`: a run directory in, `report.html` out: one file that opens offline and needs no
-script.
+"""A run directory in, `report.html` out: one file that opens offline and needs no script.
 
 Reads what a run leaves behind (`metrics.json`, `tables/`, `history.jsonl`, `config.json`,
 `data.json`, `environment.json`) and knows no system by name. Left out: anything that needs the data
@@ -12,7 +11,7 @@ import base64
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -29,15 +28,16 @@ OPEN_COMPARISONS = 12  # further ones are folded
 def write_report(run: pathlib.Path) -> pathlib.Path:
     """Writes `report.html` into the run directory and returns its path.
 
-    The same run directory gives the same bytes. Raises UserError where `metrics.json` is missing, a
-    file is
-    not what its name says, or a table of `tables/index.json` is missing or lacks a column of its
-    kind.
+    The same run directory gives the same bytes.
+
+    Raises:
+      UserError: `metrics.json` is missing, a file is not what its name says, or a table of
+        `tables/index.json` is missing or lacks a column of its kind.
     """
     run = pathlib.Path(run)
-    text = render(page_content(run))
-    write_atomically(run / "report.html", text)
-    return run / "report.html"
+    page = run / "report.html"
+    write_atomically(page, render(page_content(run)))
+    return page
 
 
 def page_content(run: pathlib.Path) -> dict:
@@ -50,10 +50,9 @@ def page_content(run: pathlib.Path) -> dict:
         )
     environment = read_json(run / "environment.json") or {}
     data = read_json(run / "data.json") or {}
-    name, better = str(metrics.get("system") or run.name), metrics.get("better") or {}
-    experiment = metrics.get("experiment")
+    better = metrics.get("better") or {}
     return {
-        "title": name if experiment in (None, "") else f"{name}: {experiment}",
+        "title": title_of(metrics, run.name),
         "statement": results.statement(main_arm(metrics), metrics, better),
         "scope": scope_sentence(metrics),
         **result_sections(metrics, better),
@@ -66,6 +65,12 @@ def page_content(run: pathlib.Path) -> dict:
         "config": read_json(run / "config.json") or {},
         "run": run.name,
     }
+
+
+def title_of(metrics: Mapping, run: str) -> str:
+    """System and experiment; the run directory's name where no system is named."""
+    system, experiment = str(metrics.get("system") or run), metrics.get("experiment")
+    return system if experiment in (None, "") else f"{system}: {experiment}"
 
 
 def read_json(path: pathlib.Path) -> dict | list | None:
@@ -81,7 +86,7 @@ def read_json(path: pathlib.Path) -> dict | list | None:
 
 
 def main_arm(metrics: Mapping) -> str:
-    """The first arm, which `summary` and `baselines` are about; the system where no arm is named."""
+    """The arm that `summary` and `baselines` are about: the first; without arms the system."""
     return str(next(iter(metrics.get("arms") or {}), None) or metrics.get("system") or "model")
 
 
@@ -107,28 +112,41 @@ def count_of(number: int, noun: str) -> str:
 
 def result_sections(metrics: Mapping, better: Mapping[str, str]) -> dict:
     """Key results, comparisons, arms and groups."""
-    arms, own = metrics.get("arms") or {}, main_arm(metrics)
-    summaries = {own: metrics.get("summary") or {}} | (metrics.get("baselines") or {})
-    key = results.result_rows(summaries, better, [own]) if metrics.get("summary") else {}
-    comparisons = metrics.get("comparisons") or []
-    rows = results.comparison_rows(comparisons, better)
-    arm_summaries = {arm: (entry or {}).get("summary") or {} for arm, entry in arms.items()}
+    main = main_arm(metrics)
+    summaries = {main: metrics.get("summary") or {}} | (metrics.get("baselines") or {})
+    key = results.result_rows(summaries, better, [main]) if metrics.get("summary") else {}
     return {
         "key": key,
-        "key_own": own,
+        "key_own": main,
         "key_note": results.interval_sentence(summaries),
-        "key_figure": key_figure(key, own) if key else None,
+        "key_figure": key_figure(key, main) if key else None,
+        **comparison_sections(metrics.get("comparisons") or [], better),
+        **arm_sections(metrics.get("arms") or {}, better),
+        "groups": results.group_rows(metrics.get("replicates") or [], list(summaries[main])),
+    }
+
+
+def comparison_sections(comparisons: Sequence[Mapping], better: Mapping[str, str]) -> dict:
+    """The comparisons in words: the first in view, further ones folded, and the tests made."""
+    rows = results.comparison_rows(comparisons, better)
+    tests = [str(comparison["test"]) for comparison in comparisons if comparison.get("test")]
+    return {
         "comparisons": rows[:OPEN_COMPARISONS],
         "more_comparisons": rows[OPEN_COMPARISONS:],
-        "tests": list(dict.fromkeys(str(c["test"]) for c in comparisons if c.get("test"))),
+        "tests": list(dict.fromkeys(tests)),
         "tallies": results.tally_sentences(comparisons, better),
-        "arms": results.result_rows(arm_summaries, better, []) if len(arms) > 1 else {},
+    }
+
+
+def arm_sections(arms: Mapping, better: Mapping[str, str]) -> dict:
+    """All arms in one table, where there are several, and each further one beside its baselines."""
+    summaries = {arm: (entry or {}).get("summary") or {} for arm, entry in arms.items()}
+    further = list(arms.items())[1:]
+    return {
+        "arms": results.result_rows(summaries, better, []) if len(arms) > 1 else {},
         "few": FEW_ARMS,
-        "arms_note": results.interval_sentence(arm_summaries),
-        "arm_details": [
-            arm_details(arm, entry or {}, better) for arm, entry in list(arms.items())[1:]
-        ],
-        "groups": results.group_rows(metrics.get("replicates") or [], list(summaries[own])),
+        "arms_note": results.interval_sentence(summaries),
+        "arm_details": [arm_details(arm, entry or {}, better) for arm, entry in further],
     }
 
 
@@ -146,21 +164,18 @@ def key_figure(key: Mapping, own: str) -> dict | None:
     """The key results as dots with intervals, a panel per metric; None for a lone number."""
     from omics_jax.report import figures
 
+    columns = ["label", "series", "value", "low", "high"]
     rows = [
-        {"label": row["name"], "series": metric["name"]}
-        | {k: cell[k] for k in ("value", "low", "high")}
+        (row["name"], metric["name"], cell["value"], cell["low"], cell["high"])
         for column, metric in enumerate(key["metrics"])
         for row in key["rows"]
         for cell in [row["cells"][column]]
     ]
-    frame = pd.DataFrame(rows).astype({"value": float, "low": float, "high": float})
-    compared = frame[frame.groupby("series")["value"].transform("count") > 1]
-    # A metric that only one row has shows nothing in a picture, unless there is no other.
-    frame = (
-        compared
-        if len(compared)
-        else frame[frame.groupby("series")["value"].transform("count") > 0]
-    )
+    frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:], float))
+    methods = frame.groupby("series")["value"].transform("count")
+    # A metric that only one method has shows nothing in a figure, unless there is no other metric.
+    compared = frame[methods > 1]
+    frame = compared if len(compared) else frame[methods > 0]
     if frame["value"].count() < 2:
         return None
     title, x_label = f"{own} beside its baselines", "mean, with its 95 % interval"
@@ -169,7 +184,10 @@ def key_figure(key: Mapping, own: str) -> dict | None:
 
 
 def image(drawing) -> dict:
-    """An image's source and alt text; an image, unlike inline SVG, can be saved and put in a slide."""
+    """An image's source and alt text.
+
+    Unlike inline SVG, an image can be saved from the page and put in a slide.
+    """
     encoded = base64.b64encode(drawing.svg.encode()).decode()
     return {"src": f"data:image/svg+xml;base64,{encoded}", "alt": drawing.alt}
 
@@ -187,8 +205,6 @@ def table_sections(run: pathlib.Path) -> list[dict]:
 
 def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
     """One figure or printed table with its title, caption and the file it was made from."""
-    from omics_jax.report import figures
-
     kind, title = entry["kind"], str(entry.get("title") or entry["name"])
     section = {
         "title": title,
@@ -202,15 +218,20 @@ def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
         return section
     if kind == "table":
         return section | {"frame": printed_frame(frame)}
-    points = frame[
-        [c for c in numeric_columns(kind) if c in KINDS[kind].needed and c not in ("low", "high")]
-    ]
-    if not points.notna().all(axis=1).any():
+    if not has_values(frame, kind):
         return section | {"note": "Every value is missing, so nothing is drawn."}
-    drawing = figures.draw(
-        kind, frame, title, entry.get("x_label") or "", entry.get("y_label") or ""
-    )
+    from omics_jax.report import figures
+
+    labels = entry.get("x_label") or "", entry.get("y_label") or ""
+    drawing = figures.draw(kind, frame, title, *labels)
     return section | {"image": image(drawing), "note": drawing.note}
+
+
+def has_values(frame: pd.DataFrame, kind: str) -> bool:
+    """True where some row has all numbers that its kind needs; the ends of intervals may miss."""
+    needed = [name for name in numeric_columns(kind) if name in KINDS[kind].needed]
+    values = frame[[name for name in needed if name not in ("low", "high")]]
+    return bool(values.notna().all(axis=1).any())
 
 
 def training_sections(run: pathlib.Path) -> list[dict]:
@@ -230,7 +251,7 @@ def training_sections(run: pathlib.Path) -> list[dict]:
 
 
 def duration(seconds: object) -> str:
-    """Seconds as "0.42 s", "3 min 20 s" or "2 h 5 min"; other values as they are."""
+    """Seconds as "0.42 s", "3 min 20 s" or "2 h 5 min"; any other value as text."""
     if not results.is_number(seconds):
         return results.ABSENT if seconds is None else str(seconds)
     if seconds < 60:
@@ -255,6 +276,11 @@ def is_branch(value: object) -> bool:
     )
 
 
+def branches(value: Mapping | list | tuple) -> list[tuple]:
+    """The entries of a branch with their names or, in a list, their places."""
+    return list(value.items() if isinstance(value, Mapping) else enumerate(value))
+
+
 def render(content: Mapping) -> str:
     """The page as text; everything shown is escaped."""
     import jinja2
@@ -267,8 +293,6 @@ def render(content: Mapping) -> str:
         lstrip_blocks=True,
     )
     environment.filters["leaf"] = leaf
-    environment.filters["branches"] = lambda b: list(
-        b.items() if isinstance(b, Mapping) else enumerate(b)
-    )
+    environment.filters["branches"] = branches
     environment.tests["branch"] = is_branch
     return environment.get_template("page.html").render(**content)

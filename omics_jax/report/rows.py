@@ -1,6 +1,7 @@
-"""Figures with a labelled row per entry: rankings and values with intervals.
+"""Figures with a labelled row per entry: rankings and values with intervals (kinds "ranking" and
+"intervals").
 
-Left out: figures on a plane or over a numeric axis (`figures.py`).
+Left out: figures on a plane (`planes.py`) or over a numeric axis (`curves.py`).
 """
 
 from __future__ import annotations
@@ -35,16 +36,27 @@ def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
     """
     frame = frame[np.isfinite(frame["value"])]
     series = series_of(frame)
+    if len(series) <= len(PALETTE) and share_labels(series):
+        figure = ranking_together(frame, series, note)
+    else:
+        figure = ranking_panels(keep_first(series, MOST_PANELS, note), note)
+    outer_labels(figure, x_label, y_label)
+    return figure
+
+
+def share_labels(series: dict[str, pd.DataFrame]) -> bool:
+    """True where more than half of the labels of several series are in all of them."""
     labels = [set(part["label"]) for part in series.values()]
-    shared = len(labels) > 1 and len(set.intersection(*labels)) * 2 > len(set.union(*labels))
-    if shared and len(series) <= len(PALETTE):
-        return ranking_together(frame, series, x_label, y_label, note)
-    series = keep_first(series, MOST_PANELS, note)
+    return len(labels) > 1 and len(set.intersection(*labels)) * 2 > len(set.union(*labels))
+
+
+def ranking_panels(series: dict[str, pd.DataFrame], note: list[str]) -> Figure:
+    """A panel per series, each with its own labels in its own order."""
     most = MOST_RANKED if len(series) == 1 else MOST_RANKED // 2
-    parts = [p.iloc[np.argsort(-p["value"].abs(), kind="stable")][:most] for p in series.values()]
-    if any(len(p) > most for p in series.values()):
+    if any(len(part) > most for part in series.values()):
         note.append(f"The {most} largest are drawn; all are in the data file.")
-    height = 0.9 + ROW * max(len(p) for p in parts)
+    parts = [largest_first(part)[:most] for part in series.values()]
+    height = 0.9 + ROW * max(len(part) for part in parts)
     figure, axes = panel_grid(len(parts), 2, height, share_x=True, share_y=False)
     for axis, name, part in zip(axes, series, parts, strict=True):
         row_axis(axis, list(part["label"]), clean(name, 28), longest=42 if len(parts) == 1 else 24)
@@ -54,22 +66,20 @@ def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
         else:
             axis.barh(positions, part["value"], height=0.62, color=PALETTE[0])
         zero_line(axis)
-    outer_labels(figure, x_label, y_label)
     return figure
 
 
+def largest_first(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows by the magnitude of their values."""
+    return part.iloc[np.argsort(-part["value"].abs(), kind="stable")]
+
+
 def ranking_together(
-    frame: pd.DataFrame,
-    series: dict[str, pd.DataFrame],
-    x_label: str,
-    y_label: str,
-    note: list[str],
+    frame: pd.DataFrame, series: dict[str, pd.DataFrame], note: list[str]
 ) -> Figure:
     """One row per label, a dot per series, rows ordered by their largest magnitude."""
-    largest = (
-        frame["value"].abs().groupby(frame["label"], sort=False).max().sort_values(kind="stable")
-    )
-    order = list(largest.index[::-1])
+    largest = frame["value"].abs().groupby(frame["label"], sort=False).max()
+    order = list(largest.sort_values(kind="stable").index[::-1])
     if len(order) > MOST_RANKED:
         note.append(
             f"The {MOST_RANKED} largest of {len(order)} are drawn; all are in the data file."
@@ -77,23 +87,24 @@ def ranking_together(
     order = order[:MOST_RANKED]
     figure, (axis,) = panel_grid(1, 1, 1.2 + ROW * 1.1 * len(order))
     row_axis(axis, order, "", stripes=True)
-    row_of = {label: i for i, label in enumerate(order)}
+    row_of = {label: row for row, label in enumerate(order)}
     for index, part in enumerate(series.values()):
         part = part[part["label"].isin(row_of)]
         offset = (index - (len(series) - 1) / 2) * 0.7 / len(series)
-        interval_dots(axis, part, part["label"].map(row_of).to_numpy() + offset, index)
+        positions = part["label"].map(row_of).to_numpy() + offset
+        interval_dots(axis, part, positions, index)
     zero_line(axis)
-    handles = [Line2D([], [], **mark(i, line=False), markersize=6) for i in range(len(series))]
-    add_legend(figure, list(series), handles)
-    outer_labels(figure, x_label, y_label)
+    marks = [mark(index, line=False) for index in range(len(series))]
+    add_legend(figure, list(series), [Line2D([], [], **style, markersize=6) for style in marks])
     return figure
 
 
 def row_axis(
     axis: Axes, labels: list, title: str, longest: int = 42, stripes: bool = False
 ) -> None:
-    """An axis with one labelled row per entry, the first on top; stripes lead the eye where rows
-    are full.
+    """An axis with one labelled row per entry, the first on top.
+
+    longest: letters of a label, longer ones are cut. stripes: where rows are full, to lead the eye.
     """
     axis.set_yticks(np.arange(len(labels)), [clean(label, longest) for label in labels])
     axis.set_ylim(len(labels) - 0.4, -0.6)
@@ -134,8 +145,10 @@ def draw_intervals(
     highlight: str | None = None,
     share_x: bool = True,
 ) -> Figure:
-    """A row per label in the order given, a panel per series; `highlight` names a label drawn
-    apart.
+    """A row per label in the order given, a panel per series.
+
+    highlight: a label with its own colour, mark and a line through its value.
+    share_x: whether all panels have the same numeric axis.
     """
     series = keep_first(series_of(frame), MOST_PANELS, note)
     labels = list(dict.fromkeys(frame["label"]))
@@ -144,20 +157,25 @@ def draw_intervals(
             f"The first {MOST_ROWS} of {len(labels)} rows are drawn; all are in the data file."
         )
     labels = labels[:MOST_ROWS]
-    row_of = {label: i for i, label in enumerate(labels)}
     columns = 2 if len(series) in (2, 4) else 3
-    figure, axes = panel_grid(
-        len(series), columns, 0.85 + ROW * len(labels), share_x=share_x, share_y=True
-    )
+    height = 0.85 + ROW * len(labels)
+    figure, axes = panel_grid(len(series), columns, height, share_x=share_x, share_y=True)
     for axis, (name, part) in zip(axes, series.items(), strict=True):
         row_axis(axis, labels, clean(name, 28), longest=42 if len(series) == 1 else 26)
         axis.tick_params(labelbottom=True)  # panels are tall, so each has its own numbers
-        part = part[part["label"].isin(row_of) & np.isfinite(part["value"])]
-        own = (part["label"] == highlight).to_numpy()
-        for rows, index in ((~own, 0), (own, 1)):
-            interval_dots(axis, part[rows], part["label"][rows].map(row_of).to_numpy(float), index)
-        for value in part["value"][own]:
-            axis.axvline(value, color=PALETTE[1], linewidth=0.9, linestyle=":", zorder=1)
+        intervals_panel(axis, part, labels, highlight)
         zero_line(axis)
     outer_labels(figure, x_label, y_label)
     return figure
+
+
+def intervals_panel(axis: Axes, part: pd.DataFrame, labels: list, highlight: str | None) -> None:
+    """One series: dots with intervals on the rows of their labels."""
+    row_of = {label: row for row, label in enumerate(labels)}
+    part = part[part["label"].isin(row_of) & np.isfinite(part["value"])]
+    positions = part["label"].map(row_of).to_numpy(float)
+    highlighted = (part["label"] == highlight).to_numpy()
+    for rows, index in ((~highlighted, 0), (highlighted, 1)):
+        interval_dots(axis, part[rows], positions[rows], index)
+    for value in part["value"][highlighted]:
+        axis.axvline(value, color=PALETTE[1], linewidth=0.9, linestyle=":", zorder=1)

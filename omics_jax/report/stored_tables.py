@@ -26,10 +26,13 @@ MISSING = frozenset({"", "nan", "none", "null", "na", "n/a"})
 
 
 def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
-    """A CSV of the given kind: labels and names as text, the kind's numbers as float, infinities as
-    missing.
+    """A CSV of the given kind: labels and names as text, the kind's numbers as float.
 
-    A label such as "NA" stays a label. Raises UserError naming the file, the column and the row.
+    Infinities are missing; a label such as "NA" stays a label.
+
+    Raises:
+      UserError: no such kind or file, a column that is missing or a value that cannot be; the
+        message names the file, the column and the row.
     """
     index = path.parent / "index.json"
     if kind not in KINDS:
@@ -81,14 +84,14 @@ def printed_frame(frame: pd.DataFrame) -> dict:
     A first column of text names its row (`named`) and stays in view while a wide table is scrolled.
     """
     shown = frame.head(PRINTED_ROWS)
-    columns = [printed_column(shown[name].astype(str)) for name in shown.columns]
-    header = [
-        {"name": str(name), "number": numeric}
-        for name, (_, numeric) in zip(shown.columns, columns, strict=True)
-    ]
+    header, columns = [], []
+    for name in shown.columns:
+        cells, numeric = printed_column(shown[name].astype(str))
+        header.append({"name": str(name), "number": numeric})
+        columns.append(cells)
     return {
         "header": header,
-        "rows": [list(row) for row in zip(*(cells for cells, _ in columns), strict=True)],
+        "rows": [list(row) for row in zip(*columns, strict=True)],
         "total": len(frame),
         "open": len(frame) <= OPEN_ROWS,
         "named": not header[0]["number"],

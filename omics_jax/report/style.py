@@ -1,9 +1,8 @@
 """What every figure shares: palette, type, panel grid, legend, and the way to a reproducible SVG.
 
 Colours are the palette of Okabe and Ito (2008, "Color Universal Design") without its yellow, which
-is too
-pale for white paper; every series also has its own marker and dash. The same figure gives the same
-bytes.
+is too pale for white paper; every series also has its own marker and dash. The same figure gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -52,8 +51,11 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG document, what it shows in words (for the alt text), and what was not drawn ("" if
-    nothing).
+    """A figure with its words.
+
+    svg: the SVG document.
+    alt: what it shows, for those who do not see it.
+    note: sentences about marks and about what was not drawn; "" if there are none.
     """
 
     svg: str
@@ -127,7 +129,7 @@ def keep_first(series: dict, most: int, note: list[str], noun: str = "series") -
 
 
 def add_legend(figure: Figure, names: list[str], handles: list[Line2D]) -> None:
-    """A legend above the axes, in as many columns as the longest name allows; none without names."""
+    """A legend above the axes, in as many columns as its longest name allows."""
     if not names:
         return
     names = [clean(name) for name in names]

@@ -1,10 +1,9 @@
-"""`history.jsonl` in, training curves out: median and 10-90 % band over the replicates, per arm and
-stage.
+"""`history.jsonl` in, training curves out: the median over the replicates with its 10-90 % range.
 
 The loss on training rows (and, where it was recorded, on validation rows) stands beside the
-monitor. The best epoch
-of a replicate, whose variables were kept, is that of its lowest monitor. Left out: the loss's
-single terms, rates and other recorded scores, which are in the file.
+monitor, stage by stage. The best epoch of a replicate, whose variables were kept, is that of its
+lowest monitor. Left out: the loss's single terms, rates and other recorded scores, which are in the
+file.
 """
 
 from __future__ import annotations
@@ -31,27 +30,32 @@ from omics_jax.report.style import (
 KEYS = ("arm", "stage", "epoch", "objective")
 PANELS = {"loss": ("objective", "validation_loss"), "monitor": ("monitor",)}
 QUANTITIES = tuple(quantity for panel in PANELS.values() for quantity in panel)
+AXIS_NAMES = {
+    "objective": "training objective",
+    "validation_loss": "validation loss",
+    "monitor": "validation monitor",
+}
 
 
 def read_history(path: pathlib.Path) -> pd.DataFrame:
     """Columns arm, stage, replicate, epoch, objective, validation_loss and monitor of the history.
 
-    A line written twice (before and after a resume) counts once, the later one. Raises UserError
-    for a line
-    that is not JSON or lacks a key.
+    Of a line that was written twice (before and after a resume) the later one counts.
+
+    Raises:
+      UserError: a line is not JSON or lacks a key.
     """
     rows = []
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
                 rows.append(history_row(line, path, number))
-    frame = pd.DataFrame(rows, columns=["arm", "stage", "replicate", "epoch", *QUANTITIES])
+    keys = ["arm", "stage", "replicate", "epoch"]
+    frame = pd.DataFrame(rows, columns=[*keys, *QUANTITIES])
     for name in QUANTITIES:
         values = pd.to_numeric(frame[name]).astype(float)
         frame[name] = values.where(np.isfinite(values))
-    return frame.drop_duplicates(
-        ["arm", "stage", "replicate", "epoch"], keep="last", ignore_index=True
-    )
+    return frame.drop_duplicates(keys, keep="last", ignore_index=True)
 
 
 def history_row(line: str, path: pathlib.Path, number: int) -> tuple:
@@ -69,22 +73,23 @@ def history_row(line: str, path: pathlib.Path, number: int) -> tuple:
             f"{path}, line {number}, lacks {missing[0]!r}; delete the line or run the training "
             "again."
         )
-    return (
-        str(entry["arm"]), str(entry["stage"]), str(entry.get("replicate", 0)), int(entry["epoch"]),
-        *(entry.get(quantity) for quantity in QUANTITIES),
-    )  # fmt: skip
+    arm, stage, replicate = entry["arm"], entry["stage"], entry.get("replicate", 0)
+    quantities = (entry.get(quantity) for quantity in QUANTITIES)
+    return (str(arm), str(stage), str(replicate), int(entry["epoch"]), *quantities)
 
 
 def band(frame: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """Index epoch; columns 0.1, 0.5, 0.9: quantiles of `quantity` over the replicates alive at that
-    epoch.
+    """Quantiles 0.1, 0.5 and 0.9 of `quantity` over the replicates that reached each epoch.
+
+    Returns:
+      a frame with the epochs as index and the quantiles as columns.
     """
     known = frame.dropna(subset=[quantity])
     return known.groupby("epoch")[quantity].quantile([0.1, 0.5, 0.9]).unstack()
 
 
 def best_epochs(frame: pd.DataFrame) -> np.ndarray:
-    """(replicates,) epochs of the lowest monitor, the first of equal ones; empty without a monitor."""
+    """(replicates,) epochs of the lowest monitor, the first of equal ones; none without monitor."""
     known = frame.dropna(subset=["monitor"])
     if known.empty:
         return np.zeros(0, int)
@@ -92,13 +97,14 @@ def best_epochs(frame: pd.DataFrame) -> np.ndarray:
 
 
 def settle(axis: Axes, bands: list[pd.DataFrame]) -> bool:
-    """Sets y limits from all but the first 5 % of epochs where those would flatten the rest; says
-    whether.
+    """Sets y limits that leave out the first 5 % of epochs where those would flatten the rest.
+
+    Returns:
+      whether it did.
     """
-    values = np.concatenate([quantiles.to_numpy(float) for quantiles in bands])
-    late = np.concatenate(
-        [quantiles.to_numpy(float)[max(1, len(quantiles) // 20) :] for quantiles in bands]
-    )
+    arrays = [quantiles.to_numpy(float) for quantiles in bands]
+    values = np.concatenate(arrays)
+    late = np.concatenate([array[max(1, len(array) // 20) :] for array in arrays])
     if min(map(len, bands)) < 4:
         return False
     low, high = late.min(), late.max()
@@ -110,57 +116,53 @@ def settle(axis: Axes, bands: list[pd.DataFrame]) -> bool:
 
 
 def draw_panel(axis: Axes, frame: pd.DataFrame, panel: str) -> bool:
-    """One panel: median lines, bands, best epochs; True if the first epochs run out of the panel."""
+    """One panel: median lines, bands, best epoch; True if the first epochs lie outside of it."""
     several = frame["replicate"].nunique() > 1
     drawn = [quantity for quantity in PANELS[panel] if frame[quantity].notna().any()]
     bands = [band(frame, quantity) for quantity in drawn]
     for quantity, quantiles in zip(drawn, bands, strict=True):
         draw_band(axis, quantiles, QUANTITIES.index(quantity), several)
-    best = best_epochs(frame)
-    if len(best):
-        low, middle, high = np.quantile(best, [0.1, 0.5, 0.9])
-        axis.axvline(middle, color=GREY, linewidth=1.1, linestyle="--")
-        spread = f" ({low:.0f} to {high:.0f})" if several and low != high else ""
-        axis.set_title(
-            f"best epoch {middle:.0f}{spread}", loc="right", color="#555555", fontsize=9.5
-        )
+    mark_best_epoch(axis, best_epochs(frame), several)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("epoch")
     if len(drawn) > 1:
         axis.legend(axis.lines[:2], ["training", "validation"], loc="upper right")
-    names = {
-        "objective": "training objective",
-        "validation_loss": "validation loss",
-        "monitor": "validation monitor",
-    }
-    axis.set_ylabel(names[drawn[0]] if len(drawn) == 1 else "loss")
+    axis.set_ylabel(AXIS_NAMES[drawn[0]] if len(drawn) == 1 else "loss")
     return settle(axis, bands)
+
+
+def mark_best_epoch(axis: Axes, epochs: np.ndarray, several: bool) -> None:
+    """A dashed line at the median best epoch, named above the panel; nothing without epochs."""
+    if not len(epochs):
+        return
+    low, middle, high = np.quantile(epochs, [0.1, 0.5, 0.9])
+    axis.axvline(middle, color=GREY, linewidth=1.1, linestyle="--")
+    spread = f" ({low:.0f} to {high:.0f})" if several and low != high else ""
+    title = f"best epoch {middle:.0f}{spread}"
+    axis.set_title(title, loc="right", color="#555555", fontsize=9.5)
 
 
 def draw_band(axis: Axes, quantiles: pd.DataFrame, index: int, several: bool) -> None:
     """The median as a line with the index's colour and dash, the 10-90 % range behind it."""
     epochs, colour = quantiles.index.to_numpy(), PALETTE[index]
     if several:
-        axis.fill_between(
-            epochs, quantiles[0.1], quantiles[0.9], color=colour, alpha=0.2, linewidth=0
-        )
+        shade = {"color": colour, "alpha": 0.2, "linewidth": 0}
+        axis.fill_between(epochs, quantiles[0.1], quantiles[0.9], **shade)
     marker = {"marker": "o", "markersize": 4} if len(epochs) < 8 else {}
     axis.plot(epochs, quantiles[0.5], color=colour, linestyle=DASHES[index % 2], **marker)
 
 
 def draw_training(history: pd.DataFrame, arm: str) -> Drawing:
-    """The curves of one arm: a row per stage, loss beside monitor (left out where there is none)."""
+    """The curves of one arm: a row per stage, the loss beside the monitor if there is one."""
     history = history[history["arm"] == arm]
-    stages = {name: part for name, part in history.groupby("stage", sort=False)}
-    panels = [panel for panel, read in PANELS.items() if history[[*read]].notna().any(axis=None)]
+    stages = dict(iter(history.groupby("stage", sort=False)))
+    panels = [panel for panel in PANELS if has_panel(history, panel)]
+    places = [(stage, panel) for stage in stages for panel in panels]
     clipped = False
     with drawing_style():
-        figure, axes = panel_grid(
-            len(stages) * len(panels), len(panels), 2.5, share_x=False, share_y=False
-        )
-        places = [(stage, panel) for stage in stages for panel in panels]
+        figure, axes = panel_grid(len(places), len(panels), 2.5, share_x=False, share_y=False)
         for axis, (stage, panel) in zip(axes, places, strict=True):
-            if not stages[stage][[*PANELS[panel]]].notna().any(axis=None):
+            if not has_panel(stages[stage], panel):
                 axis.set_axis_off()
                 continue
             clipped |= draw_panel(axis, stages[stage], panel)
@@ -171,15 +173,23 @@ def draw_training(history: pd.DataFrame, arm: str) -> Drawing:
     return Drawing(svg, alt, training_note(history, count, clipped))
 
 
+def has_panel(history: pd.DataFrame, panel: str) -> bool:
+    """True where some quantity of the panel was recorded."""
+    return bool(history[[*PANELS[panel]]].notna().any(axis=None))
+
+
 def training_note(history: pd.DataFrame, count: int, clipped: bool) -> str:
     """The caption: what line, band and dashed line are."""
-    lines = (
-        f"Median (line) and 10–90 % range (band) over the replicates (of {count}) that reached the "
-        "epoch."
-        if count > 1
-        else "One replicate."
-    )
+    several = count > 1
+    sentences = ["The network was trained once."]
+    if several:
+        sentences = [
+            f"The network was trained {count} times, on different splits, groups or seeds. Line: "
+            "median over the trainings that reached the epoch; band: their 10–90 % range."
+        ]
     if history["monitor"].notna().any():
-        spread = ", median over replicates (10–90 % range)" if count > 1 else ""
-        lines += f" Grey, dashed: the epoch of the lowest monitor{spread}."
-    return lines + (" The first epochs run out of the panel." if clipped else "")
+        spread = " (median over the trainings; in brackets their range)" if several else ""
+        sentences.append(f"Grey dashed line: the best epoch, with the lowest monitor{spread}.")
+    if clipped:
+        sentences.append("The first epochs lie outside the panel.")
+    return " ".join(sentences)

@@ -1,7 +1,8 @@
-"""Figures on the unit square: ROC and precision-recall curves, and calibration.
+"""Figures on the unit square: ROC and precision-recall curves, and calibration (kinds "roc", "pr"
+and "calibration").
 
 Each has its line of reference (chance, or perfect calibration). Left out: areas, scores and
-intervals, which the series' names and the caption tell.
+intervals; the series' names and the caption give them.
 """
 
 from __future__ import annotations
@@ -46,9 +47,7 @@ def joined_points(index: int) -> dict:
 
 
 def draw_roc(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """The corners given, joined by straight lines (a diagonal is a tie), over the diagonal of
-    chance.
-    """
+    """The corners joined by straight lines (a slope is a tie), over the diagonal of chance."""
 
     def draw_line(axis: Axes, part: pd.DataFrame, style: dict) -> None:
         diagonal(axis, 1.0)
@@ -63,9 +62,7 @@ def draw_roc(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -
 def draw_precision_recall(
     frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
 ) -> Figure:
-    """Steps, each precision held back to the recall before it; a flat line of chance where its
-    height is given.
-    """
+    """Steps, a precision holding from the recall before it, over a line of chance if given."""
     chance = "chance" in frame and frame["chance"].notna().any()
 
     def draw_line(axis: Axes, part: pd.DataFrame, style: dict) -> None:
@@ -81,8 +78,9 @@ def draw_precision_recall(
 
 
 def draw_calibration(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Observed rate over mean predicted, with error bars; the axes end early where every risk is
-    below a half.
+    """Observed rate over mean predicted risk, with error bars.
+
+    Where every risk is below a half, the axes end early.
     """
     frame = frame[np.isfinite(frame[["x", "y"]].to_numpy(float)).all(axis=1)]
     end = axes_end(frame)
@@ -94,7 +92,8 @@ def draw_calibration(frame: pd.DataFrame, x_label: str, y_label: str, note: list
     label_squares(figure, axes, names, joined_points, "perfect", x_label, y_label)
     if "count" in frame and frame["count"].notna().any():
         low, high = f"{frame['count'].min():,.0f}", f"{frame['count'].max():,.0f}"
-        note.append(f"Each point stands for {low if low == high else f'{low} to {high}'} rows.")
+        rows = low if low == high else f"{low} to {high}"
+        note.append(f"Each point stands for {rows} rows.")
     if end < 1:
         note.append(f"Both axes end at {end:g}.")
     return figure
@@ -104,16 +103,15 @@ def draw_calibrated(axis: Axes, part: pd.DataFrame, style: dict) -> None:
     """One series: points joined by a thin line, vertical error bars where both ends are known."""
     part = part.sort_values("x", kind="stable")
     if {"low", "high"} <= set(part):
-        axis.vlines(
-            part["x"], part["low"], part["high"], color=style["color"], linewidth=1.5, zorder=2
-        )
+        bar = {"color": style["color"], "linewidth": 1.5, "zorder": 2}
+        axis.vlines(part["x"], part["low"], part["high"], **bar)
     axis.plot(part["x"], part["y"], **style)
 
 
 def axes_end(frame: pd.DataFrame) -> float:
     """1, or the next tenth above every point and error bar where all are below a half."""
-    read = [name for name in ("x", "y", "high") if name in frame]
-    largest = float(np.nanmax(frame[read].to_numpy(float), initial=0.0))
+    upper = [name for name in ("x", "y", "high") if name in frame]
+    largest = float(np.nanmax(frame[upper].to_numpy(float), initial=0.0))
     return 1.0 if largest >= 0.5 else max(0.1, math.ceil(round(largest * 10, 6)) / 10)
 
 
@@ -127,8 +125,9 @@ def squares(
 ) -> tuple[Figure, list[Axes], list[str]]:
     """All series on one square, or a square each beyond `most_together`; also returns their names.
 
-    draw_line: (axis, rows of one series, its style). style: number of a series -> its style. end:
-      where both axes end.
+    draw_line: (axis, rows of one series, its style).
+    style: number of a series -> its style.
+    end: where both axes end.
     """
     series = series_of(frame)
     together = len(series) <= most_together
@@ -150,34 +149,29 @@ def label_squares(
     x_label: str,
     y_label: str,
 ) -> None:
-    """Axis titles and a legend beside a lone square, or a title over each; `reference` names the
-    dashed line.
+    """Axis titles and a legend beside a lone square, or a title over each of several.
 
     Long names are wrapped rather than cut: they hold the numbers that a reader wants.
+
+    reference: the name of the dashed line; "" where there is none.
     """
-    looks = {reference: REFERENCE} if reference else {}
+    references = [reference] if reference else []
     if len(axes) > 1:
         for axis, name in zip(axes, names, strict=True):
             axis.set_title(textwrap.fill(clean(name, 78), 26))
-        add_legend(figure, [*looks], [Line2D([], [], **look) for look in looks.values()])
+        add_legend(figure, references, [Line2D([], [], **REFERENCE) for _ in references])
         outer_labels(figure, x_label, y_label)
         return
-    entries = [(name, style(index)) for index, name in enumerate(names) if name] + list(
-        looks.items()
-    )
+    looks = [(name, style(index)) for index, name in enumerate(names) if name]
+    looks += [(name, REFERENCE) for name in references]
     handles = [
-        Line2D([], [], label=textwrap.fill(clean(name, 90), 26), **look) for name, look in entries
+        Line2D([], [], label=textwrap.fill(clean(name, 90), 26), **look) for name, look in looks
     ]
-    axes[0].set(
-        xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50), anchor="W"
-    )
-    axes[0].legend(
-        handles=handles,
-        loc="upper left",
-        bbox_to_anchor=(1.04, 1.0),
-        handlelength=2.6,
-        labelspacing=0.9,
-    )
+    (axis,) = axes
+    axis.set(xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50))
+    axis.set_anchor("W")
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.04, 1.0)}
+    axis.legend(handles=handles, **beside, handlelength=2.6, labelspacing=0.9)
 
 
 def square(axis: Axes, end: float, ticks: int) -> None:

@@ -1,4 +1,4 @@
-"""A run directory: what is written where, and whether a command may go on with what it finds there."""
+"""A run directory: which file stands where, and whether a command may go on in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omics_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from omics_jax.study.system import Arm
 
 PACKAGES = (
     "omics_jax",
@@ -28,6 +31,7 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
 )
+MOST_DIFFERENCES = 8  # named in the message about a run of another config
 
 
 def open_directory(path: str) -> Path:
@@ -49,9 +53,29 @@ def open_directory(path: str) -> Path:
     return folder
 
 
+def checkpoint_folder(folder: Path, arm: Arm) -> Path:
+    """Where an arm's checkpoints, final variables and predictions lie."""
+    return folder / "checkpoints" / path_segment(arm.name)
+
+
+def prediction_file(folder: Path, arm: Arm, replicate: int, part: str = "test") -> Path:
+    """Where a replicate's predictions of its test (validation, training) rows lie."""
+    suffix = "" if part == "test" else f"-{part}"
+    return checkpoint_folder(folder, arm) / f"predictions-{replicate:04d}{suffix}.npz"
+
+
+def tuning_file(folder: Path, arm: Arm) -> Path:
+    """Where the trials of an arm's tuning lie."""
+    return folder / "tuning" / f"{path_segment(arm.name)}.json"
+
+
+def path_segment(name: str) -> str:
+    """A name with a hyphen for every character that a file name may not have."""
+    return "".join(c if c.isalnum() else "-" for c in name)
+
+
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Checks that the run here, if one was begun, was begun with the same config (`run.*` may
-    differ).
+    """Refuses to go on with a run that was begun with another config (`run.*` may differ).
 
     Raises:
       UserError: the configs differ; the message lists the keys with both values.
@@ -59,26 +83,28 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     path = folder / "config.json"
     if not path.exists():
         return
-    before, now = flat(read_json(path)), flat(json.loads(json.dumps(safe(config))))
-    keys = [
-        k
-        for k in sorted(before.keys() | now.keys())
-        if not k.startswith("run.") and before.get(k) != now.get(k)
-    ]
-    if keys:
-        differences = "; ".join(
-            f"{k}: {before.get(k)!r} there, {now.get(k)!r} now" for k in keys[:8]
-        )
-        more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-        raise UserError(
-            f"{folder} holds a run of another config ({differences}{more}); give this one its own "
-            "--workdir, or repeat the first command to go on with that run"
-        )
+    before = flatten_keys(read_json(path))
+    now = flatten_keys(json.loads(json.dumps(to_json(config))))
+    keys = sorted(key for key in before.keys() | now.keys() if not key.startswith("run."))
+    changed = [key for key in keys if before.get(key) != now.get(key)]
+    if not changed:
+        return
+    differences = "; ".join(
+        f"{key}: {before.get(key)!r} there, {now.get(key)!r} now"
+        for key in changed[:MOST_DIFFERENCES]
+    )
+    left = len(changed) - MOST_DIFFERENCES
+    more = f" and {left} more" if left > 0 else ""
+    raise UserError(
+        f"{folder} holds a run of another config ({differences}{more}); give this one its own "
+        "--workdir, or repeat the first command to go on with that run"
+    )
 
 
 def check_data(folder: Path, fingerprint: str) -> None:
-    """Refuses to go on with a run whose data have changed since it began; a mere look at data
-    begins none.
+    """Refuses to go on with a run whose data have changed since it was begun.
+
+    A directory in which the data were only inspected holds no run yet.
 
     Raises:
       UserError: the fingerprints differ.
@@ -104,11 +130,25 @@ def environment(devices: str) -> dict[str, Any]:
     }
 
 
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        described = subprocess.run(git, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
 @contextmanager
 def log_to(folder: Path) -> Iterator[None]:
-    """Sends the package's log to `log.txt` (appended) and nowhere else: the terminal is told by
-    words of its own.
-    """
+    """Appends the package's log to `log.txt`, and keeps it off the terminal."""
     handler = logging.FileHandler(folder / "log.txt")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("omics_jax")
@@ -121,30 +161,6 @@ def log_to(folder: Path) -> Iterator[None]:
         logger.propagate = propagate
         logger.removeHandler(handler)
         handler.close()
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    out = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[prefix + key] = value
-    return out
-
-
-def safe(value: Any) -> Any:
-    """What JSON can hold: NaN and infinities as null, numpy numbers as numbers, tuples as lists."""
-    if isinstance(value, Mapping):
-        return {str(k): safe(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [safe(v) for v in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def read_json(path: Path) -> Any:
@@ -165,37 +181,28 @@ def write_json(path: Path, value: Any) -> None:
     """Writes atomically, with NaN as null."""
     from omics_jax.durable import write_atomically
 
-    write_atomically(path, json.dumps(safe(value), indent=1))
+    write_atomically(path, json.dumps(to_json(value), indent=1))
 
 
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def to_json(value: Any) -> Any:
+    """What JSON can hold: NaN and infinities as null, numpy numbers as numbers, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(entry) for entry in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(
-            git, capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-
-
-def prediction_file(folder: Path, arm: Any, replicate: int, part: str = "test") -> Path:
-    """Where a replicate's predictions of its test (validation, training) rows lie."""
-    suffix = "" if part == "test" else f"-{part}"
-    return folder / "checkpoints" / slug(arm.name) / f"predictions-{replicate:04d}{suffix}.npz"
-
-
-def tuning_file(folder: Path, arm: Any) -> Path:
-    """Where the trials of an arm's tuning lie."""
-    return folder / "tuning" / f"{slug(arm.name)}.json"
-
-
-def slug(name: str) -> str:
-    """A name as part of a path."""
-    return "".join(c if c.isalnum() else "-" for c in name)
+def flatten_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten_keys(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

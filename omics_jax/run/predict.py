@@ -1,34 +1,39 @@
 """New rows through a finished run: a file in, tables of predictions out.
 
-A prediction is the mean over the replicates (folds) of a group, with their s.d. beside it; of a
-cell that some cannot speak of (nan), having been trained on other features, over the others.
+A prediction is the mean over the replicates (folds) of a group, with their standard deviation
+beside it. Replicates trained on other features may not predict a cell; it is nan there, and the
+mean is over the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from ml_collections import ConfigDict
 
+from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.run.directory import read_json, slug
+from omics_jax.run.directory import path_segment, read_json
 from omics_jax.settings.sections import AT_PREDICTION, at_prediction
+from omics_jax.study.records import from_record
+from omics_jax.study.system import DataSpec, Predictions, System
+from omics_jax.training.loop import load_variables
+from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.stage import Variables
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def predict(method: ModuleType, config: Any, folder: Path) -> str:
-    """Predicts new rows (`config.data.path`) with every trained replicate of an arm of the run in
-    the directory.
+def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
+    """Predicts new rows (`config.data.path`) with every trained replicate of one arm of the run.
 
     The arm is `config.run.arm`, or the one that the run's summary speaks of. Writes
     `predictions-ARM-FILE/`: for each group of replicates (drug) GROUP.FIELD.csv, the mean over its
-    replicates (of a series, a line per row and step), and their s.d. as FIELD_between_replicates;
-    and for each replicate GROUP-N.npz with every field.
+    replicates (of a series, a line per row and step), and their standard deviation as
+    GROUP.FIELD_between_replicates.csv; for each replicate GROUP-N.npz with every field.
 
     Returns:
       what was written, in words.
@@ -37,66 +42,27 @@ def predict(method: ModuleType, config: Any, folder: Path) -> str:
       UserError: no finished training here, no arm of that name, or data that lack what it was
         trained on.
     """
-    from ml_collections import ConfigDict
-
-    from omics_jax.study.records import from_record
-    from omics_jax.study.system import DataSpec
-    from omics_jax.training.loop import load_variables
-    from omics_jax.training.rows import compile_rows, over_rows
-
-    name, record = _trained_arm(folder, config.run.arm)
-    _check_version(config.to_dict(), record["config"], folder)
-    trained = at_prediction(ConfigDict(record["config"]), config)
-    spec = from_record(getattr(method, "Spec", DataSpec), record["spec"])
-    system = method.build(trained, spec)
+    arm, record = _trained_arm(folder, config.run.arm)
+    system = _rebuild(method, config, record, folder)
     new = system.read_new(config)
-    rows, table = np.arange(len(new)), system.arrays(system.prepare_new(new))
-    width = min(system.predict_batch, len(rows))
-    predictor = compile_rows(system.predict_new or system.predict, width)
-    out = folder / f"predictions-{slug(name)}-{slug(Path(system.sources(config)[0]).stem)}"
-    replaced = _of_others(out, new.ids)
+    predict = _compile_prediction(system, new)
+    source = Path(system.sources(config)[0])
+    out = folder / f"predictions-{path_segment(arm)}-{path_segment(source.stem)}"
+    replaced = _replacement_note(out, new.ids)
     out.mkdir(exist_ok=True)
-    by_group: dict[str, list[dict[str, np.ndarray]]] = {}
-    for r, variables in load_variables(folder / "checkpoints" / slug(name), system.stages[-1].name):
+    by_group: dict[str, list[Predictions]] = {}
+    checkpoints = folder / "checkpoints" / path_segment(arm)
+    for r, variables in load_variables(checkpoints, system.stages[-1].name):
         group = str(record["labels"][r].get("group", "all"))
-        found = system.finish_new(over_rows(predictor, width, variables, table, [rows])[0], new)
-        np.savez(out / f"{slug(group)}-{r}.npz", id=new.ids.astype(str), **found)
-        by_group.setdefault(group, []).append({field: found[field] for field in system.columns})
-    for group, found in by_group.items():
-        for field, columns in system.columns.items():
-            stacked = np.stack([f[field] for f in found])
-            for suffix, values in zip(
-                ("", "_between_replicates"), over_replicates(stacked), strict=True
-            ):
-                frame = as_frame(new.ids, values, columns)
-                frame.to_csv(out / f"{slug(group)}.{field}{suffix}.csv", index=False)
+        fields = predict(variables)
+        np.savez(out / f"{path_segment(group)}-{r}.npz", id=new.ids.astype(str), **fields)
+        written = {field: fields[field] for field in system.columns}
+        by_group.setdefault(group, []).append(written)
+    for group, replicates in by_group.items():
+        _write_group(out / path_segment(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
-    return (
-        f"{notes}{len(rows)} rows predicted by {name!r} for {', '.join(by_group)}: {out}{replaced}"
-    )
-
-
-def _of_others(out: Path, ids: np.ndarray) -> str:
-    """What is to be said where the directory holds predictions of other rows, which these replace."""
-    earlier = next(iter(sorted(out.glob("*.npz"))), None)
-    if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
-        return ""
-    return "\nnote: it held the predictions of other rows, from files of the same name, and they are replaced"
-
-
-def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and s.d. (n, ...) float32 over the replicates (r, n, ...) that are not nan; nan where
-    all are.
-
-    In double precision the mean of equal numbers is that number: what was observed comes out as it
-      came in.
-    """
-    said = ~np.isnan(stacked)
-    total = lambda values: np.where(said, values, 0).sum(axis=0, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        mean = total(stacked) / said.sum(axis=0)
-        sd = np.sqrt(total((stacked - mean) ** 2) / said.sum(axis=0))
-    return mean.astype(np.float32), sd.astype(np.float32)
+    groups = ", ".join(by_group)
+    return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}{replaced}"
 
 
 def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
@@ -106,38 +72,103 @@ def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
             f"{folder} holds no finished training; name one with --workdir, or finish it with "
             "--mode=train"
         )
-    record = read_json(folder / "training.json")
+    records = read_json(folder / "training.json")
     name = wanted or next(iter(read_json(folder / "metrics.json")["arms"]))
-    if name not in record:
+    if name not in records:
         raise UserError(
             f"the run in {folder} has no arm {name!r}; set config.run.arm to one of "
-            f"{', '.join(record)}"
+            f"{', '.join(records)}"
         )
-    return name, record[name]
+    return name, records[name]
+
+
+def _rebuild(method: ModuleType, config: Any, record: Mapping[str, Any], folder: Path) -> System:
+    """The system as it was trained, with the command's own settings of a prediction."""
+    _check_version(config.to_dict(), record["config"], folder)
+    trained = at_prediction(ConfigDict(record["config"]), config)
+    spec = from_record(getattr(method, "Spec", DataSpec), record["spec"])
+    return method.build(trained, spec)
 
 
 def _check_version(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], folder: Path, place: str = "config"
+    current: Mapping[str, Any], trained: Mapping[str, Any], folder: Path, place: str = "config"
 ) -> None:
-    """Refuses a run whose config lacks what this version's has."""
-    for key, value in ours.items():
-        if key not in theirs:
+    """Refuses a run whose config lacks a field that this version's config has."""
+    for key, value in current.items():
+        if key not in trained:
             raise UserError(
                 f"the run in {folder} is of an older version, which knew no {place}.{key}; predict "
                 "with the version that its environment.json names, or train it again"
             )
-        if (
-            isinstance(value, Mapping)
-            and isinstance(theirs[key], Mapping)
-            and key not in AT_PREDICTION
-        ):
-            _check_version(value, theirs[key], folder, f"{place}.{key}")
+        nested = isinstance(value, Mapping) and isinstance(trained[key], Mapping)
+        if nested and key not in AT_PREDICTION:
+            _check_version(value, trained[key], folder, f"{place}.{key}")
+
+
+def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], Predictions]:
+    """A function of one replicate's variables that predicts the new rows in the user's units."""
+    table = system.arrays(system.prepare_new(new))
+    rows = np.arange(len(new))
+    width = min(system.predict_batch, len(rows))
+    predictor = compile_rows(system.predict_new or system.predict, width)
+
+    def predict(variables: Variables) -> Predictions:
+        (fields,) = over_rows(predictor, width, variables, table, [rows])
+        return system.finish_new(fields, new)
+
+    return predict
+
+
+def _replacement_note(out: Path, ids: np.ndarray) -> str:
+    """A note where `out` holds predictions of other rows, which are about to be replaced."""
+    earlier = next(iter(sorted(out.glob("*.npz"))), None)
+    if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
+        return ""
+    return (
+        "\nnote: this folder held predictions of other rows, from a file of the same name; they "
+        "were replaced"
+    )
+
+
+def _write_group(
+    stem: Path,
+    replicates: Sequence[Predictions],
+    ids: np.ndarray,
+    columns: Mapping[str, Sequence[str]],
+) -> None:
+    """STEM.FIELD.csv and STEM.FIELD_between_replicates.csv for every field with columns."""
+    for field, names in columns.items():
+        stacked = np.stack([fields[field] for fields in replicates])
+        mean, sd = over_replicates(stacked)
+        for suffix, values in (("", mean), ("_between_replicates", sd)):
+            file = stem.with_name(f"{stem.name}.{field}{suffix}.csv")
+            as_frame(ids, values, names).to_csv(file, index=False)
+
+
+def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (n, ...) float32 over the replicates (r, n, ...) that are not
+    nan; nan where all are.
+
+    In double precision the mean of equal numbers is that number, so that an observed value comes
+    out as it came in.
+    """
+    known = ~np.isnan(stacked)
+    count = known.sum(axis=0)
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.where(known, values, 0).sum(axis=0, dtype=np.float64)
+
+    with np.errstate(invalid="ignore"):
+        mean = total(stacked) / count
+        sd = np.sqrt(total((stacked - mean) ** 2) / count)
+    return mean.astype(np.float32), sd.astype(np.float32)
 
 
 def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:
-    """Values (n,), (n, columns) or, a line per row and step, (n, steps, columns) beside their ids."""
-    import pandas as pd
+    """Predictions beside their ids.
 
+    values: (n,), (n, columns) or (n, steps, columns), of which each row gets a line per step.
+    """
     values = values.reshape(len(values), 1) if values.ndim == 1 else values
     index = {"id": np.asarray(ids).astype(str)}
     if values.ndim == 3:

@@ -1,15 +1,26 @@
-"""What a long run shows while it works: a bar with the remaining time on a terminal, a line now and
-then elsewhere.
+"""What a command shows while it works.
+
+On a terminal a bar with the remaining time, elsewhere a line now and then.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
+log = logging.getLogger(__name__)
+
+OnProgress = Callable[[int, int, str], None]  # steps done, steps in total, what is being done
+
+
+def print_and_log(text: str) -> None:
+    """To the user and to the log."""
+    print(text, flush=True)
+    log.info(text)
 
 
 def duration(seconds: float) -> str:
@@ -21,15 +32,15 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Yields tell(done, total, doing) -> None; the remaining time is by the pace so far."""
+def progress(task: str) -> Iterator[OnProgress]:
+    """Yields on_progress(done, total, doing); the remaining time is by the pace so far."""
     if sys.stderr.isatty():
-        yield from _bar(what)
+        yield from _bar(task)
     else:
-        yield from _lines(what)
+        yield from _lines(task)
 
 
-def _bar(what: str):
+def _bar(task: str) -> Iterator[OnProgress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -41,30 +52,37 @@ def _bar(what: str):
     )
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[doing]}"),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[doing]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, doing="")
-        yield lambda done, total, doing: bar.update(task, completed=done, total=total, doing=doing)
+        task_id = bar.add_task(task, total=None, doing="")
+
+        def on_progress(done: int, total: int, doing: str) -> None:
+            bar.update(task_id, completed=done, total=total, doing=doing)
+
+        yield on_progress
 
 
-def _lines(what: str):
-    first, last = None, time.monotonic()
+def _lines(task: str) -> Iterator[OnProgress]:
+    first, last_line = None, time.monotonic()
 
     def on_progress(done: int, total: int, doing: str) -> None:
-        nonlocal first, last
+        nonlocal first, last_line
         now = time.monotonic()
-        # Not from the beginning, which compiled, or took over what an interrupted run had done.
-        began, before = first = first or (now, done)
-        if now - last < LINE_EVERY or done == before:
+        # The pace counts from the first report: before it lies compilation, or what an interrupted
+        # run had already done.
+        first_time, first_done = first = first or (now, done)
+        if now - last_line < LINE_EVERY or done == first_done:
             return
-        last = now
-        left = (now - began) * (total - done) / (done - before)
-        print(
-            f"{what}: {done / total:.0%}, about {duration(left)} left ({doing})",
-            file=sys.stderr,
-            flush=True,
-        )
+        last_line = now
+        left = (now - first_time) * (total - done) / (done - first_done)
+        line = f"{task}: {done / total:.0%}, about {duration(left)} left ({doing})"
+        print(line, file=sys.stderr, flush=True)
 
     yield on_progress

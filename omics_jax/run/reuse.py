@@ -1,23 +1,23 @@
-"""Arms of another run that this one need not train again, or need only finish."""
+"""Copies from another run the arms that this one need not train again, or need only finish."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omics_jax.errors import UserError
-from omics_jax.run.directory import read_json, slug, tuning_file
+from omics_jax.run.directory import checkpoint_folder, read_json, tuning_file
+from omics_jax.study.system import Arm
 from omics_jax.training.history import History
 
 
-def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
-    """Copies what another run's arms of the same name, config and data have trained, with their
-    history.
+def copy_trained_arms(other: Path, arms: Sequence[Arm], folder: Path) -> list[str]:
+    """Copies what another run has trained of arms of the same name, config and data.
 
-    What is here already stays.
+    Their history comes with them. What is already here stays.
 
     Returns:
       Names of the arms of which something was copied.
@@ -29,10 +29,7 @@ def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
         raise UserError(
             f"config.run.reuse is {str(other)!r}, where no run is; name the directory of one"
         )
-    if (
-        read_json(other / "data.json")["fingerprint"]
-        != read_json(folder / "data.json")["fingerprint"]
-    ):
+    if _fingerprint(other) != _fingerprint(folder):
         raise UserError(
             f"config.run.reuse: the data of {other} are not those of this run; train without it"
         )
@@ -50,31 +47,38 @@ def take_over(other: Path, arms: Sequence[Any], folder: Path) -> list[str]:
     return [arm.name for arm in same if _copy(other, arm, folder)]
 
 
-def _copy(other: Path, arm: Any, folder: Path) -> bool:
-    """Whether there was anything: a tuning, or checkpoints, which come last and all at once."""
-    tuned, chosen = tuning_file(other, arm), tuning_file(folder, arm)
-    copies = tuned.exists() and not chosen.exists()
-    if copies:
-        chosen.parent.mkdir(exist_ok=True)
-        shutil.copy(tuned, chosen)
-    trained, target = (run / "checkpoints" / slug(arm.name) for run in (other, folder))
-    if not trained.exists() or target.exists():
-        return copies
+def _fingerprint(run: Path) -> str:
+    return read_json(run / "data.json")["fingerprint"]
+
+
+def _copy(other: Path, arm: Arm, folder: Path) -> bool:
+    """Copies an arm's tuning and its checkpoints; false where there was nothing to copy.
+
+    The folder of checkpoints takes its name last, so that an interrupted copy is made again.
+    """
+    tuning, tuning_here = tuning_file(other, arm), tuning_file(folder, arm)
+    copies_tuning = tuning.exists() and not tuning_here.exists()
+    if copies_tuning:
+        tuning_here.parent.mkdir(exist_ok=True)
+        shutil.copy(tuning, tuning_here)
+    trained, trained_here = checkpoint_folder(other, arm), checkpoint_folder(folder, arm)
+    if not trained.exists() or trained_here.exists():
+        return copies_tuning
     History(folder / "history.jsonl", {"arm": arm.name}).adopt(other / "history.jsonl")
-    part = target.with_name(f"{target.name}.part")
+    part = trained_here.with_name(f"{trained_here.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(trained, part)
-    os.replace(part, target)
+    os.replace(part, trained_here)
     return True
 
 
-def _learned_from(arm: Any, record: dict[str, Any]) -> dict[str, Any]:
-    """What of an arm's record its variables depend on; not which experiment it was for, nor how it
-    was run.
+def _learned_from(arm: Arm, records: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an arm's record that decides its variables.
+
+    Which experiment it was trained for and how it was run decide nothing.
     """
-    config = record[arm.name]["config"]
+    record = records[arm.name]
+    config = record["config"]
     sections = arm.sections or tuple(config)
-    return {
-        **record[arm.name],
-        "config": {k: config.get(k) for k in sections if k not in ("experiment", "run")},
-    }
+    decisive = {name: config.get(name) for name in sections if name not in ("experiment", "run")}
+    return {**record, "config": decisive}

@@ -1,10 +1,10 @@
-"""From predictions to `metrics.json` and `tables/`: every replicate scored beside its baselines,
-then summed up.
+"""Every replicate scored beside its baselines, and the scores summed up for `metrics.json`.
+
+What is scored are the saved predictions, by the system's own `evaluate`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,39 +13,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from omics_jax.durable import load_arrays, write_atomically
+from omics_jax.durable import load_arrays
 from omics_jax.evaluation.comparisons import summarize
-from omics_jax.evaluation.tables import Frame, Table
-from omics_jax.study.system import MODEL, Arm, Findings, Results
+from omics_jax.evaluation.tables import Frame
+from omics_jax.run.progress import OnProgress
+from omics_jax.study.system import MODEL, Arm, Findings, Predictions, Results
 from omics_jax.training.stage import Replicate
+
+NO_INTERVAL = "none, all trainings are tested on the same rows"
 
 
 def score_arms(
     arms: Sequence[Arm],
     file: Callable[[Arm, int, str], Path],
-    on_progress: Callable[[int, int, str], None] = lambda *_: None,
+    on_progress: OnProgress = lambda done, total, doing: None,
 ) -> Results:
     """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
 
     file: (arm, replicate, part) -> the npz of its predictions of that part, "test" or one of
       `System.extra_parts`.
     """
-    scores, frames = [], {}
+    scores: list[dict[str, Any]] = []
+    frames: dict[str, list[Frame]] = {}
     total, done = sum(len(arm.replicates) for arm in arms), 0
     for arm in arms:
         for r, replicate in enumerate(arm.replicates):
-            own_scores, own_frames = _score_replicate(arm, r, partial(file, arm, r))
-            scores += own_scores
-            for name, frame in own_frames:
+            new_scores, new_frames = _score_replicate(arm, r, partial(file, arm, r))
+            scores += new_scores
+            for name, frame in new_frames:
                 frames.setdefault(name, []).append(frame)
             done += 1
             on_progress(done, total, f"{arm.name}: {replicate.name}")
-    pooled = {
-        name: Frame(parts[0].kind, pd.concat([part.rows for part in parts], ignore_index=True))
-        for name, parts in frames.items()
-    }
+    pooled = {name: _concatenate(parts) for name, parts in frames.items()}
     labels = {arm.name: arm.labels for arm in arms}
-    return Results(pd.DataFrame(scores), pooled, _sizes(main_arm(arms)), labels)
+    return Results(pd.DataFrame(scores), pooled, _test_sizes(main_arm(arms)), labels)
+
+
+def _concatenate(frames: Sequence[Frame]) -> Frame:
+    rows = pd.concat([frame.rows for frame in frames], ignore_index=True)
+    return Frame(frames[0].kind, rows)
 
 
 def _score_replicate(
@@ -53,44 +59,48 @@ def _score_replicate(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Frame]]]:
     """The lines of the table of scores, and the named frames if it is of the first repeat."""
     system, replicate = arm.system, arm.replicates[index]
-    train, test = arm.dataset.take(rows_of(replicate, "train")), arm.dataset.take(replicate.test)
+    train = arm.dataset.take(rows_of(replicate, "train"))
+    test = arm.dataset.take(replicate.test)
     saved = {part: load_arrays(file(part))[0] for part in ("test", *system.extra_parts)}
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
-        learned_from = rows_of(replicate, "train", system.baseline_slots)
-        predictions |= system.baselines(arm.dataset.take(learned_from), test)
+        baseline_rows = rows_of(replicate, "train", system.baseline_slots)
+        predictions |= system.baselines(arm.dataset.take(baseline_rows), test)
     if system.probes:
         predictions |= system.probes(saved["train"], train, saved["test"], test)
-    place = _place(arm, index, replicate)
-    where = {key: place[key] for key in ("arm", "group", "fold")}
+    columns = _columns_of(arm, index)
+    frame_columns = {name: columns[name] for name in ("arm", "group", "fold")}
     scores, frames = [], []
     for model, predicted in predictions.items():
         _check_finite(predicted, model, arm, replicate)
-        found = system.evaluate(predicted, test, train)
-        scores += _score_lines(place, model, found.metrics)
-        if place["repeat"] == 0:
-            frames += [
-                (name, frame._replace(rows=frame.rows.assign(model=model, **where)))
-                for name, frame in found.frames.items()
-            ]
+        evaluation = system.evaluate(predicted, test, train)
+        scores += _score_lines(columns, model, evaluation.metrics)
+        if columns["repeat"] == 0:
+            for name, frame in evaluation.frames.items():
+                rows = frame.rows.assign(model=model, **frame_columns)
+                frames.append((name, frame._replace(rows=rows)))
     if "validation" in saved:
         validation = arm.dataset.take(rows_of(replicate, "validation"))
-        found = system.evaluate(saved["validation"], validation, train).metrics
-        scores += _score_lines(place, MODEL, {f"validation_{k}": v for k, v in found.items()})
+        metrics = system.evaluate(saved["validation"], validation, train).metrics
+        renamed = {f"validation_{metric}": value for metric, value in metrics.items()}
+        scores += _score_lines(columns, MODEL, renamed)
     return scores, frames
 
 
 def _score_lines(
-    place: Mapping[str, Any], model: str, metrics: Mapping[str, float]
+    columns: Mapping[str, Any], model: str, metrics: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    return [{**place, "model": model, "metric": k, "value": v} for k, v in metrics.items()]
+    return [
+        {**columns, "model": model, "metric": metric, "value": value}
+        for metric, value in metrics.items()
+    ]
 
 
 def rows_of(replicate: Replicate, part: str, slots: Sequence[str] = ()) -> np.ndarray:
     """The rows of a replicate's "test", "validation" or "train" part, ascending.
 
-    A validation row that a stage is calibrated on is no training row: nothing that the network is
-    compared with has learned from it.
+    A validation row that a stage is calibrated on is no training row, so that nothing the network
+    is compared with has learned from it.
 
     slots: of the training part, those to take; () for all.
     """
@@ -104,12 +114,11 @@ def rows_of(replicate: Replicate, part: str, slots: Sequence[str] = ()) -> np.nd
     return np.setdiff1d(np.concatenate([none, *trained]), held_out)
 
 
-def _check_finite(predicted: Mapping[str, np.ndarray], model: str, arm: Arm, replicate) -> None:
-    """A mean over rows must not hide a broken prediction: that is a fault of ours, and is said
-    loudly.
-    """
+def _check_finite(predicted: Predictions, model: str, arm: Arm, replicate: Replicate) -> None:
+    """Raises RuntimeError for a prediction that is not finite: a mean over rows would hide it."""
     for field, values in predicted.items():
-        broken = ~np.isfinite(np.asarray(values).reshape(len(values), -1)).all(axis=1)
+        by_row = np.asarray(values).reshape(len(values), -1)
+        broken = ~np.isfinite(by_row).all(axis=1)
         if broken.any():
             ids = ", ".join(map(str, arm.dataset.ids[replicate.test[broken]][:5]))
             raise RuntimeError(
@@ -117,38 +126,44 @@ def _check_finite(predicted: Mapping[str, np.ndarray], model: str, arm: Arm, rep
             )
 
 
-def _place(arm: Arm, index: int, replicate: Replicate) -> dict[str, Any]:
-    labels = {"group": "all", "fold": 0, "repeat": 0, **replicate.labels}
-    # What the corrected test calls n_train: rows of the kind that is tested, here those of the slot
-    # the test is of.
+def _columns_of(arm: Arm, index: int) -> dict[str, Any]:
+    """What all lines of a replicate in the table of scores have in common."""
+    replicate = arm.replicates[index]
+    # The corrected t-test takes n_train as rows of the kind that is tested; the test is of the
+    # first slot.
+    n_train = len(next(iter(replicate.rows.values())))
     return {
         "arm": arm.name,
         "replicate": index,
         "seed": replicate.seed,
-        "n_train": len(next(iter(replicate.rows.values()))),
+        "n_train": n_train,
         "n_test": len(replicate.test),
-        **labels,
+        **{"group": "all", "fold": 0, "repeat": 0, **replicate.labels},
     }
 
 
-def _sizes(arm: Arm) -> dict[str, tuple[int, int]]:
-    rows: dict[str, set[int]] = {}
+def _test_sizes(arm: Arm) -> dict[str, tuple[int, int]]:
+    """Group of replicates -> (number of data groups, number of rows) that it tests."""
+    tested: dict[str, set[int]] = {}
     for replicate in arm.replicates:
-        rows.setdefault(str(replicate.labels.get("group", "all")), set()).update(
-            replicate.test.tolist()
-        )
-    return {
-        g: (len(set(arm.dataset.groups[sorted(i)].astype(str))), len(i)) for g, i in rows.items()
-    }
+        group = str(replicate.labels.get("group", "all"))
+        tested.setdefault(group, set()).update(replicate.test.tolist())
+    return {group: (_count_groups(arm, rows), len(rows)) for group, rows in tested.items()}
+
+
+def _count_groups(arm: Arm, rows: set[int]) -> int:
+    return len(set(arm.dataset.groups[sorted(rows)].astype(str)))
 
 
 def main_arm(arms: Sequence[Arm]) -> Arm:
-    """The arm that the summary speaks of: the one that says so, the first that no other starts
-    from, or the first.
+    """The arm that the summary speaks of.
+
+    It is the one marked `main`, else the first that no other arm starts from, else the first.
     """
     sources = {arm.start_from for arm in arms}
-    named = [arm for arm in arms if arm.main]
-    return next(iter([*named, *(arm for arm in arms if arm.name not in sources)]), arms[0])
+    marked = [arm for arm in arms if arm.main]
+    final = [arm for arm in arms if arm.name not in sources]
+    return [*marked, *final, *arms][0]
 
 
 def metrics_json(
@@ -158,80 +173,63 @@ def metrics_json(
     findings: Findings,
     timing: Mapping[str, float],
 ) -> dict[str, Any]:
-    """The contract of `metrics.json`: summaries of the main arm at the top, all arms and replicates
-    below.
-    """
+    """The content of `metrics.json`: the main arm's summaries, then all arms and replicates."""
     main = main_arm(arms)
-    in_order = [main, *(arm for arm in arms if arm is not main)]
-    by_arm = {arm.name: summaries(results.scores, arm.name, findings) for arm in in_order}
-    first = by_arm[main.name]
+    main_first = [main, *(arm for arm in arms if arm is not main)]
+    by_arm = {arm.name: summaries(results.scores, arm.name, findings) for arm in main_first}
     return {
         "system": config.system,
         "experiment": config.experiment,
-        "summary": first["summary"],
-        "baselines": first["baselines"],
+        "summary": by_arm[main.name]["summary"],
+        "baselines": by_arm[main.name]["baselines"],
         "comparisons": list(findings.comparisons),
         "arms": by_arm,
-        "replicates": _replicates(arms, results.scores),
+        "replicates": _replicate_records(arms, results.scores),
         "timing": dict(timing),
         "better": dict(main.system.better),
     }
 
 
 def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -> dict[str, Any]:
-    """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm, groups averaged
-    within each split.
+    """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm.
+
+    The groups of a split are averaged before splits are.
     """
-    out: dict[str, dict[str, Any]] = {}
-    for (model, metric), part in scores[scores["arm"] == arm].groupby(
-        ["model", "metric"], sort=False
-    ):
-        splits = part.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
+    by_model: dict[str, dict[str, Any]] = {}
+    of_arm = scores[scores["arm"] == arm]
+    for (model, metric), lines in of_arm.groupby(["model", "metric"], sort=False):
+        splits = lines.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
         ratio = float((splits["n_test"] / splits["n_train"]).mean())
-        found = summarize(splits["value"].to_numpy(np.float64), ratio)
+        summary = summarize(splits["value"].to_numpy(np.float64), ratio)
         if findings.intervals is not None:
-            given = findings.intervals.get((arm, model, metric))
-            method = findings.method if given else "none, all trainings are tested on the same rows"
-            found |= {"ci95": list(given or (np.nan, np.nan)), "ci_method": method}
-        out.setdefault(str(model), {})[str(metric)] = found
-    return {"summary": out.pop(MODEL), "baselines": out}
+            interval = findings.intervals.get((arm, model, metric))
+            summary["ci95"] = list(interval or (np.nan, np.nan))
+            summary["ci_method"] = findings.method if interval else NO_INTERVAL
+        by_model.setdefault(str(model), {})[str(metric)] = summary
+    return {"summary": by_model.pop(MODEL), "baselines": by_model}
 
 
-def _replicates(arms: Sequence[Arm], scores: pd.DataFrame) -> list[dict[str, Any]]:
-    model = scores[scores["model"] == MODEL]
-    out = []
-    for arm in arms:
-        part = model[model["arm"] == arm.name]
-        for index, rows in part.groupby("replicate"):
-            replicate = arm.replicates[int(index)]
-            split = {
-                "train": {slot: len(r) for slot, r in replicate.rows.items()},
-                "validation": {slot: len(r) for slot, r in replicate.validation.items()},
-                "test": len(replicate.test),
-            }
-            found = dict(zip(rows["metric"], rows["value"], strict=True))
-            out.append(
-                {
-                    "arm": arm.name,
-                    **arm.labels,
-                    **replicate.labels,
-                    "seed": replicate.seed,
-                    "split": split,
-                    **found,
-                }
-            )
-    return out
-
-
-def save_tables(folder: Path, tables: Mapping[str, Table], results: Results) -> None:
-    """`tables/NAME.csv` with their index, and `tables/scores.csv`, every score of every model."""
-    folder.mkdir(exist_ok=True)
-    for name, table in tables.items():
-        write_atomically(folder / f"{name}.csv", table.frame.to_csv(index=False))
-    write_atomically(folder / "scores.csv", results.scores.to_csv(index=False))
-    keys = ("kind", "title", "caption", "x_label", "y_label")
-    index = [
-        {"name": name, **{key: getattr(table, key) for key in keys}}
-        for name, table in tables.items()
+def _replicate_records(arms: Sequence[Arm], scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Every replicate's labels, sizes and scores, arm by arm."""
+    of_model = scores[scores["model"] == MODEL]
+    return [
+        _replicate_record(arm, arm.replicates[int(index)], lines)
+        for arm in arms
+        for index, lines in of_model[of_model["arm"] == arm.name].groupby("replicate")
     ]
-    write_atomically(folder / "index.json", json.dumps(index, indent=1))
+
+
+def _replicate_record(arm: Arm, replicate: Replicate, lines: pd.DataFrame) -> dict[str, Any]:
+    split = {
+        "train": {slot: len(rows) for slot, rows in replicate.rows.items()},
+        "validation": {slot: len(rows) for slot, rows in replicate.validation.items()},
+        "test": len(replicate.test),
+    }
+    return {
+        "arm": arm.name,
+        **arm.labels,
+        **replicate.labels,
+        "seed": replicate.seed,
+        "split": split,
+        **dict(zip(lines["metric"], lines["value"], strict=True)),
+    }

@@ -1,10 +1,9 @@
 """Choosing hyper-parameters that are constants of a replicate, with Optuna.
 
 All trials are one batch of replicates in the trainer: the same rows, seed and start, each with its
-own constants, so that they share a program. Hyperband prunes them as they go. Because all are drawn
-before any has ended, the sampler (TPE) cannot learn from one trial for the next and draws them at
-random from the ranges. Left out: hyper-parameters
-that change a shape.
+own constants, so that they share a program. Hyperband prunes them as they train. All are drawn
+before any has ended, so that the sampler (TPE) cannot learn from one trial for the next and draws
+at random from the ranges. Left out: hyper-parameters that change a shape.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,35 +22,40 @@ import pandas as pd
 from omics_jax.durable import as_user_error
 from omics_jax.errors import UserError
 from omics_jax.run.directory import read_json, write_json
+from omics_jax.run.progress import OnProgress
 from omics_jax.study.system import Arm, Tuning
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Plan, Training, make_plan
-from omics_jax.training.stage import Variables
+from omics_jax.training.stage import Replicate, Variables
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import FloatDistribution
 
 Constants = Mapping[str, np.ndarray]
+Parameters = Mapping[str, float]  # constant -> the value that a trial tries
 
 
-def tune(
+def choose_constants(
     arm: Arm,
     start: Variables | None,
     options: Options,
     file: Path,
     stop: Callable[[], int | None] = lambda: None,
-    on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    on_progress: OnProgress = lambda done, total, doing: None,
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """The constants of the trial whose watched value became least among those that were neither
-    pruned nor diverged.
+    """The constants of the best trial that was neither pruned nor diverged.
 
-    A trial's value is its least watched value over the epochs. What was found is written to `file`
-    (JSON) at the end, and read from there by a later call. Until then the folder beside it, of the
-    same name, holds the trials' checkpoints and history; an interrupted tuning goes on from these
-    and ends with the same choice.
+    A trial's value is its least watched value over the epochs; the best trial has the least. The
+    choice is written to `file` (JSON) at the end, and read from there by a later call. Until then
+    the folder of the same name beside it holds the trials' checkpoints and history; an interrupted
+    tuning goes on from these and ends with the same choice.
 
     Args:
       arm: one with a tuning.
       start: variables (R, ...) of the arm's replicates to start from, see `Training.start`.
-      stop, tell: as in `Surroundings`.
+      stop, on_progress: as in `RunContext`.
 
     Returns:
       (constant -> () float32, frame with the columns trial, one per constant, state ("complete",
@@ -62,49 +66,52 @@ def tune(
         another tuning.
       Stopped: as `fit`. TrainingDiverged: in a stage before the last, where nothing is tuned.
     """
-    tuning, settings = arm.tuning, asdict(arm.tuning)
+    tuning = arm.tuning
     if file.exists():
-        record = read_json(file)
-        if record["tuning"] != settings:
-            raise UserError(
-                f"{file} is of another tuning; give the config of that run, or another --workdir"
-            )
-        trials = pd.DataFrame(record["trials"])
-        return _chosen(tuning, trials), trials
-    study = _study(tuning, arm.system.stages[-1].epochs)
-    asked = [study.ask(_distributions(tuning)) for _ in range(tuning.trials)]
-    plan = _plan(arm, start, options, [trial.params for trial in asked])
+        table = _read_trials(file, tuning)
+        return _best_constants(tuning, table), table
+    study = _create_study(tuning, arm.system.stages[-1].epochs)
+    trials = [study.ask(_distributions(tuning)) for _ in range(tuning.trials)]
+    parameters = [trial.params for trial in trials]
+    plan = _trial_plan(arm, start, options, parameters)
     _check_watched(arm, plan)
-    folder, pruned = file.with_suffix(""), set()
+    folder = file.with_suffix("")
     with as_user_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-
-    def prune(replicate: int, epoch: int, values: Mapping[str, float]) -> bool:
-        if not math.isnan(values.get(tuning.watch, math.nan)):  # in an epoch that is not monitored
-            asked[replicate].report(values[tuning.watch], epoch)
-            pruned.update({replicate} if asked[replicate].should_prune() else ())
-        return replicate in pruned
-
+    pruned: set[int] = set()
     history = History(folder / "history.jsonl")
-    for _ in fit(plan, RunContext(folder / "checkpoints", history, on_progress, stop, prune=prune)):
+    prune = _pruner(tuning.watch, trials, pruned)
+    context = RunContext(folder / "checkpoints", history, on_progress, stop, prune=prune)
+    for _ in fit(plan, context):
         pass
-    trials = _table(arm, [trial.params for trial in asked], pruned, history)
-    write_json(file, {"arm": arm.name, "tuning": settings, "trials": trials.to_dict("records")})
+    table = _trial_table(arm, parameters, pruned, history)
+    record = {"arm": arm.name, "tuning": asdict(tuning), "trials": table.to_dict("records")}
+    write_json(file, record)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return _chosen(tuning, trials), trials
+    return _best_constants(tuning, table), table
 
 
-def with_constants(arm: Arm, chosen: Constants) -> Arm:
+def with_constants(arm: Arm, constants: Constants) -> Arm:
     """The arm with these constants in all its replicates."""
-    return replace(
-        arm, replicates=[replace(r, constants={**r.constants, **chosen}) for r in arm.replicates]
-    )
+    return replace(arm, replicates=[_add_constants(r, constants) for r in arm.replicates])
 
 
-def _study(tuning: Tuning, epochs: int):
-    """An Optuna study in memory. Its name is fixed, because Hyperband puts trials into brackets by
-    it.
-    """
+def _add_constants(replicate: Replicate, constants: Constants) -> Replicate:
+    return replace(replicate, constants={**replicate.constants, **constants})
+
+
+def _read_trials(file: Path, tuning: Tuning) -> pd.DataFrame:
+    """The trials of a finished tuning; refuses those of another one."""
+    record = read_json(file)
+    if record["tuning"] != asdict(tuning):
+        raise UserError(
+            f"{file} is of another tuning; give the config of that run, or another --workdir"
+        )
+    return pd.DataFrame(record["trials"])
+
+
+def _create_study(tuning: Tuning, epochs: int) -> Study:
+    """An Optuna study in memory. Its name is fixed, for Hyperband assigns brackets by it."""
     try:
         import optuna
     except ImportError:
@@ -116,51 +123,43 @@ def _study(tuning: Tuning, epochs: int):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.create_study(
-                study_name="tuning",
-                sampler=optuna.samplers.TPESampler(seed=tuning.seed),
-                # "auto" would prune nothing before a first trial is complete, and all end together.
-                pruner=optuna.pruners.HyperbandPruner(
-                    min_resource=1, max_resource=epochs, reduction_factor=3
-                ),
+            sampler = optuna.samplers.TPESampler(seed=tuning.seed)
+            # max_resource="auto" would prune nothing before a first trial is complete, and all end
+            # together.
+            pruner = optuna.pruners.HyperbandPruner(
+                min_resource=1, max_resource=epochs, reduction_factor=3
             )
+            return optuna.create_study(study_name="tuning", sampler=sampler, pruner=pruner)
     finally:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _distributions(tuning: Tuning) -> dict[str, Any]:
+def _distributions(tuning: Tuning) -> dict[str, FloatDistribution]:
     from optuna.distributions import FloatDistribution
 
     return {name: FloatDistribution(r.low, r.high, log=r.log) for name, r in tuning.space.items()}
 
 
-def _plan(
-    arm: Arm, start: Variables | None, options: Options, asked: Sequence[Mapping[str, float]]
+def _trial_plan(
+    arm: Arm, start: Variables | None, options: Options, parameters: Sequence[Parameters]
 ) -> Plan:
     """The trials as replicates of one chunk."""
     system, replicate = arm.system, arm.replicates[arm.tuning.replicate]
     trials = [
         replace(
-            replicate,
-            constants={**replicate.constants, **_constants(p)},
-            labels={**replicate.labels, "trial": n},
+            _add_constants(replicate, _as_constants(values)),
+            labels={**replicate.labels, "trial": number},
         )
-        for n, p in enumerate(asked)
+        for number, values in enumerate(parameters)
     ]
+    table, ids = system.arrays(arm.dataset), arm.dataset.ids
     starts = [arm.tuning.replicate] * len(trials)
-    training = Training(
-        system.stages,
-        system.init,
-        system.arrays(arm.dataset),
-        arm.dataset.ids,
-        trials,
-        start,
-        starts,
-    )
+    training = Training(system.stages, system.init, table, ids, trials, start, starts)
     return make_plan(training, replace(options, chunk=len(trials)))
 
 
 def _check_watched(arm: Arm, plan: Plan) -> None:
+    """Refuses a watched value that the last stage does not monitor."""
     last = plan.stages[-1]
     monitored = ("monitor", *last.shape.monitored) if last.stage.monitor is not None else ()
     if arm.tuning.watch not in monitored:
@@ -171,50 +170,64 @@ def _check_watched(arm: Arm, plan: Plan) -> None:
         )
 
 
-def _table(
-    arm: Arm, asked: Sequence[Mapping[str, float]], pruned: set[int], history: History
+def _pruner(
+    watch: str, trials: Sequence[Trial], pruned: set[int]
+) -> Callable[[int, int, Mapping[str, float]], bool]:
+    """`RunContext.prune` by Optuna's pruner; adds the trials that it stops to `pruned`."""
+
+    def prune(number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        value = values.get(watch, math.nan)
+        if not math.isnan(value):  # it is in an epoch without monitor
+            trials[number].report(value, epoch)
+            if trials[number].should_prune():
+                pruned.add(number)
+        return number in pruned
+
+    return prune
+
+
+def _trial_table(
+    arm: Arm, parameters: Sequence[Parameters], pruned: set[int], history: History
 ) -> pd.DataFrame:
-    """The trials as `tune` returns them, from what they logged."""
+    """The trials as `choose_constants` returns them, from what they logged."""
     stage, watch = arm.system.stages[-1], arm.tuning.watch
-    watched: dict[int, list[float]] = {n: [] for n in range(len(asked))}
+    watched: dict[int, list[float]] = {number: [] for number in range(len(parameters))}
     diverged = set()
-    for n, _, values in history.values(stage.name, list(watched), stage.epochs):
+    for number, _, values in history.values(stage.name, list(watched), stage.epochs):
         if "diverged" in values:
-            diverged.add(n)
+            diverged.add(number)
         else:
-            watched[n].append(values[watch])
-    state = [
-        "pruned" if n in pruned else "diverged" if n in diverged else "complete" for n in watched
-    ]
-    least = [
-        pd.Series(values, dtype=float).min() for values in watched.values()
-    ]  # NaN where none is a number
-    epochs = [len(values) for values in watched.values()]
-    trials = pd.DataFrame(
-        {
-            "trial": list(watched),
-            **_columns(asked),
-            "state": state,
-            "value": least,
-            "epochs": epochs,
-        }
-    )
-    value = trials["value"].where(trials["state"] == "complete")
-    if value.isna().all():
+            watched[number].append(values[watch])
+
+    def state(number: int) -> str:
+        if number in pruned:
+            return "pruned"
+        return "diverged" if number in diverged else "complete"
+
+    columns = {"trial": list(watched)}
+    for name in parameters[0]:
+        columns[name] = [values[name] for values in parameters]
+    columns["state"] = [state(number) for number in watched]
+    columns["value"] = [_least(values) for values in watched.values()]
+    columns["epochs"] = [len(values) for values in watched.values()]
+    table = pd.DataFrame(columns)
+    complete = table["value"].where(table["state"] == "complete")
+    if complete.isna().all():
         raise UserError(
             f"no trial of the tuning of {arm.name} ended with a finite {watch!r}; narrow its ranges"
         )
-    return trials.assign(best=trials.index == value.idxmin())
+    return table.assign(best=table.index == complete.idxmin())
 
 
-def _columns(asked: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
-    return {name: [parameters[name] for parameters in asked] for name in asked[0]}
+def _least(values: Sequence[float]) -> float:
+    """The least of the numbers, NaN where there is none."""
+    return pd.Series(values, dtype=float).min()
 
 
-def _chosen(tuning: Tuning, trials: pd.DataFrame) -> dict[str, np.ndarray]:
-    best = trials[trials["best"]].iloc[0]
-    return _constants({name: best[name] for name in tuning.space})
+def _best_constants(tuning: Tuning, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    best = table[table["best"]].iloc[0]
+    return _as_constants({name: best[name] for name in tuning.space})
 
 
-def _constants(values: Mapping[str, float]) -> dict[str, np.ndarray]:
+def _as_constants(values: Parameters) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, np.float32) for name, value in values.items()}

@@ -1,72 +1,37 @@
-"""Every kind of table is drawn as valid, self-contained, repeatable SVG, hostile labels and gaps
-included.
-"""
+"""Every kind of table is drawn as valid, self-contained, repeatable SVG, also with odd labels."""
 
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from figure_examples import EXAMPLES, example
 
-from omics_jax.evaluation.tables import KINDS, ROLES
-from omics_jax.report import figures, rows, style
+from omics_jax.evaluation.tables import KINDS, numeric_columns
+from omics_jax.report import curves, figures, rows, style
 
 SVG = "{http://www.w3.org/2000/svg}"
-WHOLE = ("matrix", "map", "overlap")  # 14 names are no more than they draw
+DRAWN_WHOLE = ("matrix", "map", "overlap")  # 14 names are no more than they draw
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ _under \u0007 药物 " + "long " * 20
-
-
-def frame_of(kind, series=(), n=6):
-    random = np.random.default_rng(3)
-    part = pd.DataFrame(random.normal(size=(n, 4)), columns=["x", "y", "x_end", "y_end"])
-    part = part.assign(
-        value=part["x"], low=part["x"] - 1, high=part["x"] + 1, label=[f"row {i}" for i in range(n)]
-    )
-    if kind == "curve":
-        part = part.assign(x=np.arange(n, dtype=float), low=part["y"] - 1, high=part["y"] + 1)
-    if kind in ("roc", "pr", "calibration"):
-        x = np.linspace(0, 1, n)
-        part = part.assign(x=x, y=x**2, low=0.9 * x**2, high=1.1 * x**2, chance=0.2, count=n)
-    if kind == "survival":
-        part = part.assign(
-            x=np.arange(n, dtype=float),
-            y=0.9 ** np.arange(n),
-            low=0.0,
-            high=1.0,
-            at_risk=np.arange(n),
-        )
-    if kind == "matrix":
-        part = part.assign(
-            value=np.arange(n, dtype=float), row="adenoma", column=[f"class {i}" for i in range(n)]
-        )
-        return pd.concat([part.assign(row=name) for name in series]) if series else part
-    if kind == "overlap":
-        part = part.assign(combination="rna", patients=np.arange(n, dtype=float))
-        return (
-            pd.concat([part.assign(combination=f"{name} + rna") for name in series])
-            if series
-            else part
-        )
-    if kind == "map":
-        part = part.assign(panel="layer 1").drop(columns="value")
-    if kind == "series":
-        part = part.assign(variable="HR (bpm)", role=np.resize(ROLES, n))
-        return pd.concat([part.assign(panel=name) for name in series or ("patient 1",)])
-    return pd.concat([part.assign(series=name) for name in series]) if series else part
 
 
 def texts(svg):
     return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
-def test_every_kind_but_those_of_text_has_a_drawing():
-    assert set(figures.DRAWINGS) == set(figures.SHAPES) == set(KINDS) - {"table", "file"}
+def test_every_kind_but_those_of_text_has_a_drawing_and_an_example():
+    assert set(figures.DRAWINGS) == set(EXAMPLES) == set(KINDS) - {"table", "file"}
+
+
+@pytest.mark.parametrize("kind", figures.DRAWINGS)
+def test_an_example_holds_the_columns_that_its_kind_needs(kind):
+    assert set(KINDS[kind].needed) <= set(example(kind, ("a", "b")))
 
 
 @pytest.mark.parametrize("series", [(), ("a", "b"), tuple("abcdefghijklmn")], ids=len)
 @pytest.mark.parametrize("kind", figures.DRAWINGS)
 def test_valid_offline_repeatable(kind, series):
-    frame = frame_of(kind, series)
+    frame = example(kind, series)
     first = figures.draw(kind, frame, "Title", "dose (µM)", "response (log2)")
     if len(series) < 3:
         assert first == figures.draw(kind, frame, "Title", "dose (µM)", "response (log2)")
@@ -77,13 +42,13 @@ def test_valid_offline_repeatable(kind, series):
     assert all(link.startswith(("#", "data:")) for link in links)
     assert "date" not in first.svg.lower() and "Matplotlib v" not in first.svg
     assert "Title" in first.alt and "response (log2) against dose (µM)" in first.alt
-    if len(series) > 12 and kind not in WHOLE:
+    if len(series) > 12 and kind not in DRAWN_WHOLE:
         assert "of 14 " in first.note
 
 
 @pytest.mark.parametrize("kind", figures.DRAWINGS)
 def test_hostile_labels_are_text(kind):
-    frame = frame_of(kind, (HOSTILE, "_b")).assign(label=HOSTILE)
+    frame = example(kind, (HOSTILE, "_b")).assign(label=HOSTILE)
     svg = figures.draw(kind, frame, HOSTILE, HOSTILE, "$y$").svg
     ElementTree.fromstring(svg)
     assert "<script" not in svg and "$y$" in texts(svg)
@@ -92,10 +57,12 @@ def test_hostile_labels_are_text(kind):
 
 @pytest.mark.parametrize("kind", figures.DRAWINGS)
 def test_gaps_and_single_rows(kind):
-    frame = frame_of(kind, ("a", "b"))
-    numeric = ["x", "y", "x_end", "y_end", "value", "low", "high", "at_risk", "patients"]
-    frame.iloc[2, [place for place, name in enumerate(frame) if name in numeric]] = np.nan
-    frame.iloc[3, frame.columns.get_indexer(["low", "high"])] = np.nan
+    frame = example(kind, ("a", "b"))
+    numeric = frame.columns.intersection(numeric_columns(kind))
+    frame = frame.astype(dict.fromkeys(numeric, float))
+    frame.iloc[2, frame.columns.get_indexer(numeric)] = np.nan
+    ends = frame.columns.intersection(["low", "high"])
+    frame.iloc[3, frame.columns.get_indexer(ends)] = np.nan
     for part in (frame, frame.iloc[:1]):
         shown = texts(figures.draw(kind, part, "t", "x", "y").svg)
         assert shown and "nan" not in " ".join(shown).split()
@@ -106,10 +73,18 @@ def circles(svg):
 
 
 def test_many_points_become_one_raster_and_few_stay_vector():
-    few = figures.draw("scatter", frame_of("scatter", n=200), "t", "x", "y").svg
-    many = figures.draw("scatter", frame_of("scatter", n=4000), "t", "x", "y").svg
+    few = figures.draw("scatter", example("scatter", n=200), "t", "x", "y").svg
+    many = figures.draw("scatter", example("scatter", n=4000), "t", "x", "y").svg
     assert "data:image/png" not in few and "data:image/png" in many
     assert circles(few) > 200 > circles(many)
+
+
+@pytest.mark.usefixtures("our_style")
+def test_few_points_of_a_curve_get_error_bars_and_many_a_band():
+    few, many = (curves.draw_curve(example("curve", n=n), "", "", []).axes[0] for n in (12, 13))
+    (bars,), (band,) = few.collections, many.collections
+    assert len(bars.get_segments()) == 12
+    assert len(band.get_paths()) == 1
 
 
 @pytest.mark.parametrize("slope", [2.0, -0.5])
@@ -158,7 +133,7 @@ def test_ranking_of_other_labels_per_series_takes_a_panel_each():
     ],
 )
 def test_logarithmic_axes_are_for_geometric_steps(x, expected):
-    assert figures.is_geometric(np.asarray(x)) is expected
+    assert curves.is_geometric(np.asarray(x)) is expected
 
 
 def test_palette_marks_and_dashes_differ_for_every_series():

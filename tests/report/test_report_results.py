@@ -65,6 +65,7 @@ def comparison(difference=0.1, p=None, p_adjusted=None, ci95=None, metric="pears
         (comparison(None), "net and ridge could not be compared on pearson"),
         (comparison(0.1), "net and ridge could not be compared on pearson"),
         (comparison(0.1, p=0.001, group="vorinostat"), "net beats ridge on pearson in vorinostat"),
+        (comparison(0.1, p=0.001, group="all"), "net beats ridge on pearson"),
     ],
 )
 def test_comparisons_in_words(entry, sentence):
@@ -74,7 +75,7 @@ def test_comparisons_in_words(entry, sentence):
 def test_tallies_count_groups_and_say_nothing_of_single_comparisons():
     entries = [comparison(0.1, p=p, group=g) for g, p in (("a", 0.001), ("b", 0.002), ("c", 0.5))]
     assert results.tally_sentences(entries, BETTER) == [
-        "net against ridge on pearson: better in 2, no clear difference in 1, of 3."
+        "net against ridge on pearson, in 3 groups: better in 2, no clear difference in 1."
     ]
     assert results.tally_sentences(entries[:1], BETTER) == []
 
@@ -114,7 +115,7 @@ def test_interval_methods_are_all_named():
         "ridge": {"auc": entry(0.7, [0.6, 0.8], "Nadeau-Bengio", 30), "f1": None},
     }
     assert results.interval_sentence(summaries) == (
-        "95 % intervals: bootstrap by group over 8 to 10 values; Nadeau-Bengio over 30 values."
+        "95 % intervals: bootstrap by group, from 8 to 10 values; Nadeau-Bengio, from 30 values."
     )
     assert "No interval" in results.interval_sentence({"net": {"auc": entry(0.8)}})
 
@@ -144,7 +145,7 @@ def test_groups_hold_mean_and_deviation_of_their_splits():
                     "c": {"mae": None},
                 },
             },
-            "net reaches a mean mae of 2.00 (95 % interval 1.00 to 3.00); the best baseline, b, "
+            "net reaches a mean mae of 2.00 (95 % interval 1.00 to 3.00); the best baseline (b) "
             "reaches 3.00.",
         ),
         (

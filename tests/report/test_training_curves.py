@@ -87,8 +87,8 @@ def test_curves_are_drawn_for_any_length(tmp_path, epochs, replicates):
         training_curves.read_history(history(tmp_path, lines)), "net"
     )
     assert drawing.svg.startswith("<svg") and "net" in drawing.alt
-    assert ("One replicate" in drawing.note) == (replicates == 1)
-    assert ("run out of the panel" in drawing.note) == (epochs == 40)
+    assert ("trained once" in drawing.note) == (replicates == 1)
+    assert ("lie outside the panel" in drawing.note) == (epochs == 40)
     assert "dashed" not in drawing.note
 
 

@@ -14,7 +14,8 @@ from multiomics_losses import losses_of
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
-from omics_jax.run.command import run_options, system_module
+from omics_jax.run.command import system_module
+from omics_jax.run.options import run_options
 from omics_jax.study.system import Results
 from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.patients import SLOT

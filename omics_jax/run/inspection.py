@@ -1,0 +1,43 @@
+"""What is said of an experiment before it is trained: its data, its arms, the rows they use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.summary import overlaps
+from omics_jax.evaluation.overlap_text import overlap_text
+from omics_jax.study.system import Arm
+
+LABEL_WIDTH = 32  # characters
+MOST_COMBINATIONS = 15
+
+
+def data_lines(dataset: Dataset, summary: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """The summary of the data, its notes and, where some rows lack a modality, who has what."""
+    for label, value in summary:
+        yield f"{label:>{LABEL_WIDTH}}  {value}"
+    for note in dataset.notes:
+        yield f"note: {note}"
+    if not all(modality.observed_rows.all() for modality in dataset.modalities.values()):
+        yield f"who has what:\n{overlap_text(overlaps(dataset).head(MOST_COMBINATIONS))}"
+
+
+def training_line(arm: Arm) -> str:
+    """What would be trained of an arm."""
+    stages = ", ".join(f"{s.name} (at most {s.epochs} epochs)" for s in arm.system.stages)
+    replicates = f"{len(arm.replicates)} replicates of {stages}"
+    return f"would train {arm.name}: {replicates}, together on {rows_used(arm)}"
+
+
+def rows_used(arm: Arm) -> str:
+    """How many rows the arm is about: those that any replicate trains on, validates or tests."""
+    parts = [
+        rows
+        for replicate in arm.replicates
+        for rows in (*replicate.rows.values(), *replicate.validation.values(), replicate.test)
+    ]
+    used, total = len(np.unique(np.concatenate(parts))), len(arm.dataset)
+    return f"all {total:,} rows" if used == total else f"{used:,} of {total:,} rows"

@@ -1,0 +1,90 @@
+"""From a config to the arms of its experiment, ready to train.
+
+On the way the run directory is begun: `data.json` says what was understood of the data,
+`config.json` what was asked for, `training.json` what a prediction of new rows needs of each arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.summary import summary
+from omics_jax.errors import UserError
+from omics_jax.run.directory import check_data, write_json
+from omics_jax.run.options import run_options
+from omics_jax.run.progress import print_and_log, progress
+from omics_jax.run.reuse import copy_trained_arms
+from omics_jax.study.records import to_record
+from omics_jax.study.system import Arm
+from omics_jax.training.plan import Options
+
+
+def read_data(method: ModuleType, config: Any) -> Dataset:
+    """The data, with progress while they are read."""
+    with progress("reading") as on_progress:
+        return method.read(config, on_progress)
+
+
+def arms_of(method: ModuleType, config: Any, dataset: Dataset) -> Sequence[Arm]:
+    """The arms of the config's experiment on these data."""
+    return method.EXPERIMENTS[config.experiment].arms(config, dataset)
+
+
+def prepare_arms(
+    method: ModuleType, config: Any, folder: Path, to_tune: bool = False
+) -> tuple[Sequence[Arm], Options]:
+    """The arms of the experiment and how to run them; begins the run directory.
+
+    to_tune: refuse an experiment of which nothing is tuned.
+
+    Raises:
+      UserError: something in the command or in the data is wrong.
+    """
+    dataset = read_data(method, config)
+    arms = arms_of(method, config, dataset)
+    options = run_options(config)
+    if to_tune and not any(arm.tuning for arm in arms):
+        raise UserError(
+            f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
+        )
+    # The run begins only here, after every mistake in the command has been refused.
+    write_summary(folder, dataset)
+    if not (folder / "config.json").exists():
+        write_json(folder / "config.json", config.to_dict())
+    write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
+    _reuse_other_runs(config.run.reuse, arms, folder)
+    return arms, options
+
+
+def write_summary(folder: Path, dataset: Dataset) -> list[tuple[str, str]]:
+    """Writes `data.json`: what was understood of the data; returns its lines of label and value.
+
+    Raises:
+      UserError: the run in this directory was begun with other data.
+    """
+    fingerprint = dataset.fingerprint()
+    check_data(folder, fingerprint)
+    lines = summary(dataset)
+    content = {"summary": lines, "notes": dataset.notes, "fingerprint": fingerprint}
+    write_json(folder / "data.json", content)
+    return lines
+
+
+def _training_record(arm: Arm) -> dict[str, Any]:
+    """What a prediction of new rows needs to know of a trained arm."""
+    return {
+        "spec": to_record(arm.spec),
+        "config": arm.config.to_dict(),
+        "labels": [replicate.labels for replicate in arm.replicates],
+    }
+
+
+def _reuse_other_runs(reuse: str, arms: Sequence[Arm], folder: Path) -> None:
+    """Copies what the runs named in `config.run.reuse` (A, B) have already trained."""
+    for name in filter(None, (word.strip() for word in reuse.split(","))):
+        copied = copy_trained_arms(Path(name), arms, folder)
+        print_and_log(f"taken over from {Path(name)}: {', '.join(copied) or 'nothing new'}")
