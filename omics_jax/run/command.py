@@ -36,7 +36,7 @@ from omics_jax.run.directory import (
 )
 from omics_jax.run.progress import duration, progress
 from omics_jax.run.reuse import take_over
-from omics_jax.settings.checks import check_choices, check_least
+from omics_jax.settings.checks import check_choices, check_minimum
 
 log = logging.getLogger(__name__)
 
@@ -414,7 +414,7 @@ def _check_run(config: Any) -> None:
         config, {"run.strategy": ("auto", "map", "vmap"), "run.spread": ("data", "replicates")}
     )
     keys = ("devices", "chunk", "block_seconds", "block_steps", "checkpoint_seconds", "resident_mb")
-    check_least(config, {f"run.{key}": 0 for key in keys})
+    check_minimum(config, {f"run.{key}": 0 for key in keys})
 
 
 def _use_compilation_cache() -> None:

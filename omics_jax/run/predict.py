@@ -15,7 +15,7 @@ import numpy as np
 
 from omics_jax.errors import UserError
 from omics_jax.run.directory import read_json, slug
-from omics_jax.settings.sections import AT_PREDICTION, at_prediction
+from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def predict(method: ModuleType, config: Any, folder: Path) -> str:
 
     name, record = _trained_arm(folder, config.run.arm)
     _check_version(config.to_dict(), record["config"], folder)
-    trained = at_prediction(ConfigDict(record["config"]), config)
+    trained = prediction_config(ConfigDict(record["config"]), config)
     spec = from_record(getattr(method, "Spec", DataSpec), record["spec"])
     system = method.build(trained, spec)
     new = system.read_new(config)
@@ -129,7 +129,7 @@ def _check_version(
         if (
             isinstance(value, Mapping)
             and isinstance(theirs[key], Mapping)
-            and key not in AT_PREDICTION
+            and key not in PREDICTION_SECTIONS
         ):
             _check_version(value, theirs[key], folder, f"{place}.{key}")
 

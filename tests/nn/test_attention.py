@@ -16,7 +16,7 @@ from omics_jax.nn.attention import (
     layer_norm,
     self_attention,
     sinusoidal_positions,
-    transformer_layer,
+    transformer_parameters,
 )
 from omics_jax.nn.initial import draw
 
@@ -138,12 +138,12 @@ def test_positions_follow_their_formula(channels):
 
 @pytest.mark.parametrize(("channels", "expected"), [(512, 1_118_784), (64, 25_216)])
 def test_a_layer_holds_the_parameters_of_pytorch(channels, expected):
-    p = jax.eval_shape(lambda: draw(jax.random.key(0), transformer_layer(channels, 64)))
+    p = jax.eval_shape(lambda: draw(jax.random.key(0), transformer_parameters(channels, 64)))
     assert sum(leaf.size for leaf in jax.tree.leaves(p)) == expected
 
 
 def test_a_layer_starts_with_norms_of_one_and_biases_of_zero():
-    p = draw(jax.random.key(0), transformer_layer(8, 16))
+    p = draw(jax.random.key(0), transformer_parameters(8, 16))
     for name, part in p.items():
         np.testing.assert_array_equal(part["bias"], np.zeros_like(part["bias"]))
         if name.startswith("norm"):

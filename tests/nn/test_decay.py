@@ -9,7 +9,7 @@ import pytest
 
 from omics_jax.nn.decay import (
     diagonal_decay,
-    diagonal_layer,
+    diagonal_parameters,
     feature_regression,
     temporal_decay,
     time_gap_embedding,
@@ -64,7 +64,7 @@ def test_decays_lie_above_0_and_reach_at_most_1():
 
 
 def test_nothing_has_faded_at_once_under_the_first_biases():
-    q = draw(jax.random.key(0), diagonal_layer(D))
+    q = draw(jax.random.key(0), diagonal_parameters(D))
     assert np.abs(q["scale"]).max() <= 0.5 and np.ptp(q["scale"]) > 0
     np.testing.assert_array_equal(diagonal_decay(q, jnp.zeros((2, D))), np.ones((2, D)))
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from omics_jax.nn.initial import draw, glorot_layer, lecun
+from omics_jax.nn.initial import draw, glorot_parameters, lecun_parameters
 from omics_jax.nn.norm import MaskedBatchNorm
 
 
@@ -19,7 +19,7 @@ def test_flax_layers_get_kernels_of_variance_one_over_inputs_scales_of_1_and_bia
     shapes = jax.eval_shape(Net().init, jax.random.key(0), jnp.zeros((2, 50)), jnp.ones(2, bool))[
         "params"
     ]
-    params = draw(jax.random.key(0), lecun(shapes))
+    params = draw(jax.random.key(0), lecun_parameters(shapes))
     assert jax.tree.map(lambda a, s: a.shape == s.shape, params, shapes) == jax.tree.map(
         lambda s: True, shapes
     )
@@ -34,7 +34,7 @@ def test_flax_layers_get_kernels_of_variance_one_over_inputs_scales_of_1_and_bia
 
 
 def test_glorots_bound():
-    p = draw(jax.random.key(1), glorot_layer(300, 100))
+    p = draw(jax.random.key(1), glorot_parameters(300, 100))
     bound = np.sqrt(6 / 400)
     assert (
         0.99 * bound < abs(np.asarray(p["kernel"])).max() <= bound

@@ -10,7 +10,7 @@ import pytest
 
 from omics_jax.errors import UserError
 from omics_jax.nn.mtlr import (
-    bins_of,
+    bin_index,
     hazards,
     log_pmf,
     median_survival,
@@ -183,7 +183,7 @@ def test_a_row_without_weight_adds_exactly_nothing():
     event, weight = np.where(live, EVENT, np.nan), np.where(live, WEIGHT, 0)
     y = np.where(live[:, None], Y, np.nan)
     expected, _, gradient = loss_and_slope(Y, BIN, EVENT, weight)
-    bin = np.asarray(bins_of(np.where(live, EDGES[BIN], np.nan), EDGES))
+    bin = np.asarray(bin_index(np.where(live, EDGES[BIN], np.nan), EDGES))
     np.testing.assert_array_equal(bin[live], BIN[live])
     for anything in (bin, np.where(live, BIN, -(2**31)), np.where(live, BIN, 99)):
         value, total, slope = loss_and_slope(y, anything, event, weight)
@@ -271,8 +271,8 @@ def test_outputs_of_0_are_a_uniform_distribution():
 )
 def test_bins_by_hand(convention, expected):
     times = np.array([0, 0.4, 0.5, 0.6, 1, 1.74, 1.76, 2.5, 8.6, 10, 99])
-    np.testing.assert_array_equal(bins_of(times, EDGES, convention), expected)
-    compiled = jax.jit(bins_of, static_argnums=2)(times.astype(np.float32), EDGES, convention)
+    np.testing.assert_array_equal(bin_index(times, EDGES, convention), expected)
+    compiled = jax.jit(bin_index, static_argnums=2)(times.astype(np.float32), EDGES, convention)
     np.testing.assert_array_equal(compiled, expected)
 
 
@@ -384,7 +384,7 @@ def test_unknown_conventions_are_refused_in_a_sentence():
         UserError,
         match="an MTLR convention is 'containing' or 'omiembed', not 'nearest'; choose one",
     ):
-        bins_of(np.ones(2), EDGES, "nearest")
+        bin_index(np.ones(2), EDGES, "nearest")
     with pytest.raises(
         UserError, match="an MTLR hazard is 'proper' or 'omiembed', not 'odds'; choose one of them"
     ):

@@ -10,12 +10,12 @@ import pytest
 from omics_jax.nn.initial import Constant, Uniform, draw
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     hidden_of,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
     run_over_time,
 )
 
@@ -108,7 +108,9 @@ def test_gradients_of_the_cells_are_those_of_finite_differences(gradient_error):
     assert gradient_error(loss, {"lstm": cell(4), "gru": cell(3)}) < 1e-6
 
 
-@pytest.mark.parametrize(("layer", "gates"), [(lstm_layer, 4), (gru_layer, 3)], ids=["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("layer", "gates"), [(lstm_parameters, 4), (gru_parameters, 3)], ids=["lstm", "gru"]
+)
 def test_cells_start_as_those_of_pytorch_do(layer, gates):
     p = draw(jax.random.key(0), layer(35, 108))
     assert sum(leaf.size for leaf in p.values()) == gates * 108 * (35 + 108) + 2 * gates * 108
@@ -119,8 +121,8 @@ def test_cells_start_as_those_of_pytorch_do(layer, gates):
 
 def test_leaves_are_drawn_apart_and_constants_stay():
     described = {
-        "a": dense_layer(40, 30),
-        "b": [dense_layer(40, 30), Uniform((50,), 4)],
+        "a": dense_parameters(40, 30),
+        "b": [dense_parameters(40, 30), Uniform((50,), 4)],
         "c": Constant((3,), 1.5),
     }
     p = draw(jax.random.key(1), described)
@@ -134,5 +136,5 @@ def test_leaves_are_drawn_apart_and_constants_stay():
 
 
 def test_a_layer_of_no_inputs_is_its_bias():
-    p = draw(jax.random.key(0), dense_layer(0, 4))
+    p = draw(jax.random.key(0), dense_parameters(0, 4))
     np.testing.assert_array_equal(dense(p, jnp.zeros((3, 0))), np.zeros((3, 4)))

@@ -14,7 +14,7 @@ from omics_jax.nn import mtlr
 from omics_jax.run.command import system_module
 from omics_jax.run.scores import main_arm
 from omics_jax.systems.multiomics import assembly, imputation, imputer, model
-from omics_jax.systems.multiomics.networks import Embedding, Rows
+from omics_jax.systems.multiomics.networks import Embedding, RowInfo
 from omics_jax.systems.multiomics.patients import (
     SLOT,
     imputed_values,
@@ -199,7 +199,7 @@ def test_equation_1_by_hand(early):
         "params": variables["params"]["embedding"],
         "batch_stats": variables["batch_stats"]["embedding"],
     }
-    logits = module.apply(held, mu, Rows(rows["live"], rows["row"]), method=Embedding.decode)
+    logits = module.apply(held, mu, RowInfo(rows["live"], rows["row"]), method=Embedding.decode)
     bce = []
     for name in network.used:
         x, p = (
@@ -291,7 +291,7 @@ def test_equation_2_by_hand(made):
             sd, mean = float(constants[f"{task.name}_sd"]), float(constants[f"{task.name}_mean"])
             losses.append(np.abs(out[:, 0] - (y - mean) / sd).mean())
         else:
-            bins = mtlr.bins_of(y.astype(np.float32), constants[f"{task.name}_edges"])
+            bins = mtlr.bin_index(y.astype(np.float32), constants[f"{task.name}_edges"])
             event = np.asarray(rows[f"e_{task.name}"])[k]
             total, count = mtlr.mtlr_loss(jnp.float32(out), bins, event, np.ones(len(y)))
             losses.append(float(total / count))

@@ -15,7 +15,7 @@ from omics_jax.data.clinical_series.hiding import held_out
 from omics_jax.data.clinical_series.observations import STEP
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_least, check_rates
+from omics_jax.settings.checks import check_choices, check_minimum, check_rates
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.ehr import classifiers, model, scoring
 from omics_jax.systems.ehr.stays import Network
@@ -359,7 +359,7 @@ def check(config) -> None:
         "published.members": 1, "tune.trials": 1,
         **{f"pretrain.weights.{name}.{term}": 0 for name, terms in config.pretrain.weights.items() for term in terms},
     }  # fmt: skip
-    check_least(config, least)
+    check_minimum(config, least)
     if config.predict.draws == 1:
         raise UserError(
             "config.predict.draws is 1, of which there is no s.d.; give 2 or more, or 0 for none"

@@ -24,11 +24,11 @@ from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
     run_over_time,
 )
 
@@ -100,18 +100,18 @@ def _described(config: Any, hidden: int, variables: int, statics: int) -> dict[s
     if network == "mlp5":
         widths = (hidden, *MLP5, 1)
         return {
-            f"dense_{i}": dense_layer(a, b)
+            f"dense_{i}": dense_parameters(a, b)
             for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
         }
     if network == "summary":
         width = plain_width(config, variables, statics) + 3 * config.units + hidden
         return {
-            "cell": gru_layer(3 * variables, config.units),
-            "dense_0": dense_layer(width, HEAD),
-            "dense_1": dense_layer(HEAD, 1),
+            "cell": gru_parameters(3 * variables, config.units),
+            "dense_0": dense_parameters(width, HEAD),
+            "dense_1": dense_parameters(HEAD, 1),
         }
-    head = {"dense_0": dense_layer(hidden, HEAD), "dense_1": dense_layer(HEAD, 1)}
-    cells = {"lstm": lstm_layer, "gru": gru_layer}
+    head = {"dense_0": dense_parameters(hidden, HEAD), "dense_1": dense_parameters(HEAD, 1)}
+    cells = {"lstm": lstm_parameters, "gru": gru_parameters}
     return {**head, "cell": cells[network](variables, hidden)} if network in cells else head
 
 

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 from omics_jax.nn import attention
 from omics_jax.nn.decay import (
     diagonal_decay,
-    diagonal_layer,
+    diagonal_parameters,
     feature_regression,
     temporal_decay,
     time_gap_embedding,
@@ -46,12 +46,12 @@ from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     hidden_of,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
 )
 
 ROWS_AT_ONCE = 2
@@ -98,23 +98,23 @@ def init_imputer(
     d, h, c = variables, config.hidden, config.channels
 
     described = {
-        "decay_h": dense_layer(d, h),
-        "decay_x": diagonal_layer(d),
-        "history": dense_layer(h, d),
-        "feature": dense_layer(d, d),
-        "combine": dense_layer(2 * d, d),
-        "cell": (lstm_layer if config.imputer == "brits" else gru_layer)(2 * d, h),
+        "decay_h": dense_parameters(d, h),
+        "decay_x": diagonal_parameters(d),
+        "history": dense_parameters(h, d),
+        "feature": dense_parameters(d, d),
+        "combine": dense_parameters(2 * d, d),
+        "cell": (lstm_parameters if config.imputer == "brits" else gru_parameters)(2 * d, h),
     }
     if config.imputer == "csai":
         described |= {
-            "gap": dense_layer(d, d),
-            "embed": dense_layer(d, c),
-            "encoder": attention.transformer_layer(c, config.feedforward),
-            "to_hidden": dense_layer(c, h),
-            "mix": dense_layer(2 * steps, 1),
+            "gap": dense_parameters(d, d),
+            "embed": dense_parameters(d, c),
+            "encoder": attention.transformer_parameters(c, config.feedforward),
+            "to_hidden": dense_parameters(c, h),
+            "mix": dense_parameters(2 * steps, 1),
         }
     if config.static:
-        described["static"] = dense_layer(statics, h)
+        described["static"] = dense_parameters(statics, h)
     return jax.vmap(lambda k: draw(k, described))(jax.random.split(key, 2))
 
 
@@ -234,7 +234,7 @@ def _conditional_state(p, config: Any, last, gap, usual_gap, row, key) -> jax.Ar
     drop = lambda x, place: x
     if key is not None:
         noisy = lambda x, place: row_dropout(jax.random.fold_in(key, place), row, x, config.dropout)
-        drop = lambda x, place: noisy(x, place) if place != attention.WEIGHTS else x
+        drop = lambda x, place: noisy(x, place) if place != attention.ATTENTION_WEIGHTS else x
     positions = attention.sinusoidal_positions(last.shape[1], config.channels)
     halves = last, jax.vmap(time_gap_embedding, in_axes=(None, 0, None))(p["gap"], gap, usual_gap)
     tokens = [

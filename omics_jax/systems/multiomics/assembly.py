@@ -14,7 +14,7 @@ from omics_jax.data.preprocessing.features import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.nn import mtlr
-from omics_jax.settings.checks import check_choices, check_least, check_rates, value
+from omics_jax.settings.checks import check_choices, check_minimum, check_rates, config_value
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.multiomics import imputation, model
 from omics_jax.systems.multiomics.networks import FUSIONS
@@ -299,8 +299,8 @@ def check(config) -> None:
         "preprocess.top_k": 0, "interpret.permutations": MIN_POOLED, "interpret.steps": 1, "survival.times": 0,
         **{f"heads.{kind}.widths": 1 for kind in KINDS},
     }  # fmt: skip
-    check_least(config, least)
+    check_minimum(config, least)
     for key in ("model.branch", "model.shared"):
-        if not value(config, key):
+        if not config_value(config, key):
             raise UserError(f"config.{key} is (); give one or more widths")
     check_rates(config, ["model.dropout", *(f"heads.{kind}.dropout" for kind in KINDS)])

@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import optax
 
 from omics_jax.nn import mtlr
-from omics_jax.nn.initial import draw, lecun
+from omics_jax.nn.initial import draw, lecun_parameters
 from omics_jax.nn.noise import row_normal
 from omics_jax.systems.multiomics import imputation
-from omics_jax.systems.multiomics.networks import Embedding, Rows
+from omics_jax.systems.multiomics.networks import Embedding, RowInfo
 from omics_jax.systems.multiomics.patients import (
     SLOT,
     Network,
@@ -56,7 +56,7 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
     {"calibration"}.
     """
     rows = batch[SLOT]
-    of = Rows(rows["live"], rows["row"])
+    of = RowInfo(rows["live"], rows["row"])
     has_all = jnp.ones((len(rows["row"]), len(network.used)), bool)
     x = {name: scaled(constants, rows, name) for name in network.used}
     z = jnp.zeros((len(rows["row"]), network.config.model.latent))
@@ -65,7 +65,7 @@ def init(network: Network, key: jax.Array, batch: Batch, constants: Variables) -
         name: jax.eval_shape(module.init, key, *inputs) for name, (module, *inputs) in made.items()
     }
     kind = lambda what: {name: shape.get(what, {}) for name, shape in shapes.items()}
-    params = draw(jax.random.fold_in(key, 1), lecun(kind("params")))
+    params = draw(jax.random.fold_in(key, 1), lecun_parameters(kind("params")))
     imputers = imputation.init(network, key, batch, constants)["params"] if network.edges else {}
     # The running statistics of a norm are a mean of 0 and a variance of 1.
     stats = jax.tree_util.tree_map_with_path(
@@ -167,7 +167,7 @@ def task_terms(
         output = outputs[task.name]
         if task.kind == "survival":
             edges = constants[f"{task.name}_edges"]
-            bins = mtlr.bins_of(target, edges, network.config.survival.convention)
+            bins = mtlr.bin_index(target, edges, network.config.survival.convention)
             event = jnp.where(weight > 0, observed["e"], 0)
             terms[f"task_{task.name}"] = Term(*mtlr.mtlr_loss(output, bins, event, weight))
             continue
@@ -370,8 +370,8 @@ def _of_batch(network: Network, variables: Variables, batch: Batch):
     return read_patients(network, variables, rows), rows
 
 
-def _rows(rows) -> Rows:
-    return Rows(rows["live"], rows["row"])
+def _rows(rows) -> RowInfo:
+    return RowInfo(rows["live"], rows["row"])
 
 
 def _apply(module, name: str, variables: Variables, key, *inputs, method=None):

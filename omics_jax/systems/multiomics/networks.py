@@ -3,7 +3,8 @@ on its latent.
 
 Source: the paper's embedding is that of OmiEmbed (Zhang et al. 2021); "early" concatenates the
 modalities before the encoder as the paper says, "intermediate" gives every modality layers of its
-own as OmiEmbed does. Left out: OmiEmbed's convolutions and its layers per chromosome.
+own as OmiEmbed does. Their block is `nn.blocks.Block`. Left out: OmiEmbed's convolutions and its
+layers per chromosome.
 
 Common to all: x, modality -> (n, F) values in [0, 1]. A module is in training where it is applied
 with an rng named "dropout"; without one nothing is dropped, and batch norm uses its running
@@ -13,55 +14,17 @@ statistics.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from omics_jax.nn.noise import row_dropout
-from omics_jax.nn.norm import MaskedBatchNorm
+from omics_jax.nn.blocks import Block, RowInfo, apply_dropout
 
-SLOPE = 0.2  # of the leaky ReLU
 FUSIONS = ("early", "intermediate")
 
 Inputs = Mapping[str, Float[Array, "n _"]]
-
-
-class Rows(NamedTuple):
-    """What a layer must know of the rows: live (n,) those that are no padding, row (n,) ids by
-    which noise is keyed.
-    """
-
-    live: Bool[Array, " n"]
-    row: Int[Array, " n"]
-
-
-class Block(nn.Module):
-    """Linear, batch norm, dropout, leaky ReLU, in OmiEmbed's order.
-
-    Deviates: the linear layer has no bias, because the norm subtracts it again. Its gradient would
-    be rounding errors, which Adam scales to steps of full length, so that equal trainings on other
-    devices would drift apart.
-    """
-
-    width: int
-    dropout: float
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n d"], rows: Rows) -> Float[Array, "n w"]:
-        x = nn.Dense(self.width, use_bias=False)(x)
-        x = MaskedBatchNorm()(x, rows.live, train=self.has_rng("dropout"))
-        return nn.leaky_relu(_dropped(self, x, rows, self.dropout), SLOPE)
-
-
-def _dropped(module: nn.Module, x: jax.Array, rows: Rows, rate: float) -> jax.Array:
-    return (
-        row_dropout(module.make_rng("dropout"), rows.row, x, rate)
-        if module.has_rng("dropout")
-        else x
-    )
 
 
 class Embedding(nn.Module):
@@ -94,7 +57,7 @@ class Embedding(nn.Module):
         self.out = {m: nn.Dense(size) for m, size in self.sizes.items()}
 
     def encode(
-        self, x: Inputs, present: Bool[Array, "n M"], rows: Rows
+        self, x: Inputs, present: Bool[Array, "n M"], rows: RowInfo
     ) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
         """Mean and log variance of q(z|x). An absent modality's branch counts 0; in early fusion
         its values are read.
@@ -106,7 +69,7 @@ class Embedding(nn.Module):
             h = x[m]
             if self.fusion == "intermediate":
                 for layer in self.branches[m]:
-                    h = layer(h, Rows(rows.live & present[:, i], rows.row))
+                    h = layer(h, RowInfo(rows.live & present[:, i], rows.row))
                 h = jnp.where(present[:, i, None], h, 0)
             parts.append(h)
         h = jnp.concatenate(parts, axis=-1)
@@ -114,7 +77,7 @@ class Embedding(nn.Module):
             h = layer(h, rows)
         return self.mean(h), self.log_variance(h)
 
-    def decode(self, z: Float[Array, "n z"], rows: Rows) -> dict[str, Float[Array, "n _"]]:
+    def decode(self, z: Float[Array, "n z"], rows: RowInfo) -> dict[str, Float[Array, "n _"]]:
         """Logits of every modality's reconstruction."""
         h = z
         for layer in self.decoder:
@@ -130,7 +93,7 @@ class Embedding(nn.Module):
         return logits
 
     def __call__(
-        self, x: Inputs, present: Bool[Array, "n M"], rows: Rows
+        self, x: Inputs, present: Bool[Array, "n M"], rows: RowInfo
     ) -> dict[str, Float[Array, "n _"]]:
         """Every layer once, for initialisation."""
         return self.decode(self.encode(x, present, rows)[0], rows)
@@ -149,10 +112,10 @@ class Head(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, z: Float[Array, "n z"], rows: Rows) -> Float[Array, "n k"]:
+    def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> Float[Array, "n k"]:
         for width in self.widths:
             if self.kind == "survival":
-                z = jnp.tanh(_dropped(self, nn.Dense(width)(z), rows, self.dropout))
+                z = jnp.tanh(apply_dropout(self, nn.Dense(width)(z), rows, self.dropout))
             else:
                 z = Block(width, self.dropout)(z, rows)
         return nn.Dense(self.outputs)(z)
@@ -164,5 +127,5 @@ class Heads(nn.Module):
     heads: Mapping[str, Mapping[str, Any]]
 
     @nn.compact
-    def __call__(self, z: Float[Array, "n z"], rows: Rows) -> dict[str, Float[Array, "n _"]]:
+    def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> dict[str, Float[Array, "n _"]]:
         return {task: Head(**settings, name=task)(z, rows) for task, settings in self.heads.items()}

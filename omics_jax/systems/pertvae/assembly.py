@@ -13,7 +13,7 @@ import pandas as pd
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_least
+from omics_jax.settings.checks import check_choices, check_minimum
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
 from omics_jax.training.schedules import optimizer
@@ -162,4 +162,4 @@ def _check(config) -> None:
         "training.epochs": 1, "training.batch_size": 2, "training.patience": 1, "training.monitor_every": 1,
         "training.monitor_draws": 1,
     }  # fmt: skip
-    check_least(config, least)
+    check_minimum(config, least)
