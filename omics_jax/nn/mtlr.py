@@ -206,7 +206,7 @@ def time_grid(
     raise UserError(f"a survival grid is 'quantile' or 'equal', not {grid!r}; choose one of them")
 
 
-def _less_largest(s: PerBin) -> PerBin:
+def _less_largest(s: Float[Array, "*n bins"]) -> Float[Array, "*n bins"]:
     """The scores less their largest, because large scores would cost differences their digits."""
     largest = s.max(axis=-1, keepdims=True)
     return s - jax.lax.stop_gradient(largest)

@@ -27,8 +27,7 @@ def live_moments(x: Rows, live: Live) -> tuple[Columns, Columns, Float[Array, ""
     is_live = live[:, None]
     count = sum_over_devices(jnp.sum(live, dtype=x.dtype))
     divisor = jnp.maximum(count, 1)
-    x = jnp.where(is_live, x, 0)
-    total = jnp.sum(x, axis=0)
+    total = jnp.sum(jnp.where(is_live, x, 0), axis=0)
     mean = sum_over_devices(total) / divisor
     centred = jnp.where(is_live, x - mean, 0)
     squares = jnp.sum(centred**2, axis=0)

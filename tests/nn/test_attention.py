@@ -1,6 +1,4 @@
-"""The encoder layer against PyTorch's own numbers at weights that a formula gives, and its
-invariances.
-"""
+"""The transformer encoder layer against PyTorch's numbers at formula weights; its invariances."""
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +6,10 @@ import numpy as np
 import pytest
 
 from omics_jax.nn.attention import (
-    HIDDEN,
-    LAST,
-    OUTPUT,
-    WEIGHTS,
+    ATTENTION_OUTPUT,
+    ATTENTION_WEIGHTS,
+    FEEDFORWARD_OUTPUT,
+    HIDDEN_UNITS,
     encoder_layer,
     layer_norm,
     self_attention,
@@ -24,17 +22,29 @@ C, F, HEADS = 4, 3, 2
 # torch 2.13, float64: TransformerEncoderLayer(4, 2, 3, batch_first=True, activation="gelu").eval()
 # with the weights of `layer`, transposed, on `tokens`; first its self_attn alone.
 ATTENDED = [
-    [[-0.510455235, 0.19861476, 0.459274398, -0.316964715], [-0.510760378, 0.199051203, 0.459467075, -0.317450809],
-     [-0.510818119, 0.199161738, 0.459496332, -0.317568883]],
-    [[-0.487172072, 0.269445978, 0.417738811, -0.377092669], [-0.486111217, 0.270588152, 0.41638363, -0.377885628],
-     [-0.484822146, 0.271940368, 0.414746107, -0.378815873]],
-]  # fmt: skip
+    [
+        [-0.510455235, 0.19861476, 0.459274398, -0.316964715],
+        [-0.510760378, 0.199051203, 0.459467075, -0.317450809],
+        [-0.510818119, 0.199161738, 0.459496332, -0.317568883],
+    ],
+    [
+        [-0.487172072, 0.269445978, 0.417738811, -0.377092669],
+        [-0.486111217, 0.270588152, 0.41638363, -0.377885628],
+        [-0.484822146, 0.271940368, 0.414746107, -0.378815873],
+    ],
+]
 ENCODED = [
-    [[2.625225051, -1.03025713, -0.864350309, 0.838101662], [1.306350576, -1.720665132, -0.348894918, 1.750499849],
-     [-2.000568803, 0.007477142, 0.293834294, 0.525111186]],
-    [[-1.752331016, 0.609552411, 0.085678093, -0.073952047], [-1.1284143, 0.974539033, -0.183539134, -0.502386585],
-     [-0.291942836, 1.099783876, -0.452932917, -0.760784528]],
-]  # fmt: skip
+    [
+        [2.625225051, -1.03025713, -0.864350309, 0.838101662],
+        [1.306350576, -1.720665132, -0.348894918, 1.750499849],
+        [-2.000568803, 0.007477142, 0.293834294, 0.525111186],
+    ],
+    [
+        [-1.752331016, 0.609552411, 0.085678093, -0.073952047],
+        [-1.1284143, 0.974539033, -0.183539134, -0.502386585],
+        [-0.291942836, 1.099783876, -0.452932917, -0.760784528],
+    ],
+]
 
 
 def wave(*shape, phase):
@@ -103,22 +113,22 @@ def test_a_layer_norm_has_mean_0_and_variance_1_whatever_the_scale():
     np.testing.assert_allclose(found.var(axis=-1), 1, atol=1e-4)
 
 
-def test_dropout_is_asked_once_at_each_of_its_four_places():
-    asked = {}
+def test_dropout_is_called_once_at_each_of_its_four_sites():
+    shapes = {}
 
-    def dropout(x, place):
-        assert place not in asked
-        asked[place] = x.shape
+    def dropout(x, site):
+        assert site not in shapes
+        shapes[site] = x.shape
         return jnp.zeros_like(x)
 
     p = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), layer())
     x = jnp.asarray(tokens(), jnp.float32)
     found = encoder_layer(p, x, HEADS, dropout)
-    assert asked == {
-        WEIGHTS: (2, HEADS, 3, 3),
-        OUTPUT: (2, 3, C),
-        HIDDEN: (2, 3, F),
-        LAST: (2, 3, C),
+    assert shapes == {
+        ATTENTION_WEIGHTS: (2, HEADS, 3, 3),
+        ATTENTION_OUTPUT: (2, 3, C),
+        HIDDEN_UNITS: (2, 3, F),
+        FEEDFORWARD_OUTPUT: (2, 3, C),
     }
     # With everything dropped two norms of the tokens are left.
     np.testing.assert_allclose(

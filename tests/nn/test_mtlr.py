@@ -61,7 +61,7 @@ def described(y):
 
 
 def enumerated(y):
-    """log p (n, K + 1) in float64: every outcome's score is the sum of the outputs from its bin on."""
+    """log p (n, K + 1) in float64; a bin's score is the sum of the outputs from this bin on."""
     y = np.asarray(y, np.float64)
     s = np.array([[row[j:].sum() for j in range(len(row) + 1)] for row in y])
     largest = s.max(axis=1, keepdims=True)
@@ -100,7 +100,7 @@ def test_published_numbers(name, expected):
     [(1, 1, 1.403002), (1, 0, 0.357091), (2, 0, 0.789987), (0, 0, 0), (3, 1, 1.703002)],
 )
 def test_published_losses(bin, event, expected):
-    """The censored loss from bin 2 on is that of a censoring in bin 1 which leaves its own bin out."""
+    """The loss censored in bin 2 is that of a censoring in bin 1 which leaves its own bin out."""
     (value, weight), _ = loss_and_gradient(
         ORACLE, np.array([bin]), np.array([event], bool), np.ones(1, bool)
     )
@@ -210,7 +210,7 @@ def test_a_weight_of_nan_is_no_silent_zero():
 
 
 def test_without_covariates_the_loss_is_least_at_kaplan_meiers_estimate():
-    """Censored in bin j is alive at t_j, before the events of j; Kaplan-Meier puts it at j - 1/2."""
+    """Censored in bin j is alive at t_j, before its events; Kaplan-Meier puts it at j - 1/2."""
     bin, event = RANDOM.integers(0, 6, 300), RANDOM.random(300) < 0.6
     fitted = lifelines.KaplanMeierFitter().fit(np.where(event, bin, bin - 0.5) + 1, event)
     at_edges = np.append(1.0, fitted.survival_function_at_times(np.arange(5) + 1).to_numpy())

@@ -61,7 +61,7 @@ def test_the_encoding_is_standard_on_the_rows_it_was_fitted_to():
     code = encode(X)
     np.testing.assert_array_equal(code[~KNOWN], 0)
     np.testing.assert_allclose(code.mean(axis=0), np.zeros(code.shape[1:]), atol=1e-5)
-    wide = FITTED["sd"] > piecewise.LEAST_SD
+    wide = FITTED["sd"] > piecewise.MINIMUM_SD
     np.testing.assert_allclose(code.std(axis=0)[wide], 1, rtol=1e-4)
     assert wide.sum() == 2 * BINS + 1
 
