@@ -27,7 +27,8 @@ def live_moments(x: Rows, live: Live) -> tuple[Columns, Columns, Float[Array, ""
     is_live = live[:, None]
     count = sum_over_devices(jnp.sum(live, dtype=x.dtype))
     divisor = jnp.maximum(count, 1)
-    total = jnp.sum(jnp.where(is_live, x, 0), axis=0)
+    live_x = jnp.where(is_live, x, 0)
+    total = jnp.sum(live_x, axis=0)
     mean = sum_over_devices(total) / divisor
     centred = jnp.where(is_live, x - mean, 0)
     squares = jnp.sum(centred**2, axis=0)
@@ -70,8 +71,8 @@ class MaskedBatchNorm(nn.Module):
         else:
             mean = running_mean.value
             variance = running_variance.value
-        inverse_sd = jax.lax.rsqrt(variance + self.epsilon)
-        standardised = jnp.where(is_live, (x - mean) * inverse_sd, 0)
+        standardised = (x - mean) * jax.lax.rsqrt(variance + self.epsilon)
+        standardised = jnp.where(is_live, standardised, 0)
         return standardised * scale + bias
 
 
