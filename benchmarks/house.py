@@ -89,8 +89,9 @@ def density(sources: Sequence[Source]) -> float:
 
 def parameters(function: Function) -> list[ast.arg]:
     """All parameters, except the self or cls of a method."""
-    every = [node for node in ast.walk(function.args) if isinstance(node, ast.arg)]
-    return [arg for arg in every if arg.arg not in ("self", "cls")]
+    a = function.args
+    every = [*a.posonlyargs, *a.args, a.vararg, *a.kwonlyargs, a.kwarg]
+    return [arg for arg in every if arg and arg.arg not in ("self", "cls")]
 
 
 def tracked_files() -> list[Path]:
@@ -104,8 +105,8 @@ def by_room(sources: Iterable[Source]) -> dict[str, list[Source]]:
     rooms = defaultdict(list)
     for source in sources:
         rooms[source.room].append(source)
-    order = sorted(rooms, key=lambda room: (not room.startswith(PACKAGE), room))
-    return {room: rooms[room] for room in order}
+    package = sorted(room for room in rooms if room.startswith(PACKAGE))
+    return {room: rooms[room] for room in (*package, *sorted(set(rooms) - set(package)))}
 
 
 def percent(hits: Sequence[bool]) -> str:
