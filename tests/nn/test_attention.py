@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.nn.attention import (
     ATTENTION_OUTPUT,
@@ -74,11 +75,11 @@ def tokens():
 
 
 def test_attention_gives_the_numbers_of_pytorch(x64):
-    np.testing.assert_allclose(self_attention(layer(), tokens(), HEADS), ATTENDED, atol=2e-9)
+    assert_allclose(self_attention(layer(), tokens(), HEADS), ATTENDED, atol=2e-9)
 
 
 def test_an_encoder_layer_gives_the_numbers_of_pytorch(x64):
-    np.testing.assert_allclose(encoder_layer(layer(), tokens(), HEADS), ENCODED, atol=2e-9)
+    assert_allclose(encoder_layer(layer(), tokens(), HEADS), ENCODED, atol=2e-9)
 
 
 def test_gradients_are_those_of_finite_differences(gradient_error):
@@ -91,9 +92,9 @@ def test_gradients_are_those_of_finite_differences(gradient_error):
 def test_rows_do_not_see_each_other_and_tokens_have_no_order(x64):
     p, x = layer(), tokens()
     whole = encoder_layer(p, x, HEADS)
-    np.testing.assert_array_equal(encoder_layer(p, x.at[1].add(3.0), HEADS)[0], whole[0])
+    assert_array_equal(encoder_layer(p, x.at[1].add(3.0), HEADS)[0], whole[0])
     order = np.array([2, 0, 1])
-    np.testing.assert_allclose(encoder_layer(p, x[:, order], HEADS), whole[:, order], atol=1e-12)
+    assert_allclose(encoder_layer(p, x[:, order], HEADS), whole[:, order], atol=1e-12)
 
 
 def test_without_queries_attention_is_the_mean_of_all_tokens(x64):
@@ -101,7 +102,7 @@ def test_without_queries_attention_is_the_mean_of_all_tokens(x64):
     p["query"] = jax.tree.map(jnp.zeros_like, p["query"])
     mean = tokens().mean(axis=1) @ p["value"]["kernel"] + p["value"]["bias"]
     expected = mean @ p["output"]["kernel"] + p["output"]["bias"]
-    np.testing.assert_allclose(
+    assert_allclose(
         self_attention(p, tokens(), HEADS), np.stack([expected] * 3, axis=1), atol=1e-12
     )
 
@@ -109,8 +110,8 @@ def test_without_queries_attention_is_the_mean_of_all_tokens(x64):
 def test_a_layer_norm_has_mean_0_and_variance_1_whatever_the_scale():
     x = jnp.asarray(5 + 20 * np.random.default_rng(0).normal(size=(3, 2, 40)), jnp.float32)
     found = np.asarray(layer_norm({"scale": jnp.ones(40), "bias": jnp.zeros(40)}, x))
-    np.testing.assert_allclose(found.mean(axis=-1), 0, atol=1e-5)
-    np.testing.assert_allclose(found.var(axis=-1), 1, atol=1e-4)
+    assert_allclose(found.mean(axis=-1), 0, atol=1e-5)
+    assert_allclose(found.var(axis=-1), 1, atol=1e-4)
 
 
 def test_dropout_is_called_once_at_each_of_its_four_sites():
@@ -131,9 +132,7 @@ def test_dropout_is_called_once_at_each_of_its_four_sites():
         FEEDFORWARD_OUTPUT: (2, 3, C),
     }
     # With everything dropped two norms of the tokens are left.
-    np.testing.assert_allclose(
-        found, layer_norm(p["norm_2"], layer_norm(p["norm_1"], x)), atol=1e-6
-    )
+    assert_allclose(found, layer_norm(p["norm_2"], layer_norm(p["norm_1"], x)), atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [6, 5], ids=["even", "odd"])
@@ -155,8 +154,8 @@ def test_a_layer_holds_the_parameters_of_pytorch(channels, expected):
 def test_a_layer_starts_with_norms_of_one_and_biases_of_zero():
     p = draw(jax.random.key(0), transformer_parameters(8, 16))
     for name, part in p.items():
-        np.testing.assert_array_equal(part["bias"], np.zeros_like(part["bias"]))
+        assert_array_equal(part["bias"], np.zeros_like(part["bias"]))
         if name.startswith("norm"):
-            np.testing.assert_array_equal(part["scale"], np.ones(8))
+            assert_array_equal(part["scale"], np.ones(8))
     assert 0.9 / 4 < np.abs(p["narrow"]["kernel"]).max() <= 1 / 4  # fan-in 16
     assert not np.any(p["query"]["kernel"] == p["key"]["kernel"])

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.nn.blocks import SLOPE, Block, RowInfo, apply_dropout
 from omics_jax.nn.noise import row_dropout
@@ -62,7 +63,7 @@ def test_in_training_the_layers_follow_in_order():
     y, changed = trained(block, X, ROWS)
     live = np.asarray(ROWS.live)
     expected = expected_without_dropout(variables_of(block), X, live)
-    np.testing.assert_allclose(y[live], expected[live], rtol=1e-4, atol=1e-5)
+    assert_allclose(y[live], expected[live], rtol=1e-4, atol=1e-5)
     mean = changed["batch_stats"]["MaskedBatchNorm_0"]["mean"]
     assert np.all(np.asarray(mean) != 0)
 
@@ -74,7 +75,7 @@ def test_dropout_stands_between_the_norm_and_the_activation():
     kept = np.asarray(dropped) != 0
     assert 0 < kept.mean() < 1
     scaled = np.asarray(plain) / (1 - rate)
-    np.testing.assert_allclose(np.asarray(dropped)[kept], scaled[kept], rtol=1e-5)
+    assert_allclose(np.asarray(dropped)[kept], scaled[kept], rtol=1e-5)
 
 
 def test_a_row_drops_the_same_units_in_any_order():
@@ -82,7 +83,7 @@ def test_a_row_drops_the_same_units_in_any_order():
     backwards = RowInfo(everyone.live, ROWS.row[::-1])
     y, _ = trained(Block(WIDTH, 0.5), X, everyone)
     reversed_y, _ = trained(Block(WIDTH, 0.5), X[::-1], backwards)
-    np.testing.assert_array_equal(np.asarray(y) == 0, np.asarray(reversed_y)[::-1] == 0)
+    assert_array_equal(np.asarray(y) == 0, np.asarray(reversed_y)[::-1] == 0)
 
 
 def test_without_an_rng_nothing_is_dropped_and_the_statistics_stay():
@@ -90,7 +91,7 @@ def test_without_an_rng_nothing_is_dropped_and_the_statistics_stay():
     variables = variables_of(block)
     y, changed = block.apply(variables, X, ROWS, mutable=["batch_stats"])
     assert np.all(np.asarray(y)[np.asarray(ROWS.live)] != 0)
-    jax.tree.map(np.testing.assert_array_equal, changed["batch_stats"], variables["batch_stats"])
+    jax.tree.map(assert_array_equal, changed["batch_stats"], variables["batch_stats"])
 
 
 @pytest.mark.parametrize("padding", [1e6, jnp.nan])
@@ -98,7 +99,7 @@ def test_padding_rows_change_nothing(padding):
     padded = jnp.where(ROWS.live[:, None], X, padding)
     y, _ = trained(Block(WIDTH, 0.5), X, ROWS)
     of_padded, _ = trained(Block(WIDTH, 0.5), padded, ROWS)
-    np.testing.assert_array_equal(y, of_padded)
+    assert_array_equal(y, of_padded)
 
 
 class Dropping(nn.Module):
@@ -114,5 +115,5 @@ class FirstKey(nn.Module):
 def test_apply_dropout_uses_the_key_that_the_module_draws():
     key = FirstKey().apply({}, rngs={"dropout": KEY})
     y = Dropping().apply({}, X, ROWS, rngs={"dropout": KEY})
-    np.testing.assert_array_equal(y, row_dropout(key, ROWS.row, X, 0.3))
-    np.testing.assert_array_equal(Dropping().apply({}, X, ROWS), X)
+    assert_array_equal(y, row_dropout(key, ROWS.row, X, 0.3))
+    assert_array_equal(Dropping().apply({}, X, ROWS), X)

@@ -1,11 +1,10 @@
-"""Cells against PyTorch's own numbers at weights that a formula gives, and what a loop over time
-must keep.
-"""
+"""Recurrent cells against PyTorch's numbers at formula weights, and the loop over time."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.nn.initial import Constant, Uniform, draw
 from omics_jax.nn.recurrent import (
@@ -40,29 +39,28 @@ def cell(gates, turn=0.0):
         "input_bias": (wide,),
         "hidden_bias": (wide,),
     }
-    return {
-        name: jnp.asarray(wave(*s, phase=k + turn)) for k, (name, s) in enumerate(shapes.items(), 1)
-    }
+    weights = {}
+    for k, (name, shape) in enumerate(shapes.items(), start=1):
+        weights[name] = jnp.asarray(wave(*shape, phase=k + turn))
+    return weights
 
 
 def inputs():
     """x (2, 3), h (2, 2), c (2, 2)."""
-    return (
-        jnp.asarray(2 * wave(2, width, phase=p))
-        for width, p in ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7))
-    )
+    widths_and_phases = ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7))
+    return (jnp.asarray(2 * wave(2, width, phase=p)) for width, p in widths_and_phases)
 
 
 def test_an_lstm_cell_gives_the_numbers_of_pytorch(x64):
     x, h, c = inputs()
     h, c = lstm_cell(cell(4), (h, c), x)
-    np.testing.assert_allclose(h, LSTM_H, atol=2e-9)
-    np.testing.assert_allclose(c, LSTM_C, atol=2e-9)
+    assert_allclose(h, LSTM_H, atol=2e-9)
+    assert_allclose(c, LSTM_C, atol=2e-9)
 
 
 def test_a_gru_cell_gives_the_numbers_of_pytorch(x64):
     x, h, _ = inputs()
-    np.testing.assert_allclose(gru_cell(cell(3), h, x), GRU_H, atol=2e-9)
+    assert_allclose(gru_cell(cell(3), h, x), GRU_H, atol=2e-9)
 
 
 def test_stacked_parameters_are_two_networks_at_once(x64):
@@ -72,18 +70,13 @@ def test_stacked_parameters_are_two_networks_at_once(x64):
     found = lstm_cell(both(cell(4), cell(4, 0.3)), both(one, two), jnp.stack([x, -x]))
     alone = lstm_cell(cell(4), one, x), lstm_cell(cell(4, 0.3), two, -x)
     for got, expected in zip(found, both(*alone), strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-14)
+        assert_allclose(got, expected, atol=1e-14)
     found = gru_cell(both(cell(3), cell(3, 0.3)), jnp.stack([h, c]), jnp.stack([x, -x]))
-    np.testing.assert_allclose(
-        found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14
-    )
+    assert_allclose(found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14)
     kernel, bias = wave(2, 3, 4, phase=1), wave(2, 4, phase=2)
     expected = np.stack([np.asarray(x) @ kernel[k] + bias[k] for k in (0, 1)])
-    np.testing.assert_allclose(
-        dense({"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}, jnp.stack([x, x])),
-        expected,
-        atol=1e-14,
-    )
+    p = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+    assert_allclose(dense(p, jnp.stack([x, x])), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
@@ -94,17 +87,19 @@ def test_a_loop_over_time_is_the_cell_step_by_step(x64, name):
     last, states = run_over_time(step, p, state, series)
     for t in range(4):
         state = step(p, state, series[:, t])
-        np.testing.assert_allclose(states[:, t], hidden_of(state), atol=1e-14)
-    np.testing.assert_array_equal(last, states[:, -1])
+        assert_allclose(states[:, t], hidden_of(state), atol=1e-14)
+    assert_array_equal(last, states[:, -1])
 
 
 def test_gradients_of_the_cells_are_those_of_finite_differences(gradient_error):
     x, h, c = inputs()
     series = jnp.stack([x, -x, x**2], axis=1)
-    loss = lambda p: sum(
-        jnp.sum(run_over_time(*each, series)[1] ** 2)
-        for each in ((lstm_cell, p["lstm"], (h, c)), (gru_cell, p["gru"], h))
-    )
+
+    def loss(p):
+        _, of_lstm = run_over_time(lstm_cell, p["lstm"], (h, c), series)
+        _, of_gru = run_over_time(gru_cell, p["gru"], h, series)
+        return jnp.sum(of_lstm**2) + jnp.sum(of_gru**2)
+
     assert gradient_error(loss, {"lstm": cell(4), "gru": cell(3)}) < 1e-6
 
 
@@ -113,21 +108,22 @@ def test_gradients_of_the_cells_are_those_of_finite_differences(gradient_error):
 )
 def test_cells_start_as_those_of_pytorch_do(layer, gates):
     p = draw(jax.random.key(0), layer(35, 108))
-    assert sum(leaf.size for leaf in p.values()) == gates * 108 * (35 + 108) + 2 * gates * 108
+    weights, biases = gates * 108 * (35 + 108), 2 * gates * 108
+    assert sum(leaf.size for leaf in p.values()) == weights + biases
     for leaf in p.values():
         assert 0.98 < np.abs(leaf).max() * np.sqrt(108) <= 1  # uniform up to the bound
-    np.testing.assert_allclose(np.var(p["input"]), 1 / 108 / 3, rtol=0.05)
+    assert_allclose(np.var(p["input"]), 1 / 108 / 3, rtol=0.05)
 
 
-def test_leaves_are_drawn_apart_and_constants_stay():
+def test_leaves_are_drawn_independently_and_constants_stay():
     described = {
         "a": dense_parameters(40, 30),
         "b": [dense_parameters(40, 30), Uniform((50,), 4)],
         "c": Constant((3,), 1.5),
     }
     p = draw(jax.random.key(1), described)
-    np.testing.assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
-    np.testing.assert_array_equal(p["a"]["bias"], np.zeros(30))
+    assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
+    assert_array_equal(p["a"]["bias"], np.zeros(30))
     assert 0.98 / np.sqrt(40) < np.abs(p["a"]["kernel"]).max() <= 1 / np.sqrt(40)
     assert 0.4 < np.abs(p["b"][1]).max() <= 0.5
     one, two = np.ravel(p["a"]["kernel"]), np.ravel(p["b"][0]["kernel"])
@@ -137,4 +133,4 @@ def test_leaves_are_drawn_apart_and_constants_stay():
 
 def test_a_layer_of_no_inputs_is_its_bias():
     p = draw(jax.random.key(0), dense_parameters(0, 4))
-    np.testing.assert_array_equal(dense(p, jnp.zeros((3, 0))), np.zeros((3, 4)))
+    assert_array_equal(dense(p, jnp.zeros((3, 0))), np.zeros((3, 4)))
