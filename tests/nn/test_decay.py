@@ -36,17 +36,20 @@ def on_device(p):
 
 def test_decays_follow_their_formula():
     p = dense_of(D, H, 0.02)
+    kernel, bias = p["kernel"], p["bias"]
     expected = np.empty((6, H))
     for n, j in np.ndindex(expected.shape):
-        rate = GAP[n] @ p["kernel"][:, j] + p["bias"][j]
+        rate = GAP[n] @ kernel[:, j] + bias[j]
         expected[n, j] = np.exp(-max(0, rate))
     assert_allclose(temporal_decay(on_device(p), jnp.asarray(GAP)), expected, rtol=1e-5)
-    q = {"scale": p["kernel"][:, 0], "bias": RANDOM.normal(size=D).astype(np.float32)}
+    scale = kernel[:, 0]
+    bias = RANDOM.normal(size=D).astype(np.float32)
     expected = np.empty((6, D))
     for n, d in np.ndindex(expected.shape):
-        rate = GAP[n, d] * q["scale"][d] + q["bias"][d]
+        rate = GAP[n, d] * scale[d] + bias[d]
         expected[n, d] = np.exp(-max(0, rate))
-    assert_allclose(diagonal_decay(on_device(q), jnp.asarray(GAP)), expected, rtol=1e-5)
+    q = on_device({"scale": scale, "bias": bias})
+    assert_allclose(diagonal_decay(q, jnp.asarray(GAP)), expected, rtol=1e-5)
 
 
 def test_decays_lie_above_0_and_reach_at_most_1():
@@ -60,7 +63,8 @@ def test_decays_lie_above_0_and_reach_at_most_1():
 
 def test_nothing_has_faded_at_once_under_the_first_biases():
     q = draw(jax.random.key(0), diagonal_parameters(D))
-    assert np.abs(q["scale"]).max() <= 0.5 and np.ptp(q["scale"]) > 0
+    assert np.abs(q["scale"]).max() <= 0.5
+    assert np.ptp(q["scale"]) > 0
     assert_array_equal(diagonal_decay(q, jnp.zeros((2, D))), np.ones((2, D)))
 
 
@@ -73,16 +77,19 @@ def test_each_variable_fades_by_its_own_gap_alone():
 
 def test_a_variable_is_estimated_from_all_others_and_never_from_itself():
     x = jnp.asarray(RANDOM.normal(size=(5, D)), jnp.float32)
+    kernel, bias = SQUARE["kernel"], SQUARE["bias"]
     expected = np.empty((5, D))
     for n, j in np.ndindex(expected.shape):
-        from_others = [x[n, i] * SQUARE["kernel"][i, j] for i in range(D) if i != j]
-        expected[n, j] = sum(from_others) + SQUARE["bias"][j]
+        others = [i for i in range(D) if i != j]
+        from_others = [x[n, i] * kernel[i, j] for i in others]
+        expected[n, j] = sum(from_others) + bias[j]
     assert_allclose(feature_regression(on_device(SQUARE), x), expected, atol=1e-5)
 
     def of_row(row):
         return feature_regression(on_device(SQUARE), row[None])[0]
 
-    assert_array_equal(np.diag(jax.jacobian(of_row)(x[0])), np.zeros(D))
+    jacobian = jax.jacobian(of_row)(x[0])
+    assert_array_equal(np.diag(jacobian), np.zeros(D))
 
     def loss(p):
         return jnp.sum(feature_regression(p, x) ** 2)
@@ -92,11 +99,13 @@ def test_a_variable_is_estimated_from_all_others_and_never_from_itself():
 
 
 def test_the_embedding_follows_its_formula():
+    kernel, bias = SQUARE["kernel"], SQUARE["bias"]
     expected = np.empty_like(GAP)
     for n, d in np.ndindex(expected.shape):
         excess = GAP[n] - MEDIAN_GAP
-        size = abs(excess @ SQUARE["kernel"][:, d] / 20 + SQUARE["bias"][d] / 20)
-        expected[n, d] = (1 - np.tanh(np.sign(excess[d]) * size)) / 2
+        size = abs(excess @ kernel[:, d] / 20 + bias[d] / 20)
+        signed = np.sign(excess[d]) * size
+        expected[n, d] = (1 - np.tanh(signed)) / 2
     p = {name: leaf / 20 for name, leaf in SQUARE.items()}
     assert_allclose(
         time_gap_embedding(on_device(p), jnp.asarray(GAP), jnp.asarray(MEDIAN_GAP)),
@@ -126,6 +135,7 @@ def test_stacked_parameters_are_two_directions_at_once(layer):
         scale = np.linspace(0, 0.1 + k, D, dtype=np.float32)
         p.append(on_device({**dense_of(D, D, 0.05), "scale": scale}))
     gaps = jnp.stack([GAP, GAP[::-1]])
-    both = layer(jax.tree.map(lambda *leaves: jnp.stack(leaves), *p), gaps)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *p)
+    both = layer(stacked, gaps)
     for k in (0, 1):
         assert_allclose(both[k], layer(p[k], gaps[k]), atol=1e-6)

@@ -37,7 +37,8 @@ def test_made_reads_earlier_inputs_only_and_context_everywhere(reverse, hidden):
     variables = jittered(jax.jit(made.init)(KEY, Z, CONTEXT), size=0.4, seed=1)
     for head in range(2):
         output = lambda z, context, head=head: made.apply(variables, z, context)[head]
-        by_z, by_context = jax.jit(jax.vmap(jax.jacfwd(output, argnums=(0, 1))))(Z, CONTEXT)
+        jacobians = jax.vmap(jax.jacfwd(output, argnums=(0, 1)))
+        by_z, by_context = jax.jit(jacobians)(Z, CONTEXT)
         assert (by_z[:, ~strictly_before(reverse)] == 0).all()
         assert (np.abs(by_context).max(axis=0) > 1e-4).all()
         if hidden >= D:
@@ -48,11 +49,13 @@ def test_made_reads_earlier_inputs_only_and_context_everywhere(reverse, hidden):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_masks_let_context_reach_every_output(d, hidden, reverse):
     into_hidden, into_output = made_masks(d, 2, hidden, reverse)
-    assert into_hidden.shape == (d + 2, hidden) and into_output.shape == (hidden, d)
+    assert into_hidden.shape == (d + 2, hidden)
+    assert into_output.shape == (hidden, d)
     paths = into_hidden.astype(int) @ into_output
     assert (paths[d:] > 0).all()
     order = np.arange(d)[::-1] if reverse else np.arange(d)
-    assert (paths[:d][np.ix_(order, order)][np.tril_indices(d)] == 0).all()
+    in_order = paths[:d][np.ix_(order, order)]
+    assert (in_order[np.tril_indices(d)] == 0).all()
 
 
 def test_made_without_context_has_units_that_see_nothing_and_stays_finite():
@@ -63,7 +66,8 @@ def test_made_without_context_has_units_that_see_nothing_and_stays_finite():
         heads = made.apply(variables, z, nothing)
         return sum(jnp.sum(jnp.sin(head)) for head in heads)
 
-    value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(variables, Z)
+    value_and_gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+    value, gradients = value_and_gradients(variables, Z)
     assert np.isfinite(value) and is_finite(gradients)
 
 
@@ -95,16 +99,21 @@ def test_no_steps_are_the_identity():
     assert variables == {}
     for same in (z, y, bijector.inverse(Z)):
         assert_array_equal(same, Z)
-    assert (log_gates == 0).all() and log_det.shape == (16,) and (log_det == 0).all()
+    assert (log_gates == 0).all()
+    assert log_det.shape == (16,)
+    assert (log_det == 0).all()
 
 
 def test_log_q_equals_the_change_of_variables_with_a_numerical_determinant():
     mean, log_sd, eps = jnp.asarray(RNG.normal(size=(3, 16, D)), jnp.float32)
 
     def draw(eps, mean, log_sd, context):
-        return FLOW.apply(VARIABLES, mean + jnp.exp(log_sd) * eps, context)[0]
+        z0 = mean + jnp.exp(log_sd) * eps
+        z, _ = FLOW.apply(VARIABLES, z0, context)
+        return z
 
-    jacobian = jax.jit(jax.vmap(jax.jacfwd(draw)))(eps, mean, log_sd, CONTEXT)
+    jacobian_of = jax.jit(jax.vmap(jax.jacfwd(draw)))
+    jacobian = jacobian_of(eps, mean, log_sd, CONTEXT)
     _, log_det = np.linalg.slogdet(np.asarray(jacobian, np.float64))
     expected = log_density(eps, 0.0, 0.0).sum(1) - log_det
     z0 = mean + jnp.exp(log_sd) * eps
@@ -123,7 +132,8 @@ def test_the_second_step_has_the_reversed_order():
         assert (np.abs(jacobian[strictly_before(reverse)]) > 1e-6).all()
         log_gates = step.forward_and_log_gates(Z[0])[1]
         assert_allclose(jnp.diag(jacobian), jnp.exp(log_gates), rtol=1e-5)
-    assert (np.abs(jax.jit(jax.jacfwd(chain.forward))(Z[0])) > 1e-6).all()
+    jacobian = jax.jit(jax.jacfwd(chain.forward))(Z[0])
+    assert (np.abs(jacobian) > 1e-6).all()
 
 
 @pytest.mark.parametrize("batch", [(), (16,), (2, 8)], ids=str)
@@ -137,7 +147,8 @@ def test_the_bijector_is_the_flow_and_its_inverse_undoes_it(batch):
     def round_trip(variables, z):
         chain = FLOW.apply(variables, context, method="bijector")
         y, log_det = chain.forward_and_log_det(z)
-        return y, log_det, *chain.inverse_and_log_det(y)
+        back, inverse_log_det = chain.inverse_and_log_det(y)
+        return y, log_det, back, inverse_log_det
 
     y, log_det, back, inverse_log_det = round_trip(VARIABLES, z)
     assert_allclose(y, forward, atol=1e-6)
@@ -147,7 +158,8 @@ def test_the_bijector_is_the_flow_and_its_inverse_undoes_it(batch):
 
 
 def test_inverse_round_trip_in_many_dimensions():
-    z, context = (jnp.asarray(RNG.normal(size=(3, n)), jnp.float32) for n in (60, 20))
+    z = jnp.asarray(RNG.normal(size=(3, 60)), jnp.float32)
+    context = jnp.asarray(RNG.normal(size=(3, 20)), jnp.float32)
     flow = InverseAutoregressiveFlow(steps=3, hidden=64)
     variables = jittered(jax.jit(flow.init)(KEY, z, context), size=0.05, seed=1)
     chain = flow.apply(variables, context, method="bijector")
@@ -156,9 +168,8 @@ def test_inverse_round_trip_in_many_dimensions():
 
 def test_works_inside_a_distrax_distribution():
     chain = FLOW.apply(VARIABLES, CONTEXT, method="bijector")
-    q = distrax.Transformed(
-        distrax.MultivariateNormalDiag(jnp.zeros((16, D)), jnp.ones((16, D))), chain
-    )
+    standard_normal = distrax.MultivariateNormalDiag(jnp.zeros((16, D)), jnp.ones((16, D)))
+    q = distrax.Transformed(standard_normal, chain)
     sample, log_prob = q.sample_and_log_prob(seed=jax.random.key(1))
     assert sample.shape == (16, D)
     assert_allclose(q.log_prob(sample), log_prob, rtol=1e-5, atol=1e-5)
@@ -180,7 +191,8 @@ def test_values_and_gradients_stay_finite_for_extreme_gates(s):
     arguments = (3.0 - Z, jnp.full_like(Z, s), Z)
     value, gradients = jax.value_and_grad(total, argnums=(0, 1, 2))(*arguments)
     assert np.isfinite(value) and is_finite(gradients)
-    z, m = np.asarray(Z, np.float64), np.asarray(3.0 - Z, np.float64)
+    z = np.asarray(Z, np.float64)
+    m = np.asarray(3.0 - Z, np.float64)
     gated = expit(s) * z + expit(-s) * m
     exact = np.sum(gated - np.logaddexp(0, -s))
     assert float(value) == pytest.approx(exact, rel=1e-5)

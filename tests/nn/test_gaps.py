@@ -22,11 +22,12 @@ def recurrence(mask, hours, convention):
     missing = 1 - mask
     delta = np.full(mask.shape, 0.0 if convention == "paper" else 1.0)
     for t in range(1, mask.shape[1]):
+        before = delta[:, t - 1]
         if convention == "paper":
             step = (hours[:, t] - hours[:, t - 1])[:, None]
-            delta[:, t] = step + missing[:, t - 1] * delta[:, t - 1]
+            delta[:, t] = step + missing[:, t - 1] * before
         else:
-            delta[:, t] = 1 + missing[:, t] * delta[:, t - 1]
+            delta[:, t] = 1 + missing[:, t] * before
     return delta
 
 
@@ -43,7 +44,8 @@ def test_gaps_of_a_worked_example(convention, expected):
 
 
 def test_backward_gaps_come_from_the_reversed_mask():
-    backward = gaps(COLUMN[::-1], reverse_hours(jnp.arange(5.0)), "paper")
+    hours = reverse_hours(jnp.arange(5.0))
+    backward = gaps(COLUMN[::-1], hours, "paper")
     assert_array_equal(backward[:, 0], [0, 1, 1, 2, 3])
 
 
@@ -65,14 +67,16 @@ def test_the_code_counts_steps_whatever_the_hours():
 
 
 def test_reversed_hours_count_back_from_the_end():
-    found = np.asarray(reverse_hours(jnp.array([[1.0, 1.5, 4.0], [0.0, 1.0, 2.0]])))
+    hours = jnp.array([[1.0, 1.5, 4.0], [0.0, 1.0, 2.0]])
+    found = np.asarray(reverse_hours(hours))
     assert_array_equal(found, [[0, 2.5, 3], [0, 1, 2]])
     twice = reverse_hours(reverse_hours(jnp.asarray(HOURS)))
     assert_array_equal(twice, HOURS - HOURS[:, :1])
 
 
 def test_the_last_observed_value_is_strictly_earlier():
-    expected, carried = np.zeros_like(VALUES), np.zeros((6, 5), np.float32)
+    expected = np.zeros_like(VALUES)
+    carried = np.zeros((6, 5), np.float32)
     for t in range(17):
         expected[:, t] = carried
         carried = np.where(MASK[:, t], VALUES[:, t], carried)
@@ -103,7 +107,8 @@ def test_compiled_batched_and_single_series_agree(convention):
 
 
 def test_a_series_of_one_step_has_no_past():
-    mask, hours, values = (jnp.asarray(series[:, :1]) for series in (MASK, HOURS, VALUES))
+    first_step = [series[:, :1] for series in (MASK, HOURS, VALUES)]
+    mask, hours, values = map(jnp.asarray, first_step)
     assert not np.any(time_gaps(mask, hours, "paper"))
     assert not np.any(last_observed(values, mask))
     assert np.all(time_gaps(mask, hours, "code") == 1)

@@ -28,7 +28,8 @@ GRU_H = [[-0.385289713, 0.422382206], [-0.185470086, -0.969157437]]
 
 def wave(*shape, phase):
     """Weights in (-1/2, 1/2), the same in every library."""
-    return 0.5 * np.sin(phase + 1.7 * np.arange(np.prod(shape))).reshape(shape)
+    angles = phase + 1.7 * np.arange(np.prod(shape))
+    return 0.5 * np.sin(angles).reshape(shape)
 
 
 def cell(gates, turn=0.0):
@@ -63,18 +64,26 @@ def test_a_gru_cell_gives_the_numbers_of_pytorch(x64):
     assert_allclose(gru_cell(cell(3), h, x), GRU_H, atol=2e-9)
 
 
+def stack(one, two):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), one, two)
+
+
 def test_stacked_parameters_are_two_networks_at_once(x64):
     x, h, c = inputs()
-    both = lambda a, b: jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
+    both_x = jnp.stack([x, -x])
     one, two = (h, c), (c, h)
-    found = lstm_cell(both(cell(4), cell(4, 0.3)), both(one, two), jnp.stack([x, -x]))
-    alone = lstm_cell(cell(4), one, x), lstm_cell(cell(4, 0.3), two, -x)
-    for got, expected in zip(found, both(*alone), strict=True):
-        assert_allclose(got, expected, atol=1e-14)
-    found = gru_cell(both(cell(3), cell(3, 0.3)), jnp.stack([h, c]), jnp.stack([x, -x]))
-    assert_allclose(found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14)
+    p, q = cell(4), cell(4, 0.3)
+    found = lstm_cell(stack(p, q), stack(one, two), both_x)
+    alone = stack(lstm_cell(p, one, x), lstm_cell(q, two, -x))
+    for stacked, expected in zip(found, alone, strict=True):
+        assert_allclose(stacked, expected, atol=1e-14)
+    p, q = cell(3), cell(3, 0.3)
+    found = gru_cell(stack(p, q), jnp.stack([h, c]), both_x)
+    alone = [gru_cell(p, h, x), gru_cell(q, c, -x)]
+    assert_allclose(found, alone, atol=1e-14)
     kernel, bias = wave(2, 3, 4, phase=1), wave(2, 4, phase=2)
-    expected = np.stack([np.asarray(x) @ kernel[k] + bias[k] for k in (0, 1)])
+    x = np.asarray(x)
+    expected = np.stack([x @ kernel[k] + bias[k] for k in (0, 1)])
     p = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
     assert_allclose(dense(p, jnp.stack([x, x])), expected, atol=1e-14)
 
@@ -82,7 +91,10 @@ def test_stacked_parameters_are_two_networks_at_once(x64):
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_a_loop_over_time_is_the_cell_step_by_step(x64, name):
     x, h, c = inputs()
-    step, p, state = (lstm_cell, cell(4), (h, c)) if name == "lstm" else (gru_cell, cell(3), h)
+    if name == "lstm":
+        step, p, state = lstm_cell, cell(4), (h, c)
+    else:
+        step, p, state = gru_cell, cell(3), h
     series = jnp.stack([x, -x, 3 * x, x**2], axis=1)  # (2, 4, 3)
     last, states = run_over_time(step, p, state, series)
     for t in range(4):
@@ -124,11 +136,14 @@ def test_leaves_are_drawn_independently_and_constants_stay():
     p = draw(jax.random.key(1), described)
     assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
     assert_array_equal(p["a"]["bias"], np.zeros(30))
-    assert 0.98 / np.sqrt(40) < np.abs(p["a"]["kernel"]).max() <= 1 / np.sqrt(40)
+    largest, bound = np.abs(p["a"]["kernel"]).max(), 1 / np.sqrt(40)
+    assert 0.98 * bound < largest <= bound
     assert 0.4 < np.abs(p["b"][1]).max() <= 0.5
-    one, two = np.ravel(p["a"]["kernel"]), np.ravel(p["b"][0]["kernel"])
+    one = np.ravel(p["a"]["kernel"])
+    two = np.ravel(p["b"][0]["kernel"])
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.1
-    assert not np.any(one == np.ravel(draw(jax.random.key(2), described)["a"]["kernel"]))
+    other_key = draw(jax.random.key(2), described)
+    assert not np.any(one == np.ravel(other_key["a"]["kernel"]))
 
 
 def test_a_layer_of_no_inputs_is_its_bias():
