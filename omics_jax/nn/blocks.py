@@ -47,10 +47,10 @@ class Block(nn.Module):
         projected = nn.Dense(self.width, use_bias=False)(x)
         in_training = self.has_rng("dropout")
         normalised = MaskedBatchNorm()(projected, rows.live, train=in_training)
-        return nn.leaky_relu(apply_dropout(self, normalised, rows, self.dropout), SLOPE)
+        return nn.leaky_relu(dropout_by_row(self, normalised, rows, self.dropout), SLOPE)
 
 
-def apply_dropout(
+def dropout_by_row(
     module: nn.Module, x: Float[Array, "n w"], rows: RowInfo, rate: float
 ) -> Float[Array, "n w"]:
     """Row-keyed dropout with the module's rng named "dropout"; the identity where it has none."""

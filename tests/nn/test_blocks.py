@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from omics_jax.nn.blocks import SLOPE, Block, RowInfo, apply_dropout
+from omics_jax.nn.blocks import SLOPE, Block, RowInfo, dropout_by_row
 from omics_jax.nn.noise import row_dropout
 
 KEY = jax.random.key(0)
@@ -104,7 +104,7 @@ def test_padding_rows_change_nothing(padding):
 
 class Dropping(nn.Module):
     def __call__(self, x, rows):
-        return apply_dropout(self, x, rows, 0.3)
+        return dropout_by_row(self, x, rows, 0.3)
 
 
 class FirstKey(nn.Module):
@@ -112,7 +112,7 @@ class FirstKey(nn.Module):
         return self.make_rng("dropout")
 
 
-def test_apply_dropout_uses_the_key_that_the_module_draws():
+def test_dropout_by_row_uses_the_key_that_the_module_draws():
     key = FirstKey().apply({}, rngs={"dropout": KEY})
     y = Dropping().apply({}, X, ROWS, rngs={"dropout": KEY})
     assert_array_equal(y, row_dropout(key, ROWS.row, X, 0.3))

@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from omics_jax.nn.blocks import Block, RowInfo, apply_dropout
+from omics_jax.nn.blocks import Block, RowInfo, dropout_by_row
 
 FUSIONS = ("early", "intermediate")
 
@@ -115,7 +115,7 @@ class Head(nn.Module):
     def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> Float[Array, "n k"]:
         for width in self.widths:
             if self.kind == "survival":
-                z = jnp.tanh(apply_dropout(self, nn.Dense(width)(z), rows, self.dropout))
+                z = jnp.tanh(dropout_by_row(self, nn.Dense(width)(z), rows, self.dropout))
             else:
                 z = Block(width, self.dropout)(z, rows)
         return nn.Dense(self.outputs)(z)
