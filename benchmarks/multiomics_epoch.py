@@ -153,8 +153,8 @@ def random_patients(patients: int, features: tuple[int, ...]):
     rng = np.random.default_rng(0)
     modalities = {}
     for name, width in zip(MODALITIES, features, strict=True):
-        values = mapped.empty((patients, width), np.float32)
-        mask = mapped.empty((patients, width), bool)
+        values = mapped.empty_or_mapped((patients, width), np.float32)
+        mask = mapped.empty_or_mapped((patients, width), bool)
         for row in values:
             row[:] = rng.random(width, np.float32)
         mask[:] = True
@@ -190,11 +190,11 @@ def one_stage_training(config: Any, stage: str, dataset):
 
     import numpy as np
 
-    from omics_jax.data.preprocessing.features import Rules, fit_folds
-    from omics_jax.nn.mtlr import time_grid
-    from omics_jax.study.system import DataSpec
-    from omics_jax.systems.multiomics.assembly import build, levels_of
+    from omics_jax.data.preprocessing.features import fit_folds
+    from omics_jax.data.preprocessing.selection import Rules
+    from omics_jax.systems.multiomics.assembly import Spec, build
     from omics_jax.systems.multiomics.patients import SLOT
+    from omics_jax.tasks.labels import fit_to_outcomes, with_bins
     from omics_jax.tasks.task import tasks_of
     from omics_jax.training.plan import Training
     from omics_jax.training.stage import Replicate
@@ -204,12 +204,11 @@ def one_stage_training(config: Any, stage: str, dataset):
     for name, modality in dataset.modalities.items():
         (fitted,) = fit_folds(modality, [rows], Rules(), name)
         constants |= {f"{name}_{key}": fitted[key] for key in ("alive", "fill", "low", "high")}
-    age, times, events = (dataset.targets[name][0] for name in ("age", "OS.time", "OS.event"))
-    constants |= {"age_mean": age.mean(), "age_sd": age.std()}
-    constants["OS_edges"] = time_grid(times, events, config.survival.bins, config.survival.grid)
+    tasks = with_bins(config, dataset, tasks_of(dataset), [rows])
+    constants |= fit_to_outcomes(config, dataset, tasks, rows, "all patients")
     features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
-    levels = levels_of(tuple(features), {}, tasks_of(dataset), {"OS": config.survival.bins})
-    system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
+    spec = Spec(features, {SLOT: len(rows)}, used=tuple(features), tasks=tasks)
+    system = build(config, spec)
     stages = [
         dataclasses.replace(s, monitor=None, patience=None)
         for s in system.stages
