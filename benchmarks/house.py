@@ -3,8 +3,7 @@
     python benchmarks/house.py
 
 Run it in the repository root. It reads the files that git tracks and imports nothing of them.
-Density is syntax nodes per line of code, without docstrings, comments and blank lines. Left out:
-notebooks, except where they name a system.
+Density is syntax nodes per line of code, without docstrings, comments and blank lines.
 """
 
 from __future__ import annotations
@@ -64,6 +63,9 @@ class Source:
         return ".".join(self.path.with_suffix("").parts).removesuffix(".__init__")
 
 
+Sources = Sequence[Source]
+
+
 def docstring_lines(node: ast.AST) -> range:
     """Numbers of the lines of the node's docstring, none where it has none."""
     if not isinstance(node, DOCUMENTED) or ast.get_docstring(node) is None:
@@ -76,11 +78,11 @@ def length(function: Function) -> int:
     return function.end_lineno - function.lineno + 1
 
 
-def lines_of(sources: Iterable[Source]) -> int:
+def lines_of(sources: Sources) -> int:
     return sum(len(source.text.splitlines()) for source in sources)
 
 
-def density(sources: Sequence[Source]) -> float:
+def density(sources: Sources) -> float:
     """Syntax nodes per line of code over all these files."""
     nodes = sum(len(source.nodes) for source in sources)
     code_lines = sum(source.code_lines for source in sources)
@@ -96,11 +98,11 @@ def parameters(function: Function) -> list[ast.arg]:
 
 def tracked_files() -> list[Path]:
     listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
-    paths = [Path(name) for name in listed.stdout.splitlines()]
+    paths = map(Path, listed.stdout.splitlines())
     return [path for path in paths if path.is_file()]
 
 
-def by_room(sources: Iterable[Source]) -> dict[str, list[Source]]:
+def by_room(sources: Sources) -> dict[str, list[Source]]:
     """Room -> its files; the package's rooms first."""
     rooms = defaultdict(list)
     for source in sources:
@@ -113,7 +115,7 @@ def percent(hits: Sequence[bool]) -> str:
     return f"{100 * sum(hits) / len(hits):.0f} %" if hits else "-"
 
 
-def room_row(room: str, sources: Sequence[Source]) -> list[str]:
+def room_row(room: str, sources: Sources) -> list[str]:
     functions = [function for source in sources for function in source.functions]
     lengths = [length(function) for function in functions] or [0]
     arguments = [arg for function in functions for arg in parameters(function)]
@@ -137,7 +139,7 @@ def percentile_90(lengths: Sequence[int]) -> int:
     return ordered[-(-9 * len(ordered) // 10) - 1]
 
 
-def room_table(rooms: Mapping[str, Sequence[Source]]) -> Iterator[str]:
+def room_table(rooms: Mapping[str, Sources]) -> Iterator[str]:
     """A line per room and one for the package."""
     package = [name for name in rooms if name.startswith(PACKAGE)]
     head = "room files lines density functions median p90 longest parameters returns".split()
@@ -149,14 +151,14 @@ def room_table(rooms: Mapping[str, Sequence[Source]]) -> Iterator[str]:
         yield "  ".join([name.ljust(widths[0]), *right])
 
 
-def longest_functions(sources: Iterable[Source]) -> Iterator[str]:
+def longest_functions(sources: Sources) -> Iterator[str]:
     places = [(length(f), f, source) for source in sources for f in source.functions]
     places.sort(key=lambda place: -place[0])
     for lines, function, source in places[:SHOWN]:
         yield f"{lines:4d} lines  {source.path}:{function.lineno} {function.name}"
 
 
-def densest_files(sources: Iterable[Source]) -> Iterator[str]:
+def densest_files(sources: Sources) -> Iterator[str]:
     large = [source for source in sources if source.code_lines >= SMALL_FILE]
     large.sort(key=lambda source: -density([source]))
     for source in large[:SHOWN]:
@@ -186,16 +188,15 @@ def reachable(start: str, graph: Mapping[str, set[str]]) -> set[str]:
     return seen
 
 
-def import_cycles(sources: Sequence[Source]) -> list[list[str]]:
+def import_cycles(sources: Sources) -> list[list[str]]:
     """Groups of modules that all reach each other by imports."""
     modules = {source.module for source in sources}
     graph = {source.module: imports(source, modules) for source in sources}
     reached = {module: reachable(module, graph) for module in graph}
-    groups = {
-        tuple(sorted(other for other in reached[module] if module in reached[other]))
-        for module in graph
-        if module in reached[module]
-    }
+    groups = set()
+    for module in graph:
+        group = [other for other in reached[module] if module in reached[other]]
+        groups |= {tuple(sorted(group))} if group else set()
     return [list(group) for group in sorted(groups)]
 
 
@@ -234,12 +235,11 @@ def main() -> None:
     rooms = by_room(sources)
     package = [source for source in sources if source.room.startswith(PACKAGE)]
     ratio = lines_of(rooms["tests"]) / lines_of(package)
-    cycles = [" <-> ".join(cycle) for cycle in import_cycles(package)]
     print_part("Rooms", room_table(rooms))
     print_part("Longest functions of the package", longest_functions(package))
     print_part("Densest files of the package", densest_files(package))
     print_part("Tests", [f"{ratio:.2f} lines of tests to a line of source"])
-    print_part("Import cycles", cycles or ["none"])
+    print_part("Import cycles", map(" <-> ".join, import_cycles(package) or [["none"]]))
     for system in systems(paths):
         places = places_of(system, paths)
         print_part(f"Places outside of {system} that mention it: {len(places)}", places)
