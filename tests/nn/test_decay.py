@@ -18,6 +18,7 @@ from omics_jax.nn.initial import draw
 RANDOM = np.random.default_rng(0)
 D, H = 4, 3
 GAP = RANDOM.integers(0, 48, (6, D)).astype(np.float32)
+GAPS = jnp.asarray(GAP)
 MEDIAN_GAP = np.array([1.0, 6.0, 12.0, 2.5], np.float32)
 
 
@@ -41,7 +42,7 @@ def test_decays_follow_their_formula():
     for n, j in np.ndindex(expected.shape):
         rate = GAP[n] @ kernel[:, j] + bias[j]
         expected[n, j] = np.exp(-max(0, rate))
-    assert_allclose(temporal_decay(on_device(p), jnp.asarray(GAP)), expected, rtol=1e-5)
+    assert_allclose(temporal_decay(on_device(p), GAPS), expected, rtol=1e-5)
     scale = kernel[:, 0]
     bias = RANDOM.normal(size=D).astype(np.float32)
     expected = np.empty((6, D))
@@ -49,34 +50,38 @@ def test_decays_follow_their_formula():
         rate = GAP[n, d] * scale[d] + bias[d]
         expected[n, d] = np.exp(-max(0, rate))
     q = on_device({"scale": scale, "bias": bias})
-    assert_allclose(diagonal_decay(q, jnp.asarray(GAP)), expected, rtol=1e-5)
+    assert_allclose(diagonal_decay(q, GAPS), expected, rtol=1e-5)
 
 
 def test_decays_lie_above_0_and_reach_at_most_1():
     p = dense_of(D, 50, 0.1)
     q = {"scale": jnp.array([-1.0, 0.0, 0.5, 1.0]), "bias": jnp.zeros(D)}
-    gap = jnp.asarray(GAP)
-    for gamma in (temporal_decay(on_device(p), gap), diagonal_decay(q, gap)):
-        assert np.all(gamma > 0) and np.all(gamma <= 1)
-        assert np.any(gamma == 1) and np.any(gamma < 0.9)
+    for gamma in (temporal_decay(on_device(p), GAPS), diagonal_decay(q, GAPS)):
+        assert np.all(gamma > 0)
+        assert np.all(gamma <= 1)
+        assert np.any(gamma == 1)
+        assert np.any(gamma < 0.9)
 
 
 def test_nothing_has_faded_at_once_under_the_first_biases():
     q = draw(jax.random.key(0), diagonal_parameters(D))
     assert np.abs(q["scale"]).max() <= 0.5
     assert np.ptp(q["scale"]) > 0
-    assert_array_equal(diagonal_decay(q, jnp.zeros((2, D))), np.ones((2, D)))
+    no_gap = jnp.zeros((2, D))
+    assert_array_equal(diagonal_decay(q, no_gap), np.ones((2, D)))
 
 
 def test_each_variable_fades_by_its_own_gap_alone():
     q = {"scale": jnp.linspace(0.1, 0.4, D), "bias": jnp.full(D, 0.1)}
     decay_of_row = lambda gap: diagonal_decay(q, gap[None])[0]
     slope = jax.jacobian(decay_of_row)(jnp.asarray(GAP[0] / 10))
-    assert np.all((np.asarray(slope) != 0) == np.eye(D, dtype=bool))
+    is_own = np.eye(D, dtype=bool)
+    assert np.all((np.asarray(slope) != 0) == is_own)
 
 
 def test_a_variable_is_estimated_from_all_others_and_never_from_itself():
-    x = jnp.asarray(RANDOM.normal(size=(5, D)), jnp.float32)
+    x = RANDOM.normal(size=(5, D))
+    x = jnp.asarray(x, jnp.float32)
     kernel, bias = SQUARE["kernel"], SQUARE["bias"]
     expected = np.empty((5, D))
     for n, j in np.ndindex(expected.shape):
@@ -95,7 +100,8 @@ def test_a_variable_is_estimated_from_all_others_and_never_from_itself():
         return jnp.sum(feature_regression(p, x) ** 2)
 
     gradient = jax.grad(loss)(on_device(SQUARE))["kernel"]
-    assert np.all((np.asarray(gradient) == 0) == np.eye(D, dtype=bool))
+    is_own = np.eye(D, dtype=bool)
+    assert np.all((np.asarray(gradient) == 0) == is_own)
 
 
 def test_the_embedding_follows_its_formula():
@@ -103,12 +109,13 @@ def test_the_embedding_follows_its_formula():
     expected = np.empty_like(GAP)
     for n, d in np.ndindex(expected.shape):
         excess = GAP[n] - MEDIAN_GAP
-        size = abs(excess @ kernel[:, d] / 20 + bias[d] / 20)
+        inner = excess @ kernel[:, d] / 20 + bias[d] / 20
+        size = abs(inner)
         signed = np.sign(excess[d]) * size
         expected[n, d] = (1 - np.tanh(signed)) / 2
     p = {name: leaf / 20 for name, leaf in SQUARE.items()}
     assert_allclose(
-        time_gap_embedding(on_device(p), jnp.asarray(GAP), jnp.asarray(MEDIAN_GAP)),
+        time_gap_embedding(on_device(p), GAPS, jnp.asarray(MEDIAN_GAP)),
         expected,
         atol=1e-6,
     )
@@ -138,4 +145,5 @@ def test_stacked_parameters_are_two_directions_at_once(layer):
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *p)
     both = layer(stacked, gaps)
     for k in (0, 1):
-        assert_allclose(both[k], layer(p[k], gaps[k]), atol=1e-6)
+        alone = layer(p[k], gaps[k])
+        assert_allclose(both[k], alone, atol=1e-6)

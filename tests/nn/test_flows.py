@@ -14,14 +14,23 @@ from omics_jax.nn.gaussians import log_density
 
 RNG = np.random.default_rng(0)
 D, C = 4, 3
-Z = jnp.asarray(RNG.normal(size=(16, D)), jnp.float32)
-CONTEXT = jnp.asarray(RNG.normal(size=(16, C)), jnp.float32)
+
+
+def normal(*shape):
+    """Standard normal draws in float32."""
+    draws = RNG.normal(size=shape)
+    return jnp.asarray(draws, jnp.float32)
+
+
+Z = normal(16, D)
+CONTEXT = normal(16, C)
 FLOW = InverseAutoregressiveFlow(steps=2, hidden=10)
 
 
 KEY = jax.random.key(0)
 # Far from the near-identity start, so that every dependence shows.
-VARIABLES = jittered(jax.jit(FLOW.init)(KEY, Z, CONTEXT), size=0.4, seed=1)
+INITIAL = jax.jit(FLOW.init)(KEY, Z, CONTEXT)
+VARIABLES = jittered(INITIAL, size=0.4, seed=1)
 
 
 def strictly_before(reverse):
@@ -34,7 +43,8 @@ def strictly_before(reverse):
 @pytest.mark.parametrize("hidden", [2, 4, 11])
 def test_made_reads_earlier_inputs_only_and_context_everywhere(reverse, hidden):
     made = MADE(hidden, reverse=reverse)
-    variables = jittered(jax.jit(made.init)(KEY, Z, CONTEXT), size=0.4, seed=1)
+    initial = jax.jit(made.init)(KEY, Z, CONTEXT)
+    variables = jittered(initial, size=0.4, seed=1)
     for head in range(2):
         output = lambda z, context, head=head: made.apply(variables, z, context)[head]
         jacobians = jax.vmap(jax.jacfwd(output, argnums=(0, 1)))
@@ -42,7 +52,8 @@ def test_made_reads_earlier_inputs_only_and_context_everywhere(reverse, hidden):
         assert (by_z[:, ~strictly_before(reverse)] == 0).all()
         assert (np.abs(by_context).max(axis=0) > 1e-4).all()
         if hidden >= D:
-            assert (np.abs(by_z).max(axis=0)[strictly_before(reverse)] > 1e-4).all()
+            strongest = np.abs(by_z).max(axis=0)
+            assert (strongest[strictly_before(reverse)] > 1e-4).all()
 
 
 @pytest.mark.parametrize("d, hidden", [(1, 3), (4, 10), (7, 3)])
@@ -53,7 +64,9 @@ def test_masks_let_context_reach_every_output(d, hidden, reverse):
     assert into_output.shape == (hidden, d)
     paths = into_hidden.astype(int) @ into_output
     assert (paths[d:] > 0).all()
-    order = np.arange(d)[::-1] if reverse else np.arange(d)
+    order = np.arange(d)
+    if reverse:
+        order = order[::-1]
     in_order = paths[:d][np.ix_(order, order)]
     assert (in_order[np.tril_indices(d)] == 0).all()
 
@@ -88,7 +101,8 @@ def test_a_new_flow_is_close_to_the_identity(gate_offset):
     gate = expit(gate_offset)
     assert_allclose(log_gates, 2 * np.log(gate), atol=0.2)
     largest_shift = 4 * 0.1 * 2 * (1 - gate)
-    assert_allclose(z, gate**2 * Z, atol=largest_shift + 0.25 * (1 - gate))
+    tolerance = largest_shift + 0.25 * (1 - gate)
+    assert_allclose(z, gate**2 * Z, atol=tolerance)
 
 
 def test_no_steps_are_the_identity():
@@ -105,7 +119,7 @@ def test_no_steps_are_the_identity():
 
 
 def test_log_q_equals_the_change_of_variables_with_a_numerical_determinant():
-    mean, log_sd, eps = jnp.asarray(RNG.normal(size=(3, 16, D)), jnp.float32)
+    mean, log_sd, eps = normal(16, D), normal(16, D), normal(16, D)
 
     def draw(eps, mean, log_sd, context):
         z0 = mean + jnp.exp(log_sd) * eps
@@ -114,7 +128,8 @@ def test_log_q_equals_the_change_of_variables_with_a_numerical_determinant():
 
     jacobian_of = jax.jit(jax.vmap(jax.jacfwd(draw)))
     jacobian = jacobian_of(eps, mean, log_sd, CONTEXT)
-    _, log_det = np.linalg.slogdet(np.asarray(jacobian, np.float64))
+    exact = np.asarray(jacobian, np.float64)
+    _, log_det = np.linalg.slogdet(exact)
     expected = log_density(eps, 0.0, 0.0).sum(1) - log_det
     z0 = mean + jnp.exp(log_sd) * eps
     log_gates = FLOW.apply(VARIABLES, z0, CONTEXT)[1]
@@ -127,7 +142,8 @@ def test_the_second_step_has_the_reversed_order():
     second, first = chain.bijectors
     for step, reverse in ((first, False), (second, True)):
         jacobian = jax.jit(jax.jacfwd(step.forward))(Z[0])
-        later = ~strictly_before(reverse) & ~np.eye(D, dtype=bool)
+        diagonal = np.eye(D, dtype=bool)
+        later = ~strictly_before(reverse) & ~diagonal
         assert (jacobian[later] == 0).all()
         assert (np.abs(jacobian[strictly_before(reverse)]) > 1e-6).all()
         log_gates = step.forward_and_log_gates(Z[0])[1]
@@ -158,10 +174,11 @@ def test_the_bijector_is_the_flow_and_its_inverse_undoes_it(batch):
 
 
 def test_inverse_round_trip_in_many_dimensions():
-    z = jnp.asarray(RNG.normal(size=(3, 60)), jnp.float32)
-    context = jnp.asarray(RNG.normal(size=(3, 20)), jnp.float32)
+    z = normal(3, 60)
+    context = normal(3, 20)
     flow = InverseAutoregressiveFlow(steps=3, hidden=64)
-    variables = jittered(jax.jit(flow.init)(KEY, z, context), size=0.05, seed=1)
+    initial = jax.jit(flow.init)(KEY, z, context)
+    variables = jittered(initial, size=0.05, seed=1)
     chain = flow.apply(variables, context, method="bijector")
     assert_allclose(chain.inverse(chain.forward(z)), z, atol=1e-5)
 
@@ -189,7 +206,8 @@ def test_values_and_gradients_stay_finite_for_extreme_gates(s):
         return jnp.sum(y) + jnp.sum(log_gates)
 
     arguments = (3.0 - Z, jnp.full_like(Z, s), Z)
-    value, gradients = jax.value_and_grad(total, argnums=(0, 1, 2))(*arguments)
+    value_and_gradients = jax.value_and_grad(total, argnums=(0, 1, 2))
+    value, gradients = value_and_gradients(*arguments)
     assert np.isfinite(value) and is_finite(gradients)
     z = np.asarray(Z, np.float64)
     m = np.asarray(3.0 - Z, np.float64)
@@ -221,7 +239,8 @@ def test_gradients_match_finite_differences(gradient_error):
 def test_inverse_gradients_match_finite_differences(gradient_error):
     def loss(everything):
         variables, z, context = everything
-        back, log_det = FLOW.apply(variables, context, method="bijector").inverse_and_log_det(z)
+        bijector = FLOW.apply(variables, context, method="bijector")
+        back, log_det = bijector.inverse_and_log_det(z)
         return jnp.mean(jnp.sin(back)) + jnp.mean(log_det)
 
     assert gradient_error(loss, (VARIABLES, Z, CONTEXT)) <= 1e-6
