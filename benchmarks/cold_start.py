@@ -1,8 +1,7 @@
-"""Seconds until the command line answers: `--help`, a mistake in the config, and `import
-omics_jax`.
+"""Seconds until the command line answers `--help` or a mistake in a config, and of the import.
 
-Every figure is the median of seven fresh processes; the reading from disk before the first is not
-counted.
+Every figure is the median of seven fresh processes; an eighth before them reads the files from disk
+and is not counted.
 """
 
 from __future__ import annotations
@@ -24,16 +23,19 @@ CASES = {
 }
 
 
-def seconds(words: list[str], status: int) -> tuple[float, bool]:
-    """Wall seconds of one process, and whether it answered with a traceback."""
-    began = time.perf_counter()
+def time_process(words: list[str], status: int) -> tuple[float, bool]:
+    """Wall seconds of one process, and whether it answered with a traceback.
+
+    Errors: RuntimeError for another exit status.
+    """
+    start = time.perf_counter()
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
-    took = time.perf_counter() - began
+    elapsed = time.perf_counter() - start
     if done.returncode != status:
         raise RuntimeError(
             f"{words} ended with {done.returncode}, not {status}: {done.stderr[-500:]}"
         )
-    return took, "Traceback" in done.stderr
+    return elapsed, "Traceback" in done.stderr
 
 
 def main() -> None:
@@ -42,9 +44,11 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     figures, tracebacks = {}, []
     for name, (words, status) in CASES.items():
-        if seconds(words, status)[1]:
+        _, has_traceback = time_process(words, status)
+        if has_traceback:
             tracebacks.append(name)
-        figures[name] = spread([seconds(words, status)[0] for _ in range(repeats)], 3)
+        seconds = [time_process(words, status)[0] for _ in range(repeats)]
+        figures[name] = spread(seconds, 3)
     emit("cold_start", seconds=figures, answered_with_a_traceback=tracebacks, repeats=repeats)
 
 

@@ -1,11 +1,10 @@
-"""How near held-out cells of the PhysioNet 2012 challenge are imputed: our imputers, simple
-methods, PyPOTS' networks.
+"""Imputation error on held-out cells of PhysioNet 2012: our imputers, simple methods and PyPOTS.
 
     python benchmarks/ehr_accuracy.py --data=set-a.tar.xz --outcomes=Outcomes-a.txt --pypots=PYTHON
 
-One split, fold 0 of five (60 % train, 20 % validation, 20 % test), and 10 % of the test rows'
-observed cells held out. All see the same standardised series, drawn in to 10 s.d., and are scored
-on the same cells. Left out are further folds and seeds: differences of a percent or two mean
+One split, fold 0 of five (60 % train, 20 % validation, 20 % test), with 10 % of the test rows'
+observed cells held out. All methods see the same standardised series, clipped at 10 s.d., and are
+scored on the same cells. Left out: further folds and seeds, so differences of a percent or two mean
 nothing here.
 """
 
@@ -22,8 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ehr_imputer import ehr_config
-from measuring import Stopwatch, emit, one_core
+from measuring import Stopwatch, emit, load_config, one_core
 
 PEERS = {
     "SAITS": dict(n_layers=2, d_model=64, n_heads=4, d_k=16, d_v=16, d_ffn=128),
@@ -68,18 +66,15 @@ def arguments() -> argparse.Namespace:
     return a
 
 
-# --- the split and its cells ----------------------------------------------------------------------
-
-
-def arms_of(a: argparse.Namespace) -> list[Any]:
-    """The arms of the experiment imputation, each cut down to its first replicate: fold 0."""
+def first_folds(a: argparse.Namespace) -> list[Any]:
+    """The arms of the experiment imputation, each reduced to its first replicate, fold 0."""
     import dataclasses
 
     import numpy as np
 
     from omics_jax.systems.ehr import EXPERIMENTS, read
 
-    config = ehr_config(f"imputation,{a.size}")
+    config = load_config("ehr", f"imputation,{a.size}")
     config.data.update(dict(path=a.data, outcomes=a.outcomes))
     config.imputers = tuple(a.imputers) or config.imputers
     config.pretrain.epochs = a.epochs or config.pretrain.epochs
@@ -91,71 +86,70 @@ def arms_of(a: argparse.Namespace) -> list[Any]:
 
 
 def standardized_parts(arm) -> dict[str, Any]:
-    """What every method reads and is scored on, (n, T, D), z-scores by the training rows' observed
-    values, clipped.
+    """What every method reads and is scored on: (n, T, D) clipped z-scores.
+
+    Mean and s.d. are those of the training rows' observed values.
 
     Returns:
       train, validation, test: NaN where missing, in the latter two also where held out;
-      validation_full, test_full: with the held-out values; test_raw: test_full before it was
-      clipped; scored: the test rows' held-out cells.
+      validation_full, test_full: with the held-out values; test_raw: test_full before clipping;
+      scored: the test rows' held-out cells.
     """
     import numpy as np
 
     from omics_jax.systems.ehr.stays import SLOT
 
-    (replicate,), arrays = arm.replicates, arm.system.arrays(arm.dataset)
-    known, first = arrays["m"] | (arrays["held"] > 0), arrays["held"] == 1
-    z = (arrays["x"] - replicate.constants["mean"]) / replicate.constants["sd"]
+    (replicate,) = arm.replicates
+    arrays = arm.system.arrays(arm.dataset)
+    observed, held_out = arrays["m"], arrays["held"] == 1  # 1: the first share, 10 %
+    known = observed | (arrays["held"] > 0)
+    z = standardize(arrays["x"], replicate.constants)
     z = np.where(known, z, np.nan).astype(np.float32)
-    clipped = np.clip(z, -arm.config.model.clip, arm.config.model.clip)
-    shown = np.where(first | ~arrays["m"], np.nan, clipped)
+    limit = arm.config.model.clip
+    clipped = np.clip(z, -limit, limit)
+    shown = np.where(held_out | ~observed, np.nan, clipped)
     validation, test = replicate.validation[SLOT], replicate.test
     return {
-        "train": np.where(arrays["m"], clipped, np.nan)[replicate.rows[SLOT]],
+        "train": np.where(observed, clipped, np.nan)[replicate.rows[SLOT]],
         "validation": shown[validation],
         "validation_full": clipped[validation],
         "test": shown[test],
         "test_full": clipped[test],
         "test_raw": z[test],
-        "scored": first[test],
+        "scored": held_out[test],
     }
+
+
+def standardize(values, constants: dict[str, Any]):
+    """(x - mean) / s.d. of every variable."""
+    return (values - constants["mean"]) / constants["sd"]
 
 
 def scores(imputed, parts: dict[str, Any]) -> dict[str, float]:
-    """Errors in s.d. over the scored cells; "unclipped" are those against the values as they were
-    measured.
-    """
+    """Errors in s.d. over the scored cells; "unclipped" is against the values as measured."""
     from omics_jax.evaluation.imputation import imputation_errors
 
-    of = lambda truth: imputation_errors(imputed, parts[truth], parts["scored"])
-    clipped, raw = of("test_full"), of("test_raw")
-    found = {kind: clipped[kind] for kind in ("mae", "rmse")}
-    return {
-        k: round(v, 5)
-        for k, v in (found | {f"{kind}_unclipped": raw[kind] for kind in found}).items()
-    }
-
-
-# --- the methods ----------------------------------------------------------------------------------
+    clipped = imputation_errors(imputed, parts["test_full"], parts["scored"])
+    unclipped = imputation_errors(imputed, parts["test_raw"], parts["scored"])
+    kinds = ("mae", "rmse")
+    errors = {kind: round(clipped[kind], 5) for kind in kinds}
+    return errors | {f"{kind}_unclipped": round(unclipped[kind], 5) for kind in kinds}
 
 
 def simple_methods(parts: dict[str, Any], hours) -> Iterator[tuple[str, Any]]:
-    """Name and imputed test rows of the training mean, last observation, linear interpolation,
-    nearest in time.
-    """
+    """Name and imputed test rows of every simple method, such as the last observation."""
     import numpy as np
 
     from omics_jax.evaluation.series_baselines import IMPUTERS
 
-    (train, seen), (test, shown) = (
-        (np.nan_to_num(parts[k]), ~np.isnan(parts[k])) for k in ("train", "test")
-    )
+    train, test = parts["train"], parts["test"]
+    in_train, in_test = ~np.isnan(train), ~np.isnan(test)
     for name, imputer in IMPUTERS.items():
-        yield name, imputer(train, seen, test, shown, hours)
+        yield name, imputer(np.nan_to_num(train), in_train, np.nan_to_num(test), in_test, hours)
 
 
 def train_ours(arm) -> tuple[Any, dict[str, Any]]:
-    """The test rows imputed by the arm's network, on the training scale, and what it took."""
+    """The test rows imputed by the arm's network, on the training scale, and figures of it."""
     import jax
     import numpy as np
 
@@ -165,35 +159,34 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
     from omics_jax.training.rows import compile_rows, over_rows
 
     system, (replicate,) = arm.system, arm.replicates
-    with Stopwatch() as took, tempfile.TemporaryDirectory() as folder:
+    with Stopwatch() as watch, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         table = system.arrays(arm.dataset)
-        plan = make_plan(
-            Training(system.stages, system.init, table, arm.dataset.ids, [replicate]), Options()
-        )
-        context = RunContext(Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"))
+        training = Training(system.stages, system.init, table, arm.dataset.ids, [replicate])
+        plan = make_plan(training, Options())
+        context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
         ((_, by_stage),) = fit(plan, context)
-        monitored = [line["monitor"] for line in context.history.lines()]
+        monitored = np.array([line["monitor"] for line in context.history.lines()], float)
     variables = by_stage[system.stages[-1].name]
     width = min(system.predict_batch, len(replicate.test))
-    (found,) = over_rows(
-        compile_rows(system.predict, width), width, variables, plan.table, [replicate.test]
-    )
-    imputed = next(
-        values for name, values in found.items() if name.startswith("imputed_")
-    )  # the first held-out share
-    constants = replicate.constants
-    return (imputed - constants["mean"]) / constants["sd"], {
-        "cpu_s": round(took.cpu, 1),
+    predict = compile_rows(system.predict, width)
+    (predictions,) = over_rows(predict, width, variables, plan.table, [replicate.test])
+    # The first field is that of the first held-out share.
+    imputed = next(values for name, values in predictions.items() if name.startswith("imputed_"))
+    return standardize(imputed, replicate.constants), {
+        "cpu_s": round(watch.cpu, 1),
         "parameters": sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"])),
         "epochs": len(monitored),
-        "best_epoch": int(np.nanargmin(np.array(monitored, float))) + 1,
-        "validation_mae": round(float(np.nanmin(np.array(monitored, float))), 5),
+        "best_epoch": int(np.nanargmin(monitored)) + 1,
+        "validation_mae": round(float(np.nanmin(monitored)), 5),
     }
 
 
-def of_run(folder: Path, ids, arm) -> Iterator[tuple[str, Any]]:
-    """Name and imputed test rows of every imputer of a run, on the training scale of `arm`, by what
-    it predicted.
+def stored_imputations(folder: Path, ids, arm) -> Iterator[tuple[str, Any]]:
+    """Name and imputed test rows of every imputer of a finished run.
+
+    ids: the test patients, in their order. arm: whose training scale the values are put on.
+    Errors: SystemExit where the run's first fold has other test patients.
     """
     import numpy as np
 
@@ -201,42 +194,33 @@ def of_run(folder: Path, ids, arm) -> Iterator[tuple[str, Any]]:
     stored = np.load(folder / "predictions.npz")
     for field in [name for name in stored.files if name.endswith("/imputed_10")]:
         name = field.removesuffix("/imputed_10")
-        first = stored[f"{name}/replicate"] == 0
-        row_of = {
-            patient: row
-            for row, patient in zip(np.flatnonzero(first), stored[f"{name}/id"][first], strict=True)
-        }
+        rows = np.flatnonzero(stored[f"{name}/replicate"] == 0)
+        row_of = dict(zip(stored[f"{name}/id"][rows], rows, strict=True))
         if set(row_of) != set(ids):
             raise SystemExit(
-                f"error: the first fold of {folder} is not of these patients; name their files and "
-                "size"
+                f"error: the first fold of {folder} has other test patients; give its files and "
+                "its size"
             )
         imputed = stored[field][[row_of[patient] for patient in ids]]
-        yield (
-            f"{name} of {folder.name}",
-            (imputed - replicate.constants["mean"]) / replicate.constants["sd"],
-        )
+        yield f"{name} of {folder.name}", standardize(imputed, replicate.constants)
 
 
 def train_pypots(a: argparse.Namespace, folder: Path, network: str) -> tuple[Any, dict[str, Any]]:
-    """The same of a network of PyPOTS, in a process of its environment's."""
+    """The same for a network of PyPOTS, in a process of its own environment."""
     import numpy as np
 
     sizes = [f"--peer-epochs={a.peer_epochs}", f"--peer-batch={a.peer_batch}"]
     command = [a.pypots, __file__, "--worker", str(folder), network, *sizes]
-    # It writes a file of settings into the home folder.
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "HOME": str(folder)}
-    )
+    # PyPOTS writes a file of settings into the home folder.
+    environment = {**os.environ, "HOME": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"PyPOTS' {network} ended with {done.returncode}: {done.stderr[-800:]}")
     return np.load(folder / f"{network}.npy"), json.loads((folder / f"{network}.json").read_text())
 
 
 def pypots_worker(folder: Path, network: str, epochs: int, batch: int) -> None:
-    """Trains a network of PyPOTS on the series in `folder` and leaves the imputed test rows and the
-    figures there.
-    """
+    """Trains a PyPOTS network on the series in `folder`; writes imputed test rows and figures."""
     from importlib.metadata import version
 
     import numpy as np
@@ -248,23 +232,16 @@ def pypots_worker(folder: Path, network: str, epochs: int, batch: int) -> None:
     set_random_seed(0)
     parts = np.load(folder / "series.npz")
     steps, features = parts["train"].shape[1:]
-    model = getattr(imputation, network)(
-        n_steps=steps,
-        n_features=features,
-        epochs=epochs,
-        batch_size=batch,
-        device="cpu",
-        **PEERS[network],
-    )
-    with Stopwatch() as took:
-        model.fit(
-            {"X": parts["train"]}, {"X": parts["validation"], "X_ori": parts["validation_full"]}
-        )
-    np.save(
-        folder / f"{network}.npy", np.asarray(model.predict({"X": parts["test"]})["imputation"])
-    )
+    shape = dict(n_steps=steps, n_features=features)
+    settings = dict(epochs=epochs, batch_size=batch, device="cpu")
+    model = getattr(imputation, network)(**shape, **settings, **PEERS[network])
+    validation = {"X": parts["validation"], "X_ori": parts["validation_full"]}
+    with Stopwatch() as watch:
+        model.fit({"X": parts["train"]}, validation)
+    imputed = model.predict({"X": parts["test"]})["imputation"]
+    np.save(folder / f"{network}.npy", np.asarray(imputed))
     figures = {
-        "cpu_s": round(took.cpu, 1),
+        "cpu_s": round(watch.cpu, 1),
         "parameters": sum(p.numel() for p in model.model.parameters()),
         "epochs": epochs,
         "batch": batch,
@@ -273,39 +250,41 @@ def pypots_worker(folder: Path, network: str, epochs: int, batch: int) -> None:
     (folder / f"{network}.json").write_text(json.dumps(figures))
 
 
-# --- all of them ----------------------------------------------------------------------------------
-
-
 def compare(a: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was compared on, and method -> scores and what it took."""
+    """The rows and cells of the comparison, and method -> scores and figures."""
     import numpy as np
 
-    arms = arms_of(a)
+    arms = first_folds(a)
     first, parts = arms[0], standardized_parts(arms[0])
     (replicate,) = first.replicates
-    test, found = first.dataset.take(replicate.test), {}
+    test = first.dataset.take(replicate.test)
+    methods = {}
 
-    def note(name: str, imputed, figures: dict[str, Any]) -> None:
-        found[name] = {**scores(imputed, parts), **figures}
-        print(name, json.dumps(found[name]), file=sys.stderr, flush=True)
+    def record(name: str, imputed, figures: dict[str, Any]) -> None:
+        methods[name] = {**scores(imputed, parts), **figures}
+        print(name, json.dumps(methods[name]), file=sys.stderr, flush=True)
 
     for name, imputed in simple_methods(parts, test.modalities["hours"].values):
-        note(name, imputed, {})
+        record(name, imputed, {})
     for arm in arms:
         if arm.name in a.imputers:
-            note(arm.name, *train_ours(arm))
+            record(arm.name, *train_ours(arm))
+    patients = test.ids.astype(str).tolist()
     for folder in a.runs:
-        for name, imputed in of_run(Path(folder), test.ids.astype(str).tolist(), first):
-            note(name, imputed, {})
+        for name, imputed in stored_imputations(Path(folder), patients, first):
+            record(name, imputed, {})
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "series.npz", **parts)
         for network in a.peers if a.pypots else ():
-            note(f"PyPOTS {network}", *train_pypots(a, Path(folder), network))
-    cells = hashlib.sha256(
-        "\n".join(test.ids).encode() + np.packbits(parts["scored"]).tobytes()
-    ).hexdigest()[:12]
-    rows = {name: len(parts[name]) for name in ("train", "validation", "test")}
-    return {"rows": rows, "scored_cells": int(parts["scored"].sum()), "cells": cells}, found
+            record(f"PyPOTS {network}", *train_pypots(a, Path(folder), network))
+    scored = parts["scored"]
+    digest = hashlib.sha256("\n".join(test.ids).encode() + np.packbits(scored).tobytes())
+    setting = {
+        "rows": {name: len(parts[name]) for name in ("train", "validation", "test")},
+        "scored_cells": int(scored.sum()),
+        "cells": digest.hexdigest()[:12],
+    }
+    return setting, methods
 
 
 def main() -> None:
@@ -314,8 +293,8 @@ def main() -> None:
     if a.worker:
         pypots_worker(Path(a.worker[0]), a.worker[1], a.peer_epochs, a.peer_batch)
         return
-    on, found = compare(a)
-    emit("ehr_accuracy", size=a.size, **on, core=core, methods=found)
+    setting, methods = compare(a)
+    emit("ehr_accuracy", size=a.size, **setting, core=core, methods=methods)
 
 
 if __name__ == "__main__":

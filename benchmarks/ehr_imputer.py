@@ -1,26 +1,23 @@
-"""CPU and wall seconds of an epoch of pretraining BRITS and CSAI, and of imputing 1,000 rows: one
-core, one thread.
+"""Seconds of a pretraining epoch of BRITS and CSAI, and of imputing 1,000 rows, on one core.
 
 4,000 series of 48 steps and 35 variables, 80 % of the cells missing, in batches of 64, 108 hidden
 units, CSAI with 64 channels: the paper's size, through the project's own compiled block. With
 --pypots a script times PyPOTS' networks on the same numbers, in turns with ours on the same core.
-Its networks hold more parameters for the same function: decays as full matrices of which the
-diagonal acts, and in CSAI a second encoder layer that is never run. Left out is the monitor, which
-the other side does not have.
+Its networks hold more parameters for the same function: decays as full matrices of which only the
+diagonal is used, and in CSAI a second encoder layer that is never run. Left out: the monitor, which
+PyPOTS does not have.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import resource
 import sys
 from functools import partial
 from typing import Any
 
-from measuring import ROOT, Stopwatch, emit, one_core, spread
-from pertvae_step import last_json
+from measuring import Stopwatch, emit, json_of_command, load_config, one_core, spread
 
 IMPUTED_ROWS = 1000
 
@@ -58,20 +55,11 @@ def arguments() -> argparse.Namespace:
     return a
 
 
-def ehr_config(choice: str = "") -> Any:
-    """`configs/ehr.py` with a choice such as "imputation,best"."""
-    spec = importlib.util.spec_from_file_location("ehr_config", ROOT / "configs" / "ehr.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(choice)
-
-
 def autoregressive(n: int, steps: int, features: int, missing: float):
-    """AR(1) series of variance 1 and correlation .9 between steps; every variable has its own rate
-    of missing cells.
+    """AR(1) series of variance 1 and correlation .9 between steps, with missing cells.
 
-    The draws are those of the PyPOTS script, one by one, so that both sides train on the same
-    numbers.
+    Every variable has its own rate of missing cells. The draws are those of the PyPOTS script, one
+    by one, so that both sides train on the same numbers.
     """
     import numpy as np
     import pandas as pd
@@ -87,19 +75,24 @@ def autoregressive(n: int, steps: int, features: int, missing: float):
     seen = rng.random(x.shape) >= rate
     seen[:, 0, 0] = True  # no series without any value
     hours = np.tile(np.arange(steps, dtype=np.float32), (n, 1))
-    names = lambda count: np.array([f"x{k}" for k in range(count)])
-    series = Modality(np.where(seen, x, 0), seen, names(features))
-    ids = names(n)
+    ids = numbered_names(n)
     modalities = {
-        "series": series,
-        "hours": Modality(hours, np.ones(hours.shape, bool), names(steps)),
+        "series": Modality(np.where(seen, x, 0), seen, numbered_names(features)),
+        "hours": Modality(hours, np.ones(hours.shape, bool), numbered_names(steps)),
     }
     return Dataset(ids, ids, modalities, pd.DataFrame(index=ids))
 
 
-def size_of_paper(a: argparse.Namespace, imputer: str) -> Any:
+def numbered_names(count: int):
+    """x0, x1, ... as an array."""
+    import numpy as np
+
+    return np.array([f"x{k}" for k in range(count)])
+
+
+def paper_config(a: argparse.Namespace, imputer: str) -> Any:
     """The paper's config, with the sizes of the command."""
-    config = ehr_config("imputation,paper")
+    config = load_config("ehr", "imputation,paper")
     config.model.update(dict(imputer=imputer, hidden=a.hidden))
     config.pretrain.update(dict(epochs=a.epochs, batch_size=a.batch))
     config.classifier.network = ""
@@ -113,7 +106,7 @@ def plan_of(config: Any, dataset):
     import numpy as np
 
     from omics_jax.systems.ehr import build
-    from omics_jax.systems.ehr.replicates import constants_of, spec_of
+    from omics_jax.systems.ehr.experiments import constants_of, spec_of
     from omics_jax.systems.ehr.stays import SLOT
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
@@ -128,9 +121,7 @@ def plan_of(config: Any, dataset):
 
 
 def time_epochs(config: Any, dataset) -> dict:
-    """Seconds of every epoch from the second on; what comes before the first step has ended stands
-    apart.
-    """
+    """Seconds of every epoch from the second on; "compile" is all up to the first step's end."""
     import jax
     import numpy as np
 
@@ -148,11 +139,11 @@ def time_epochs(config: Any, dataset) -> dict:
     jax.block_until_ready(state)
     cpu, wall, objective = [], [], []
     for epoch in range(1, compiled.stage.epochs):
-        with Stopwatch() as took:
+        with Stopwatch() as watch:
             state, log, _ = run_block(plan, compiled, state, inputs, epoch * per_epoch, per_epoch)
             jax.block_until_ready(state)
-        cpu.append(took.cpu)
-        wall.append(took.wall)
+        cpu.append(watch.cpu)
+        wall.append(watch.wall)
         objective.append(float(log["objective"][0, 0]))
     if not np.isfinite(objective).all():
         raise RuntimeError("the objective is not finite, so the timing means nothing")
@@ -170,58 +161,59 @@ def time_epochs(config: Any, dataset) -> dict:
 
 
 def time_imputing(config: Any, dataset, variables) -> dict:
-    """Seconds from a dataset of 1,000 rows to their imputed series on the host, one pass over them,
-    already compiled.
+    """Seconds from a dataset of 1,000 rows to their imputed series on the host, once compiled.
 
-    Held-out shares, each of which is another pass of the system's own prediction, are left out.
+    Left out: held-out shares, each of which is another pass of the system's own prediction.
     """
     import jax.numpy as jnp
     import numpy as np
 
-    from omics_jax.systems.ehr import build, predictions
-    from omics_jax.systems.ehr.replicates import spec_of
-    from omics_jax.systems.ehr.stays import SLOT, ModelShape
+    from omics_jax.systems.ehr import build, model
+    from omics_jax.systems.ehr.experiments import spec_of
+    from omics_jax.systems.ehr.stays import SLOT, Network
     from omics_jax.training.rows import compile_rows, over_rows
     from omics_jax.training.stage import Replicate
 
-    few = dataset.take(np.arange(min(IMPUTED_ROWS, len(dataset))))
-    rows = np.arange(len(few))
-    system = build(config, spec_of(few, [Replicate({SLOT: rows}, {}, rows, seed=0)]))
-    steps, features = few.modalities["series"].values.shape[1:]
-    shape = ModelShape(config, steps, features, 0, ())
-    width = min(config.predict.batch_size, len(few))
-    run = compile_rows(partial(predictions.predict_imputation, shape), width)
+    subset = dataset.take(np.arange(min(IMPUTED_ROWS, len(dataset))))
+    rows = np.arange(len(subset))
+    system = build(config, spec_of(subset, [Replicate({SLOT: rows}, {}, rows, seed=0)]))
+    steps, features = subset.modalities["series"].values.shape[1:]
+    network = Network(config, steps, features, 0, ())
+    width = min(config.predict.batch_size, len(subset))
+    run = compile_rows(partial(model.predict_imputation, network), width)
     for _ in range(2):  # the first compiles
-        with Stopwatch() as took:
-            table = {name: jnp.asarray(values) for name, values in system.arrays(few).items()}
-            (found,) = over_rows(run, width, variables, table, [rows])
-    seen = few.modalities["series"].mask
-    if not np.array_equal(found["imputed"][seen], few.modalities["series"].values[seen]):
+        with Stopwatch() as watch:
+            table = {name: jnp.asarray(values) for name, values in system.arrays(subset).items()}
+            (predictions,) = over_rows(run, width, variables, table, [rows])
+    series = subset.modalities["series"]
+    if not np.array_equal(predictions["imputed"][series.mask], series.values[series.mask]):
         raise RuntimeError("an observed value was changed, so the timing means nothing")
-    return {"cpu": took.cpu, "wall": took.wall}
+    return {"cpu": watch.cpu, "wall": watch.wall}
 
 
-def beside(a: argparse.Namespace, imputer: str) -> tuple[list[dict], list[dict]]:
-    """Ours and PyPOTS' figures, round by round, in turns."""
-    sizes = [
-        f"--{name}={getattr(a, name)}"
-        for name in "n steps features missing batch hidden epochs".split()
-    ]
+def in_turns(a: argparse.Namespace, imputer: str) -> tuple[list[dict], list[dict]]:
+    """Our figures and PyPOTS', round by round."""
+    names = ("n", "steps", "features", "missing", "batch", "hidden", "epochs")
+    sizes = [f"--{name}={getattr(a, name)}" for name in names]
     ours, theirs = [], []
     for _ in range(a.rounds):
-        ours.append(last_json([sys.executable, __file__, f"--worker={imputer}", *sizes]))
+        ours.append(json_of_command([sys.executable, __file__, f"--worker={imputer}", *sizes]))
         if a.pypots:
-            theirs.append(last_json([a.pypots, a.script, f"--model={imputer.upper()}", *sizes]))
+            theirs.append(
+                json_of_command([a.pypots, a.script, f"--model={imputer.upper()}", *sizes])
+            )
     return ours, theirs
 
 
-def compared(ours: list[dict], theirs: list[dict]) -> dict:
-    """PyPOTS' figures and the ratios of ours to them, both sides by their fastest, since other work
-    only adds.
+def compare_with_pypots(ours: list[dict], theirs: list[dict]) -> dict:
+    """PyPOTS' figures and the ratio of our CPU seconds to them.
+
+    Both sides by their fastest epoch, since other work on the machine only adds.
     """
     if not theirs:
         return {}
     cpu = [r["cpu_sec_per_epoch"] for r in theirs]
+    our_fastest = min(seconds for r in ours for seconds in r["cpu"])
     return {
         "pypots": {
             "cpu_s_per_epoch": spread(cpu, 3),
@@ -231,7 +223,28 @@ def compared(ours: list[dict], theirs: list[dict]) -> dict:
             "parameters": theirs[0]["n_params"],
             "versions": theirs[0]["versions"],
         },
-        "ratio_to_pypots": round(min(x for r in ours for x in r["cpu"]) / min(cpu), 4),
+        "ratio_to_pypots": round(our_fastest / min(cpu), 4),
+    }
+
+
+def summarize(rounds: list[dict]) -> dict:
+    """Our figures over all rounds."""
+    first = rounds[0]
+    compile_cpu, compile_wall, impute_cpu, impute_wall = (
+        [r[part][clock] for r in rounds]
+        for part in ("compile", "impute")
+        for clock in ("cpu", "wall")
+    )
+    return {
+        "cpu_s_per_epoch": spread([seconds for r in rounds for seconds in r["cpu"]], 3),
+        "wall_s_per_epoch": spread([seconds for r in rounds for seconds in r["wall"]], 3),
+        "compile_cpu_s": spread(compile_cpu, 1),
+        "compile_wall_s": spread(compile_wall, 1),
+        "impute_1000_cpu_s": spread(impute_cpu, 3),
+        "impute_1000_wall_s": spread(impute_wall, 3),
+        "peak_rss_mib": round(max(r["peak_rss_mib"] for r in rounds), 1),
+        "parameters": first["parameters"],
+        "steps_per_epoch": first["per_epoch"],
     }
 
 
@@ -240,28 +253,19 @@ def main() -> None:
     core = one_core(a.core)
     if a.worker:
         dataset = autoregressive(a.n, a.steps, a.features, a.missing)
-        print(json.dumps(time_epochs(size_of_paper(a, a.worker), dataset)))
+        print(json.dumps(time_epochs(paper_config(a, a.worker), dataset)))
         return
     for imputer in a.imputers:
-        ours, theirs = beside(a, imputer)
-        over = lambda part, clock, found=ours: [r[part][clock] for r in found]
+        ours, theirs = in_turns(a, imputer)
         emit(
             "ehr_imputer",
             imputer=imputer,
             shape=[a.n, a.steps, a.features],
             batch=a.batch,
             hidden=a.hidden,
-            cpu_s_per_epoch=spread([x for r in ours for x in r["cpu"]], 3),
-            wall_s_per_epoch=spread([x for r in ours for x in r["wall"]], 3),
-            compile_cpu_s=spread(over("compile", "cpu"), 1),
-            compile_wall_s=spread(over("compile", "wall"), 1),
-            impute_1000_cpu_s=spread(over("impute", "cpu"), 3),
-            impute_1000_wall_s=spread(over("impute", "wall"), 3),
-            peak_rss_mib=round(max(r["peak_rss_mib"] for r in ours), 1),
-            parameters=ours[0]["parameters"],
-            steps_per_epoch=ours[0]["per_epoch"],
+            **summarize(ours),
             core=core,
-            **compared(ours, theirs),
+            **compare_with_pypots(ours, theirs),
         )
 
 

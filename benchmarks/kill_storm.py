@@ -1,9 +1,8 @@
-"""A run killed again and again (SIGKILL at uniform random times) against the same run left alone:
-equal to the bit?
+"""Whether a run killed at random times (SIGKILL) ends with the same bits as an undisturbed run.
 
-Compared are the arrays of predictions.npz and metrics.json without its timing. Counted are
-checkpoints that could not be restored, temporary files left over at the end, and the steps that a
-kill cost beyond the last save.
+Compared are the arrays of predictions.npz, metrics.json without its timing, and the history.
+Counted are checkpoints that could not be restored, temporary files left over at the end, and the
+steps that each kill cost beyond the last save.
 """
 
 from __future__ import annotations
@@ -27,9 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from measuring import MAIN, PERTVAE, ROOT, emit
 
-# Small steps, but many of them and blocks of few: most of the time goes into steps, blocks and
-# saves.
-WORDS = (
+# Many small steps in short blocks, so that most of the time goes into steps, blocks and saves.
+FLAGS = (
     "--config.training.epochs={epochs}",
     "--config.training.patience=100000",
     "--config.folds=3",
@@ -37,39 +35,36 @@ WORDS = (
     "--config.run.chunk=2",
     "--config.run.checkpoint_seconds={checkpoint_seconds}",
 )
-BAD_NEWS = re.compile(r"damaged|set aside|cannot be read|Traceback", re.IGNORECASE)
+ALARMS = re.compile(r"damaged|set aside|cannot be read|Traceback", re.IGNORECASE)
 LEFT_OVER = ("*tmp*", "*.part*", "*partial*", "damaged-*", "*.damaged")
 
 
 def command(folder: Path, a: argparse.Namespace) -> list[str]:
-    words = [word.format(**vars(a)) for word in WORDS]
-    return [sys.executable, str(MAIN), f"--config={PERTVAE}:smoke", f"--workdir={folder}", *words]
+    """The command that trains into `folder`."""
+    flags = [flag.format(**vars(a)) for flag in FLAGS]
+    return [sys.executable, str(MAIN), f"--config={PERTVAE}:smoke", f"--workdir={folder}", *flags]
 
 
 def start(words: list[str], cache: Path, output: Path) -> subprocess.Popen:
+    """A process with this compilation cache, whose output is appended to a file."""
+    environment = {**os.environ, "OMICS_JAX_CACHE": str(cache)}
     with output.open("a") as file:
-        return subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env={**os.environ, "OMICS_JAX_CACHE": str(cache)},
-            stdout=file,
-            stderr=file,
-        )
+        return subprocess.Popen(words, cwd=ROOT, env=environment, stdout=file, stderr=file)
 
 
 def run_to_end(words: list[str], cache: Path, output: Path) -> float:
-    """Seconds of a run that nobody disturbs."""
-    began = time.perf_counter()
+    """Seconds of an undisturbed run."""
+    started = time.perf_counter()
     status = start(words, cache, output).wait()
     if status:
         raise RuntimeError(f"the run ended with {status}: {output.read_text()[-800:]}")
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-def storm(
+def kill_repeatedly(
     words: list[str], cache: Path, folder: Path, kills: int, fates: Iterator[Fate]
 ) -> list[dict]:
-    """Kills a run until it has had so many kills or ends, then lets it end; a record per kill."""
+    """Kills a run up to `kills` times and lets it end; returns a record for each kill."""
     records: list[dict] = []
     output = folder.with_suffix(".txt")
     while True:
@@ -77,45 +72,50 @@ def storm(
         fate = next(fates) if len(records) < kills else None
         if fate is None:
             process.wait()
-        elif lived_until(process, folder / "history.jsonl", fate):
+        elif is_alive_at(process, folder / "history.jsonl", fate):
             process.send_signal(signal.SIGKILL)
             process.wait()
-            records.append({"saved": saved_steps(folder), "reached": reached(folder)})
+            records.append({"saved": saved_steps(folder), "reached": reached_epochs(folder)})
             continue
         if process.returncode:
-            raise RuntimeError(
-                f"a restart ended with {process.returncode}: {output.read_text()[-800:]}"
-            )
+            tail = output.read_text()[-800:]
+            raise RuntimeError(f"a restart ended with {process.returncode}: {tail}")
         return records
 
 
 class Fate(NamedTuple):
-    """A process is killed `seconds` after its start, or after its first new line of history."""
+    """When a process is killed.
+
+    in_training: count the seconds from its first new line of history, not from its start.
+    """
 
     seconds: float
-    training: bool
+    in_training: bool
 
 
 def draw_fates(kills: int, start_s: float, train_s: float, seed: int) -> Iterator[Fate]:
-    """Every fourth kill falls uniformly into the starting of a process, the others uniformly into
-    its training.
+    """Every fourth kill is uniform over the start of a process, the others over its training.
 
-    The latter get 0.9 of the whole training between them on average, so that the run does not end
+    Together the others take 0.9 of the whole training on average, so that the run does not end
     before them.
     """
     draw = random.Random(seed)
+    longest = 2 * 0.9 * train_s / (0.75 * kills)
     for kill in count():
         if kill % 4 == 0:
-            yield Fate(draw.uniform(0.05, start_s), False)
+            yield Fate(draw.uniform(0.05, start_s), in_training=False)
         else:
-            yield Fate(draw.uniform(0.0, 2 * 0.9 * train_s / (0.75 * kills)), True)
+            yield Fate(draw.uniform(0.0, longest), in_training=True)
 
 
-def lived_until(process: subprocess.Popen, history: Path, fate: Fate) -> bool:
-    """Waits for the moment of the fate; False if the process ended before."""
-    changed = lambda: history.stat().st_mtime_ns if history.exists() else 0
-    before = changed()
-    while fate.training and changed() == before:
+def modification_time(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
+def is_alive_at(process: subprocess.Popen, history: Path, fate: Fate) -> bool:
+    """Waits for the moment of the fate; False if the process ended before it."""
+    before = modification_time(history)
+    while fate.in_training and modification_time(history) == before:
         if process.poll() is not None:
             return False
         time.sleep(0.005)
@@ -127,31 +127,34 @@ def lived_until(process: subprocess.Popen, history: Path, fate: Fate) -> bool:
 
 
 def saved_steps(folder: Path) -> dict[str, int]:
-    """Running chunk (its folder's name) -> newest finished checkpoint, 0 where there is none yet."""
-    found: dict[str, int] = {}
+    """Running chunk (the name of its folder) -> step of its newest checkpoint, or 0."""
+    newest: dict[str, int] = {}
     for stage in folder.glob("checkpoints/*/*-*-*/"):
         first, _, name = stage.name.split("-", 2)
-        if not (stage.parent / f"{first}-{name}.npz").exists():
-            steps = [int(path.name[5:]) for path in stage.glob("step_*") if path.name[5:].isdigit()]
-            found[stage.name] = max(steps, default=0)
-    return found
+        is_finished = (stage.parent / f"{first}-{name}.npz").exists()
+        if not is_finished:
+            numbers = [path.name.removeprefix("step_") for path in stage.glob("step_*")]
+            steps = [int(number) for number in numbers if number.isdigit()]
+            newest[stage.name] = max(steps, default=0)
+    return newest
 
 
-def reached(folder: Path) -> dict[str, int]:
-    """Label of a replicate -> its epochs in the history at the moment of the kill."""
-    found: dict[str, int] = {}
+def reached_epochs(folder: Path) -> dict[str, int]:
+    """Label of a replicate -> its epochs in the history."""
+    epochs: dict[str, int] = {}
     history = folder / "history.jsonl"
     for text in history.read_text().splitlines() if history.exists() else ():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:  # the line that was being written
             continue
-        found[str(line["replicate"])] = max(found.get(str(line["replicate"]), 0), line["epoch"] + 1)
-    return found
+        replicate = str(line["replicate"])
+        epochs[replicate] = max(epochs.get(replicate, 0), line["epoch"] + 1)
+    return epochs
 
 
-def results(folder: Path) -> dict[str, str]:
-    """sha256 of the predictions' arrays, of metrics.json without timing and of the history."""
+def result_digests(folder: Path) -> dict[str, str]:
+    """sha256 of the predictions' arrays, of metrics.json without timing, and of the history."""
     digest = hashlib.sha256()
     with np.load(folder / "predictions.npz") as arrays:
         for name in sorted(arrays.files):
@@ -168,86 +171,112 @@ def results(folder: Path) -> dict[str, str]:
     }
 
 
-def resumes(output: str) -> list[int]:
+def resumed_steps(output: str) -> list[int]:
+    """The step of every resumption within a stage, from the log."""
     return [int(step) for step in re.findall(r"resuming \S+ at step (\d+)", output)]
 
 
 def lost_steps(records: list[dict], per_epoch: int) -> list[int]:
-    """Steps that each kill threw away: those the history had reached, less those in the newest
-    checkpoint.
-    """
+    """Steps that each kill cost: those in the history less those in the newest checkpoint."""
     lost = []
     for record in records:
-        for stage, step in record["saved"].items():
-            first = str(
-                int(stage.split("-")[0])
-            )  # a running chunk's folder begins with its first replicate
-            lost.append(max(record["reached"].get(first, 0) * per_epoch - step, 0))
+        for chunk, saved in record["saved"].items():
+            # The folder of a chunk begins with the number of its first replicate.
+            first = str(int(chunk.split("-")[0]))
+            reached = record["reached"].get(first, 0) * per_epoch
+            lost.append(max(reached - saved, 0))
     return lost
 
 
-def main() -> None:
+def total_steps(folder: Path, per_epoch: int, chunk: int = 2) -> int:
+    """Steps of all chunks of an uninterrupted run; the replicates of a chunk share its steps."""
+    epochs = reached_epochs(folder)
+    first_of_chunk = [name for name in epochs if int(name) % chunk == 0]
+    return sum(epochs[name] for name in first_of_chunk) * per_epoch
+
+
+def steps_per_epoch(folder: Path) -> int:
+    """Rows over batch size, from the training rows that the run reports."""
+    config = json.loads((folder / "config.json").read_text())
+    split = json.loads((folder / "metrics.json").read_text())["replicates"][0]["split"]["train"]
+    return max(1, -(-sum(split.values()) // config["training"]["batch_size"]))
+
+
+class Storms(NamedTuple):
+    """What was seen over all killed runs: a record per kill, equality and leftovers per run."""
+
+    records: list[dict]
+    equal: list[dict[str, bool]]
+    left_over: set[str]
+    log: str
+    output: str
+
+
+def run_storms(
+    top: Path, cache: Path, a: argparse.Namespace, fates: Iterator[Fate], expected: dict[str, str]
+) -> Storms:
+    """Runs that are killed, one after the other, until there were enough kills.
+
+    expected: the digests of the undisturbed run.
+    """
+    records, equal, left_over = [], [], set()
+    log = output = ""
+    while len(records) < a.kills:
+        folder = top / f"storm-{len(equal)}"
+        kills_left = a.kills - len(records)
+        records += kill_repeatedly(command(folder, a), cache, folder, kills_left, fates)
+        log += (folder / "log.txt").read_text()
+        output += folder.with_suffix(".txt").read_text()
+        left_over |= {path.name for pattern in LEFT_OVER for path in folder.rglob(pattern)}
+        digests = result_digests(folder)
+        equal.append({name: digests[name] == digest for name, digest in expected.items()})
+    return Storms(records, equal, left_over, log, output)
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=6000)
     parser.add_argument("--block_steps", type=int, default=6)
     parser.add_argument("--checkpoint_seconds", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=0)
-    a = parser.parse_args()
+    return parser.parse_args()
+
+
+def measure(top: Path, a: argparse.Namespace) -> dict[str, object]:
+    """Two undisturbed runs, the second with a warm cache, then the killed ones."""
+    cache, quiet, again = top / "cache", top / "quiet", top / "again"
+    first_run_s = run_to_end(command(quiet, a), cache, top / "quiet.txt")
+    warm_run_s = run_to_end(command(again, a), cache, top / "again.txt")
+    train_s = json.loads((again / "metrics.json").read_text())["timing"]["train_s"]
+    expected = result_digests(quiet)
+    fates = draw_fates(a.kills, max(warm_run_s - train_s, 0.1), train_s, a.seed)
+    storms = run_storms(top, cache, a, fates, expected)
+    per_epoch = steps_per_epoch(quiet)
+    lost = lost_steps(storms.records, per_epoch)
+    steps_per_second = total_steps(quiet, per_epoch) / max(train_s, 1e-9)
+    return {
+        "kills": len(storms.records),
+        "storms": len(storms.equal),
+        "train_s": round(train_s, 1),
+        "uninterrupted_s": round(warm_run_s, 1),
+        "first_run_s": round(first_run_s, 1),
+        "equal": {name: all(run[name] for run in storms.equal) for name in expected},
+        "repeat_equal": result_digests(again) == expected,
+        "resumes_mid_stage": len(resumed_steps(storms.log)),
+        "bad_news": sorted(set(ALARMS.findall(storms.log + storms.output))),
+        "left_over": sorted(storms.left_over),
+        "lost_steps": {"largest": max(lost, default=0), "kills_in_a_stage": len(lost)},
+        "lost_s_of_training": round(max(lost, default=0) / steps_per_second, 3),
+        "sha256_of_predictions": expected["predictions"][:16],
+    }
+
+
+def main() -> None:
+    a = arguments()
     with tempfile.TemporaryDirectory() as temporary:
-        top = Path(temporary)
-        cache, quiet = top / "cache", top / "quiet"
-        first = run_to_end(command(quiet, a), cache, top / "quiet.txt")
-        whole = run_to_end(command(top / "again", a), cache, top / "again.txt")
-        timing = json.loads((top / "again" / "metrics.json").read_text())["timing"]
-        expected, repeated = results(quiet), results(top / "again")
-        fates = draw_fates(a.kills, max(whole - timing["train_s"], 0.1), timing["train_s"], a.seed)
-        records: list[dict] = []
-        storms, log, output, left, equal = 0, "", "", set(), []
-        while len(records) < a.kills:
-            folder = top / f"storm-{storms}"
-            records += storm(command(folder, a), cache, folder, a.kills - len(records), fates)
-            log += (folder / "log.txt").read_text()
-            output += folder.with_suffix(".txt").read_text()
-            left |= {p.name for pattern in LEFT_OVER for p in folder.rglob(pattern)}
-            equal.append(
-                {name: results(folder)[name] == digest for name, digest in expected.items()}
-            )
-            storms += 1
-        per_epoch = epoch_steps(quiet)
-        lost = lost_steps(records, per_epoch)
-        rate = steps_in_all(quiet, per_epoch) / max(timing["train_s"], 1e-9)
-    emit(
-        "kill_storm",
-        kills=len(records),
-        storms=storms,
-        train_s=round(timing["train_s"], 1),
-        uninterrupted_s=round(whole, 1),
-        first_run_s=round(first, 1),
-        equal={name: all(e[name] for e in equal) for name in expected},
-        repeat_equal=repeated == expected,
-        resumes_mid_stage=len(resumes(log)),
-        bad_news=sorted(set(BAD_NEWS.findall(log + output))),
-        left_over=sorted(left),
-        lost_steps={"largest": max(lost, default=0), "kills_in_a_stage": len(lost)},
-        lost_s_of_training=round(max(lost, default=0) / rate, 3),
-        sha256_of_predictions=expected["predictions"][:16],
-    )
-
-
-def steps_in_all(folder: Path, per_epoch: int, chunk: int = 2) -> int:
-    """Steps of all chunks of an uninterrupted run, on the chunks' shared time axis."""
-    return (
-        sum(epochs for name, epochs in reached(folder).items() if int(name) % chunk == 0)
-        * per_epoch
-    )
-
-
-def epoch_steps(folder: Path) -> int:
-    """Steps of an epoch: rows over batch size, from what the run says of its splits."""
-    config = json.loads((folder / "config.json").read_text())
-    split = json.loads((folder / "metrics.json").read_text())["replicates"][0]["split"]["train"]
-    return max(1, -(-sum(split.values()) // config["training"]["batch_size"]))
+        figures = measure(Path(temporary), a)
+    emit("kill_storm", **figures)
 
 
 if __name__ == "__main__":

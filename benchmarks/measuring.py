@@ -1,17 +1,17 @@
-"""What the benchmarks share: where the repository is, clocks, one JSON line out, one core with one
-thread.
+"""What the benchmarks share: paths, configs, clocks, one core with one thread, lines of JSON.
 
 Nothing here imports jax, because `one_core` must act before jax is imported.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
 import resource
+import runpy
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,10 +28,12 @@ ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def one_core(core: int | None = None) -> int:
-    """Pins this process and its children to one core and XLA, OpenMP and BLAS to one thread;
-    returns the core.
+    """Pins this process and its children to one core; XLA, OpenMP and BLAS get one thread.
 
     Call it before jax is imported.
+
+    core: its number; None for the first allowed.
+    Returns: the core.
     """
     if "jax" in sys.modules:
         raise RuntimeError("jax is imported already, so its threads cannot be changed any more")
@@ -44,43 +46,53 @@ def one_core(core: int | None = None) -> int:
     return core
 
 
-def cpu_seconds(whom: int = resource.RUSAGE_SELF) -> float:
-    """User and system seconds of this process (or of its finished children:
-    resource.RUSAGE_CHILDREN).
-    """
-    used = resource.getrusage(whom)
+def cpu_seconds(who: int = resource.RUSAGE_SELF) -> float:
+    """User and system seconds of this process, or (RUSAGE_CHILDREN) of its finished children."""
+    used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
 
 
 class Stopwatch:
-    """`with Stopwatch() as took: ...`, then took.wall and took.cpu, in seconds of this process."""
+    """`with Stopwatch() as watch: ...`, then watch.wall and watch.cpu, this process's seconds."""
 
     wall = cpu = float("nan")
 
     def __enter__(self) -> Stopwatch:
-        self._wall, self._cpu = time.perf_counter(), cpu_seconds()
+        self._wall_start = time.perf_counter()
+        self._cpu_start = cpu_seconds()
         return self
 
     def __exit__(self, *_) -> None:
-        self.wall, self.cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
+        self.wall = time.perf_counter() - self._wall_start
+        self.cpu = cpu_seconds() - self._cpu_start
 
 
-def pertvae_config(choice: str = "") -> Any:
-    """`configs/pertvae.py` with a choice such as "table1,paper"."""
-    spec = importlib.util.spec_from_file_location("pertvae_config", PERTVAE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(choice)
+def load_config(system: str, choice: str = "") -> Any:
+    """The config of configs/SYSTEM.py with a choice such as "table1,paper"."""
+    path = ROOT / "configs" / f"{system}.py"
+    return runpy.run_path(str(path))["get_config"](choice)
+
+
+def json_of_command(command: list[str]) -> Any:
+    """The JSON in the last line that a command prints, run in the repository root.
+
+    Errors: RuntimeError for an exit status other than 0.
+    """
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        words = " ".join(command)
+        raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-800:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def spread(values: Sequence[float], digits: int = 5) -> dict[str, float]:
     """{"min", "median", "max"} of repeated timings."""
-    of = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, digits) for name, value in of.items()}
+    summary = {"min": min(values), "median": statistics.median(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in summary.items()}
 
 
 def emit(bench: str, **figures: Any) -> None:
-    """Prints the one line of JSON: what was measured, and on what."""
+    """Prints the one line of JSON: the figures and the machine."""
     machine = {
         "python": platform.python_version(),
         "jax": version("jax"),

@@ -1,8 +1,7 @@
 """Growth of the resident memory of a small run between its fifth and its fiftieth epoch.
 
-Trains a smoke-sized PertVAE from the command line's own entry point, block by block of one epoch
-each, and reads /proc/self/statm whenever the loop reports progress. Checkpoints are written all the
-while.
+Trains PertVAE in size smoke, in blocks of one epoch each, and reads /proc/self/statm whenever the
+loop reports progress: once without checkpoints and once with one every epoch.
 """
 
 from __future__ import annotations
@@ -12,48 +11,51 @@ import os
 import tempfile
 from pathlib import Path
 
-from measuring import emit, pertvae_config
+from measuring import emit, load_config
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 2**20
+    """Resident memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * PAGE / 2**20
 
 
 def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> list[float]:
-    """MiB at the end of every epoch of one chunk."""
+    """MiB at the end of every epoch of one chunk of replicates."""
     import dataclasses
 
-    from omics_jax.run.options import run_options
+    from omics_jax.run import command as run
     from omics_jax.systems import pertvae
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Training, make_plan
 
-    config = pertvae_config("smoke")
+    config = load_config("pertvae", "smoke")
     config.training.epochs, config.training.patience = epochs, epochs + 1
     dataset = pertvae.read(config)
     (arm,) = pertvae.EXPERIMENTS["table1"].arms(config, dataset)
     system = arm.system
-    training = Training(
-        system.stages, system.init, system.arrays(dataset), dataset.ids, arm.replicates[:replicates]
-    )
-    options = run_options(config)
+    table, chunk = system.arrays(dataset), arm.replicates[:replicates]
+    training = Training(system.stages, system.init, table, dataset.ids, chunk)
+    options = run.run_options(config)
     per_epoch = make_plan(training, options).stages[0].shape.per_epoch
-    plan = make_plan(
-        training,
-        dataclasses.replace(options, block_steps=per_epoch, checkpoint_seconds=checkpoint_seconds),
+    options = dataclasses.replace(
+        options, block_steps=per_epoch, checkpoint_seconds=checkpoint_seconds
     )
-    seen = []
-    with tempfile.TemporaryDirectory() as folder:
-        on_progress = lambda done, total, what: seen.append(resident_mib())
-        context = RunContext(
-            Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"), on_progress
-        )
-        for _ in fit(plan, context):
+    plan = make_plan(training, options)
+    memory = []
+
+    def on_progress(done, total, what) -> None:
+        memory.append(resident_mib())
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        history = History(folder / "history.jsonl")
+        for _ in fit(plan, RunContext(folder / "checkpoints", history, on_progress)):
             pass
-    return seen[:epochs]
+    return memory[:epochs]
 
 
 def main() -> None:
@@ -66,11 +68,13 @@ def main() -> None:
     shown = [e for e in (1, 5, 10, 20, 50, 100, 200) if e <= a.epochs]
     figures = {}
     for name, seconds in {"no_saves": 1e9, "a_save_every_epoch": 0.0}.items():
-        seen = memory_by_epoch(a.epochs, a.replicates, seconds)
-        at = {f"epoch_{e}": round(seen[e - 1], 1) for e in shown}
-        late = round((seen[-1] - seen[49]) / max(a.epochs - 50, 1), 3)
-        figures[name] = {"resident_mib": at, "growth_5_to_50_mib": round(seen[49] - seen[4], 2)}
-        figures[name]["mib_per_epoch_after_50"] = late
+        memory = memory_by_epoch(a.epochs, a.replicates, seconds)
+        after_50 = (memory[-1] - memory[49]) / max(a.epochs - 50, 1)
+        figures[name] = {
+            "resident_mib": {f"epoch_{e}": round(memory[e - 1], 1) for e in shown},
+            "growth_5_to_50_mib": round(memory[49] - memory[4], 2),
+            "mib_per_epoch_after_50": round(after_50, 3),
+        }
     emit("memory", **figures, allowed_growth_mib=20)
 
 

@@ -1,32 +1,38 @@
-"""CPU and wall seconds of an epoch, and memory, of the three stages of the multi-omics network: one
-core, one thread.
+"""CPU and wall seconds of an epoch, and memory, of the three stages of the multi-omics network.
 
-    python benchmarks/multiomics_epoch.py                               1,000 and 8,000 patients, 5,000 + 5,000 + 1,800
-    python benchmarks/multiomics_epoch.py --batch=128                   the same in larger batches
-    python benchmarks/multiomics_epoch.py --size=paper                  1,000 patients, 20,000 + 200,000 + 1,800
-    python benchmarks/multiomics_epoch.py --size=largest                8,000 of these, streamed from a file
-    python benchmarks/multiomics_epoch.py --peer PYTHON --script SCRIPT           beside flexynesis, in turns with ours
-    python benchmarks/multiomics_epoch.py --patients=64 --features=50,40,30 --rounds=1      to see that it runs
+    1,000 and 8,000 patients of 5,000 + 5,000 + 1,800 features:
+      python benchmarks/multiomics_epoch.py
+    The same in larger batches:
+      python benchmarks/multiomics_epoch.py --batch=128
+    1,000 patients of 20,000 + 200,000 + 1,800 features:
+      python benchmarks/multiomics_epoch.py --size=paper
+    8,000 of these, streamed from a file:
+      python benchmarks/multiomics_epoch.py --size=largest
+    Beside flexynesis, in turns with ours:
+      python benchmarks/multiomics_epoch.py --peer PYTHON --script SCRIPT
+    To see that it runs:
+      python benchmarks/multiomics_epoch.py --patients=64 --features=50,40,30 --rounds=1
 
-Each prints a line of JSON per number of patients and stage (embedding, heads, all). What is timed
-is one replicate in float32 in OmiEmbed's shape (its branches, latent, heads and 256 bins of
-survival), through the project's own blocks, as long as the loop makes them but cut where an epoch
-ends: 33 classes, age and survival of complete patients, all random, because values change no cost.
+Each prints a line of JSON per number of patients and stage (embedding, heads, all), measured on one
+core with one thread. Timed is one replicate in float32 in OmiEmbed's shape (its branches, latent,
+heads and 256 bins of survival), through the project's own blocks, as long as the loop makes them
+but cut where an epoch ends: 33 classes, age and survival of complete patients. All values are
+random, because values do not change the cost.
 
-Apart from the epochs stand `compile`, all up to the end of the first step, and `start`, what a
-stage does once before its first step: in the stage of the heads, that is to embed every patient.
-Every stage of every round is a process of its own, so that `peak_rss_mib` is that stage's: it holds
-the data (`data_mib`) and what compiling takes, which at small sizes is most of it.
-`peak_anonymous_mib` leaves out the pages of mapped files, which the system takes back when it wants
+Two times are separate from the epochs: `compile`, all up to the end of the first step, and `start`,
+what a stage does once before its first step; in the stage of the heads that is to embed every
+patient. Every stage of every round is a process of its own, so that `peak_rss_mib` is that stage's:
+it holds the data (`data_mib`) and what compiling takes, which at small sizes is most of it.
+`peak_anonymous_mib` leaves out the pages of mapped files, which the system takes back when it needs
 memory. Data above `--resident` MiB are not copied to the device: the rows of every block are
-gathered from where they lie, which from 1 GiB on is a file mapped into memory. Left out are the
-monitor, imputers, and reading and preprocessing of files.
+gathered on the host, from 1 GiB on out of a file mapped into memory. Left out: the monitor,
+imputers, and reading and preprocessing of files.
 
-The script of the other side takes --model --n --dims --batch --latent --epochs and prints as its
-last line of JSON {"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the
-seconds being the median of the epochs after the first. The line of the stage "all" sets it beside
-ours, which does more in an epoch: flexynesis' DirectPred has no decoder (its supervised_vae has)
-and drops the last batch where it is not full.
+The peer's script takes --model --n --dims --batch --latent --epochs and prints as its last line of
+JSON {"cpu_sec_per_epoch", "sec_per_epoch", "peak_rss_mb", "n_params", "versions"}, the seconds
+being the median of the epochs after the first. The line of the stage "all" compares it with ours,
+which does more in an epoch: flexynesis' DirectPred has no decoder (its supervised_vae has one) and
+drops the last batch where it is not full.
 """
 
 from __future__ import annotations
@@ -34,13 +40,11 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import runpy
 import statistics
 import sys
 from typing import Any
 
-from measuring import ROOT, Stopwatch, emit, one_core, spread
-from pertvae_step import last_json
+from measuring import Stopwatch, emit, json_of_command, load_config, one_core, spread
 
 STAGES = ("embedding", "heads", "all")
 MODALITIES = ("rna", "methylation", "mirna")
@@ -93,23 +97,28 @@ def arguments() -> argparse.Namespace:
     for name, value in SIZES[a.size].items():
         if getattr(a, name) is None:
             setattr(a, name, value)
-    least = {
+    check_arguments(parser, a)
+    return a
+
+
+def check_arguments(parser: argparse.ArgumentParser, a: argparse.Namespace) -> None:
+    smallest = {
         "patients": (min(a.patients), 2),
         "batch": (a.batch, 2),
         "epochs": (a.epochs, 1),
         "rounds": (a.rounds, 1),
     }
-    for name, (value, minimum) in least.items():
+    for name, (value, minimum) in smallest.items():
         if value < minimum:
             parser.error(f"--{name} must be {minimum} or more")
     if bool(a.peer) != bool(a.script):
         parser.error("--peer and --script go together")
     if a.peer and "all" not in a.stages:
-        parser.error("--peer is set beside the stage all; name it in --stages")
-    return a
+        parser.error("--peer is compared with the stage all; name it in --stages")
 
 
 def widths(text: str) -> tuple[int, ...]:
+    """The number of features of each modality, from words such as 50,40,30."""
     parts = text.split(",")
     if len(parts) != len(MODALITIES) or not all(part.isdecimal() and int(part) for part in parts):
         raise argparse.ArgumentTypeError(
@@ -118,9 +127,9 @@ def widths(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def shape_of_omiembed(stage: str, batch: int, epochs: int) -> Any:
-    """The config in the shape that is timed, with the epochs of one stage."""
-    config = runpy.run_path(str(ROOT / "configs" / "multiomics.py"))["get_config"]("paper")
+def omiembed_config(stage: str, batch: int, epochs: int) -> Any:
+    """The config in OmiEmbed's shape, with the epochs of one stage."""
+    config = load_config("multiomics", "paper")
     config.missing = "complete"
     config.model.update(
         dict(fusion="intermediate", branch=(384, 256), shared=(256,), latent=LATENT)
@@ -142,17 +151,14 @@ def random_patients(patients: int, features: tuple[int, ...]):
     from omics_jax.data.dataset.dataset import Dataset, Modality
 
     rng = np.random.default_rng(0)
-    names = lambda prefix, count: np.array([f"{prefix}{k}" for k in range(count)])
     modalities = {}
     for name, width in zip(MODALITIES, features, strict=True):
-        values, mask = (
-            mapped.empty_or_mapped((patients, width), np.float32),
-            mapped.empty_or_mapped((patients, width), bool),
-        )
+        values = mapped.empty_or_mapped((patients, width), np.float32)
+        mask = mapped.empty_or_mapped((patients, width), bool)
         for row in values:
             row[:] = rng.random(width, np.float32)
         mask[:] = True
-        modalities[name] = Modality(values, mask, names(name, width))
+        modalities[name] = Modality(values, mask, numbered_names(name, width))
     outcomes = {
         "type": rng.integers(0, CLASSES, patients, dtype=np.int32),
         "age": rng.normal(60, 10, patients).astype(np.float32),
@@ -160,18 +166,25 @@ def random_patients(patients: int, features: tuple[int, ...]):
         "OS.event": rng.random(patients) < 0.4,
     }
     known = np.ones(patients, bool)
-    ids = names("P", patients)
+    ids = numbered_names("P", patients)
     return Dataset(
         ids=ids,
         groups=ids,
         modalities=modalities,
         table=pd.DataFrame(index=ids),
         targets={name: (values, known) for name, values in outcomes.items()},
-        classes={"type": tuple(names("class", CLASSES).tolist())},
+        classes={"type": tuple(numbered_names("class", CLASSES).tolist())},
     )
 
 
-def training_of(config: Any, stage: str, dataset):
+def numbered_names(prefix: str, count: int):
+    """prefix0, prefix1, ... as an array."""
+    import numpy as np
+
+    return np.array([f"{prefix}{k}" for k in range(count)])
+
+
+def one_stage_training(config: Any, stage: str, dataset):
     """One replicate that trains one stage on all patients, without a monitor."""
     import dataclasses
 
@@ -179,10 +192,9 @@ def training_of(config: Any, stage: str, dataset):
 
     from omics_jax.data.preprocessing.features import fit_folds
     from omics_jax.data.preprocessing.selection import Rules
-    from omics_jax.nn.mtlr import time_grid
-    from omics_jax.study.system import DataSpec
-    from omics_jax.systems.multiomics.assembly import build, levels_of
+    from omics_jax.systems.multiomics.assembly import Spec, build
     from omics_jax.systems.multiomics.patients import SLOT
+    from omics_jax.tasks.labels import fit_to_outcomes, with_bins
     from omics_jax.tasks.task import tasks_of
     from omics_jax.training.plan import Training
     from omics_jax.training.stage import Replicate
@@ -192,12 +204,11 @@ def training_of(config: Any, stage: str, dataset):
     for name, modality in dataset.modalities.items():
         (fitted,) = fit_folds(modality, [rows], Rules(), name)
         constants |= {f"{name}_{key}": fitted[key] for key in ("alive", "fill", "low", "high")}
-    age, times, events = (dataset.targets[name][0] for name in ("age", "OS.time", "OS.event"))
-    constants |= {"age_mean": age.mean(), "age_sd": age.std()}
-    constants["OS_edges"] = time_grid(times, events, config.survival.bins, config.survival.grid)
+    tasks = with_bins(config, dataset, tasks_of(dataset), [rows])
+    constants |= fit_to_outcomes(config, dataset, tasks, rows, "all patients")
     features = {name: tuple(m.features.tolist()) for name, m in dataset.modalities.items()}
-    levels = levels_of(tuple(features), {}, tasks_of(dataset), {"OS": config.survival.bins})
-    system = build(config, DataSpec(features, {SLOT: len(rows)}, levels))
+    spec = Spec(features, {SLOT: len(rows)}, used=tuple(features), tasks=tasks)
+    system = build(config, spec)
     stages = [
         dataclasses.replace(s, monitor=None, patience=None)
         for s in system.stages
@@ -208,7 +219,7 @@ def training_of(config: Any, stage: str, dataset):
 
 
 def time_epochs(training, resident: int) -> dict:
-    """Seconds of every epoch of the one stage from the second on; what comes before apart."""
+    """Seconds of every epoch of the one stage from the second on, and of what comes before."""
     import jax
 
     from omics_jax.training.plan import Options, first_variables, make_plan, start_stage
@@ -222,7 +233,7 @@ def time_epochs(training, resident: int) -> dict:
     with Stopwatch() as starting:
         state, inputs = start_stage(plan, plan.stages[0], [0], 1, variables)
         jax.block_until_ready((state, inputs.own))
-    # The state goes to the blocks alone: they are given its memory.
+    # No name keeps the state here, because the blocks reuse its memory.
     return {
         **run_epochs(plan, state, inputs),
         "compile": {"cpu": compiling.cpu, "wall": compiling.wall},
@@ -237,27 +248,26 @@ def time_epochs(training, resident: int) -> dict:
 
 
 def watch_anonymous_memory() -> list[float]:
-    """MiB of memory that no file stands behind, ten times a second from now on."""
+    """MiB of anonymous memory (backed by no file), ten times a second from now on."""
     import threading
     import time
     from pathlib import Path
 
-    found = []
+    memory = []
 
-    def look():
+    def watch() -> None:
         while True:
             lines = Path("/proc/self/status").read_text().splitlines()
-            found.append(
-                next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
-            )
+            kib = next(line.split()[1] for line in lines if line.startswith("RssAnon"))
+            memory.append(int(kib) / 1024)
             time.sleep(0.1)
 
-    threading.Thread(target=look, daemon=True).start()
-    return found
+    threading.Thread(target=watch, daemon=True).start()
+    return memory
 
 
 def take_first_step(plan, variables) -> None:
-    """Compiles the stage; its state ends with this function and does not add to the peak of memory."""
+    """Compiles the stage; its state ends here, so that it adds nothing to the peak of memory."""
     from omics_jax.training.plan import run_block, start_stage
 
     state, inputs = start_stage(plan, plan.stages[0], [0], 1, variables)
@@ -277,7 +287,7 @@ def run_epochs(plan, state, inputs) -> dict:
     cpu, wall, blocks, objective = [], [], [], []
     for epoch in range(compiled.stage.epochs):
         at, end, count = epoch * per_epoch, (epoch + 1) * per_epoch, 0
-        with Stopwatch() as whole:
+        with Stopwatch() as watch:
             while at < end:
                 steps = pace.steps(end - at)
                 with Stopwatch() as block:
@@ -285,8 +295,8 @@ def run_epochs(plan, state, inputs) -> dict:
                     jax.block_until_ready(state)
                 pace.took(block.wall, steps)
                 at, count = at + steps, count + 1
-        cpu.append(whole.cpu)
-        wall.append(whole.wall)
+        cpu.append(watch.cpu)
+        wall.append(watch.wall)
         blocks.append(count)
         objective.append(float(log["objective"][0, 0]))
     if (np.asarray(state.bad_step) >= 0).any() or not np.isfinite(objective).all():
@@ -302,22 +312,22 @@ def in_turns(a: argparse.Namespace, patients: int) -> tuple[dict[str, list[dict]
     theirs_sizes += [f"--batch={a.batch}", f"--latent={LATENT}", f"--epochs={a.epochs + 1}"]
     ours, theirs = {stage: [] for stage in a.stages}, []
     for _ in range(a.rounds):
-        for stage, found in ours.items():
-            found.append(last_json([sys.executable, __file__, f"--worker={stage}", *sizes]))
+        for stage, rounds in ours.items():
+            rounds.append(json_of_command([sys.executable, __file__, f"--worker={stage}", *sizes]))
         if a.peer:
-            theirs.append(last_json([a.peer, a.script, *theirs_sizes]))
+            theirs.append(json_of_command([a.peer, a.script, *theirs_sizes]))
     return ours, theirs
 
 
-def compared(ours: list[dict], theirs: list[dict], model: str) -> dict:
+def compare_with_peer(ours: list[dict], theirs: list[dict], model: str) -> dict:
     """The peer's figures and the ratio of ours to them, both by the best of their rounds' medians.
 
-    Other work on the machine only adds, and of the peer's rounds no more than the median is known.
+    Other work on the machine only adds, and the peer prints only the median of each round.
     """
     if not theirs:
         return {}
     cpu = [r["cpu_sec_per_epoch"] for r in theirs]
-    mine = min(statistics.median(r["cpu"]) for r in ours)
+    our_median = min(statistics.median(r["cpu"]) for r in ours)
     return {
         "peer": {
             "model": f"flexynesis {model}",
@@ -327,28 +337,29 @@ def compared(ours: list[dict], theirs: list[dict], model: str) -> dict:
             "parameters": theirs[0]["n_params"],
             "versions": theirs[0]["versions"],
         },
-        "ratio_to_peer": round(mine / min(cpu), 4),
+        "ratio_to_peer": round(our_median / min(cpu), 4),
     }
 
 
-def figures(rounds: list[dict]) -> dict:
-    """What is printed of one stage."""
-    first, each = rounds[0], lambda name: [x for r in rounds for x in r[name]]
-    part = lambda name, clock: spread([r[name][clock] for r in rounds], 3)
+def summarize(rounds: list[dict]) -> dict:
+    """The figures of one stage over all rounds."""
+    first = rounds[0]
+    cpu = [seconds for r in rounds for seconds in r["cpu"]]
+    wall = [seconds for r in rounds for seconds in r["wall"]]
     return {
-        "cpu_s_per_epoch": spread(each("cpu"), 4),
-        "wall_s_per_epoch": spread(each("wall"), 4),
-        "cpu_s_per_step": round(min(each("cpu")) / first["per_epoch"], 5),
-        "compile_cpu_s": part("compile", "cpu"),
-        "compile_wall_s": part("compile", "wall"),
-        "start_cpu_s": part("start", "cpu"),
+        "cpu_s_per_epoch": spread(cpu, 4),
+        "wall_s_per_epoch": spread(wall, 4),
+        "cpu_s_per_step": round(min(cpu) / first["per_epoch"], 5),
+        "compile_cpu_s": spread([r["compile"]["cpu"] for r in rounds], 3),
+        "compile_wall_s": spread([r["compile"]["wall"] for r in rounds], 3),
+        "start_cpu_s": spread([r["start"]["cpu"] for r in rounds], 3),
         "peak_rss_mib": round(max(r["peak_rss_mib"] for r in rounds), 1),
         "peak_anonymous_mib": round(max(r["peak_anonymous_mib"] for r in rounds), 1),
         "data_mib": round(first["data_mib"], 1),
         "resident": first["resident"],
         "parameters": first["parameters"],
         "steps_per_epoch": first["per_epoch"],
-        "blocks_per_epoch": statistics.median(each("blocks")),
+        "blocks_per_epoch": statistics.median(n for r in rounds for n in r["blocks"]),
     }
 
 
@@ -356,8 +367,8 @@ def main() -> None:
     a = arguments()
     core = one_core(a.core)
     if a.worker:
-        config = shape_of_omiembed(a.worker, a.batch, a.epochs + 1)
-        training = training_of(config, a.worker, random_patients(a.patients[0], a.features))
+        config = omiembed_config(a.worker, a.batch, a.epochs + 1)
+        training = one_stage_training(config, a.worker, random_patients(a.patients[0], a.features))
         print(json.dumps(time_epochs(training, a.resident)))
         return
     for patients in a.patients:
@@ -369,9 +380,9 @@ def main() -> None:
                 patients=patients,
                 features=a.features,
                 batch=a.batch,
-                **figures(rounds),
+                **summarize(rounds),
                 core=core,
-                **(compared(rounds, theirs, a.peer_model) if stage == "all" else {}),
+                **(compare_with_peer(rounds, theirs, a.peer_model) if stage == "all" else {}),
             )
 
 

@@ -1,11 +1,9 @@
-"""A whole repeated cross-validation (10 x 5 splits) of one drug: compilations and seconds, by
-strategy and chunk size.
+"""Compilations and seconds of 10 x 5 splits of one drug, by strategy and chunk size.
 
-All splits go through `make_plan` and `fit`, as `run.py` does it. For comparison one split at a time
-is compiled anew
-in the same process, as a loop over folds would do it; that is timed on a few splits and scaled up.
-Every case is a process of its own on one core, without a compilation cache. Seconds are of CPU,
-since other work only adds to them.
+All splits go through `make_plan` and `fit`, as in a run. For comparison ("recompiled") one split at
+a time is compiled anew in the same process, as a loop over folds would do it; that is timed on a
+few splits and scaled up. Every case is a process of its own on one core, without a compilation
+cache. CPU seconds are given beside wall seconds, since other work hardly adds to them.
 """
 
 from __future__ import annotations
@@ -13,12 +11,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from measuring import ROOT, Stopwatch, emit, one_core, pertvae_config
+from measuring import Stopwatch, emit, json_of_command, load_config, one_core
 
 CASES = (
     ("map", 0),
@@ -37,11 +34,11 @@ SIZES = {
 }
 
 
-def splits(size: str, epochs: int):
+def arm_of_splits(size: str, epochs: int):
     """The arm of one drug with its 50 replicates."""
     from omics_jax.systems import pertvae
 
-    config = pertvae_config("table1")
+    config = load_config("pertvae", "table1")
     network = dict(SIZES[size])
     config.simulator.update(dict(genes=network.pop("genes"), drugs=1, null_drugs=0))
     config.model.update(network)
@@ -52,8 +49,10 @@ def splits(size: str, epochs: int):
 
 
 def fit_all(arm, replicates, strategy: str, chunk: int) -> tuple[int, str]:
-    """Trains them; returns the number of programs of the block and a digest of all final
-    parameters.
+    """Trains the replicates.
+
+    Returns:
+      (number of programs of the training block, digest of all final parameters).
     """
     import jax
     import numpy as np
@@ -66,8 +65,9 @@ def fit_all(arm, replicates, strategy: str, chunk: int) -> tuple[int, str]:
     training = Training(system.stages, system.init, system.arrays(dataset), dataset.ids, replicates)
     plan = make_plan(training, Options(strategy=strategy, chunk=chunk))
     digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder:
-        context = RunContext(Path(folder) / "checkpoints", History(Path(folder) / "history.jsonl"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
         for members, by_stage in fit(plan, context):
             for i in range(len(members)):
                 for leaf in jax.tree.leaves(by_stage[system.stages[-1].name]["params"]):
@@ -77,16 +77,16 @@ def fit_all(arm, replicates, strategy: str, chunk: int) -> tuple[int, str]:
 
 def one_case(size: str, strategy: str, chunk: int, epochs: int) -> dict:
     """Figures of one case; "recompiled" makes a new plan for each of its first three splits."""
-    arm = splits(size, epochs)
-    count = len(arm.replicates)
     import jax
 
+    arm = arm_of_splits(size, epochs)
+    count = len(arm.replicates)
     jax.block_until_ready(jax.numpy.zeros(1))  # the start of jax itself is not counted
-    with Stopwatch() as took:
+    with Stopwatch() as watch:
         if strategy == "recompiled":
-            few = arm.replicates[:3]
-            programs = sum(fit_all(arm, [r], "map", 1)[0] for r in few) * count / len(few)
-            scale, digest = count / len(few), ""
+            timed = arm.replicates[:3]
+            scale, digest = count / len(timed), ""
+            programs = sum(fit_all(arm, [r], "map", 1)[0] for r in timed) * scale
         else:
             programs, digest = fit_all(arm, arm.replicates, strategy, chunk)
             scale = 1.0
@@ -94,8 +94,8 @@ def one_case(size: str, strategy: str, chunk: int, epochs: int) -> dict:
         "strategy": strategy,
         "chunk": chunk,
         "programs": round(programs),
-        "cpu_s": round(took.cpu * scale, 1),
-        "wall_s": round(took.wall * scale, 1),
+        "cpu_s": round(watch.cpu * scale, 1),
+        "wall_s": round(watch.wall * scale, 1),
         "parameters": digest,
     }
 
@@ -111,22 +111,17 @@ def main() -> None:
         strategy, chunk = a.case.split(":")
         print(json.dumps(one_case(a.size, strategy, int(chunk), a.epochs)))
         return
-    found = []
+    cases = []
     for strategy, chunk in CASES:
-        words = [f"--size={a.size}", f"--epochs={a.epochs}", f"--case={strategy}:{chunk}"]
-        done = subprocess.run(
-            [sys.executable, __file__, *words], cwd=ROOT, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise RuntimeError(f"{words} ended with {done.returncode}: {done.stderr[-800:]}")
-        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
-    mapped = {case["parameters"] for case in found if case["strategy"] == "map"}
+        flags = [f"--size={a.size}", f"--epochs={a.epochs}", f"--case={strategy}:{chunk}"]
+        cases.append(json_of_command([sys.executable, __file__, *flags]))
+    mapped = {case["parameters"] for case in cases if case["strategy"] == "map"}
     emit(
         "pertvae_folds",
         size=a.size,
         splits=50,
         epochs=a.epochs,
-        cases=found,
+        cases=cases,
         map_bits_equal=len(mapped) == 1,
     )
 

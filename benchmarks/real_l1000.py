@@ -1,5 +1,4 @@
-"""PertVAE on the public L1000 and TG-GATEs files, each run one command of experiments/main.py;
-prints a JSON line each.
+"""PertVAE on public L1000 and TG-GATEs files: runs of experiments/main.py, a JSON line each.
 
     python benchmarks/real_l1000.py --data=$OMICS_JAX_DATA/l1000 [--out=runs/real] [RUN ...]
 
@@ -17,11 +16,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTHING = {"dose": "", "time": "", "role": ""}
+NO_COLUMNS = {"dose": "", "time": "", "role": ""}
 
 
 def columns(**names: str) -> list[str]:
-    """Flags that say which column is which."""
+    """The flags that name the columns of the table of conditions."""
     return [f"--config.data.columns.{key}={value}" for key, value in names.items()]
 
 
@@ -29,7 +28,7 @@ def runs(data: Path) -> dict[str, list[str]]:
     """Name -> flags of experiments/main.py."""
     pairs = [
         f"--config.data.path={data / 'pairs_transigen100.npz'}",
-        *columns(cell_line="cell", drug="smiles", **NOTHING),
+        *columns(cell_line="cell", drug="smiles", **NO_COLUMNS),
         "--config.data.dose=all",
         "--config.model.per_drug=False",
     ]
@@ -91,33 +90,32 @@ def main() -> None:
 
 
 def findings(folder: Path) -> dict:
-    """Means of every metric of the model and the baselines, the comparisons of rho, the seconds it
-    took.
-    """
+    """Means and intervals of the model and the baselines, the comparisons, and the timing."""
     metrics = json.loads((folder / "metrics.json").read_text())
-    shown = lambda v: None if v is None else round(v, 4)
-    means = lambda summary: {
-        k: [shown(v["mean"]), *map(shown, v["ci95"])] for k, v in summary.items()
-    }
-    arms = {
-        arm: {
-            "model": means(found["summary"]),
-            **{b: means(v) for b, v in found["baselines"].items()},
-        }
-        for arm, found in metrics["arms"].items()
-    }
-    tests = [
-        {
-            k: c[k] if isinstance(c[k], str) else shown(c[k])
-            for k in ("a", "b", "metric", "difference", "p_adjusted")
-        }
-        for c in metrics["comparisons"]
-    ]
+    arms = {}
+    for name, arm in metrics["arms"].items():
+        arms[name] = {"model": means(arm["summary"])}
+        arms[name] |= {baseline: means(summary) for baseline, summary in arm["baselines"].items()}
+    fields = ("a", "b", "metric", "difference", "p_adjusted")
+    comparisons = metrics["comparisons"]
     return {
         "arms": arms,
-        "comparisons": tests,
-        "timing": {k: round(v, 1) for k, v in metrics["timing"].items()},
+        "comparisons": [{field: rounded(test[field]) for field in fields} for test in comparisons],
+        "timing": {name: round(seconds, 1) for name, seconds in metrics["timing"].items()},
     }
+
+
+def means(summary: dict) -> dict:
+    """Metric -> [mean, low, high] of its 95 % interval."""
+    return {
+        metric: [rounded(value["mean"]), *map(rounded, value["ci95"])]
+        for metric, value in summary.items()
+    }
+
+
+def rounded(value):
+    """A number to 4 decimals; names and None as they are."""
+    return value if value is None or isinstance(value, str) else round(value, 4)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,23 @@
-"""Multi-omics: impute missing modalities, embed them, and predict classes, numbers and survival by one network.
+r"""Multi-omics: impute missing modalities, embed them, predict classes, numbers and survival.
 
-    python experiments/main.py --config=configs/multiomics.py               simulated patients, a laptop, minutes
-    python experiments/main.py --config=configs/multiomics.py:smoke         the same in seconds
-    python experiments/main.py --config=configs/multiomics.py:arms          the paper's arms A to D by modality set
-    python experiments/main.py --config=configs/multiomics.py:stages        what each of the three stages is worth
-    python experiments/main.py --config=configs/multiomics.py:imputation    imputation by direction, and simple methods'
-    python experiments/main.py --config=configs/multiomics.py:interpret     the features each prediction stands on
-    python experiments/main.py --config=configs/multiomics.py \
-        --config.data.modalities="rna=rna.csv, mirna=mirna.csv" --config.data.clinical=clinical.csv \
-        --config.data.classes=type=cancer --config.data.numbers=age=age --config.data.survival_times=OS=OS.time:OS
+    Simulated patients, on a laptop in minutes:
+      python experiments/main.py --config=configs/multiomics.py
+    The same in seconds:
+      python experiments/main.py --config=configs/multiomics.py:smoke
+    The paper's arms A to D by modality set:
+      python experiments/main.py --config=configs/multiomics.py:arms
+    What each of the three stages is worth:
+      python experiments/main.py --config=configs/multiomics.py:stages
+    Imputation by direction, beside simple methods:
+      python experiments/main.py --config=configs/multiomics.py:imputation
+    The features that each prediction rests on:
+      python experiments/main.py --config=configs/multiomics.py:interpret
+    Your own files:
+      python experiments/main.py --config=configs/multiomics.py \
+          --config.data.modalities="rna=rna.csv, mirna=mirna.csv" \
+          --config.data.clinical=clinical.csv \
+          --config.data.classes=type=cancer --config.data.numbers=age=age \
+          --config.data.survival_times=OS=OS.time:OS
 """
 
 from ml_collections import ConfigDict
@@ -19,13 +28,12 @@ SIZES = ("smoke", "paper")
 
 
 def get_config(choice: str = "") -> ConfigDict:
-    """`choice` names an experiment and a size, in any order, separated by a comma; both are optional."""
+    """The config of `choice`: an experiment and a size, separated by a comma; both are optional."""
     config, sizes = new_config("multiomics", choice, SIZES)
     config.seed = 0
     config.folds = 5
     config.repeats = 1
-    # impute | mask (its branch is left out) | complete (patients with everything only)
-    config.missing = "impute"
+    config.missing = "impute"  # impute | mask (leave its branch out) | complete (patients only)
 
     # Your files; without any, the simulator below. See README, "Your own omics".
     config.data = ConfigDict()
@@ -43,26 +51,31 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.zero_times = "error"  # error | mask: times of zero or below
     config.data.repeated = "error"  # error | mean: features of the same name in a file
 
-    config.simulator = ConfigDict(
-        dict(patients=600, features=dict(rna=200, methylation=200, mirna=60), latent=8, classes=4, censored=0.5,
-             missing_modality=0.15, missing_cells=0.02, missing_labels=0.05, noise=0.7, signal=1.0, seed=0)
-    )  # fmt: skip
+    config.simulator = ConfigDict()
+    config.simulator.patients = 600
+    config.simulator.features = dict(rna=200, methylation=200, mirna=60)
+    config.simulator.latent = 8
+    config.simulator.classes = 4
+    config.simulator.censored = 0.5
+    config.simulator.missing_modality = 0.15
+    config.simulator.missing_cells = 0.02
+    config.simulator.missing_labels = 0.05
+    config.simulator.noise = 0.7
+    config.simulator.signal = 1.0
+    config.simulator.seed = 0
 
     config.preprocess = ConfigDict()
     config.preprocess.log2 = ("mirna",)  # modalities whose values x become log2(x + 1)
-    config.preprocess.without_y = ("methylation",)  # modalities whose sites on chromosome Y go
-    # a table of features and their chromosomes, where names do not tell
-    config.preprocess.chromosomes = ""
+    config.preprocess.without_y = ("methylation",)  # drop sites on chromosome Y
+    config.preprocess.chromosomes = ""  # a table of features and their chromosomes, where needed
     config.preprocess.zeros = "rna=drop_all_zero, mirna=drop_all_zero"  # or drop_any_zero
-    # a feature missing in a larger share of the training rows goes
-    config.preprocess.most_missing = 0.9
+    config.preprocess.most_missing = 0.9  # drop features missing in more of the training rows
     config.preprocess.share = ""  # "methylation=0.5": a random half of the features
     config.preprocess.top_k = 5000  # most variable features kept per modality; 0 for all
 
     config.imputation = ConfigDict()
     config.imputation.edges = ""  # "mirna<rna, rna<methylation+mirna"; "" for each from all others
-    # "type=LIHC": the study is about these; the others only pretrain its imputers
-    config.imputation.transfer = ""
+    config.imputation.transfer = ""  # "type=LIHC": others only pretrain the imputers of these
     config.imputation.transfer_epochs = 150
     config.imputation.transfer_batch_size = 128
     config.imputation.hidden = 256
@@ -70,13 +83,14 @@ def get_config(choice: str = "") -> ConfigDict:
     config.imputation.epochs = 150
     config.imputation.batch_size = 64
     config.imputation.patience = 15
-    config.imputation.optimizer = ConfigDict(
-        dict(name="adam", learning_rate=1e-3, clip=0.0, weight_decay=0.0)
-    )
+    config.imputation.optimizer = ConfigDict()
+    config.imputation.optimizer.name = "adam"
+    config.imputation.optimizer.learning_rate = 1e-3
+    config.imputation.optimizer.clip = 0.0
+    config.imputation.optimizer.weight_decay = 0.0
 
     config.model = ConfigDict()
-    # early (the paper: concatenated) | intermediate (OmiEmbed: branches)
-    config.model.fusion = "intermediate"
+    config.model.fusion = "intermediate"  # early (the paper) | intermediate (OmiEmbed: branches)
     config.model.branch = (128,)
     config.model.shared = (128,)
     config.model.latent = 32
@@ -86,40 +100,38 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.reduction = "mean"  # mean (OmiEmbed) | sum
     config.model.regression_loss = "mae"  # mae (OmiEmbed) | mse
 
-    config.heads = ConfigDict(
-        dict(
-            classification=dict(widths=(64,), dropout=0.2),
-            regression=dict(widths=(64,), dropout=0.2),
-            survival=dict(widths=(64,), dropout=0.5),
-        )
-    )
+    config.heads = ConfigDict()
+    config.heads.classification = dict(widths=(64,), dropout=0.2)
+    config.heads.regression = dict(widths=(64,), dropout=0.2)
+    config.heads.survival = dict(widths=(64,), dropout=0.5)
     config.weights = ""  # "type=2, OS=0.5": w_k of equation 2, 1 where nothing is said
-    config.survival = ConfigDict(
-        dict(bins=0, grid="quantile", convention="containing", hazard="proper",
-             # at which calibration is drawn, in the unit of the file; () for the quartiles of the
-             # events
-             times=())
-    )  # fmt: skip
+    config.survival = ConfigDict()
+    config.survival.bins = 0  # 0 chooses
+    config.survival.grid = "quantile"  # quantile | equal
+    config.survival.convention = "containing"  # containing | omiembed
+    config.survival.hazard = "proper"  # proper | omiembed
+    config.survival.times = ()  # of calibration, in the file's unit; () for quartiles of the events
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
 
     config.training = ConfigDict()
-    # and calibration: a temperature per task at the end
-    config.training.stages = ("embedding", "heads", "all")
+    config.training.stages = ("embedding", "heads", "all")  # and a temperature per task at the end
     config.training.epochs = ConfigDict(dict(embedding=50, heads=50, all=100, calibration=200))
     config.training.batch_size = 128
     config.training.patience = 15
-    config.training.optimizer = ConfigDict(
-        dict(name="adam", learning_rate=1e-3, clip=5.0, weight_decay=1e-4)
-    )
+    config.training.optimizer = ConfigDict()
+    config.training.optimizer.name = "adam"
+    config.training.optimizer.learning_rate = 1e-3
+    config.training.optimizer.clip = 5.0
+    config.training.optimizer.weight_decay = 1e-4
 
-    # the experiment stages: without which of them
-    config.left_out = ("embedding", "heads", "embedding+heads")
-    # sets: "rna, rna+mirna"; "": as the paper
-    config.arms = ConfigDict(dict(letters=("A", "B", "C", "D"), sets=""))
+    config.left_out = ("embedding", "heads", "embedding+heads")  # stages, by experiment stages
+    config.arms = ConfigDict()
+    config.arms.letters = ("A", "B", "C", "D")
+    config.arms.sets = ""  # "rna, rna+mirna"; "" as the paper
 
-    # Networks trained on permuted outcomes, 3 or more; gradients on the way from the average
-    # patient to a patient.
-    config.interpret = ConfigDict(dict(permutations=20, steps=32))
+    config.interpret = ConfigDict()
+    config.interpret.permutations = 20  # networks trained on permuted outcomes, 3 or more
+    config.interpret.steps = 32  # gradients on the way from the average patient to a patient
 
     # attributions: whether a prediction says what each feature adds to it
     config.predict = ConfigDict(dict(batch_size=128, attributions=False))
@@ -127,44 +139,65 @@ def get_config(choice: str = "") -> ConfigDict:
     config.run = run_section()
 
     if "paper" in sizes:
-        config.preprocess.top_k = 5000
-        config.imputation.update(
-            dict(edges="rna<methylation, methylation<rna, mirna<rna", hidden=4000, members=1)
-        )
-        config.imputation.update(dict(transfer_epochs=300, transfer_batch_size=128))
-        config.imputation.optimizer.learning_rate = 1e-4
-        config.model.update(
-            dict(fusion="early", branch=(384, 256), shared=(1024, 1024, 512), latent=128, k_kl=1.0)
-        )
-        config.model.k_embed = 0.001
-        config.heads.classification.update(dict(widths=(128, 64), dropout=0.2))
-        config.heads.regression.update(dict(widths=(128, 64), dropout=0.01))
-        config.heads.survival.update(dict(widths=(512, 256), dropout=0.5))
-        config.training.optimizer.update(dict(learning_rate=1e-4))
+        set_paper(config)
     if "smoke" in sizes:
-        config.folds = 3
-        config.simulator.update(
-            dict(
-                patients=60,
-                features=dict(rna=12, methylation=10, mirna=8),
-                latent=3,
-                classes=2,
-                censored=0.3,
-                missing_labels=0.15,
-            )
-        )
-        config.imputation.update(dict(hidden=8, members=2, epochs=2, batch_size=16))
-        config.imputation.update(dict(transfer_epochs=2, transfer_batch_size=16))
-        config.model.update(dict(branch=(8,), shared=(8,), latent=4))
-        # every layer that draws adds seconds of compilation; the survival head still does
-        config.model.dropout = 0.0
-        for kind in ("classification", "regression", "survival"):
-            config.heads[kind].update(dict(widths=(8,), dropout=0.5 if kind == "survival" else 0.0))
-        config.training.update(dict(epochs=dict(embedding=2, heads=2, all=2), batch_size=16))
-        config.interpret.update(dict(permutations=3, steps=8))
-        config.missing = "mask" if config.experiment in ("stages", "interpret") else config.missing
-        config.left_out = ("embedding",) if config.experiment == "stages" else config.left_out
-        config.arms.sets = "rna+mirna" if config.experiment == "arms" else ""
-        config.arms.letters = ("B", "D") if config.experiment == "arms" else ("A", "B", "C", "D")
-        config.run.devices = 1
+        set_smoke(config)
     return config
+
+
+def set_paper(config: ConfigDict) -> None:
+    """The paper's network and protocol, and OmiEmbed's where the paper is silent."""
+    config.preprocess.top_k = 5000
+    config.imputation.edges = "rna<methylation, methylation<rna, mirna<rna"
+    config.imputation.hidden = 4000
+    config.imputation.members = 1
+    config.imputation.transfer_epochs = 300
+    config.imputation.transfer_batch_size = 128
+    config.imputation.optimizer.learning_rate = 1e-4
+    config.model.fusion = "early"
+    config.model.branch = (384, 256)
+    config.model.shared = (1024, 1024, 512)
+    config.model.latent = 128
+    config.model.k_kl = 1.0
+    config.model.k_embed = 0.001
+    config.heads.classification.update(widths=(128, 64), dropout=0.2)
+    config.heads.regression.update(widths=(128, 64), dropout=0.01)
+    config.heads.survival.update(widths=(512, 256), dropout=0.5)
+    config.training.optimizer.learning_rate = 1e-4
+
+
+def set_smoke(config: ConfigDict) -> None:
+    """Seconds, for tests."""
+    config.folds = 3
+    config.simulator.patients = 60
+    config.simulator.features.update(rna=12, methylation=10, mirna=8)
+    config.simulator.latent = 3
+    config.simulator.classes = 2
+    config.simulator.censored = 0.3
+    config.simulator.missing_labels = 0.15
+    config.imputation.hidden = 8
+    config.imputation.members = 2
+    config.imputation.epochs = 2
+    config.imputation.batch_size = 16
+    config.imputation.transfer_epochs = 2
+    config.imputation.transfer_batch_size = 16
+    config.model.branch = (8,)
+    config.model.shared = (8,)
+    config.model.latent = 4
+    # Every layer with dropout adds seconds of compilation; the survival head still has it.
+    config.model.dropout = 0.0
+    config.heads.classification.update(widths=(8,), dropout=0.0)
+    config.heads.regression.update(widths=(8,), dropout=0.0)
+    config.heads.survival.update(widths=(8,), dropout=0.5)
+    config.training.epochs.update(embedding=2, heads=2, all=2)
+    config.training.batch_size = 16
+    config.interpret.permutations = 3
+    config.interpret.steps = 8
+    if config.experiment in ("stages", "interpret"):
+        config.missing = "mask"
+    if config.experiment == "stages":
+        config.left_out = ("embedding",)
+    if config.experiment == "arms":
+        config.arms.sets = "rna+mirna"
+        config.arms.letters = ("B", "D")
+    config.run.devices = 1

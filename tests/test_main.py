@@ -1,6 +1,4 @@
-"""What a mistake on the command line, in a config or in the user's files is answered with: status 2
-and one line.
-"""
+"""Mistakes on the command line, in a config or in the user's files: status 2 and one line."""
 
 import itertools
 import os
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from command import ROOT, command
+from command import ROOT, Outcome, command
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
 
@@ -113,53 +111,33 @@ def test_a_file_where_the_run_directory_should_be(tmp_path, inside):
 
 
 def test_a_mistake_leaves_the_directory_free_for_the_right_command(tmp_path):
-    # A config that was refused is no run: the corrected one must not be told that it differs from
-    # it.
+    # A refused config is no run, so the corrected one must not be compared with it.
     for _ in range(2):
         outcome = command(SMOKE, f"--workdir={tmp_path}", "--config.model.latent=0")
         assert_one_sentence(outcome, "model.latent")
     assert_one_sentence(command(SMOKE, f"--workdir={tmp_path}", "--config.folds=12"), "12 folds")
     assert not (tmp_path / "config.json").exists()
     assert command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect").status == 0
-    assert (
-        command(
-            SMOKE, f"--workdir={tmp_path}", "--mode=inspect", "--config.simulator.seed=5"
-        ).status
-        == 0
-    )
+    other_seed = "--config.simulator.seed=5"
+    assert command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect", other_seed).status == 0
 
 
 def test_the_process_itself_ends_with_the_status(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    words = [
-        sys.executable,
-        "experiments/main.py",
-        "--config=configs/pertvae.py:smoke",
-        f"--workdir={tmp_path}",
-    ]
-    found = subprocess.run(
-        [*words, "--config.model.latent=0"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert_one_sentence(
-        type("Found", (), {"status": found.returncode, "err": found.stderr}), "model.latent"
-    )
+    flags = ["--config=configs/pertvae.py:smoke", f"--workdir={tmp_path}"]
+    words = [sys.executable, "experiments/main.py", *flags, "--config.model.latent=0"]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert_one_sentence(Outcome(done.returncode, done.stdout, done.stderr), "model.latent")
 
 
 def test_help_names_the_flags_and_the_example():
     outcome = command("--help")
     assert outcome.status == 0 and not outcome.err
-    assert all(
-        word in outcome.out
-        for word in ("--config=configs/", "--workdir", "--mode", "--config.training.epochs")
-    )
+    for word in ("--config=configs/", "--workdir", "--mode", "--config.training.epochs"):
+        assert word in outcome.out
 
 
-# A user's own study: a matrix of profiles, samples in rows, and a table that says what each sample
-# is.
+# A user's own study: a matrix of profiles, samples in rows, and a table of their conditions.
 
 LINES = [f"CELL{i}" for i in range(6)]
 GENES = [f"GENE{i:02d}" for i in range(60)]
@@ -167,38 +145,31 @@ GENES = [f"GENE{i:02d}" for i in range(60)]
 
 @pytest.fixture
 def study(tmp_path) -> Path:
-    """profiles.csv and conditions.csv: 6 cell lines, one drug, two replicates and a control each
-    per plate.
-    """
+    """profiles.csv and conditions.csv: 6 cell lines, one drug, 2 replicates with a control each."""
     rng = np.random.default_rng(0)
     conditions = []
     for line, replicate in itertools.product(LINES, (1, 2)):
-        for drug in ("DMSO", "vorinostat"):
-            sample = f"{line}_{drug}_{replicate}"
-            conditions.append(
-                (
-                    sample,
-                    line,
-                    drug,
-                    10,
-                    24,
-                    f"plate{replicate}",
-                    "control" if drug == "DMSO" else "trt",
-                )
-            )
-    table = pd.DataFrame(
-        conditions,
-        columns=["sample", "cell_id", "pert_iname", "pert_dose", "pert_time", "plate", "pert_type"],
-    )
+        for drug, role in (("DMSO", "control"), ("vorinostat", "trt")):
+            condition = {
+                "sample": f"{line}_{drug}_{replicate}",
+                "cell_id": line,
+                "pert_iname": drug,
+                "pert_dose": 10,
+                "pert_time": 24,
+                "plate": f"plate{replicate}",
+                "pert_type": role,
+            }
+            conditions.append(condition)
+    table = pd.DataFrame(conditions)
     values = 8 + rng.normal(size=(len(table), len(GENES)))
-    pd.DataFrame(values.round(4), index=table["sample"], columns=GENES).to_csv(
-        tmp_path / "profiles.csv"
-    )
+    profiles = pd.DataFrame(values.round(4), index=table["sample"], columns=GENES)
+    profiles.to_csv(tmp_path / "profiles.csv")
     table.to_csv(tmp_path / "conditions.csv", index=False)
     return tmp_path
 
 
-def own_files(folder: Path, *words):
+def command_on_files(folder: Path, *words):
+    """The command on the files of `study`, in size smoke."""
     return command(
         SMOKE,
         f"--workdir={folder / 'run'}",
@@ -215,10 +186,10 @@ def rewrite(file: Path, change) -> None:
 
 
 def test_own_files_are_understood_trained_and_reported(study):
-    seen = own_files(study, "--mode=inspect")
+    seen = command_on_files(study, "--mode=inspect")
     assert seen.status == 0, seen.err
     assert "12" in seen.out and "vorinostat" in seen.out and "60 features" in seen.out
-    trained = own_files(study, "--config.training.epochs=1")
+    trained = command_on_files(study, "--config.training.epochs=1")
     assert trained.status == 0, trained.err
     predictions = np.load(study / "run" / "predictions.npz")
     expected = [f"{line}_vorinostat_{r}" for line in LINES for r in (1, 2)]
@@ -275,7 +246,7 @@ def _cell(text: str, row: int, column: int, value: str) -> str:
 def test_own_files_with_a_mistake(study, kind):
     file, change, named = WRONG_FILES[kind]
     rewrite(study / file, change)
-    assert_one_sentence(own_files(study), *named)
+    assert_one_sentence(command_on_files(study), *named)
 
 
 @pytest.mark.parametrize(
@@ -290,4 +261,4 @@ def test_own_files_with_a_mistake(study, kind):
     ],
 )
 def test_own_files_described_wrongly(study, words, named):
-    assert_one_sentence(own_files(study, *words), *named)
+    assert_one_sentence(command_on_files(study, *words), *named)

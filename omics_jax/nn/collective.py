@@ -1,11 +1,8 @@
-"""Sums over devices for layers that need them (batch statistics), whether or not there are several
-devices.
+"""Sums over devices for layers that need them, such as batch statistics.
 
 The trainer opens `device_axis` around the function it maps; a layer calls `sum_over_devices`.
-Outside any
-axis the sum is the identity, so one and the same loss runs under plain jit on one device. What is
-left out is
-the mapping itself: this module knows the axis by name only.
+Outside any axis the sum is the identity, so the same loss also runs under plain jit on one device.
+Left out: the mapping itself, since this module knows the axis by name only.
 """
 
 from __future__ import annotations
@@ -24,9 +21,8 @@ _AXIS: ContextVar[str | None] = ContextVar("device_axis", default=None)
 def device_axis(name: str) -> Iterator[None]:
     """Name the mapped axis that runs over devices, while a function is being traced.
 
-    Open it inside the mapped function, so that it is open whenever that function is traced and at
-    no other
-    time:
+    Open it inside the mapped function: then it is open whenever that function is traced, and at no
+    other time.
 
         def step(state, batch):
             with device_axis("device"):
@@ -44,14 +40,12 @@ def device_axis(name: str) -> Iterator[None]:
 
 
 def sum_over_devices(tree: PyTree) -> PyTree:
-    """Every leaf summed over the devices of the open `device_axis`; the tree itself where none is
-    open.
+    """Every leaf summed over the devices of the open `device_axis`; unchanged where none is open.
 
-    Its transpose is the same sum: the gradient that a device computes of its local loss is that of
-      the loss
-    summed over all devices with respect to the device's own inputs, so one psum of the parameters'
-    gradients
-    afterwards is exact, and a second one in the loss would count every device twice.
+    Its transpose is the same sum. So the gradient that a device computes of its local loss is the
+    gradient, with respect to its own inputs, of the loss summed over all devices. One psum of the
+    parameters' gradients afterwards is therefore exact; a second one in the loss would count every
+    device twice.
     """
     name = _AXIS.get()
     return tree if name is None else jax.lax.psum(tree, name)

@@ -1,11 +1,8 @@
-"""Diagonal Gaussians by mean and log standard deviation: densities, closed-form KL divergences,
-free bits.
+"""Diagonal Gaussians by mean and log standard deviation: densities, KL divergences, free bits.
 
-All densities and divergences are elementwise, in nats; what to sum over is the model's business.
-Sources:
-Kingma & Welling 2014, appendix B; Kingma, Salimans & Welling 2016, appendix C (free bits). Left
-out: full
-covariances.
+All densities and divergences are elementwise and in nats; the caller sums over dimensions and rows.
+Sources: Kingma & Welling 2014, appendix B; Kingma, Salimans & Welling 2016, appendix C (free bits).
+Left out: full covariances.
 """
 
 from __future__ import annotations
@@ -22,10 +19,9 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 def log_density(x: Elements, mean: Elements, log_sd: Elements) -> Float[Array, "*#shape"]:
-    """log N(x; mean, exp(log_sd)^2) = -((x - mean) / sd)^2 / 2 - log_sd - log(2 pi) / 2,
-    elementwise.
-    """
-    return -0.5 * jnp.square((x - mean) * jnp.exp(-log_sd)) - log_sd - _HALF_LOG_TWO_PI
+    """log N(x; mean, sd^2) = -((x - mean) / sd)^2 / 2 - log_sd - log(2 pi) / 2, elementwise."""
+    standardised = (x - mean) * jnp.exp(-log_sd)
+    return -0.5 * jnp.square(standardised) - log_sd - _HALF_LOG_TWO_PI
 
 
 def kl_to_standard(mean: Elements, log_sd: Elements) -> Float[Array, "*#shape"]:
@@ -38,19 +34,18 @@ def kl(
 ) -> Float[Array, "*#shape"]:
     """KL(N(mean1, sd1^2) || N(mean2, sd2^2)), elementwise.
 
-    It is that of N((mean1 - mean2) / sd2, (sd1 / sd2)^2) to the standard normal: shift and scale
-    both.
+    Shifted and scaled, it is KL(N((mean1 - mean2) / sd2, (sd1 / sd2)^2) || N(0, 1)).
     """
     return kl_to_standard((mean1 - mean2) * jnp.exp(-log_sd2), log_sd1 - log_sd2)
 
 
 def free_bits(kl: Float[Array, " d"], minimum: float | int | Float[Array, ""]) -> Float[Array, ""]:
-    """sum_d max(minimum, kl_d): a dimension below `minimum` nats costs `minimum` and gets no
-    gradient.
+    """sum_d max(minimum, kl_d): a dimension below `minimum` costs it and gets no gradient.
 
-    kl: (d,) KL of every latent dimension, already a mean over the rows of the (whole) batch: the
-      maximum of
-      the mean, not the mean of maxima. Source: Kingma, Salimans & Welling 2016, appendix C,
-      objective with free bits.
+    kl: (d,) KL of every latent dimension, already a mean over all rows of the batch; this is the
+      maximum of the mean, not the mean of maxima.
+    minimum: in nats per dimension.
+
+    Source: Kingma, Salimans & Welling 2016, appendix C, the objective with free bits.
     """
     return jnp.sum(jnp.maximum(kl, minimum))

@@ -1,7 +1,7 @@
-"""Initial parameters, described first and then drawn all in one call of the generator.
+"""Initial parameters, described first and then all drawn in one call of the generator.
 
-A call for every leaf would be a loop of its own in the compiled program, and take most of its
-compilation. Left out: initialisation by data, which is a layer's own (`dense`).
+One call for every leaf would be one loop each in the compiled program, and most of its compilation.
+Left out: data-dependent initialisation, which belongs to its layer (`dense`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from jaxtyping import PRNGKeyArray
 
 
 class Uniform(NamedTuple):
-    """Parameters to be drawn from U(-1/sqrt(fan), 1/sqrt(fan)), as PyTorch's linear and recurrent
-    layers are.
-    """
+    """Parameters drawn from U(-1/sqrt(fan), 1/sqrt(fan)), as in PyTorch's linear layers."""
 
     shape: tuple[int, ...]
     fan: float
@@ -30,10 +28,9 @@ class Constant(NamedTuple):
     value: float
 
 
-def draw(key: PRNGKeyArray, described: Any) -> Any:
-    """The arrays of a tree of `Uniform` and `Constant`, all from one call of the generator."""
-    is_leaf = lambda node: isinstance(node, Uniform | Constant)
-    leaves, tree = jax.tree.flatten(described, is_leaf=is_leaf)
+def draw(key: PRNGKeyArray, description: Any) -> Any:
+    """The float32 arrays of a tree of `Uniform` and `Constant`."""
+    leaves, tree = jax.tree.flatten(description, is_leaf=_is_description)
     sizes = [math.prod(leaf.shape) if isinstance(leaf, Uniform) else 0 for leaf in leaves]
     numbers = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
     arrays, start = [], 0
@@ -46,26 +43,32 @@ def draw(key: PRNGKeyArray, described: Any) -> Any:
     return tree.unflatten(arrays)
 
 
-def lecun(shapes: Any) -> Any:
-    """What to draw for the tree of parameters (shapes and dtypes) of flax's Dense layers and of
-    norms.
+def _is_description(node: Any) -> bool:
+    return isinstance(node, Uniform | Constant)
 
-    A kernel (in, out) is uniform with variance 1 / in (LeCun et al. 1998), a scale is 1, everything
-    else 0.
+
+def lecun_parameters(shapes: Any) -> Any:
+    """The description of the parameters of flax's Dense layers and of norms, from their shapes.
+
+    A kernel (in, out) is uniform with variance 1 / in (LeCun et al. 1998), a scale is 1, and
+    everything else is 0.
+
+    shapes: the tree of parameters as arrays or `jax.ShapeDtypeStruct`s.
     """
 
-    def described(path: tuple, leaf: Any) -> Uniform | Constant:
+    def describe(path: tuple, leaf: Any) -> Uniform | Constant:
         name = path[-1].key
         if name == "kernel":
             return Uniform(leaf.shape, leaf.shape[0] / 3)
         return Constant(leaf.shape, 1.0 if name == "scale" else 0.0)
 
-    return jax.tree_util.tree_map_with_path(described, shapes)
+    return jax.tree_util.tree_map_with_path(describe, shapes)
 
 
-def glorot_layer(inputs: int, outputs: int) -> dict[str, Any]:
-    """kernel (inputs, outputs), U(+-sqrt(6 / (inputs + outputs))) (Glorot & Bengio 2010), and bias
-    (outputs,) = 0.
+def glorot_parameters(inputs: int, outputs: int) -> dict[str, Any]:
+    """kernel (inputs, outputs), U(+-sqrt(6 / (inputs + outputs))), and bias (outputs,) = 0.
+
+    Source: Glorot & Bengio 2010, equation 16.
     """
     return {
         "kernel": Uniform((inputs, outputs), (inputs + outputs) / 6),

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from omics_jax.nn.initial import draw, lecun
+from omics_jax.nn.initial import draw, lecun_parameters
 
 Variables = Mapping[str, Any]
 
@@ -32,7 +32,10 @@ def init_modules(
     }
     params = {name: shape.get("params", {}) for name, shape in shapes.items()}
     stats = {name: shape.get("batch_stats", {}) for name, shape in shapes.items()}
-    return {"params": draw(key, lecun(params)), "batch_stats": _initial_statistics(stats)}
+    return {
+        "params": draw(key, lecun_parameters(params)),
+        "batch_stats": _initial_statistics(stats),
+    }
 
 
 def _initial_statistics(shapes: Any) -> Any:

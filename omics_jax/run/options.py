@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_least
+from omics_jax.settings.checks import check_choices, check_minimum
 
 if TYPE_CHECKING:
     from omics_jax.training.plan import Options
@@ -30,7 +30,7 @@ def check_run(config: Any) -> None:
     if not 0 <= config.seed < 2**31:
         raise UserError(f"config.seed is {config.seed}; give a whole number from 0 to {2**31 - 1}")
     check_choices(config, CHOICES)
-    check_least(config, dict.fromkeys(NOT_NEGATIVE, 0))
+    check_minimum(config, dict.fromkeys(NOT_NEGATIVE, 0))
 
 
 def run_options(config: Any) -> Options:

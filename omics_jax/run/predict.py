@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.run.directory import path_segment, read_json
-from omics_jax.settings.sections import AT_PREDICTION, at_prediction
+from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.training.loop import load_variables
@@ -85,7 +85,7 @@ def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
 def _rebuild(method: ModuleType, config: Any, record: Mapping[str, Any], folder: Path) -> System:
     """The system as it was trained, with the command's own settings of a prediction."""
     _check_version(config.to_dict(), record["config"], folder)
-    trained = at_prediction(ConfigDict(record["config"]), config)
+    trained = prediction_config(ConfigDict(record["config"]), config)
     spec = from_record(getattr(method, "Spec", DataSpec), record["spec"])
     return method.build(trained, spec)
 
@@ -101,7 +101,7 @@ def _check_version(
                 "with the version that its environment.json names, or train it again"
             )
         nested = isinstance(value, Mapping) and isinstance(trained[key], Mapping)
-        if nested and key not in AT_PREDICTION:
+        if nested and key not in PREDICTION_SECTIONS:
             _check_version(value, trained[key], folder, f"{place}.{key}")
 
 

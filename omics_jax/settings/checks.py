@@ -1,4 +1,8 @@
-"""What is asked of the values of a config, by dotted keys such as "model.latent"."""
+"""Checks of the values of a config, by dotted keys such as "model.latent".
+
+A check raises UserError with the key, its value and what to give instead. Left out: checks that
+need the data, which stand with the reader or the system.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +12,40 @@ from typing import Any
 from omics_jax.errors import UserError
 
 
-def value(config: Any, key: str) -> Any:
-    """What stands in the config under a dotted key."""
+def config_value(config: Any, key: str) -> Any:
+    """The value of the config under a dotted key."""
     for part in key.split("."):
         config = config[part]
     return config
 
 
 def check_choices(config: Any, choices: Mapping[str, Collection[Any]]) -> None:
-    """Refuses a value that is none of its key's choices, or a list of values that is empty or has
-    another.
+    """Refuses a word that is not among its key's choices.
+
+    Where the value is a list, it must not be empty and may hold these choices only.
     """
     for key, allowed in choices.items():
-        given = value(config, key)
+        value = config_value(config, key)
         words = ", ".join(choice or repr(choice) for choice in allowed)
-        if isinstance(given, str):
-            if given not in allowed:
-                raise UserError(f"config.{key} is {given!r}; choose one of {words}")
-        elif not given or not set(given) <= set(allowed):
-            raise UserError(f"config.{key} is {tuple(given)}; give one or more of {words}")
+        if isinstance(value, str):
+            if value not in allowed:
+                raise UserError(f"config.{key} is {value!r}; choose one of {words}")
+        elif not value or not set(value) <= set(allowed):
+            raise UserError(f"config.{key} is {tuple(value)}; give one or more of {words}")
 
 
-def check_least(config: Any, least: Mapping[str, float | int]) -> None:
-    """Refuses a number below its key's least (NaN too), or a list with such a number."""
-    for key, minimum in least.items():
-        given = value(config, key)
-        numbers = [given] if isinstance(given, int | float) else given
+def check_minimum(config: Any, minimums: Mapping[str, float | int]) -> None:
+    """Refuses a number below its key's minimum (NaN too), or a list with such a number."""
+    for key, minimum in minimums.items():
+        value = config_value(config, key)
+        numbers = [value] if isinstance(value, int | float) else value
         if not all(number >= minimum for number in numbers):
-            raise UserError(f"config.{key} is {given}; give {minimum} or more")
+            raise UserError(f"config.{key} is {value}; give {minimum} or more")
 
 
 def check_rates(config: Any, keys: Sequence[str]) -> None:
-    """Refuses what is no probability below 1."""
+    """Refuses a rate (of dropout, of hidden values) outside [0, 1)."""
     for key in keys:
-        if not 0 <= value(config, key) < 1:
-            raise UserError(
-                f"config.{key} is {value(config, key)}; give a rate of 0 or more and below 1"
-            )
+        rate = config_value(config, key)
+        if not 0 <= rate < 1:
+            raise UserError(f"config.{key} is {rate}; give a rate of 0 or more and below 1")

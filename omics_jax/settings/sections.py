@@ -1,7 +1,6 @@
-"""What the configs of all systems have in common: the words behind the colon of --config, and how a
-run is carried out.
+"""What the configs of all systems share: the choice after the colon of --config, and section run.
 
-A system's own fields stand in its file in configs/.
+The fields of one system stand in its own file in configs/.
 """
 
 from __future__ import annotations
@@ -10,15 +9,16 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-# The sections of a config that the command decides which predicts new rows, not the training's.
-AT_PREDICTION = ("run", "predict")
+# In a prediction these sections are those of the command that predicts; all others are those of
+# the training.
+PREDICTION_SECTIONS = ("run", "predict")
 
 
 def new_config(system: str, choice: str, sizes: Sequence[str]) -> tuple[ConfigDict, list[str]]:
     """A config with its system and experiment, and the sizes named in `choice`.
 
-    The experiment is "" where `choice` names none: the system's first. That the system has it is
-    checked when the system is loaded, which takes longer than a config may.
+    Where `choice` names no experiment it is "", the system's first. Whether the system has that
+    experiment is checked when the system is loaded, which takes longer than a config may.
 
     choice: the name of an experiment and of sizes, in any order, separated by commas; all optional.
 
@@ -36,29 +36,23 @@ def new_config(system: str, choice: str, sizes: Sequence[str]) -> tuple[ConfigDi
     return config, [word for word in words if word in sizes]
 
 
-def at_prediction(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
-    """The config of a training with the sections `AT_PREDICTION` of the command that predicts."""
-    decided = {name: command[name].to_dict() for name in AT_PREDICTION if name in command}
-    return ConfigDict({**trained.to_dict(), **decided})
+def prediction_config(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
+    """The training's config, with `PREDICTION_SECTIONS` of the command that predicts."""
+    sections = {name: command[name].to_dict() for name in PREDICTION_SECTIONS if name in command}
+    return ConfigDict({**trained.to_dict(), **sections})
 
 
 def run_section(spread: str = "replicates") -> ConfigDict:
-    """How a run is carried out, which is no part of what it is: a run may be resumed with other
-    values.
-    """
+    """How a run is carried out, not what it computes: a run may be resumed with other values."""
     run = ConfigDict()
     run.devices = 0  # 0: all there are
     run.spread = spread  # data | replicates: what several devices (on a CPU, cores) share out
-    run.strategy = "auto"  # map | vmap
+    run.strategy = "auto"  # auto | map | vmap
     run.chunk = 0  # replicates trained together; 0 chooses
-    # About how long a program runs between two looks at signals and checkpoints.
-    run.block_seconds = 1.0
+    run.block_seconds = 1.0  # duration of a compiled block, between two checkpoints or signals
     run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     run.checkpoint_seconds = 60.0
-    # A larger table stays on the host, and each block's rows are gathered for it.
-    run.resident_mb = 4096
-    # --mode=predict: the arm to predict with; empty for the one that the summary speaks of.
-    run.arm = ""
-    # Runs of the same data (A, B), whose arms of the same name and config are taken over.
-    run.reuse = ""
+    run.resident_mb = 4096  # a larger table stays on the host, and each block gathers its rows
+    run.arm = ""  # --mode=predict: the arm to predict with; empty for the summary's
+    run.reuse = ""  # runs of the same data (A, B): arms of the same name and config are reused
     return run

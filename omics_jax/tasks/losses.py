@@ -57,7 +57,7 @@ class TaskLosses:
         observed = outcomes(constants, rows, task)
         target = jnp.where(weight > 0, observed["y"], 0)
         if task.kind == "survival":
-            bins = mtlr.bins_of(target, constants[f"{task.name}_edges"], self.convention)
+            bins = mtlr.bin_index(target, constants[f"{task.name}_edges"], self.convention)
             event = jnp.where(weight > 0, observed["e"], 0)
             return Term(*mtlr.mtlr_loss(output, bins, event, weight))
         if task.kind == "classification":

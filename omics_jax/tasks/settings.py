@@ -9,7 +9,7 @@ import numpy as np
 
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
-from omics_jax.settings.checks import check_choices, check_least, check_rates
+from omics_jax.settings.checks import check_choices, check_minimum, check_rates
 from omics_jax.settings.words import parse_pairs
 from omics_jax.tasks.losses import BALANCES
 from omics_jax.tasks.task import KINDS, Task
@@ -70,5 +70,5 @@ def check_task_settings(config: Any) -> None:
         "survival.times": 0,
         **{f"heads.{kind}.widths": 1 for kind in KINDS},
     }
-    check_least(config, least)
+    check_minimum(config, least)
     check_rates(config, [f"heads.{kind}.dropout" for kind in KINDS])

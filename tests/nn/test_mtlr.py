@@ -1,16 +1,15 @@
-"""The MTLR head against its published numbers, float64 enumeration of all outcomes, and
-Kaplan-Meier's estimate.
-"""
+"""MTLR against published numbers, float64 enumeration of all outcomes, and Kaplan-Meier."""
 
 import jax
 import jax.numpy as jnp
 import lifelines
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.errors import UserError
 from omics_jax.nn.mtlr import (
-    bins_of,
+    bin_index,
     hazards,
     log_pmf,
     median_survival,
@@ -30,7 +29,7 @@ BIN = np.array([0, 2, 5, 1, 4, 5])
 EVENT = np.array([1, 0, 1, 1, 0, 0])
 WEIGHT = np.array([1, 0.5, 1, 2, 1, 3], np.float32)
 # 256 outputs: all large, all small, alternating, random signs, and the 1/2 at which a plain exp
-# overflows float32
+# overflows float32.
 EXTREME = np.stack(
     [np.full(256, 1e3), np.full(256, -1e3), np.tile([1e3, -1e3], 128), *np.zeros((2, 256))]
 )
@@ -61,7 +60,7 @@ def described(y):
 
 
 def enumerated(y):
-    """log p (n, K + 1) in float64: every outcome's score is the sum of the outputs from its bin on."""
+    """log p (n, K + 1) in float64; a bin's score is the sum of the outputs from this bin on."""
     y = np.asarray(y, np.float64)
     s = np.array([[row[j:].sum() for j in range(len(row) + 1)] for row in y])
     largest = s.max(axis=1, keepdims=True)
@@ -92,7 +91,7 @@ def target_of(p, bin, event):
     ],
 )
 def test_published_numbers(name, expected):
-    np.testing.assert_allclose(described(ORACLE)[name][0], expected, rtol=0, atol=1e-6)
+    assert_allclose(described(ORACLE)[name][0], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -100,24 +99,24 @@ def test_published_numbers(name, expected):
     [(1, 1, 1.403002), (1, 0, 0.357091), (2, 0, 0.789987), (0, 0, 0), (3, 1, 1.703002)],
 )
 def test_published_losses(bin, event, expected):
-    """The censored loss from bin 2 on is that of a censoring in bin 1 which leaves its own bin out."""
+    """The loss censored in bin 2 is that of a censoring in bin 1 which leaves its own bin out."""
     (value, weight), _ = loss_and_gradient(
         ORACLE, np.array([bin]), np.array([event], bool), np.ones(1, bool)
     )
-    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6)
+    assert_allclose(value, expected, rtol=0, atol=1e-6)
     assert weight == 1
 
 
 def test_scores_are_the_product_with_a_triangle_of_ones():
-    np.testing.assert_allclose(described(Y)["score"], Y @ np.tri(5, 6), atol=1e-5)
+    assert_allclose(described(Y)["score"], Y @ np.tri(5, 6), atol=1e-5)
 
 
 @pytest.mark.parametrize("y", [Y, EXTREME], ids=["moderate", "extreme"])
 def test_all_outcomes_enumerated(y):
     found, log_p = described(y), enumerated(y)
-    np.testing.assert_allclose(found["log_pmf"], log_p, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(np.exp(found["log_pmf"]).sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(found["survival"], survival_of(y), rtol=1e-5, atol=1e-6)
+    assert_allclose(found["log_pmf"], log_p, rtol=1e-6, atol=1e-6)
+    assert_allclose(np.exp(found["log_pmf"]).sum(axis=1), 1, rtol=1e-6)
+    assert_allclose(found["survival"], survival_of(y), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["proper", "omiembed"])
@@ -125,9 +124,9 @@ def test_hazards_and_risks_enumerated(name):
     p, survival = np.exp(enumerated(Y)), survival_of(Y)
     expected = p[:, :-1] / (survival[:, :-1] if name == "proper" else survival[:, 1:])
     found = described(Y)
-    np.testing.assert_allclose(found[f"hazard_{name}"], expected, rtol=1e-5)
+    assert_allclose(found[f"hazard_{name}"], expected, rtol=1e-5)
     summed = [sum(row[i] for j in range(5) for i in range(j + 1)) for row in expected]
-    np.testing.assert_allclose(found[f"risk_{name}"], summed, rtol=1e-5)
+    assert_allclose(found[f"risk_{name}"], summed, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +135,11 @@ def test_hazards_and_risks_enumerated(name):
 def test_survival_falls_from_1_and_hazards_are_probabilities(y):
     found = jax.tree.map(np.asarray, described(y))
     survival, hazard = found["survival"], found["hazard_proper"]
-    np.testing.assert_array_equal(survival[:, 0], 1)
+    assert_array_equal(survival[:, 0], 1)
     assert np.all(np.diff(survival, axis=1) <= 0) and np.all(survival >= 0)
     assert np.all(hazard >= 0) and np.all(hazard <= 1) and np.all(np.isfinite(found["risk_proper"]))
     alive = np.cumprod(1 - hazard.astype(np.float64), axis=1)
-    np.testing.assert_allclose(survival[:, 1:], alive, atol=1e-5)
+    assert_allclose(survival[:, 1:], alive, atol=1e-5)
 
 
 def test_loss_and_gradient_enumerated():
@@ -148,9 +147,9 @@ def test_loss_and_gradient_enumerated():
     value, weight, slope = loss_and_slope(Y, BIN, EVENT, WEIGHT)
     p = np.exp(enumerated(Y))
     target, nll = zip(*[target_of(*row) for row in zip(p, BIN, EVENT, strict=True)], strict=True)
-    np.testing.assert_allclose(value, WEIGHT @ np.array(nll), rtol=1e-6)
+    assert_allclose(value, WEIGHT @ np.array(nll), rtol=1e-6)
     of_scores = WEIGHT[:, None] * (p - np.array(target))
-    np.testing.assert_allclose(slope, np.cumsum(of_scores, axis=1)[:, :-1], atol=2e-6)
+    assert_allclose(slope, np.cumsum(of_scores, axis=1)[:, :-1], atol=2e-6)
     assert weight == WEIGHT.sum()
 
 
@@ -161,20 +160,16 @@ def test_outputs_of_any_size_have_a_finite_loss_and_gradient(bin, event):
     value, _, slope = loss_and_slope(y, np.full(4, bin), np.full(4, event), np.ones(4))
     log_p = enumerated(y)
     nll = -log_p[:, bin] if event else -np.logaddexp.reduce(log_p[:, bin:], axis=1)
-    np.testing.assert_allclose(value, nll.sum(), rtol=1e-6, atol=1e-6)
+    assert_allclose(value, nll.sum(), rtol=1e-6, atol=1e-6)
     assert np.all(np.isfinite(slope)) and np.all(np.abs(slope) <= 1 + 1e-6)
 
 
 def test_a_large_score_shared_by_the_bins_costs_no_digits():
     """Outputs in eighths, so that the scores themselves are exact in float32."""
     y = np.round(8 * Y) / 8 + 2.0**14 * (np.arange(5) == 4)
-    np.testing.assert_allclose(
-        described(y.astype(np.float32))["survival"], survival_of(y), atol=1e-6
-    )
+    assert_allclose(described(y.astype(np.float32))["survival"], survival_of(y), atol=1e-6)
     nll = [target_of(*row)[1] for row in zip(np.exp(enumerated(y)), BIN % 5, EVENT, strict=True)]
-    np.testing.assert_allclose(
-        loss_and_slope(y, BIN % 5, EVENT, WEIGHT)[0], WEIGHT @ np.array(nll), rtol=1e-6
-    )
+    assert_allclose(loss_and_slope(y, BIN % 5, EVENT, WEIGHT)[0], WEIGHT @ np.array(nll), rtol=1e-6)
 
 
 def test_a_row_without_weight_adds_exactly_nothing():
@@ -183,13 +178,13 @@ def test_a_row_without_weight_adds_exactly_nothing():
     event, weight = np.where(live, EVENT, np.nan), np.where(live, WEIGHT, 0)
     y = np.where(live[:, None], Y, np.nan)
     expected, _, gradient = loss_and_slope(Y, BIN, EVENT, weight)
-    bin = np.asarray(bins_of(np.where(live, EDGES[BIN], np.nan), EDGES))
-    np.testing.assert_array_equal(bin[live], BIN[live])
+    bin = np.asarray(bin_index(np.where(live, EDGES[BIN], np.nan), EDGES))
+    assert_array_equal(bin[live], BIN[live])
     for anything in (bin, np.where(live, BIN, -(2**31)), np.where(live, BIN, 99)):
         value, total, slope = loss_and_slope(y, anything, event, weight)
         assert value == expected and np.isfinite(value) and total == WEIGHT[live].sum()
-        np.testing.assert_array_equal(slope[live], gradient[live])
-        np.testing.assert_array_equal(slope[~live], 0)
+        assert_array_equal(slope[live], gradient[live])
+        assert_array_equal(slope[~live], 0)
 
 
 def test_a_batch_without_labels_costs_nothing():
@@ -210,15 +205,15 @@ def test_a_weight_of_nan_is_no_silent_zero():
 
 
 def test_without_covariates_the_loss_is_least_at_kaplan_meiers_estimate():
-    """Censored in bin j is alive at t_j, before the events of j; Kaplan-Meier puts it at j - 1/2."""
+    """Censored in bin j is alive at t_j, before its events; Kaplan-Meier puts it at j - 1/2."""
     bin, event = RANDOM.integers(0, 6, 300), RANDOM.random(300) < 0.6
     fitted = lifelines.KaplanMeierFitter().fit(np.where(event, bin, bin - 0.5) + 1, event)
     at_edges = np.append(1.0, fitted.survival_function_at_times(np.arange(5) + 1).to_numpy())
     p = -np.diff(at_edges, append=0)
     y = np.tile(np.log(p[:-1] / p[1:]), (300, 1)).astype(np.float32)
-    np.testing.assert_allclose(described(y[:6])["survival"][0], at_edges, atol=1e-6)
+    assert_allclose(described(y[:6])["survival"][0], at_edges, atol=1e-6)
     _, _, slope = loss_and_slope(y, bin, event, np.ones(300))
-    np.testing.assert_allclose(slope.mean(axis=0), np.zeros(5), atol=1e-6)
+    assert_allclose(slope.mean(axis=0), np.zeros(5), atol=1e-6)
     assert np.abs(slope).max() > 0.1
 
 
@@ -226,8 +221,8 @@ def test_survival_is_linear_between_edges_and_stays_past_the_last():
     times = np.array([0, 0.25, 1, 2.7, 3, 9.9, 10, 11, 1e4], np.float32)
     found = survival_of_times(Y, EDGES, times)
     curves = survival_of(Y)
-    np.testing.assert_allclose(found, [np.interp(times, EDGES, row) for row in curves], atol=1e-6)
-    np.testing.assert_allclose(found[:, -1], curves[:, -1], atol=1e-6)
+    assert_allclose(found, [np.interp(times, EDGES, row) for row in curves], atol=1e-6)
+    assert_allclose(found[:, -1], curves[:, -1], atol=1e-6)
 
 
 def test_the_median_is_where_the_curve_crosses_one_half():
@@ -237,25 +232,21 @@ def test_the_median_is_where_the_curve_crosses_one_half():
         if curve[-1] > 0.5:
             assert median == np.inf
         else:  # a strictly falling curve, read the other way round
-            np.testing.assert_allclose(median, np.interp(0.5, curve[::-1], EDGES[::-1]), rtol=1e-5)
+            assert_allclose(median, np.interp(0.5, curve[::-1], EDGES[::-1]), rtol=1e-5)
     assert 0 < np.isinf(found).sum() < len(y)
 
 
 def test_the_median_at_the_ends_of_the_grid():
-    """Edges 0, 1, 3; a curve that ends a hair below 1/2 has a median, one that ends a hair above
-    has none.
-    """
+    """Edges 0, 1, 3; a curve that ends just below 1/2 has a median, one just above has none."""
     pmf = np.array([[6, 1, 1], [4, 2, 2], [2, 4, 2], [2, 2.001, 3.999], [2, 1.999, 4.001]]) / 8
     y = np.log(pmf[:, :-1] / pmf[:, 1:]).astype(np.float32)
     found = median_of(y, np.array([0, 1, 3], np.float32))
-    np.testing.assert_allclose(found, [2 / 3, 1, 2, 1 + 2 * 2 / 2.001, np.inf], rtol=1e-6)
+    assert_allclose(found, [2 / 3, 1, 2, 1 + 2 * 2 / 2.001, np.inf], rtol=1e-6)
 
 
 def test_outputs_of_0_are_a_uniform_distribution():
-    np.testing.assert_allclose(
-        described(np.zeros_like(Y))["survival"][0], 1 - np.arange(6) / 6, atol=1e-6
-    )
-    np.testing.assert_allclose(
+    assert_allclose(described(np.zeros_like(Y))["survival"][0], 1 - np.arange(6) / 6, atol=1e-6)
+    assert_allclose(
         median_of(np.zeros((18, 5), np.float32), np.arange(6, dtype=np.float32)), 3, rtol=1e-6
     )
 
@@ -271,14 +262,14 @@ def test_outputs_of_0_are_a_uniform_distribution():
 )
 def test_bins_by_hand(convention, expected):
     times = np.array([0, 0.4, 0.5, 0.6, 1, 1.74, 1.76, 2.5, 8.6, 10, 99])
-    np.testing.assert_array_equal(bins_of(times, EDGES, convention), expected)
-    compiled = jax.jit(bins_of, static_argnums=2)(times.astype(np.float32), EDGES, convention)
-    np.testing.assert_array_equal(compiled, expected)
+    assert_array_equal(bin_index(times, EDGES, convention), expected)
+    compiled = jax.jit(bin_index, static_argnums=2)(times.astype(np.float32), EDGES, convention)
+    assert_array_equal(compiled, expected)
 
 
 def test_an_equal_grid_ends_a_tenth_after_the_last_time_censored_or_not():
     edges = time_grid(np.array([3.0, 10.0, 5.0]), np.array([1, 0, 1]), 11, "equal")
-    np.testing.assert_allclose(edges, np.arange(12), rtol=1e-6)
+    assert_allclose(edges, np.arange(12), rtol=1e-6)
     assert edges.dtype == np.float32
 
 
@@ -288,7 +279,7 @@ def test_a_quantile_grid_without_ties_is_the_quantiles_of_the_event_times(bins):
     edges = time_grid(times, events, bins)
     shares = np.arange(1, bins + 1) / bins
     expected = np.quantile(times[events], shares, method="inverted_cdf")
-    np.testing.assert_array_equal(edges, [0, *expected])
+    assert_array_equal(edges, [0, *expected])
     counts = np.histogram(times[events], [*edges, np.inf])[0]
     assert np.all(np.abs(counts[1:-1] - 40 / bins) < 1) and counts[-1] == 1
 
@@ -306,7 +297,7 @@ def test_a_quantile_grid_without_ties_is_the_quantiles_of_the_event_times(bins):
 def test_a_quantile_grid_with_ties_by_hand(times, bins, expected):
     times = np.array([*times, 2.5, 50.0])  # the last two are censored and do not count
     edges = time_grid(times, np.arange(len(times)) < len(times) - 2, bins)
-    np.testing.assert_array_equal(edges, expected)
+    assert_array_equal(edges, expected)
 
 
 def test_every_quantile_grid_has_its_edges_in_order():
@@ -384,7 +375,7 @@ def test_unknown_conventions_are_refused_in_a_sentence():
         UserError,
         match="an MTLR convention is 'containing' or 'omiembed', not 'nearest'; choose one",
     ):
-        bins_of(np.ones(2), EDGES, "nearest")
+        bin_index(np.ones(2), EDGES, "nearest")
     with pytest.raises(
         UserError, match="an MTLR hazard is 'proper' or 'omiembed', not 'odds'; choose one of them"
     ):

@@ -1,21 +1,20 @@
-"""Cells against PyTorch's own numbers at weights that a formula gives, and what a loop over time
-must keep.
-"""
+"""Recurrent cells against PyTorch's numbers at formula weights, and the loop over time."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from omics_jax.nn.initial import Constant, Uniform, draw
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     hidden_of,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
     run_over_time,
 )
 
@@ -29,7 +28,8 @@ GRU_H = [[-0.385289713, 0.422382206], [-0.185470086, -0.969157437]]
 
 def wave(*shape, phase):
     """Weights in (-1/2, 1/2), the same in every library."""
-    return 0.5 * np.sin(phase + 1.7 * np.arange(np.prod(shape))).reshape(shape)
+    angles = phase + 1.7 * np.arange(np.prod(shape))
+    return 0.5 * np.sin(angles).reshape(shape)
 
 
 def cell(gates, turn=0.0):
@@ -40,99 +40,112 @@ def cell(gates, turn=0.0):
         "input_bias": (wide,),
         "hidden_bias": (wide,),
     }
-    return {
-        name: jnp.asarray(wave(*s, phase=k + turn)) for k, (name, s) in enumerate(shapes.items(), 1)
-    }
+    weights = {}
+    for k, (name, shape) in enumerate(shapes.items(), start=1):
+        weights[name] = jnp.asarray(wave(*shape, phase=k + turn))
+    return weights
 
 
 def inputs():
     """x (2, 3), h (2, 2), c (2, 2)."""
-    return (
-        jnp.asarray(2 * wave(2, width, phase=p))
-        for width, p in ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7))
-    )
+    widths_and_phases = ((INPUTS, 5), (HIDDEN, 6), (HIDDEN, 7))
+    return (jnp.asarray(2 * wave(2, width, phase=p)) for width, p in widths_and_phases)
 
 
 def test_an_lstm_cell_gives_the_numbers_of_pytorch(x64):
     x, h, c = inputs()
     h, c = lstm_cell(cell(4), (h, c), x)
-    np.testing.assert_allclose(h, LSTM_H, atol=2e-9)
-    np.testing.assert_allclose(c, LSTM_C, atol=2e-9)
+    assert_allclose(h, LSTM_H, atol=2e-9)
+    assert_allclose(c, LSTM_C, atol=2e-9)
 
 
 def test_a_gru_cell_gives_the_numbers_of_pytorch(x64):
     x, h, _ = inputs()
-    np.testing.assert_allclose(gru_cell(cell(3), h, x), GRU_H, atol=2e-9)
+    assert_allclose(gru_cell(cell(3), h, x), GRU_H, atol=2e-9)
+
+
+def stack(one, two):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), one, two)
 
 
 def test_stacked_parameters_are_two_networks_at_once(x64):
     x, h, c = inputs()
-    both = lambda a, b: jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
+    both_x = jnp.stack([x, -x])
     one, two = (h, c), (c, h)
-    found = lstm_cell(both(cell(4), cell(4, 0.3)), both(one, two), jnp.stack([x, -x]))
-    alone = lstm_cell(cell(4), one, x), lstm_cell(cell(4, 0.3), two, -x)
-    for got, expected in zip(found, both(*alone), strict=True):
-        np.testing.assert_allclose(got, expected, atol=1e-14)
-    found = gru_cell(both(cell(3), cell(3, 0.3)), jnp.stack([h, c]), jnp.stack([x, -x]))
-    np.testing.assert_allclose(
-        found, [gru_cell(cell(3), h, x), gru_cell(cell(3, 0.3), c, -x)], atol=1e-14
-    )
+    p, q = cell(4), cell(4, 0.3)
+    found = lstm_cell(stack(p, q), stack(one, two), both_x)
+    alone = stack(lstm_cell(p, one, x), lstm_cell(q, two, -x))
+    for stacked, expected in zip(found, alone, strict=True):
+        assert_allclose(stacked, expected, atol=1e-14)
+    p, q = cell(3), cell(3, 0.3)
+    found = gru_cell(stack(p, q), jnp.stack([h, c]), both_x)
+    alone = [gru_cell(p, h, x), gru_cell(q, c, -x)]
+    assert_allclose(found, alone, atol=1e-14)
     kernel, bias = wave(2, 3, 4, phase=1), wave(2, 4, phase=2)
-    expected = np.stack([np.asarray(x) @ kernel[k] + bias[k] for k in (0, 1)])
-    np.testing.assert_allclose(
-        dense({"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}, jnp.stack([x, x])),
-        expected,
-        atol=1e-14,
-    )
+    x = np.asarray(x)
+    expected = np.stack([x @ kernel[k] + bias[k] for k in (0, 1)])
+    p = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+    assert_allclose(dense(p, jnp.stack([x, x])), expected, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_a_loop_over_time_is_the_cell_step_by_step(x64, name):
     x, h, c = inputs()
-    step, p, state = (lstm_cell, cell(4), (h, c)) if name == "lstm" else (gru_cell, cell(3), h)
+    if name == "lstm":
+        step, p, state = lstm_cell, cell(4), (h, c)
+    else:
+        step, p, state = gru_cell, cell(3), h
     series = jnp.stack([x, -x, 3 * x, x**2], axis=1)  # (2, 4, 3)
     last, states = run_over_time(step, p, state, series)
     for t in range(4):
         state = step(p, state, series[:, t])
-        np.testing.assert_allclose(states[:, t], hidden_of(state), atol=1e-14)
-    np.testing.assert_array_equal(last, states[:, -1])
+        assert_allclose(states[:, t], hidden_of(state), atol=1e-14)
+    assert_array_equal(last, states[:, -1])
 
 
 def test_gradients_of_the_cells_are_those_of_finite_differences(gradient_error):
     x, h, c = inputs()
     series = jnp.stack([x, -x, x**2], axis=1)
-    loss = lambda p: sum(
-        jnp.sum(run_over_time(*each, series)[1] ** 2)
-        for each in ((lstm_cell, p["lstm"], (h, c)), (gru_cell, p["gru"], h))
-    )
+
+    def loss(p):
+        _, of_lstm = run_over_time(lstm_cell, p["lstm"], (h, c), series)
+        _, of_gru = run_over_time(gru_cell, p["gru"], h, series)
+        return jnp.sum(of_lstm**2) + jnp.sum(of_gru**2)
+
     assert gradient_error(loss, {"lstm": cell(4), "gru": cell(3)}) < 1e-6
 
 
-@pytest.mark.parametrize(("layer", "gates"), [(lstm_layer, 4), (gru_layer, 3)], ids=["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("layer", "gates"), [(lstm_parameters, 4), (gru_parameters, 3)], ids=["lstm", "gru"]
+)
 def test_cells_start_as_those_of_pytorch_do(layer, gates):
     p = draw(jax.random.key(0), layer(35, 108))
-    assert sum(leaf.size for leaf in p.values()) == gates * 108 * (35 + 108) + 2 * gates * 108
+    weights, biases = gates * 108 * (35 + 108), 2 * gates * 108
+    assert sum(leaf.size for leaf in p.values()) == weights + biases
     for leaf in p.values():
         assert 0.98 < np.abs(leaf).max() * np.sqrt(108) <= 1  # uniform up to the bound
-    np.testing.assert_allclose(np.var(p["input"]), 1 / 108 / 3, rtol=0.05)
+    assert_allclose(np.var(p["input"]), 1 / 108 / 3, rtol=0.05)
 
 
-def test_leaves_are_drawn_apart_and_constants_stay():
+def test_leaves_are_drawn_independently_and_constants_stay():
     described = {
-        "a": dense_layer(40, 30),
-        "b": [dense_layer(40, 30), Uniform((50,), 4)],
+        "a": dense_parameters(40, 30),
+        "b": [dense_parameters(40, 30), Uniform((50,), 4)],
         "c": Constant((3,), 1.5),
     }
     p = draw(jax.random.key(1), described)
-    np.testing.assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
-    np.testing.assert_array_equal(p["a"]["bias"], np.zeros(30))
-    assert 0.98 / np.sqrt(40) < np.abs(p["a"]["kernel"]).max() <= 1 / np.sqrt(40)
+    assert_array_equal(p["c"], np.full(3, 1.5, np.float32))
+    assert_array_equal(p["a"]["bias"], np.zeros(30))
+    largest, bound = np.abs(p["a"]["kernel"]).max(), 1 / np.sqrt(40)
+    assert 0.98 * bound < largest <= bound
     assert 0.4 < np.abs(p["b"][1]).max() <= 0.5
-    one, two = np.ravel(p["a"]["kernel"]), np.ravel(p["b"][0]["kernel"])
+    one = np.ravel(p["a"]["kernel"])
+    two = np.ravel(p["b"][0]["kernel"])
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.1
-    assert not np.any(one == np.ravel(draw(jax.random.key(2), described)["a"]["kernel"]))
+    other_key = draw(jax.random.key(2), described)
+    assert not np.any(one == np.ravel(other_key["a"]["kernel"]))
 
 
 def test_a_layer_of_no_inputs_is_its_bias():
-    p = draw(jax.random.key(0), dense_layer(0, 4))
-    np.testing.assert_array_equal(dense(p, jnp.zeros((3, 0))), np.zeros((3, 4)))
+    p = draw(jax.random.key(0), dense_parameters(0, 4))
+    assert_array_equal(dense(p, jnp.zeros((3, 0))), np.zeros((3, 4)))

@@ -296,7 +296,7 @@ def test_equation_2_by_hand(made):
             sd, mean = float(constants[f"{task.name}_sd"]), float(constants[f"{task.name}_mean"])
             losses.append(np.abs(out[:, 0] - (y - mean) / sd).mean())
         else:
-            bins = mtlr.bins_of(y.astype(np.float32), constants[f"{task.name}_edges"])
+            bins = mtlr.bin_index(y.astype(np.float32), constants[f"{task.name}_edges"])
             event = np.asarray(rows[f"e_{task.name}"])[k]
             total, count = mtlr.mtlr_loss(jnp.float32(out), bins, event, np.ones(len(y)))
             losses.append(float(total / count))

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_least, check_rates
+from omics_jax.settings.checks import check_choices, check_minimum, check_rates
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.ehr import classifiers, model, predictions, reading, scoring
 from omics_jax.systems.ehr.device_rows import device_rows, held_levels
@@ -98,7 +98,7 @@ def check_config(config: ConfigDict) -> None:
         for imputer, terms in config.pretrain.weights.items()
         for term in terms
     }
-    check_least(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST, **weights})
+    check_minimum(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST, **weights})
     if config.predict.draws == 1:
         raise UserError(
             "config.predict.draws is 1, of which there is no s.d.; give 2 or more, or 0 for none"

@@ -26,18 +26,18 @@ from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
     run_over_time,
 )
 
 HEAD = 128
 SUMMARIES = 8  # of every variable
 MLP5 = (256, 128, 64, 32)
-CELLS = {"lstm": lstm_layer, "gru": gru_layer}
+CELLS = {"lstm": lstm_parameters, "gru": gru_parameters}
 NETWORKS = ("mlp2", "mlp5", "lstm", "gru", "summary")
 
 Parameters = Mapping[str, Any]  # a tree of arrays
@@ -110,16 +110,17 @@ def _described(config: ConfigDict, hidden: int, variables: int, statics: int) ->
         widths = (hidden, *MLP5, 1)
         sizes = zip(widths, widths[1:], strict=False)
         return {
-            f"dense_{i}": dense_layer(inputs, outputs) for i, (inputs, outputs) in enumerate(sizes)
+            f"dense_{i}": dense_parameters(inputs, outputs)
+            for i, (inputs, outputs) in enumerate(sizes)
         }
     if network == "summary":
         width = plain_width(config, variables, statics) + 3 * config.units + hidden
         return {
-            "cell": gru_layer(3 * variables, config.units),
-            "dense_0": dense_layer(width, HEAD),
-            "dense_1": dense_layer(HEAD, 1),
+            "cell": gru_parameters(3 * variables, config.units),
+            "dense_0": dense_parameters(width, HEAD),
+            "dense_1": dense_parameters(HEAD, 1),
         }
-    head = {"dense_0": dense_layer(hidden, HEAD), "dense_1": dense_layer(HEAD, 1)}
+    head = {"dense_0": dense_parameters(hidden, HEAD), "dense_1": dense_parameters(HEAD, 1)}
     if network in CELLS:
         return {**head, "cell": CELLS[network](variables, hidden)}
     return head

@@ -38,7 +38,7 @@ from ml_collections import ConfigDict
 from omics_jax.nn import attention
 from omics_jax.nn.decay import (
     diagonal_decay,
-    diagonal_layer,
+    diagonal_parameters,
     feature_regression,
     temporal_decay,
     time_gap_embedding,
@@ -48,12 +48,12 @@ from omics_jax.nn.initial import draw
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.recurrent import (
     dense,
-    dense_layer,
+    dense_parameters,
     gru_cell,
-    gru_layer,
+    gru_parameters,
     hidden_of,
     lstm_cell,
-    lstm_layer,
+    lstm_parameters,
 )
 
 ROWS_AT_ONCE = 2  # patients whose attention is computed together
@@ -103,25 +103,25 @@ def init_imputer(
     hold the diagonal decay of x as a full D x D matrix, whose off-diagonal weights never act.
     """
     d, h, c = variables, config.hidden, config.channels
-    recurrent_layer = lstm_layer if config.imputer == "brits" else gru_layer
+    recurrent_layer = lstm_parameters if config.imputer == "brits" else gru_parameters
     described = {
-        "decay_h": dense_layer(d, h),
-        "decay_x": diagonal_layer(d),
-        "history": dense_layer(h, d),
-        "feature": dense_layer(d, d),
-        "combine": dense_layer(2 * d, d),
+        "decay_h": dense_parameters(d, h),
+        "decay_x": diagonal_parameters(d),
+        "history": dense_parameters(h, d),
+        "feature": dense_parameters(d, d),
+        "combine": dense_parameters(2 * d, d),
         "cell": recurrent_layer(2 * d, h),
     }
     if config.imputer == "csai":
         described |= {
-            "gap": dense_layer(d, d),
-            "embed": dense_layer(d, c),
-            "encoder": attention.transformer_layer(c, config.feedforward),
-            "to_hidden": dense_layer(c, h),
-            "mix": dense_layer(2 * steps, 1),
+            "gap": dense_parameters(d, d),
+            "embed": dense_parameters(d, c),
+            "encoder": attention.transformer_parameters(c, config.feedforward),
+            "to_hidden": dense_parameters(c, h),
+            "mix": dense_parameters(2 * steps, 1),
         }
     if config.static:
-        described["static"] = dense_layer(statics, h)
+        described["static"] = dense_parameters(statics, h)
     return jax.vmap(lambda k: draw(k, described))(jax.random.split(key, 2))
 
 
@@ -271,7 +271,7 @@ def _state_from_tokens(
     """`conditional_state` of patients whose attention is computed together."""
 
     def drop(x: Array, place: int) -> Array:
-        if key is None or place == attention.WEIGHTS:
+        if key is None or place == attention.ATTENTION_WEIGHTS:
             return x
         return row_dropout(jax.random.fold_in(key, place), row, x, config.dropout)
 

@@ -18,7 +18,7 @@ from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.evaluation.tables import Evaluation, Frame
-from omics_jax.settings.checks import check_choices, check_least, check_rates, value
+from omics_jax.settings.checks import check_choices, check_minimum, check_rates, config_value
 from omics_jax.settings.words import parse_number, parse_pairs
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.multiomics import imputation, model, reading, simple_imputers
@@ -196,9 +196,9 @@ def check(config: Any) -> None:
             "model.fusion=early there are no branches; set fusion to intermediate, or missing to "
             "impute or complete"
         )
-    check_least(config, _LEAST)
+    check_minimum(config, _LEAST)
     for key in ("model.branch", "model.shared"):
-        if not value(config, key):
+        if not config_value(config, key):
             raise UserError(f"config.{key} is (); give one or more widths")
     check_rates(config, ["model.dropout"])
 

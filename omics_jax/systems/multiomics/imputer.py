@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from omics_jax.nn.initial import draw, glorot_layer
+from omics_jax.nn.initial import draw, glorot_parameters
 
 Values = Mapping[str, Float[Array, "n _"]]
 Params = Mapping[str, Mapping[str, Float[Array, "E ..."]]]
@@ -25,7 +25,10 @@ def init_imputer(key: PRNGKeyArray, inputs: int, hidden: int, outputs: int, memb
     """{"hidden", "out"} of {"kernel" (E, in, out), "bias" (E, out)}; Glorot-uniform kernels as in
     TDimpute.
     """
-    described = {"hidden": glorot_layer(inputs, hidden), "out": glorot_layer(hidden, outputs)}
+    described = {
+        "hidden": glorot_parameters(inputs, hidden),
+        "out": glorot_parameters(hidden, outputs),
+    }
     return jax.vmap(lambda k: draw(k, described))(jax.random.split(key, members))
 
 

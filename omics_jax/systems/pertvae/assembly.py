@@ -16,7 +16,7 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_least
+from omics_jax.settings.checks import check_choices, check_minimum
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
 from omics_jax.systems.pertvae.network import Network
@@ -181,4 +181,4 @@ def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> Int32[np.ndarra
 def _check(config: ConfigDict) -> None:
     """Refuses a config with values that cannot be."""
     check_choices(config, CHOICES)
-    check_least(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST})
+    check_minimum(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST})
