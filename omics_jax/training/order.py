@@ -8,6 +8,7 @@ on how the index array was padded or which other replicates share the axis.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -22,9 +23,14 @@ from omics_jax.training.stage import Replicate
 ORDER, NOISE = 0, 1  # the two uses of a replicate's seed
 
 
+def count_steps(rows: Mapping[str, int], batch_size: Mapping[str, int]) -> int:
+    """Steps of one epoch: max over slots of ceil(rows / batch size), at least 1."""
+    return max(1, *(math.ceil(rows[slot] / size) for slot, size in batch_size.items()))
+
+
 def steps_per_epoch(replicate: Replicate, batch_size: Mapping[str, int]) -> int:
-    """max over slots of ceil(rows / batch size), at least 1."""
-    return max(1, *(-(-len(replicate.rows[slot]) // size) for slot, size in batch_size.items()))
+    """Steps that a replicate takes in one epoch, see `count_steps`."""
+    return count_steps({slot: len(rows) for slot, rows in replicate.rows.items()}, batch_size)
 
 
 def padded_rows(replicates: Sequence[Replicate], batch_size: Mapping[str, int]) -> dict[str, Any]:
