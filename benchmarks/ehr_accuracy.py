@@ -162,7 +162,7 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
 
     system, (replicate,) = arm.system, arm.replicates
     with Stopwatch() as took, tempfile.TemporaryDirectory() as folder:
@@ -175,8 +175,8 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
         monitored = [line["monitor"] for line in context.history.lines()]
     variables = by_stage[system.stages[-1].name]
     width = min(system.predict_batch, len(replicate.test))
-    (found,) = over_rows(
-        compile_rows(system.predict, width), width, variables, plan.table, [replicate.test]
+    (found,) = apply_to_rows(
+        compile_row_function(system.predict, width), width, variables, plan.table, [replicate.test]
     )
     imputed = next(
         values for name, values in found.items() if name.startswith("imputed_")

@@ -106,7 +106,7 @@ def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
 
     system = study.system
     ids = np.arange(len(study.table["x1"])).astype(str)
@@ -120,14 +120,14 @@ def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
         if k in ("x2_mean", "x1_reconstruction")
     }
     width = 2 * max(len(rows) for rows in study.forward)
-    predictor = compile_rows(keep, width)
+    predictor = compile_row_function(keep, width)
     out: list[dict[str, np.ndarray]] = []
     context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
     for chunk_of, by_stage in fit(plan, context):
         rows = [np.concatenate([study.forward[r], study.backward[r]]) for r in chunk_of]
         for r, found in zip(
             chunk_of,
-            over_rows(predictor, width, by_stage[system.stages[-1].name], plan.table, rows),
+            apply_to_rows(predictor, width, by_stage[system.stages[-1].name], plan.table, rows),
             strict=True,
         ):
             n = len(study.forward[r])

@@ -226,7 +226,7 @@ def _train_arm(arm, start, options, folder: Path, stop):
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit, is_finished
     from omics_jax.training.plan import Training, estimate_seconds, make_plan
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
 
     system, dataset = arm.system, arm.dataset
     table = system.arrays(dataset)
@@ -243,7 +243,7 @@ def _train_arm(arm, start, options, folder: Path, stop):
     width = min(
         system.predict_batch, max(len(rows_of(r, part)) for r in arm.replicates for part in parts)
     )
-    predictor = compile_rows(system.predict, width)
+    predictor = compile_row_function(system.predict, width)
     history = History(folder / "history.jsonl", {"arm": arm.name})
     kept = []
     with progress(arm.name) as on_progress:
@@ -254,7 +254,7 @@ def _train_arm(arm, start, options, folder: Path, stop):
             for part in parts:
                 rows = [rows_of(arm.replicates[r], part) for r in chunk]
                 for r, found in zip(
-                    chunk, over_rows(predictor, width, variables, plan.table, rows), strict=True
+                    chunk, apply_to_rows(predictor, width, variables, plan.table, rows), strict=True
                 ):
                     save_arrays(prediction_file(folder, arm, r, part), found, {})
     variables = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)

@@ -41,8 +41,8 @@ def predict(method: ModuleType, config: Any, folder: Path) -> str:
 
     from omics_jax.study.records import from_record
     from omics_jax.study.system import DataSpec
-    from omics_jax.training.loop import load_variables
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
+    from omics_jax.training.stage_files import load_variables
 
     name, record = _trained_arm(folder, config.run.arm)
     _check_version(config.to_dict(), record["config"], folder)
@@ -52,14 +52,14 @@ def predict(method: ModuleType, config: Any, folder: Path) -> str:
     new = system.read_new(config)
     rows, table = np.arange(len(new)), system.arrays(system.prepare_new(new))
     width = min(system.predict_batch, len(rows))
-    predictor = compile_rows(system.predict_new or system.predict, width)
+    predictor = compile_row_function(system.predict_new or system.predict, width)
     out = folder / f"predictions-{slug(name)}-{slug(Path(system.sources(config)[0]).stem)}"
     replaced = _of_others(out, new.ids)
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[dict[str, np.ndarray]]] = {}
     for r, variables in load_variables(folder / "checkpoints" / slug(name), system.stages[-1].name):
         group = str(record["labels"][r].get("group", "all"))
-        found = system.finish_new(over_rows(predictor, width, variables, table, [rows])[0], new)
+        found = system.finish_new(apply_to_rows(predictor, width, variables, table, [rows])[0], new)
         np.savez(out / f"{slug(group)}-{r}.npz", id=new.ids.astype(str), **found)
         by_group.setdefault(group, []).append({field: found[field] for field in system.columns})
     for group, found in by_group.items():

@@ -14,7 +14,7 @@ import toy
 
 from omics_jax.errors import Stopped, UserError
 from omics_jax.training.plan import Options, Training, make_plan
-from omics_jax.training.plateau import Plateau, begin_plateau, follow_plateau
+from omics_jax.training.plateau import Plateau, initial_plateau, update_plateau
 from omics_jax.training.stage import Stage, Term
 
 EPOCHS, N = 8, 30
@@ -57,10 +57,10 @@ TRACES = [
 
 def trace(plateau, start, values):
     def epoch(carry, value):
-        carry = follow_plateau(plateau, *carry, value)
+        carry = update_plateau(plateau, *carry, value)
         return carry, carry[1]
 
-    first = begin_plateau(), jnp.float32(start)
+    first = initial_plateau(), jnp.float32(start)
     return jax.jit(lambda v: jax.lax.scan(epoch, first, v)[1])(jnp.asarray(values, jnp.float32))
 
 

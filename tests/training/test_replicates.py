@@ -10,9 +10,10 @@ import pytest
 import toy
 
 from omics_jax.errors import UserError
-from omics_jax.training import plan
+from omics_jax.training import compiled_stage
+from omics_jax.training.block_inputs import place_rows
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 
 pytestmark = pytest.mark.optimised
 SEEDS = (5, 6, 7)
@@ -82,14 +83,14 @@ def test_the_steps_of_a_block_change_no_bit(outcome):
 def test_the_length_a_program_is_compiled_for_changes_no_bit(
     outcome, tmp_path, monkeypatch, length
 ):
-    monkeypatch.setattr(plan, "LONGEST_BLOCK", length)
+    monkeypatch.setattr(compiled_stage, "LONGEST_BLOCK", length)
     short = made_again(toy.plan("frozen", seeds=(5,)))
     assert [stage.shape.length for stage in short.stages] == [max(2, length)] * len(short.stages)
     assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome(seeds=(5,)))
 
 
 def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "GATHERED_BYTES", 0)
+    monkeypatch.setattr(compiled_stage, "GATHERED_BYTES", 0)
     assert made_again(toy.plan("features", seeds=(5,))).stages[-1].shape.length > 2
     short = made_again(toy.plan("features", seeds=(5,), resident_bytes=0))
     assert [stage.shape.length for stage in short.stages] == [2] * len(short.stages)
@@ -107,8 +108,8 @@ def test_rows_gathered_on_the_host_are_the_rows_on_the_device(outcome, variant):
 def test_only_what_a_stage_reads_is_gathered(outcome):
     ready = toy.plan("features", seeds=(5,), resident_bytes=0)
     rows = {"rows": {"row": np.array([[[3, 1]]], np.int32)}}
-    _, first, _ = plan._place(ready, ready.stages[0].stage, {}, rows)
-    _, second, _ = plan._place(ready, ready.stages[1].stage, {}, rows)
+    _, first, _ = place_rows(ready.stages[0].stage, ready.table, {}, rows)
+    _, second, _ = place_rows(ready.stages[1].stage, ready.table, {}, rows)
     assert first.keys() == toy.TABLE.keys() and second.keys() == {
         "kind",
         "kind_known",
@@ -224,10 +225,10 @@ def test_starts_that_do_not_fit_are_refused(outcome):
 def test_predictions_of_rows_on_host_and_device(outcome, width):
     variables = outcome(chunk=3)["heads"]
     rows = [toy.replicate(seed).test[: 10 + seed] for seed in SEEDS]
-    run = compile_rows(toy.pooled, width)
+    run = compile_row_function(toy.pooled, width)
     device = {name: jax.numpy.asarray(values) for name, values in toy.TABLE.items()}
     for table in (device, toy.TABLE):
-        for i, found in enumerate(over_rows(run, width, variables, table, rows)):
+        for i, found in enumerate(apply_to_rows(run, width, variables, table, rows)):
             one = jax.tree.map(lambda x, i=i: x[i], variables)
             slot = {
                 "x": toy.TABLE["x"][rows[i]],

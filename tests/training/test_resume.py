@@ -18,8 +18,8 @@ import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
-from omics_jax.training.loop import load_variables
 from omics_jax.training.plan import make_plan
+from omics_jax.training.stage_files import load_variables
 
 STEPS = 7 * 3  # of a stage: ceil(203 / 32) for 3 epochs
 

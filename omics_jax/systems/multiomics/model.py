@@ -39,7 +39,7 @@ from omics_jax.systems.multiomics.patients import (
 )
 from omics_jax.tasks import calibration
 from omics_jax.tasks.task import Task
-from omics_jax.training.balancing import beside, gradnorm, pcgrad, uncertainty
+from omics_jax.training.balancing import gradnorm, pcgrad, uncertainty, with_unweighted_loss
 from omics_jax.training.calibration import CALIBRATION
 from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Balance, Batch, Stage, Term, Terms, Variables
@@ -356,7 +356,7 @@ def _balance(network: Network, whole) -> Balance | None:
         balance = uncertainty(losses, factors, learned)
     else:
         balance = pcgrad(losses)
-    return beside(whole, balance)
+    return with_unweighted_loss(whole, balance)
 
 
 def _monitored(network: Network, terms: Terms) -> dict[str, jax.Array]:
