@@ -23,6 +23,9 @@ from omics_jax.training.stage import Replicate
 
 ORDER, NOISE = 0, 1  # the two uses of a replicate's seed
 
+Count = Int[Array, ""]
+Times = Int[Array, " t"]  # one entry per step of a block
+
 
 def stage_key(seed, use: int, stage: int) -> jax.Array:
     """The key of everything random in a stage; use: `ORDER` or `NOISE`."""
@@ -98,7 +101,7 @@ def _cumulative_weights(replicate: Replicate, slot: str) -> np.ndarray:
 @partial(jax.jit, static_argnames=("stage", "length", "per_epoch", "widths"))
 def block_rows(
     padded: Mapping[str, Any],
-    start: Int[Array, ""],
+    start: Count,
     *,
     stage: int,
     length: int,
@@ -122,7 +125,8 @@ def block_rows(
     def one_replicate(seed, steps, slots):
         key = stage_key(seed, ORDER, stage)
         first = start // per_epoch
-        epochs = first + jnp.arange((length - 1) // per_epoch + 2)
+        most_epochs = (length - 1) // per_epoch + 2
+        epochs = first + jnp.arange(most_epochs)
         time = start + jnp.arange(length)
         epoch, position = time // per_epoch, time % per_epoch
         rows = {}
@@ -140,7 +144,11 @@ def _orders_of_epochs(
     key: jax.Array, slot: Mapping[str, Array], epochs: Int[Array, " e"]
 ) -> Int[Array, "e n"]:
     """The rows of a slot in the order of each epoch."""
-    return jax.vmap(lambda epoch: _epoch_order(fold_in(key, epoch), slot))(epochs)
+
+    def order(epoch):
+        return _epoch_order(fold_in(key, epoch), slot)
+
+    return jax.vmap(order)(epochs)
 
 
 def _epoch_order(key: jax.Array, slot: Mapping[str, Array]) -> Int[Array, " n"]:
@@ -158,33 +166,30 @@ def _epoch_order(key: jax.Array, slot: Mapping[str, Array]) -> Int[Array, " n"]:
         return rows[jnp.minimum(drawn, last)]
     u = jax.vmap(uniform)(rows)
     padding_last = jnp.where(place < count, u, jnp.inf)
-    return rows[jnp.argsort(padding_last)]
+    order = jnp.argsort(padding_last)
+    return rows[order]
 
 
-def _even_share(
-    count: Int[Array, ""], steps: Int[Array, ""], position: Int[Array, " t"]
-) -> tuple[Int[Array, " t"], Int[Array, " t"]]:
+def _even_share(count: Count, steps: Count, position: Times) -> tuple[Times, Times]:
     """Where the rows of a step start in the order of its epoch, and how many there are.
 
     The first count % steps steps of an epoch have one row more than the others; positions from
     `steps` on have none.
     """
     base, extra = count // steps, count % steps
-    low = position * base + jnp.minimum(position, extra)
+    larger_before = jnp.minimum(position, extra)
+    low = position * base + larger_before
     share = base + (position < extra)
     return low, jnp.where(position < steps, share, 0)
 
 
 def _rows_of_steps(
-    order: Int[Array, "e n"],
-    epoch: Int[Array, " t"],
-    low: Int[Array, " t"],
-    size: Int[Array, " t"],
-    width: int,
+    order: Int[Array, "e n"], epoch: Times, low: Times, size: Times, width: int
 ) -> dict[str, Array]:
     """{"row", "live"} (t, width): of each step `size` rows from `low` on, then padding."""
     number = jnp.arange(width)
     place = low[:, None] + number
     last = order.shape[1] - 1
-    row = order[epoch[:, None], jnp.minimum(place, last)]
+    place = jnp.minimum(place, last)
+    row = order[epoch[:, None], place]
     return {"row": row, "live": number < size[:, None]}

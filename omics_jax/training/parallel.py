@@ -57,8 +57,8 @@ def _spread_rows(block: Callable, n: int) -> Callable:
 
     def run(state, seed, table, replicate_table, rows, validation, *times):
         return mapped(
-            # A first state that lies elsewhere than the states that blocks return would be compiled
-            # for by itself.
+            # A first state elsewhere than the states that blocks return would take a program of its
+            # own.
             replicate(state),
             seed,
             place_table(table),

@@ -32,7 +32,7 @@ class EpochRecorder:
       chunk: indices of the replicates.
       names: of the replicates.
       per_epoch: steps of an epoch on the chunk's shared time axis.
-      prune: None asks nobody.
+      prune: None where no replicate is stopped early.
     """
 
     def __init__(

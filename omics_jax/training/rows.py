@@ -16,6 +16,8 @@ import numpy as np
 
 from omics_jax.training.stage import Variables
 
+Table = Mapping[str, Any]  # field -> (N, ...)
+
 
 def compile_row_function(
     function: Callable[[Variables, Mapping[str, jax.Array]], Any], width: int
@@ -57,7 +59,7 @@ def apply_to_rows(
     run: Callable,
     width: int,
     variables: Variables,
-    table: Mapping[str, Any],
+    table: Table,
     rows: Sequence[np.ndarray],
 ) -> list[dict[str, np.ndarray]]:
     """The function's result on the rows (n_i,) of each replicate: field -> (n_i, ...).
@@ -80,7 +82,7 @@ def apply_to_rows(
 
 
 def apply_to_all_rows(
-    run: Callable, width: int, variables: Variables, table: Mapping[str, Any], n: int
+    run: Callable, width: int, variables: Variables, table: Table, n: int
 ) -> dict[str, Any]:
     """The function's result on rows 0..n-1 of every replicate: field -> (c, n, ...).
 
@@ -94,7 +96,7 @@ def apply_to_all_rows(
     return {name: values[:, :n] for name, values in out.items()}
 
 
-def is_on_device(table: Mapping[str, Any]) -> bool:
+def is_on_device(table: Table) -> bool:
     """Whether a table is held by jax, and not by numpy on the host."""
     return any(isinstance(values, jax.Array) for values in table.values())
 
@@ -104,7 +106,7 @@ def _round_up(n: int, width: int) -> int:
 
 
 def _run_where_table_is(
-    run: Callable, width: int, variables: Variables, table: Mapping[str, Any], row: np.ndarray
+    run: Callable, width: int, variables: Variables, table: Table, row: np.ndarray
 ) -> Any:
     if is_on_device(table):
         return run(variables, table, row)
@@ -112,7 +114,7 @@ def _run_where_table_is(
     for piece in np.split(row, row.shape[1] // width, axis=1):
         flat = piece.reshape(-1)
         fields = {name: values[flat] for name, values in table.items()}
-        at = np.arange(piece.size, dtype=np.int32)
-        out = run(variables, fields, piece, at.reshape(piece.shape))
+        at = np.arange(piece.size, dtype=np.int32).reshape(piece.shape)
+        out = run(variables, fields, piece, at)
         pieces.append(jax.tree.map(np.asarray, out))
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *pieces)

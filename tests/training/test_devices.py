@@ -1,5 +1,4 @@
-"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on another number
-of devices.
+"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on others.
 
 Each number of devices is one process (see across_devices.py), because fake devices are made when
 jax starts.
@@ -53,9 +52,10 @@ def several(tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"devices-{count}")
         with pytest.raises(Stopped):
             toy.train(across_devices.make(1, "ragged"), folder / "half-1", toy.stop_after(10))
+        flags = f"--xla_force_host_platform_device_count={count}"
         environment = {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
             "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
@@ -163,12 +163,14 @@ class State(NamedTuple):
     done: np.ndarray
 def block(state, *others):
     wait = state.wait
-    return state._replace(wait=jax.lax.cond(wait[0], lambda: jax.pure_callback(meet, wait, wait), lambda: ~wait)), {}
+    met = jax.lax.cond(wait[0], lambda: jax.pure_callback(meet, wait, wait), lambda: ~wait)
+    return state._replace(wait=met), {}
 empty = {"table": {}, "replicate_table": {}, "rows": {}}
 run = compile_block(block, devices)
 times = np.int32(0), np.int32(0), np.int32(1)
 wait = np.zeros(4, bool)
-run(State(wait, wait), np.zeros(4), {}, {}, {}, empty, *times)  # the first block is run by one core after another
+# The first block is run by one core after another.
+run(State(wait, wait), np.zeros(4), {}, {}, {}, empty, *times)
 for meeting in ([0, 1], [1, 3]):
     wait[:] = False
     wait[meeting] = True
@@ -188,8 +190,9 @@ CORE_CASES = (
 
 @pytest.mark.optimised
 def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
-    """And side by side they are, whichever two still train: they wait for each other. Three bring
-    steps in pieces.
+    """And side by side they are, whichever two still train: they wait for each other.
+
+    With three replicates the steps come in pieces.
     """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
@@ -218,7 +221,11 @@ def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_devi
     ("devices", "live", "expected"),
     [
         (Devices(2, "cores"), 5, 5),  # in halves, so that both cores end together
-        (Devices(2, "cores"), 20, 10),  # whole: a program that begins anew takes its memory anew
+        (
+            Devices(2, "cores"),
+            20,
+            10,
+        ),  # in one piece: a program that starts anew takes its memory anew
         (Devices(2, "cores"), 1, 1),
         (Devices(2, "cores"), 0, 1),
         (Devices(8, "cores"), 12, 3),
@@ -349,8 +356,15 @@ def test_flags_for_sums_are_added_once_and_leave_the_users_own(monkeypatch):
         assert os.environ["XLA_FLAGS"] == flags
 
 
-@pytest.mark.parametrize(("batch", "count", "spread", "expected"), [
-    (32, 8, "data", 32), (33, 8, "data", 40), (1, 8, "data", 8), (33, 8, "replicates", 33), (5, 1, "data", 5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("batch", "count", "spread", "expected"),
+    [
+        (32, 8, "data", 32),
+        (33, 8, "data", 40),
+        (1, 8, "data", 8),
+        (33, 8, "replicates", 33),
+        (5, 1, "data", 5),
+    ],
+)
 def test_a_batch_is_rounded_up_to_equal_shares(batch, count, spread, expected):
     assert padded_batch_size(batch, Devices(count, spread)) == expected
