@@ -156,7 +156,7 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
 
     system, (replicate,) = arm.system, arm.replicates
     with Stopwatch() as watch, tempfile.TemporaryDirectory() as temporary:
@@ -169,8 +169,8 @@ def train_ours(arm) -> tuple[Any, dict[str, Any]]:
         monitored = np.array([line["monitor"] for line in context.history.lines()], float)
     variables = by_stage[system.stages[-1].name]
     width = min(system.predict_batch, len(replicate.test))
-    predict = compile_rows(system.predict, width)
-    (predictions,) = over_rows(predict, width, variables, plan.table, [replicate.test])
+    predict = compile_row_function(system.predict, width)
+    (predictions,) = apply_to_rows(predict, width, variables, plan.table, [replicate.test])
     # The first field is that of the first held-out share.
     imputed = next(values for name, values in predictions.items() if name.startswith("imputed_"))
     return standardize(imputed, replicate.constants), {

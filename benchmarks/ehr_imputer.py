@@ -171,7 +171,7 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     from omics_jax.systems.ehr import build, model
     from omics_jax.systems.ehr.experiments import spec_of
     from omics_jax.systems.ehr.stays import SLOT, Network
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
     from omics_jax.training.stage import Replicate
 
     subset = dataset.take(np.arange(min(IMPUTED_ROWS, len(dataset))))
@@ -180,11 +180,11 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     steps, features = subset.modalities["series"].values.shape[1:]
     network = Network(config, steps, features, 0, ())
     width = min(config.predict.batch_size, len(subset))
-    run = compile_rows(partial(model.predict_imputation, network), width)
+    run = compile_row_function(partial(model.predict_imputation, network), width)
     for _ in range(2):  # the first compiles
         with Stopwatch() as watch:
             table = {name: jnp.asarray(values) for name, values in system.arrays(subset).items()}
-            (predictions,) = over_rows(run, width, variables, table, [rows])
+            (predictions,) = apply_to_rows(run, width, variables, table, [rows])
     series = subset.modalities["series"]
     if not np.array_equal(predictions["imputed"][series.mask], series.values[series.mask]):
         raise RuntimeError("an observed value was changed, so the timing means nothing")

@@ -232,7 +232,7 @@ def time_epochs(training, resident: int) -> dict:
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(variables["params"]))
     with Stopwatch() as starting:
         state, inputs = start_stage(plan, plan.stages[0], [0], 1, variables)
-        jax.block_until_ready((state, inputs.own))
+        jax.block_until_ready((state, inputs.replicate_table))
     # No name keeps the state here, because the blocks reuse its memory.
     return {
         **run_epochs(plan, state, inputs),
@@ -279,21 +279,21 @@ def run_epochs(plan, state, inputs) -> dict:
     import jax
     import numpy as np
 
-    from omics_jax.training.loop import Pace
+    from omics_jax.training.block_sizer import BlockSizer
     from omics_jax.training.plan import run_block
 
     (compiled,) = plan.stages
-    pace, per_epoch = Pace(plan.options, compiled.shape.length), compiled.shape.per_epoch
+    pace, per_epoch = BlockSizer(plan.options, compiled.shape.length), compiled.shape.per_epoch
     cpu, wall, blocks, objective = [], [], [], []
     for epoch in range(compiled.stage.epochs):
         at, end, count = epoch * per_epoch, (epoch + 1) * per_epoch, 0
         with Stopwatch() as watch:
             while at < end:
-                steps = pace.steps(end - at)
+                steps = pace.next_size(end - at)
                 with Stopwatch() as block:
                     state, log, _ = run_block(plan, compiled, state, inputs, at, steps)
                     jax.block_until_ready(state)
-                pace.took(block.wall, steps)
+                pace.record(block.wall, steps)
                 at, count = at + steps, count + 1
         cpu.append(watch.cpu)
         wall.append(watch.wall)

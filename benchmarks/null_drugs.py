@@ -119,7 +119,7 @@ def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
     from omics_jax.training.plan import Options, Training, make_plan
-    from omics_jax.training.rows import compile_rows, over_rows
+    from omics_jax.training.rows import apply_to_rows, compile_row_function
 
     system = study.system
     ids = np.arange(len(study.table["x1"])).astype(str)
@@ -132,13 +132,13 @@ def train_and_predict(study: Study, folder: Path, chunk: int, strategy: str):
         return {name: fields[name] for name in ("x2_mean", "x1_reconstruction")}
 
     width = 2 * max(len(rows) for rows in study.forward)
-    predictor = compile_rows(predict, width)
+    predictor = compile_row_function(predict, width)
     last_stage = system.stages[-1].name
     predictions: list[dict[str, np.ndarray]] = []
     context = RunContext(folder / "checkpoints", History(folder / "history.jsonl"))
     for members, by_stage in fit(plan, context):
         rows = [np.concatenate([study.forward[r], study.backward[r]]) for r in members]
-        fields = over_rows(predictor, width, by_stage[last_stage], plan.table, rows)
+        fields = apply_to_rows(predictor, width, by_stage[last_stage], plan.table, rows)
         for r, both_ways in zip(members, fields, strict=True):
             n = len(study.forward[r])
             forward = {name: values[:n] for name, values in both_ways.items()}

@@ -60,7 +60,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
 
     from omics_jax.systems.pertvae import model
     from omics_jax.systems.pertvae.network import Network
-    from omics_jax.training.loop import load_variables
+    from omics_jax.training.stage_files import load_variables
 
     config = config_of(SMOKE)
     labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]

@@ -19,7 +19,7 @@ from omics_jax.run.command import system_module
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Training, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 
 pytestmark = pytest.mark.optimised
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
@@ -36,7 +36,7 @@ class Trained:
         self.system, self.replicates = self.arm.system, list(self.arm.replicates[:2])
         self.plan = make_plan(self.training(self.arm), Options(chunk=2))
         self.variables = self.fit()
-        self.predictor = compile_rows(self.system.predict, 4)
+        self.predictor = compile_row_function(self.system.predict, 4)
 
     def arm_of(self, dataset):
         first = next(iter(self.module.EXPERIMENTS.values()))
@@ -66,7 +66,7 @@ class Trained:
     def predict(self, table, rows, of: int = 0):
         one = jax.tree.map(lambda a: a[of : of + 1], self.variables)
         device = {k: jnp.asarray(v) for k, v in table.items()}
-        return over_rows(self.predictor, 4, one, device, [np.asarray(rows)])[0]
+        return apply_to_rows(self.predictor, 4, one, device, [np.asarray(rows)])[0]
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from omics_jax.run.directory import path_segment, read_json
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
 from omics_jax.study.system import DataSpec, Predictions, System
-from omics_jax.training.loop import load_variables
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
+from omics_jax.training.stage_files import load_variables
 
 
 def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
@@ -110,10 +110,10 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
     table = system.arrays(system.prepare_new(new))
     rows = np.arange(len(new))
     width = min(system.predict_batch, len(rows))
-    predictor = compile_rows(system.predict_new or system.predict, width)
+    predictor = compile_row_function(system.predict_new or system.predict, width)
 
     def predict(variables: Variables) -> Predictions:
-        (fields,) = over_rows(predictor, width, variables, table, [rows])
+        (fields,) = apply_to_rows(predictor, width, variables, table, [rows])
         return system.finish_new(fields, new)
 
     return predict

@@ -29,7 +29,7 @@ from omics_jax.training import signals
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit, is_finished
 from omics_jax.training.plan import Options, Plan, Training, estimate_seconds, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
 
 Stop = Callable[[], int | None]  # the number of the signal that asks to stop
@@ -116,12 +116,12 @@ def _prediction_saver(
     parts = ("test", *system.extra_parts)
     most = max(len(rows_of(replicate, part)) for replicate in arm.replicates for part in parts)
     width = min(system.predict_batch, most)
-    predictor = compile_rows(system.predict, width)
+    predictor = compile_row_function(system.predict, width)
 
     def save(chunk: Sequence[int], variables: Variables) -> None:
         for part in parts:
             rows = [rows_of(arm.replicates[r], part) for r in chunk]
-            predictions = over_rows(predictor, width, variables, table, rows)
+            predictions = apply_to_rows(predictor, width, variables, table, rows)
             for r, fields in zip(chunk, predictions, strict=True):
                 save_arrays(prediction_file(folder, arm, r, part), fields, {})
 

@@ -123,4 +123,4 @@ def balance_of(
         balance = balancing.uncertainty(losses.weighted, factors, learned)
     else:
         balance = balancing.pcgrad(losses.weighted)
-    return balancing.beside(outside, balance)
+    return balancing.with_unweighted_loss(outside, balance)

@@ -1,9 +1,9 @@
-"""Task balancing: ways to make one gradient of several tasks'.
+"""Task balancing: ways to combine the gradients of several tasks into one.
 
-PCGrad (Yu et al. 2020) projects the gradients; GradNorm (Chen et al. 2018) and homoscedastic
-uncertainty (Kendall et al. 2018) weight them, by weights that learn beside the network. A task
-without a label in a batch has loss 0 and gradient 0 there; it keeps its weight and moves no
-other's. Fixed weights are left out: they are a stage's objective.
+PCGrad (Yu et al. 2020) projects the gradients. GradNorm (Chen et al. 2018) and homoscedastic
+uncertainty (Kendall et al. 2018) weight them, by weights that are learnt together with the network.
+A task without a label in a batch has loss 0 and gradient 0 there; it keeps its weight and moves no
+other's. Fixed weights are left out: they are part of a stage's objective.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from omics_jax.training.stage import Balance, Terms
 
 LEAST_WEIGHT = 1e-3  # what a GradNorm weight may fall to; the weights' mean is 1
 
+PerTask = Float[Array, " T"]
+Present = Bool[Array, " T"]
+
+
+# --- PCGrad ---------------------------------------------------------------------------------------
+
 
 def pcgrad(tasks: Callable[[Terms], jax.Array]) -> Balance:
-    """Projecting conflicting gradients (Yu et al. 2020, algorithm 1), tasks projected in their
-    given order.
+    """Projects conflicting gradients (Yu et al. 2020, algorithm 1), tasks in their given order.
 
     g_i <- g_i - min(0, <g_i, g_j>) / |g_j|^2 * g_j for every j != i in turn, against the other
     tasks' original gradients; the result is sum_i g_i. Deviates: the paper visits j in random
-    order; a fixed order keeps the step
-    a function of the batch alone.
+    order; a fixed order keeps the step a function of the batch alone.
     """
     return Balance(tasks=tasks, init=lambda params: (), combine=_project)
 
@@ -43,15 +47,25 @@ def _project(
     norms = jnp.sum(flat**2, axis=1)
 
     def project(i):
-        def against(j, g):
-            conflict = jnp.minimum(jnp.vdot(g, flat[j]), 0.0) / jnp.maximum(norms[j], 1e-30)
+        def project_against(j, g):
+            inner = jnp.minimum(jnp.vdot(g, flat[j]), 0.0)
+            conflict = inner / jnp.maximum(norms[j], 1e-30)
             return jnp.where(i == j, g, g - conflict * flat[j])
 
-        return jax.lax.fori_loop(0, count, against, flat[i])
+        return jax.lax.fori_loop(0, count, project_against, flat[i])
 
-    total = jnp.sum(jax.lax.map(project, jnp.arange(count)), axis=0)
-    parts = jnp.split(total, np.cumsum([leaf[0].size for leaf in leaves])[:-1])
-    return [part.reshape(leaf.shape[1:]) for part, leaf in zip(parts, leaves, strict=True)], state
+    projected = jax.lax.map(project, jnp.arange(count))
+    total = jnp.sum(projected, axis=0)
+    ends = np.cumsum([leaf[0].size for leaf in leaves])
+    parts = jnp.split(total, ends[:-1])
+    grads = [
+        part.reshape(leaf.shape[1:])  # without the axis of tasks
+        for part, leaf in zip(parts, leaves, strict=True)
+    ]
+    return grads, state
+
+
+# --- GradNorm -------------------------------------------------------------------------------------
 
 
 class GradNormState(NamedTuple):
@@ -60,7 +74,7 @@ class GradNormState(NamedTuple):
     Attributes:
       weights: w (T,), above 0, of sum T.
       first: L(0) (T,), each task's loss in the first step of the stage that had one; 0 before it.
-      moments: the weights' optimiser's state, every leaf (T,).
+      moments: state of the weights' optimiser, every leaf (T,).
     """
 
     weights: Array
@@ -74,26 +88,24 @@ def gradnorm(
     optimizer: optax.GradientTransformation,
     alpha: float = 1.5,
 ) -> Balance:
-    """Gradient normalisation (Chen et al. 2018, algorithm 1): tasks that train slower than the
-    others pull harder.
+    """Gradient normalisation (Chen et al. 2018, algorithm 1): slower tasks pull harder.
 
-    The network's gradient is sum_i w_i g_i, then w descends sum_i |G_i - target_i| with
-      G_i = w_i |g_i|, target_i = mean_j(G_j) r_i^alpha held constant, r_i = (L_i / L_i(0)) /
-    mean_j(L_j / L_j(0)), and is scaled back to sum T. Means and the scaling are over the tasks with
-    a gradient in the batch; the others keep w_i and their moments. The norm is over the trainable
-    parameters that at least two tasks of the batch reach: a task's own head is nobody else's to
-    balance, and as every task's whole gradient is there anyway, taking the last shared layer alone,
-    as the paper does to save backward passes, would save nothing.
+    The network's gradient is sum_i w_i g_i. Then w descends sum_i |G_i - target_i| with
+      G_i = w_i |g_i|,  target_i = mean_j(G_j) r_i^alpha held constant,
+      r_i = (L_i / L_i(0)) / mean_j(L_j / L_j(0)),
+    and is scaled back to sum T. Means and the scaling are over the tasks with a gradient in the
+    batch; the others keep w_i and their moments. The norm is over the trainable parameters that at
+    least two tasks of the batch reach: a task's own head is not balanced against the other tasks.
+    The paper takes the last shared layer alone, to save backward passes; here every task's whole
+    gradient is there anyway.
 
     Deviates: w is kept above 0 (`LEAST_WEIGHT`, before the scaling), where algorithm 1 and the code
-      of OmiEmbed let
-    it turn negative, which climbs the task's loss. L(0) is frozen once (OmiEmbed reads it anew
-    every epoch).
+    of OmiEmbed let it turn negative, which climbs the task's loss. L(0) is frozen once (OmiEmbed
+    reads it anew every epoch).
 
     Args:
-      tasks: terms -> (T,) losses; L_i is compared as a ratio, so a task begins with its first
-        finite loss above 0,
-        and a later loss below 0 counts as 0.
+      tasks: terms -> (T,) losses; L_i is compared as a ratio, so a task starts with its first
+        finite loss above 0, and a later loss below 0 counts as 0.
       count: T.
       optimizer: of each weight by itself, such as `optax.adam(0.025)`; a schedule counts the task's
         own steps.
@@ -102,62 +114,85 @@ def gradnorm(
 
     Raises:
       UserError: alpha below 0.
+      ValueError: (when a step is traced) `tasks` does not give `count` losses.
     """
     if not alpha >= 0:
         raise UserError(f"GradNorm's alpha is {alpha}; it must be 0 or more")
 
     def init(params):
         weights = jnp.ones(count, _state_dtype(params))
-        return GradNormState(weights, jnp.zeros_like(weights), jax.vmap(optimizer.init)(weights))
+        moments = jax.vmap(optimizer.init)(weights)
+        return GradNormState(weights, jnp.zeros_like(weights), moments)
 
     def combine(leaves, losses, state):
         _check_count("GradNorm", losses, count)
-        w, losses = state.weights, losses.astype(state.weights.dtype)
-        begins = (state.first == 0) & (losses > 0) & jnp.isfinite(losses)
-        first = jnp.where(begins, losses, state.first)
+        w = state.weights
+        losses = losses.astype(w.dtype)
+        starts = (state.first == 0) & (losses > 0) & jnp.isfinite(losses)
+        first = jnp.where(starts, losses, state.first)
         norm = _shared_norms(leaves).astype(w.dtype)
-        present = (norm > 0) & (first > 0) & jnp.isfinite(norm) & jnp.isfinite(losses)
-        slope = _gradnorm_slope(
-            w, norm, jnp.maximum(losses, 0) / jnp.where(first > 0, first, 1), present, alpha
-        )
-        moved, moments = _descend(optimizer, w, slope, state.moments, present)
-        moved = jnp.where(present, jnp.maximum(moved, LEAST_WEIGHT), 0)
-        scale = jnp.sum(jnp.where(present, w, 0)) / jnp.where(present.any(), jnp.sum(moved), 1)
-        weights = jnp.where(present, moved * scale, w)
-        return _weighted(w, leaves), GradNormState(weights, first, moments)
+        has_gradient = (norm > 0) & (first > 0)
+        present = has_gradient & jnp.isfinite(norm) & jnp.isfinite(losses)
+        divisor = jnp.where(first > 0, first, 1)
+        ratio = jnp.maximum(losses, 0) / divisor
+        slope = _gradnorm_slope(w, norm, ratio, present, alpha)
+        descended, moments = _descend(optimizer, w, slope, state.moments, present)
+        weights = _rescaled(w, descended, present)
+        state = GradNormState(weights, first, moments)
+        return _weighted_sum(w, leaves), state
 
     return Balance(tasks=tasks, init=init, combine=combine)
 
 
 def _gradnorm_slope(
-    w: Float[Array, " T"],
-    norm: Float[Array, " T"],
-    ratio: Float[Array, " T"],
-    present: Bool[Array, " T"],
-    alpha: float,
-) -> Float[Array, " T"]:
+    w: PerTask, norm: PerTask, ratio: PerTask, present: Present, alpha: float
+) -> PerTask:
     """Gradient of sum_i |w_i norm_i - target_i| with respect to w, whose entries are above 0."""
-    mean = lambda x: jnp.sum(jnp.where(present, x, 0)) / jnp.maximum(jnp.sum(present), 1)
+
+    def mean(values):
+        return _sum_present(values, present) / jnp.maximum(jnp.sum(present), 1)
+
     typical = mean(ratio)
-    target = mean(w * norm) * (ratio / jnp.where(typical > 0, typical, 1)) ** alpha
+    relative = ratio / jnp.where(typical > 0, typical, 1)
+    target = mean(w * norm) * relative**alpha
     return jnp.sign(w * norm - target) * norm
 
 
-def _shared_norms(leaves: list[jax.Array]) -> Float[Array, " T"]:
-    """|g_i| over the entries in which at least two tasks have a gradient; 0 where there are none."""
+def _rescaled(before: PerTask, descended: PerTask, present: Present) -> PerTask:
+    """The descended weights, kept above 0, with the sum that the present ones had before."""
+    kept = jnp.where(present, jnp.maximum(descended, LEAST_WEIGHT), 0)
+    total = _sum_present(before, present)
+    scale = total / jnp.where(present.any(), jnp.sum(kept), 1)
+    return jnp.where(present, kept * scale, before)
+
+
+def _sum_present(values: PerTask, present: Present) -> Float[Array, ""]:
+    return jnp.sum(jnp.where(present, values, 0))
+
+
+def _shared_norms(leaves: list[jax.Array]) -> PerTask:
+    """|g_i| over the entries in which two tasks or more have a gradient; 0 where there are none."""
 
     def squares(leaf):
         flat = leaf.reshape(len(leaf), -1)
-        shared = (
-            jnp.sum(flat != 0, axis=0) > 1
-        )  # entries and not leaves: heads may be columns of one matrix
-        return jnp.sum(jnp.where(shared, flat**2, 0), axis=1)
+        # Entries and not leaves: heads may be columns of one matrix.
+        shared = jnp.sum(flat != 0, axis=0) > 1
+        squares_of_shared = jnp.where(shared, flat**2, 0)
+        return jnp.sum(squares_of_shared, axis=1)
 
     return jnp.sqrt(sum(squares(leaf) for leaf in leaves))
 
 
+# --- homoscedastic uncertainty --------------------------------------------------------------------
+
+
 class UncertaintyState(NamedTuple):
-    """s (T,), the log variances log sigma_i^2, and their optimiser's state, every leaf (T,)."""
+    """What uncertainty weighting remembers of T tasks.
+
+    Attributes:
+      log_variance: s (T,) = log sigma_i^2.
+      moments: state of its optimiser, every leaf (T,).
+    """
 
     log_variance: Array
     moments: Any
@@ -170,22 +205,24 @@ def uncertainty(
 ) -> Balance:
     """Weights from homoscedastic uncertainty (Kendall et al. 2018, eq. 7 and 10).
 
-    Descends sum_i a_i exp(-s_i) L_i + s_i / 2 in the network and in s_i = log sigma_i^2, from s =
-    0: the network's gradient is sum_i a_i exp(-s_i) g_i, that of s_i is 1/2 - a_i exp(-s_i) L_i,
-    both at the s before the step. At rest sigma_i^2 = 2 a_i L_i: the residual variance where L_i is
-    a mean squared error and a_i = 1/2. A task with
-    L_i = 0, as without a label, keeps s_i and its moments. Deviates: s has an optimiser of its own,
-    beside the stage's.
+    Descends sum_i a_i exp(-s_i) L_i + s_i / 2 in the network and in s_i = log sigma_i^2, from
+    s = 0. The network's gradient is sum_i a_i exp(-s_i) g_i, that of s_i is
+    1/2 - a_i exp(-s_i) L_i, both at the s before the step. At rest sigma_i^2 = 2 a_i L_i: the
+    residual variance where L_i is a mean squared error and a_i = 1/2. A task with L_i = 0, as
+    without a label, keeps s_i and its moments. Deviates: s has an optimiser of its own, not the
+    stage's.
 
     Args:
       tasks: terms -> (T,) losses, none below 0 (s_i would fall for ever): mean squared errors,
-      cross-entropies. factors: a (T,), 1/2 for a mean squared error, 1 for a cross-entropy (the
-      paper's approximation of it).
+        cross-entropies.
+      factors: a (T,), 1/2 for a mean squared error, 1 for a cross-entropy (the paper's
+        approximation of it).
       optimizer: of each s_i by itself, such as `optax.adam(1e-3)`; a schedule counts the task's own
         steps.
 
     Raises:
       UserError: a factor that is not above 0.
+      ValueError: (when a step is traced) `tasks` does not give a loss for every factor.
     """
     for i, factor in enumerate(factors):
         if not factor > 0:
@@ -202,54 +239,71 @@ def uncertainty(
         s = state.log_variance
         precision = jnp.asarray(factors, s.dtype) * jnp.exp(-s)
         present = (losses != 0) & jnp.isfinite(losses)
-        moved, moments = _descend(
-            optimizer, s, 0.5 - precision * losses.astype(s.dtype), state.moments, present
-        )
-        return _weighted(precision, leaves), UncertaintyState(moved, moments)
+        slope = 0.5 - precision * losses.astype(s.dtype)
+        descended, moments = _descend(optimizer, s, slope, state.moments, present)
+        return _weighted_sum(precision, leaves), UncertaintyState(descended, moments)
 
     return Balance(tasks=tasks, init=init, combine=combine)
 
 
-def beside(plain: Callable[[Terms], jax.Array], balance: Balance) -> Balance:
-    """`balance`, and beside the tasks that it weighs a loss that it does not: the gradient of
-    plain(terms) is added.
+# --- a loss that is not balanced ------------------------------------------------------------------
 
-    So OmiEmbed's GradNorm leaves the embedding's loss alone while it weighs the heads'.
+
+def with_unweighted_loss(loss: Callable[[Terms], jax.Array], balance: Balance) -> Balance:
+    """`balance` of its tasks, plus the gradient of one more loss, which is not weighted.
+
+    So OmiEmbed's GradNorm leaves the embedding's loss alone while it weights the heads'.
+
+    Args:
+      loss: terms -> scalar.
     """
 
-    def combine(leaves, losses, state):
-        found, state = balance.combine([leaf[:-1] for leaf in leaves], losses[:-1], state)
-        return [g + leaf[-1] for g, leaf in zip(found, leaves, strict=True)], state
+    def tasks(terms):
+        return jnp.append(balance.tasks(terms), loss(terms))
 
-    tasks = lambda terms: jnp.append(balance.tasks(terms), plain(terms))
+    def combine(leaves, losses, state):
+        balanced, state = balance.combine([leaf[:-1] for leaf in leaves], losses[:-1], state)
+        grads = [grad + leaf[-1] for grad, leaf in zip(balanced, leaves, strict=True)]
+        return grads, state
+
     return Balance(tasks=tasks, init=balance.init, combine=combine)
 
 
+# --- what the rules share -------------------------------------------------------------------------
+
+
 def _descend(
-    optimizer,
-    values: Float[Array, " T"],
-    slope: Float[Array, " T"],
-    moments,
-    present: Bool[Array, " T"],
-):
-    """(values, moments) after a step of the entries that are present, each with an optimiser state
-    of its own.
+    optimizer: optax.GradientTransformation,
+    values: PerTask,
+    slope: PerTask,
+    moments: Any,
+    present: Present,
+) -> tuple[PerTask, Any]:
+    """(values, moments) after a step of the entries that are present.
+
+    Every entry has an optimiser state of its own.
     """
-    updates, after = jax.vmap(optimizer.update)(slope, moments, values)
-    moved, after = jax.tree.map(
-        lambda new, old: jnp.where(present, new, old),
-        (optax.apply_updates(values, updates), after),
-        (values, moments),
-    )
-    return moved, after
+    updates, new_moments = jax.vmap(optimizer.update)(slope, moments, values)
+    new_values = optax.apply_updates(values, updates)
+
+    def keep_absent(new, old):
+        return jnp.where(present, new, old)
+
+    return jax.tree.map(keep_absent, (new_values, new_moments), (values, moments))
 
 
-def _weighted(weights: Float[Array, " T"], leaves: list[jax.Array]) -> list[jax.Array]:
-    """sum_i w_i g_i, leaf by leaf. A product and a sum, because accelerators shorten the operands
-    of a dot product.
+def _weighted_sum(weights: PerTask, leaves: list[jax.Array]) -> list[jax.Array]:
+    """sum_i w_i g_i, leaf by leaf.
+
+    A product and a sum, because accelerators shorten the operands of a dot product.
     """
-    along = lambda leaf: weights.astype(leaf.dtype).reshape(-1, *[1] * (leaf.ndim - 1))
-    return [jnp.sum(along(leaf) * leaf, axis=0) for leaf in leaves]
+
+    def weighted_sum(leaf):
+        trailing = [1] * (leaf.ndim - 1)
+        by_task = weights.astype(leaf.dtype).reshape(-1, *trailing)
+        return jnp.sum(by_task * leaf, axis=0)
+
+    return [weighted_sum(leaf) for leaf in leaves]
 
 
 def _state_dtype(params: list) -> Any:

@@ -1,15 +1,14 @@
-"""A last stage for networks that are too sure of themselves: a few numbers, fitted to the
-validation rows.
+"""A last stage for networks that are overconfident: a few numbers, fitted to the validation rows.
 
 They lie in the module "calibration", by name of what they calibrate, and are 0 where they change
 nothing, such as the logarithm of a temperature T by which logits are divided (Guo et al. 2017,
 ICML). What is minimised is
 
-    sum over names k of  L_k + sum_i a_ki^2 / (2 s^2 n_k),   s = 1/2, n_k validation rows with a known outcome;
+    sum over names k of  L_k + sum_i a_ki^2 / (2 s^2 n_k)
 
-without the prior, rows that are all classified rightly would ask for a T of 0, and a network that
-knows nothing for an infinite one. The rows are validation rows, so nothing that learns from
-training rows has seen them.
+with s = 1/2 and n_k the validation rows whose outcome is known. Without the prior, rows that are
+all classified rightly would ask for a T of 0, and a network that knows nothing for an infinite one.
+The rows are validation rows, so nothing that learns from training rows has seen them.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from omics_jax.training.schedules import optimizer
-from omics_jax.training.stage import Replicate, Stage, Term, Terms, Variables
+from omics_jax.training.stage import Batch, Replicate, Stage, Term, Terms, Variables
 
 CALIBRATION = "calibration"  # the module, and the slot of the validation rows, see `Replicate.rows`
 PRIOR_SD = 0.5
@@ -42,34 +41,36 @@ def calibration_stage(
     reads: tuple[str, ...],
     epochs: int = EPOCHS,
 ) -> Stage:
-    """The stage, in which nothing but the module "calibration" moves; every epoch is one step on
-    all rows.
+    """The stage in which only the module "calibration" moves; every epoch is one step on all rows.
 
     Args:
-      rows: validation rows of a replicate, at most. features: what the network says of a row before
-        it is calibrated, computed once. terms: name -> the loss of what is calibrated, its weight
-        the rows that are known. reads: regexes of the fields that `terms` reads.
+      rows: validation rows of a replicate, at most.
+      features: what the network predicts of a row before it is calibrated, computed once.
+      terms: name -> the loss of what is calibrated, its weight the number of rows with a known
+        outcome.
+      reads: regexes of the fields that `terms` reads.
     """
 
-    def loss(variables, batch, key) -> tuple[Terms, dict]:
-        found = terms(variables, batch[CALIBRATION])
-        share = (
-            jnp.sum(batch[CALIBRATION]["live"], dtype=jnp.float32) / rows
-        )  # of several devices each has its own
-        squares = {
-            k: sum(jnp.sum(a**2) for a in jax.tree.leaves(variables["params"][CALIBRATION][k]))
-            for k in found
-        }
+    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Mapping]:
+        slot = batch[CALIBRATION]
+        losses = terms(variables, slot)
+        # The prior is no sum over rows, so each of several devices adds its share of it.
+        share = jnp.sum(slot["live"], dtype=jnp.float32) / rows
+        module = variables["params"][CALIBRATION]
+        squares = {name: _sum_of_squares(module[name]) for name in losses}
         priors = {
-            f"prior_{k}": Term(share * squares[k] / (2 * PRIOR_SD**2), found[k].weight)
-            for k in found
+            f"prior_{name}": Term(share * squares[name] / (2 * PRIOR_SD**2), term.weight)
+            for name, term in losses.items()
         }
-        return {**found, **priors}, variables["batch_stats"]
+        return {**losses, **priors}, variables["batch_stats"]
+
+    def objective(terms: Terms) -> jax.Array:
+        return sum(term.mean for term in terms.values())
 
     return Stage(
         name="calibration",
         loss=loss,
-        objective=lambda terms: sum(term.mean for term in terms.values()),
+        objective=objective,
         optimizer=optimizer(dict(name="adam", learning_rate=0.2), epochs),
         epochs=epochs,
         batch_size={CALIBRATION: rows},
@@ -77,3 +78,7 @@ def calibration_stage(
         features=features,
         reads=reads,
     )
+
+
+def _sum_of_squares(tree) -> jax.Array:
+    return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))

@@ -1,11 +1,9 @@
-"""Checkpoints: what is written while a training runs, so that it can go on after a crash with the
-same bits.
+"""Checkpoints of a running training, from which it continues after a crash with the same bits.
 
 Orbax writes the arrays and renames the finished folder, but it neither notices a flipped bit, nor
-falls back
-to an older step, nor refuses a target of another shape or dtype; a manifest with a sha256 for every
-leaf adds
-that here. Left out: typed PRNG keys, arrays sharded over hosts, two processes in one folder.
+falls back to an older step, nor refuses a target of another shape or dtype. A manifest with a
+sha256 for every leaf adds that here. Left out: typed PRNG keys, arrays sharded over hosts, two
+processes in one folder.
 """
 
 from __future__ import annotations
@@ -35,27 +33,26 @@ class DamagedCheckpoints(RunEnded, RuntimeError):
 
 
 class Checkpoints:
-    """The checkpoints of one training: folders `step_<n>` under `directory`, of which the newest
-    `keep` stay.
+    """The checkpoints of one training: folders `step_<n>`, of which the newest `keep` stay.
 
-    A context manager; leaving it waits for what is still being written. What an interrupted writing
-    left
-    behind is removed; files and folders of other names are left alone. Raises UserError where
-    `directory`
-    cannot be made or is a file.
+    A context manager; leaving it waits for what is still being written. What an interrupted save
+    left behind is removed; files and folders of other names are left alone.
+
+    Raises:
+      UserError: `directory` cannot be made or is a file.
     """
 
     def __init__(self, directory: Path, keep: int = 2):
         import orbax.checkpoint as ocp
 
         # Orbax logs a failed write once per thread with its traceback; here it is raised, once.
-        logging.getLogger("absl").addFilter(_not_a_traceback_of_orbax)
+        logging.getLogger("absl").addFilter(_is_not_orbax_traceback)
         self.directory = Path(directory).absolute()
         with as_user_error(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             # Orbax would remove these in a thread that nothing waits for when no save follows.
-            for left_over in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(left_over)
+            for unfinished in self.directory.glob("step_*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished)
             self._manager = ocp.CheckpointManager(
                 self.directory,
                 item_names=("state", "record"),
@@ -71,27 +68,31 @@ class Checkpoints:
         except UserError as failure:
             if error is None:
                 raise
-            _log.error("%s", failure)  # the error on its way out came first and says more
+            # The error that is being raised came first and says more.
+            _log.error("%s", failure)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
-        """Starts writing a checkpoint; it counts once its folder bears its final name.
+        """Starts writing a checkpoint; it is finished once its folder has its final name.
 
-        The state is copied before this returns, so its buffers may be donated. An error of the
-        writing itself
-        is raised, as a UserError, by the next call of `save`, `restore`, `wait` or `close`.
+        The state is copied before this returns, so its buffers may be donated. An error while
+        writing is raised by the next call of `save`, `restore`, `wait` or `close`.
 
         Args:
-          step: larger than every step in the folder (else ValueError).
+          step: larger than every step in the folder.
           state: pytree of numeric arrays; None and empty subtrees are part of its structure.
           meta: JSON; comes back as JSON gives it (tuples as lists, keys as strings).
+
+        Raises:
+          UserError: this checkpoint or the one before could not be written.
+          ValueError: a step that is not after the newest one, or a state without values.
+          TypeError: a leaf that is a typed PRNG key or no number.
         """
         import orbax.checkpoint as ocp
 
         self.wait()
-        leaves = {name: _on_host(name, leaf) for name, leaf in _by_path(state).items()}
-        stored = {
-            name: array for name, array in leaves.items() if array.size
-        }  # orbax refuses empty arrays
+        leaves = {name: _copy_to_host(name, leaf) for name, leaf in _by_path(state).items()}
+        # Orbax refuses empty arrays.
+        stored = {name: array for name, array in leaves.items() if array.size}
         if not stored:
             raise ValueError("the state holds no values, so there is nothing to save")
         args = ocp.args.Composite(
@@ -115,12 +116,14 @@ class Checkpoints:
           target: the state's pytree, of arrays or jax.ShapeDtypeStruct.
 
         Returns:
-          (state, meta): the target's tree with numpy arrays as leaves, and what was given to
-          `save`.
+          (state, meta): the target's tree with numpy arrays as leaves, and the meta that was saved
+          with it.
 
         Raises:
           UserError: the newest readable checkpoint has other leaves, shapes or dtypes than the
-          target. DamagedCheckpoints: no checkpoint is intact. All are left as they are.
+            target.
+          DamagedCheckpoints: checkpoints were finished, but none is intact. All are left as they
+            are.
         """
         self.wait()
         damage: dict[int, str] = {}
@@ -146,20 +149,27 @@ class Checkpoints:
         return None
 
     def wait(self) -> None:
-        """Blocks until the last `save` is finished. Raises UserError where it could not be written."""
+        """Blocks until the last `save` is finished.
+
+        Raises:
+          UserError: it could not be written.
+        """
         with as_user_error(self.directory):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """`wait`, then gives the writing threads back."""
+        """Waits for the last `save`, then ends the writing threads."""
         try:
             self.wait()
         finally:
             self._manager.close()
 
     def _read(self, step: int, target: Any) -> tuple[Any, dict[str, Any]]:
-        """One step, verified. Raises DamagedFile, or UserError where it is intact but of another
-        training.
+        """The state and the meta of one step, verified.
+
+        Raises:
+          DamagedFile: it is not what was written.
+          UserError: it is intact, but of another training.
         """
         import orbax.checkpoint as ocp
 
@@ -168,14 +178,7 @@ class Checkpoints:
         if body["step"] != step:
             raise DamagedFile(f"it holds step {body['step']}")
         wanted = _by_path(target)
-        differences = _differences(wanted, body["manifest"])
-        if differences:
-            more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-            raise UserError(
-                f"the checkpoint of step {step} in {self.directory} is of another model: "
-                f"{'; '.join(differences[:_SHOWN])}{more}. Give the configuration it was trained "
-                "with, or another --workdir."
-            )
+        self._check_same_leaves(step, wanted, body["manifest"])
         arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in wanted.items()}
         stored = {name: array for name, array in arrays.items() if array.size}
         arrays.update(self._read_item(step, "state", ocp.args.StandardRestore(stored)))
@@ -183,39 +186,47 @@ class Checkpoints:
         leaves = [arrays[name] for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(target), leaves), body["meta"]
 
+    def _check_same_leaves(self, step: int, wanted: Mapping, manifest: Mapping) -> None:
+        differences = _differences(wanted, manifest)
+        if differences:
+            more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+            raise UserError(
+                f"the checkpoint of step {step} in {self.directory} is of another model: "
+                f"{'; '.join(differences[:_SHOWN])}{more}. Give the configuration it was trained "
+                "with, or another --workdir."
+            )
+
     def _read_item(self, step: int, item: str, args: Any) -> Any:
         import orbax.checkpoint as ocp
 
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
-        except Exception as error:  # a damaged file surfaces as whatever its parser stumbles over
+        except Exception as error:  # a damaged file raises whatever its parser stumbles over
             reason = " ".join(str(error).split())[:300]
             raise DamagedFile(
                 f"its {item} cannot be read ({type(error).__name__}: {reason})"
             ) from error
 
     def _set_aside(self, steps: list[int]) -> None:
-        """Renames damaged steps, so that the steps trained again can be saved under their own
-        number.
-        """
+        """Renames damaged steps, so that they can be trained again and saved under their number."""
         with as_user_error(self.directory):
             for step in steps:
-                aside, count = self.directory / f"damaged-{step}", 1
-                while aside.exists():
+                new_name, count = self.directory / f"damaged-{step}", 1
+                while new_name.exists():
                     count += 1
-                    aside = self.directory / f"damaged-{step}-{count}"
-                (self.directory / f"step_{step}").rename(aside)
+                    new_name = self.directory / f"damaged-{step}-{count}"
+                (self.directory / f"step_{step}").rename(new_name)
         if steps:
             self._manager.reload()
 
 
 def _finished_steps(directory: Path) -> list[int]:
-    """Steps whose folder bears its final name; unfinished ones still have a temporary name."""
+    """Steps whose folder has its final name; unfinished ones still have a temporary name."""
     matches = ((_STEP.fullmatch(path.name), path) for path in directory.iterdir())
     return [int(match[1]) for match, path in matches if match and path.is_dir()]
 
 
-def _not_a_traceback_of_orbax(record: logging.LogRecord) -> bool:
+def _is_not_orbax_traceback(record: logging.LogRecord) -> bool:
     return not (record.exc_info and f"{os.sep}orbax{os.sep}" in record.pathname)
 
 
@@ -232,10 +243,8 @@ def _by_path(tree: Any) -> dict[str, Any]:
     return named
 
 
-def _on_host(name: str, leaf: Any) -> np.ndarray:
-    """A copy: the device buffer may be donated to the next block while a background thread still
-    writes.
-    """
+def _copy_to_host(name: str, leaf: Any) -> np.ndarray:
+    """A copy, because the device buffer may be donated while a background thread still writes."""
     if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         raise TypeError(f"leaf {name!r} is a typed PRNG key; store jax.random.key_data of it")
     array = np.array(leaf, order="C")
@@ -253,7 +262,7 @@ def _shape_and_dtype(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _differences(target: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[str]:
-    """One phrase per leaf in which the checkpoint and the target differ."""
+    """A phrase for every leaf in which the checkpoint and the target differ."""
     phrases = [f"{name!r} is only in the checkpoint" for name in manifest if name not in target]
     for name, leaf in target.items():
         if name not in manifest:

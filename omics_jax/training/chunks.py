@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 from omics_jax.training.devices import Devices
@@ -11,38 +12,53 @@ from omics_jax.training.devices import Devices
 # holds. "queue": states that are handed over to the cores at every block, which should take no
 # time.
 CHUNK_BYTES = {"vmap": 4 << 30, "cores": 1 << 30, "queue": 64 << 20}
-IN_QUEUE = 4  # replicates per core
+QUEUED_PER_CORE = 4  # replicates
 
 
 def chunk_size(
-    count: int, asked: int, devices: Devices, strategy: str, *, state: int, own: int
+    count: int,
+    requested: int,
+    devices: Devices,
+    strategy: str,
+    *,
+    state_bytes: int,
+    feature_bytes: int,
 ) -> int:
     """How many of `count` replicates train together.
 
-    At once ("vmap"), the more the better. In turn ("map") nothing is gained by sharing a program,
-    but each of several devices or cores takes one, and on cores more of them wait in a queue, so
-    that none is idle when a replicate stops.
+    With "vmap" all at once: the more the better. With "map" one after another: nothing is gained by
+    sharing a program, but each of several devices or cores takes one, and on cores more of them
+    wait in a queue, so that none is idle when a replicate stops.
 
     Args:
-      asked: the size to use; 0 chooses the largest that fits `CHUNK_BYTES` (but one per device, and
-        one per core as far as states go), then evens the chunks out.
-      state: bytes of a replicate's state. own: bytes of what its stages compute of all rows.
+      requested: the size to use; 0 chooses the largest that fits `CHUNK_BYTES` (but one per device,
+        and one per core if the states fit), then makes the chunks equally large.
+      state_bytes: of a replicate's state.
+      feature_bytes: of the features that a replicate's stages compute of all rows.
     """
-    most = 1
+    largest = 1
     if strategy == "vmap":
-        most = CHUNK_BYTES["vmap"] // state
+        largest = CHUNK_BYTES["vmap"] // state_bytes
     elif devices.spread == "cores" and devices.count > 1:
-        fits = CHUNK_BYTES["cores"] // (state + 2 * own)  # rows in one piece and by replicate
-        queue = min(CHUNK_BYTES["queue"] // state, fits, IN_QUEUE * devices.count)
-        most = max(queue, min(devices.count, CHUNK_BYTES["cores"] // state))
-    most = max(1, min(most, count))
-    size = min(asked, count) or -(-count // -(-count // most))
+        largest = _largest_on_cores(devices.count, state_bytes, feature_bytes)
+    largest = max(1, min(largest, count))
+    chunks = ceil(count / largest)
+    size = min(requested, count) or ceil(count / chunks)
     shares = devices.count if devices.spread == "replicates" else 1
-    return -(-size // shares) * shares
+    return ceil(size / shares) * shares
 
 
-def filled(chunk: Sequence[Any], size: int) -> list[Any]:
-    """The chunk, made up to `size` with idle copies of its last replicate, so that one program fits
-    all chunks.
+def _largest_on_cores(cores: int, state_bytes: int, feature_bytes: int) -> int:
+    # Features lie there twice: in one piece, and replicate by replicate.
+    in_memory = CHUNK_BYTES["cores"] // (state_bytes + 2 * feature_bytes)
+    in_queue = CHUNK_BYTES["queue"] // state_bytes
+    one_per_core = min(cores, CHUNK_BYTES["cores"] // state_bytes)
+    return max(min(in_queue, in_memory, QUEUED_PER_CORE * cores), one_per_core)
+
+
+def pad_chunk(chunk: Sequence[Any], size: int) -> list[Any]:
+    """The chunk, padded to `size` with copies of its last entry, so that one program fits all.
+
+    The copies only fill the axis; they do not train.
     """
     return [*chunk, *[chunk[-1]] * (size - len(chunk))]

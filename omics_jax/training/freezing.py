@@ -1,13 +1,14 @@
 """Freezing: regexes over parameter paths decide what an optimiser may move.
 
-Frozen parameters go through `optax.set_to_zero`, so they carry no optimiser state and XLA drops
-their backward pass.
+Frozen parameters go through `optax.set_to_zero`: they carry no optimiser state, and XLA drops their
+backward pass.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 import jax
@@ -39,26 +40,29 @@ def trainable_labels(patterns: Sequence[str], params: Any) -> Any:
 def trainable_leaves(
     patterns: Sequence[str], params: Any
 ) -> tuple[list, Callable[[list, Any], Any]]:
-    """The leaves of `params` that the patterns name, and `among(leaves, rest)`: such leaves put
-    back into a tree.
+    """The leaves of `params` that the patterns name, and how to put such leaves back.
+
+    Returns:
+      (leaves, merge): merge(leaves, rest) is the tree `rest` with its trainable leaves replaced.
     """
     labels = jax.tree.leaves(trainable_labels(patterns, params))
-    leaves, tree = jax.tree.flatten(params)
+    is_trainable = [label == "train" for label in labels]
+    all_leaves, structure = jax.tree.flatten(params)
 
-    def among(moving: list, rest: Any) -> Any:
-        places = iter(moving)
-        still = jax.tree.leaves(rest)
-        return tree.unflatten(
-            [
-                next(places) if label == "train" else s
-                for label, s in zip(labels, still, strict=True)
-            ]
-        )
+    def merge(trainable: list, rest: Any) -> Any:
+        remaining = iter(trainable)
+        merged = [
+            next(remaining) if replaced else frozen
+            for replaced, frozen in zip(is_trainable, jax.tree.leaves(rest), strict=True)
+        ]
+        return structure.unflatten(merged)
 
-    return [leaf for label, leaf in zip(labels, leaves, strict=True) if label == "train"], among
+    return list(compress(all_leaves, is_trainable)), merge
 
 
-def freeze(optimizer: optax.GradientTransformation, patterns: Sequence[str], params: Any):
+def freeze(
+    optimizer: optax.GradientTransformation, patterns: Sequence[str], params: Any
+) -> optax.GradientTransformationExtraArgs:
     """`optimizer` on what the patterns name, nothing on the rest."""
     return optax.multi_transform(
         {"train": optimizer, "freeze": optax.set_to_zero()}, trainable_labels(patterns, params)
@@ -66,11 +70,12 @@ def freeze(optimizer: optax.GradientTransformation, patterns: Sequence[str], par
 
 
 def keep_frozen_stats(patterns: Sequence[str], old: Any, new: Any) -> Any:
-    """`new` statistics for trainable modules, `old` ones for frozen modules (the patterns match
-    their paths too).
+    """The statistics `new` of trainable modules and `old` of frozen ones.
+
+    A module's statistics are trainable where a pattern matches their path.
     """
     return jax.tree_util.tree_map_with_path(
-        lambda path, o, n: n if _matches(patterns, path) else o, old, new
+        lambda path, before, after: after if _matches(patterns, path) else before, old, new
     )
 
 

@@ -1,7 +1,7 @@
 """`history.jsonl`: one line per epoch and replicate.
 
-Every line says what it is of (arm, stage, replicate, epoch), so a resumed run drops exactly those
-that it will write again, in whatever order stages were finished, damaged or trained anew.
+Every line names its arm, stage, replicate and epoch, so a resumed run drops exactly the lines that
+it will write again, in whatever order stages were finished, damaged or trained anew.
 """
 
 from __future__ import annotations
@@ -18,76 +18,98 @@ from omics_jax.durable import as_user_error, write_atomically
 class History:
     """A file of JSON lines that grows at its end. NaN and infinity are written as null.
 
-    constants: (such as {"arm": "pertvae"}) stand in every line; lines with others are left alone.
+    constants: (such as {"arm": "main"}) stand in every line; lines with other constants belong to
+      other histories in the same file and are left alone.
 
     Raises:
       UserError: the file cannot be written.
     """
 
     def __init__(self, path: Path, constants: Mapping[str, Any] | None = None):
-        self.path, self.constants = path, dict(constants or {})
+        self.path = path
+        self.constants = dict(constants or {})
         with as_user_error(self.path):
             self.path.touch(exist_ok=True)
-        whole = self.path.read_text()
-        if not whole.endswith("\n") and whole:  # a process died while it wrote this line
-            write_atomically(self.path, whole[: whole.rfind("\n") + 1])
+        text = self.path.read_text()
+        if text and not text.endswith("\n"):  # a process died while it wrote this line
+            end = text.rfind("\n") + 1
+            write_atomically(self.path, text[:end])
         self._earlier = {
-            (line["stage"], line["replicate"]) for line in self.lines() if self._ours(line)
+            (line["stage"], line["replicate"])  # what an earlier process has written
+            for line in self._our_lines()
         }
 
     def lines(self) -> list[dict[str, Any]]:
-        """All lines, those of other constants too."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """All lines, those with other constants too."""
+        return [json.loads(text) for text in self.path.read_text().splitlines()]
 
     def forget(self, stage: str, replicates: Sequence[int], epoch: int) -> None:
-        """Drops the lines of these replicates in this stage from `epoch` on, which a resumed run
-        writes again.
+        """Drops the lines of these replicates in this stage from `epoch` on.
+
+        A resumed run writes them again.
         """
-        if not any((stage, r) in self._earlier for r in replicates):
+        if not any((stage, replicate) in self._earlier for replicate in replicates):
             return
 
-        def again(line: dict[str, Any]) -> bool:
-            mine = self._ours(line) and line["stage"] == stage and line["replicate"] in replicates
-            return mine and line["epoch"] >= epoch
+        def comes_again(line: dict[str, Any]) -> bool:
+            if not self._is_ours(line) or line["stage"] != stage:
+                return False
+            return line["replicate"] in replicates and line["epoch"] >= epoch
 
-        text = self.path.read_text().splitlines(keepends=True)
-        write_atomically(self.path, "".join(line for line in text if not again(json.loads(line))))
+        kept = [text for text in _complete_lines(self.path) if not comes_again(json.loads(text))]
+        write_atomically(self.path, "".join(kept))
 
     def values(
         self, stage: str, replicates: Sequence[int], before: int
     ) -> Iterator[tuple[int, int, dict[str, float]]]:
-        """(replicate, epoch, logged values) of these replicates' epochs before that one, epoch by
-        epoch.
+        """(replicate, epoch, logged values) of these replicates' epochs before the given one.
+
+        Epoch by epoch and, within one, replicate by replicate; null comes back as NaN.
         """
-        ours = [line for line in self.lines() if self._ours(line) and line["stage"] == stage]
         wanted = [
-            line for line in ours if line["replicate"] in replicates and line["epoch"] < before
+            line
+            for line in self._our_lines()
+            if line["stage"] == stage and line["replicate"] in replicates and line["epoch"] < before
         ]
+        wanted.sort(key=lambda line: (line["epoch"], line["replicate"]))
         place = {"stage", "replicate", "label", "epoch", *self.constants}
-        for line in sorted(wanted, key=lambda line: (line["epoch"], line["replicate"])):
-            values = {k: math.nan if v is None else v for k, v in line.items() if k not in place}
+        for line in wanted:
+            values = {
+                name: math.nan if value is None else value
+                for name, value in line.items()
+                if name not in place
+            }
             yield line["replicate"], line["epoch"], values
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds one line; it holds at least "stage", "replicate" and "epoch"."""
-        finite = {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in line.items()
-        }
+        entries = dict(self.constants)
+        for name, value in line.items():
+            is_finite = not isinstance(value, float) or math.isfinite(value)
+            entries[name] = value if is_finite else None
         with as_user_error(self.path), self.path.open("a") as file:
-            file.write(json.dumps({**self.constants, **finite}) + "\n")
+            file.write(json.dumps(entries) + "\n")
 
     def adopt(self, other: Path) -> None:
-        """Takes the lines with these constants from another run's file, instead of those that are
-        here.
-        """
-        whole = lambda path: [
-            line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")
+        """Replaces the lines with these constants by those of another run's file."""
+        others = [
+            text  # of other histories in this file
+            for text in _complete_lines(self.path)
+            if not self._is_ours(json.loads(text))
         ]
-        kept = [line for line in whole(self.path) if not self._ours(json.loads(line))]
-        theirs = whole(other) if other.exists() else []
-        write_atomically(
-            self.path, "".join(kept + [line for line in theirs if self._ours(json.loads(line))])
-        )
+        adopted = [text for text in _complete_lines(other) if self._is_ours(json.loads(text))]
+        write_atomically(self.path, "".join(others + adopted))
 
-    def _ours(self, line: Mapping[str, Any]) -> bool:
-        return all(line.get(key) == value for key, value in self.constants.items())
+    def _our_lines(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if self._is_ours(line)]
+
+    def _is_ours(self, line: Mapping[str, Any]) -> bool:
+        return all(line.get(name) == value for name, value in self.constants.items())
+
+
+def _complete_lines(path: Path) -> list[str]:
+    """The lines of a file, each with its newline, without one that was cut short."""
+    if not path.exists():
+        return []
+    texts = path.read_text().splitlines(keepends=True)
+    return [text for text in texts if text.endswith("\n")]

@@ -1,5 +1,4 @@
-"""Small arrays laid end to end, so that what treats all alike is a few operations and not a few per
-array.
+"""Small arrays laid end to end, so that an operation on all of them is a few operations in all.
 
 Networks have many biases and small kernels, and every array costs a dozen operations to compile and
 to start.
@@ -17,46 +16,56 @@ SMALL = 1 << 16  # numbers; beyond, copying costs more than starting another ope
 
 
 def pack(tree: Any) -> dict[str, Any]:
-    """{"small": all leaves of up to `SMALL` numbers end to end, (m,) or () without any, "large":
-    list of the others}.
+    """The leaves of a tree in few arrays.
 
-    Raises ValueError where leaves differ in dtype.
+    Returns:
+      {"small": all leaves of up to `SMALL` numbers end to end, (m,), or () without any, "large":
+      list of the others}.
+
+    Raises:
+      ValueError: leaves differ in dtype.
     """
     leaves = jax.tree.leaves(tree)
-    kinds = sorted({str(leaf.dtype) for leaf in leaves})
-    if len(kinds) > 1:
+    dtypes = sorted({str(leaf.dtype) for leaf in leaves})
+    if len(dtypes) > 1:
         raise ValueError(
-            f"parameters or statistics are of several dtypes, {', '.join(kinds)}; make them of one"
+            f"parameters or statistics are of several dtypes, {', '.join(dtypes)}; make them of one"
         )
     small = [leaf.ravel() for leaf in leaves if leaf.size <= SMALL]
-    return {
-        "small": jnp.concatenate(small) if small else (),
-        "large": [x for x in leaves if x.size > SMALL],
-    }
+    large = [leaf for leaf in leaves if leaf.size > SMALL]
+    return {"small": jnp.concatenate(small) if small else (), "large": large}
 
 
 def unpack(parts: dict[str, Any], like: Any) -> Any:
-    """The tree that `pack` has made `parts` of; `like` has its structure and shapes. Leading axes
-    of `parts` stay.
+    """The tree that `pack` made `parts` of.
+
+    `like` has its structure and shapes. Leading axes of `parts` stay.
     """
-    leaves, tree = jax.tree.flatten(like)
-    large, small, at, out = iter(parts["large"]), parts["small"], 0, []
+    leaves, structure = jax.tree.flatten(like)
+    large, small = iter(parts["large"]), parts["small"]
+    start, unpacked = 0, []
     for leaf in leaves:
         if leaf.size > SMALL:
-            out.append(next(large))
-        else:
-            out.append(small[..., at : at + leaf.size].reshape(*small.shape[:-1], *leaf.shape))
-            at += leaf.size
-    return tree.unflatten(out)
+            unpacked.append(next(large))
+            continue
+        part = small[..., start : start + leaf.size]
+        unpacked.append(part.reshape(*small.shape[:-1], *leaf.shape))
+        start += leaf.size
+    return structure.unflatten(unpacked)
 
 
 def packed(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """`optimizer` on `pack`ed trees: right for what is elementwise or a norm of everything, as
-    `schedules` makes.
+    """`optimizer`, run on trees that are packed.
+
+    Right for an optimiser whose updates are elementwise or depend on a norm of everything, as those
+    of `schedules` do.
     """
+
+    def init(params):
+        return optimizer.init(pack(params))
 
     def update(updates, state, params):
         parts, state = optimizer.update(pack(updates), state, pack(params))
         return unpack(parts, updates), state
 
-    return optax.GradientTransformation(lambda params: optimizer.init(pack(params)), update)
+    return optax.GradientTransformation(init, update)

@@ -1,5 +1,4 @@
-"""A learning rate that falls where a monitored value stops falling, as part of the compiled epoch
-end.
+"""A learning rate that falls when a monitored value stops falling, inside the compiled epoch end.
 
 The rule, its threshold and its counting of bad epochs are those of
 torch.optim.lr_scheduler.ReduceLROnPlateau (mode "min", threshold mode "rel"), which
@@ -25,10 +24,10 @@ class Plateau:
     Attributes:
       watch: name of the monitored value, lower is better.
       factor: above 0 and below 1.
-      patience: bad epochs in a row that are borne; the rate falls with the one after them.
+      patience: bad epochs in a row that change nothing; the rate falls with the one after them.
       floor: the least rate, in the units of `TrainState.rate`.
       threshold: a value counts as better where it is below best * (1 - threshold).
-      epsilon: a fall of at most so much is not made, in the units of `TrainState.rate`.
+      epsilon: a fall of at most this much is not made, in the units of `TrainState.rate`.
 
     Raises:
       UserError: a factor, patience, floor or threshold out of its range.
@@ -42,40 +41,40 @@ class Plateau:
     epsilon: float = 1e-8
 
     def __post_init__(self):
+        is_count = self.patience >= 0 and self.patience == int(self.patience)
         ranges = {
             "factor": (0 < self.factor < 1, "a number above 0 and below 1"),
-            "patience": (
-                self.patience >= 0 and self.patience == int(self.patience),
-                "a whole number of 0 or more",
-            ),
+            "patience": (is_count, "a whole number of 0 or more"),
             "floor": (self.floor >= 0, "0 or more"),
             "threshold": (0 <= self.threshold < 1, "0 or more and below 1"),
         }
-        for name, (right, wanted) in ranges.items():
-            if not right:
-                raise UserError(
-                    f"the plateau's {name} is {getattr(self, name)}; it must be {wanted}"
-                )
+        for name, (in_range, wanted) in ranges.items():
+            if not in_range:
+                value = getattr(self, name)
+                raise UserError(f"the plateau's {name} is {value}; it must be {wanted}")
 
 
 class PlateauState(NamedTuple):
-    """best: the least value that counted as better. bad: epochs since then, or since the rate last
-    fell.
+    """What the rule remembers.
+
+    Attributes:
+      best: () the least value that counted as better.
+      bad: () epochs since then, or since the rate last fell.
     """
 
     best: Array
     bad: Array
 
 
-def begin_plateau() -> PlateauState:
+def initial_plateau() -> PlateauState:
     """Before the first epoch."""
     return PlateauState(best=jnp.float32(jnp.inf), bad=jnp.int32(0))
 
 
-def follow_plateau(
+def update_plateau(
     plateau: Plateau, state: PlateauState, rate: Float[Array, ""], value: Float[Array, ""]
 ) -> tuple[PlateauState, Float[Array, ""]]:
-    """(state, rate) after an epoch of that value; a value that is not a number makes a bad epoch.
+    """(state, rate) after an epoch with this value; a value that is not a number is a bad epoch.
 
     bad = 0 if value < best (1 - threshold) else bad + 1; where bad > patience, bad = 0 and
     rate = max(rate factor, floor), unless the rate would fall by no more than epsilon.

@@ -1,13 +1,13 @@
-"""Running a function of rows (a prediction, a feature extractor) over many rows and replicates in
-one program.
+"""A function of rows (a prediction, a feature extractor) run over many rows and replicates.
 
-A table of jax arrays is read on the device; a table of host arrays is taken not to fit there, and
-travels piece by piece into the same program.
+All rows and replicates go through one program. A table of jax arrays is read on the device; a table
+of host arrays is taken not to fit there, and is sent piece by piece to the same program.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from typing import Any
 
 import jax
@@ -16,70 +16,105 @@ import numpy as np
 
 from omics_jax.training.stage import Variables
 
+Table = Mapping[str, Any]  # field -> (N, ...)
 
-def compile_rows(
+
+def compile_row_function(
     function: Callable[[Variables, Mapping[str, jax.Array]], Any], width: int
 ) -> Callable:
-    """`function(variables, batch)` as `run(variables, table, row)`, mapped over row batches of
-    `width` and replicates.
+    """`function(variables, batch)`, compiled for batches of `width` rows and many replicates.
 
-    `run` takes variables with a leading replicate axis c, `table` field -> (N, ...) and row (c, m)
-    with m a multiple
-    of `width`, and returns leaves (c, m, ...). Where the rows of the table are not all rows there
-    are, a fourth argument `at` (c, m) says where in the table each row stands.
+    Returns:
+      run(variables, table, row, at=None) -> leaves (c, m, ...). `variables` have a leading
+      replicate axis c, `table` is field -> (N, ...), and `row` (c, m) has m a multiple of `width`.
+      Where the table does not hold all rows, `at` (c, m) says where in it each row stands.
     """
 
-    def one(variables, table, row, at):
-        def batch(inputs):
-            r, place = inputs
-            fields = {name: values[place] for name, values in table.items()}
-            return function(variables, {**fields, "row": r, "live": jnp.ones(r.shape, bool)})
+    def one_replicate(variables, table, row, at):
+        def one_batch(inputs):
+            row, at = inputs
+            fields = {name: values[at] for name, values in table.items()}
+            live = jnp.ones(row.shape, bool)
+            return function(variables, {**fields, "row": row, "live": live})
 
-        out = jax.lax.map(batch, (row.reshape(-1, width), at.reshape(-1, width)))
+        batches = (row.reshape(-1, width), at.reshape(-1, width))
+        out = jax.lax.map(one_batch, batches)
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     @jax.jit
-    def run(variables, table, row, at):
-        return jax.lax.map(lambda a: one(a[0], table, a[1], a[2]), (variables, row, at))
+    def all_replicates(variables, table, row, at):
+        def one(inputs):
+            variables, row, at = inputs
+            return one_replicate(variables, table, row, at)
 
-    return lambda variables, table, row, at=None: run(
-        variables, table, row, row if at is None else at
-    )
+        return jax.lax.map(one, (variables, row, at))
+
+    def run(variables, table, row, at=None):
+        return all_replicates(variables, table, row, row if at is None else at)
+
+    return run
 
 
-def over_rows(
-    run: Callable, width: int, variables, table, rows: Sequence[np.ndarray]
+def apply_to_rows(
+    run: Callable,
+    width: int,
+    variables: Variables,
+    table: Table,
+    rows: Sequence[np.ndarray],
 ) -> list[dict[str, np.ndarray]]:
-    """What `run` (see `compile_rows`) makes of each replicate's rows: field -> (n_i, ...) per
-    replicate.
+    """The function's result on the rows (n_i,) of each replicate: field -> (n_i, ...).
 
-    Rows are padded by repeating the first, which changes nothing, because a row's result depends on
-    that row alone.
+    Rows are padded by repeating row 0, which changes nothing, because a row's result depends on
+    that row alone. run: see `compile_row_function`.
     """
     longest = max(1, *(len(r) for r in rows))
-    padded = np.zeros((len(rows), -(-longest // width) * width), np.int32)
+    padded_length = _round_up(longest, width)
+    padded = np.zeros((len(rows), padded_length), np.int32)
     for i, r in enumerate(rows):
         padded[i, : len(r)] = r
-    out = jax.tree.map(np.asarray, _run(run, width, variables, table, padded))
-    return [{name: values[i, : len(r)] for name, values in out.items()} for i, r in enumerate(rows)]
+    out = _run_where_table_is(run, width, variables, table, padded)
+    on_host = {name: np.asarray(values) for name, values in out.items()}
+
+    def unpadded(i: int) -> dict[str, np.ndarray]:
+        return {name: values[i, : len(rows[i])] for name, values in on_host.items()}
+
+    return [unpadded(i) for i in range(len(rows))]
 
 
-def over_all_rows(run: Callable, width: int, variables, table, n: int) -> dict[str, Any]:
-    """What `run` makes of rows 0..n-1 of every replicate: field -> (c, n, ...), where the table is
-    (device or host).
+def apply_to_all_rows(
+    run: Callable, width: int, variables: Variables, table: Table, n: int
+) -> dict[str, Any]:
+    """The function's result on rows 0..n-1 of every replicate: field -> (c, n, ...).
+
+    It lies where the table is, on the device or on the host.
     """
     count = len(jax.tree.leaves(variables)[0])
-    every = np.resize(np.arange(n, dtype=np.int32), -(-n // width) * width)
-    made = _run(run, width, variables, table, np.tile(every, (count, 1)))
-    return {name: values[:, :n] for name, values in made.items()}
+    all_rows = np.arange(n, dtype=np.int32)
+    padded = np.resize(all_rows, _round_up(n, width))
+    every_replicate = np.tile(padded, (count, 1))
+    out = _run_where_table_is(run, width, variables, table, every_replicate)
+    return {name: values[:, :n] for name, values in out.items()}
 
 
-def _run(run: Callable, width: int, variables, table, row: np.ndarray):
-    if any(isinstance(values, jax.Array) for values in table.values()):
+def is_on_device(table: Table) -> bool:
+    """Whether a table is held by jax, and not by numpy on the host."""
+    return any(isinstance(values, jax.Array) for values in table.values())
+
+
+def _round_up(n: int, width: int) -> int:
+    return ceil(n / width) * width
+
+
+def _run_where_table_is(
+    run: Callable, width: int, variables: Variables, table: Table, row: np.ndarray
+) -> Any:
+    if is_on_device(table):
         return run(variables, table, row)
     pieces = []
     for piece in np.split(row, row.shape[1] // width, axis=1):
-        fields = {name: values[piece.reshape(-1)] for name, values in table.items()}
+        flat = piece.reshape(-1)
+        fields = {name: values[flat] for name, values in table.items()}
         at = np.arange(piece.size, dtype=np.int32).reshape(piece.shape)
-        pieces.append(jax.tree.map(np.asarray, run(variables, fields, piece, at)))
+        out = run(variables, fields, piece, at)
+        pieces.append(jax.tree.map(np.asarray, out))
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *pieces)

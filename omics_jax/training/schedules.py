@@ -16,14 +16,31 @@ from omics_jax.errors import UserError
 from omics_jax.training.packing import packed
 from omics_jax.training.plateau import Plateau
 
+# Arguments of a learning rate: words with their choices (any word, where there are none), numbers
+# above 0 and whole numbers. All others are numbers of 0 or more.
+_WORDS = {"mode": ("triangular", "triangular2", "exp_range"), "watch": ()}
+_ABOVE_ZERO = (
+    "value",
+    "peak",
+    "rate",
+    "every",
+    "max",
+    "start",
+    "gamma",
+    "step_size_up",
+    "step_size_down",
+)
+_WHOLE = ("step_size_up", "step_size_down", "patience")
+_AT_MOST = (("floor", "peak"), ("base", "max"))  # the first may not exceed the second
+
 
 def schedule(spec: Any, steps: int) -> optax.Schedule:
     """A learning rate over optimiser steps.
 
     Args:
       spec: a number (constant), or a mapping with `name` and its arguments:
-        constant: value. cosine: peak, warmup (steps from 0 to peak), floor; falls to `floor` at
-          `steps`.
+        constant: value.
+        cosine: peak, warmup (steps from 0 to peak), floor; falls to `floor` at `steps`.
         exponential: peak, rate, every (multiplied by `rate` each `every` steps).
         linear: peak, floor; from peak to floor at `steps`.
         cyclic: base, max, step_size_up (steps from base to max), step_size_down (back again; None:
@@ -36,57 +53,23 @@ def schedule(spec: Any, steps: int) -> optax.Schedule:
     Raises:
       UserError: an unknown name, a missing or unknown argument, or a rate that is not positive.
     """
-    name, arguments = _named(spec)
+    name, arguments = _checked_rate(spec)
     return _call(name, _SCHEDULES[name], steps, **arguments)
 
 
 def plateau_of(spec: Any) -> Plateau | None:
-    """What lowers the learning rate of `spec` (see `schedule`) when a monitored value stops
-    falling: `Stage.plateau`.
+    """The `Stage.plateau` of a learning rate, see `schedule`; None unless its name is "plateau".
 
-    The schedule of a plateau is the constant `start`, and the stage's rate starts from 1, so the
-    floor and torch's least fall of 1e-8 are given relative to `start`. None for every other name.
+    The schedule of a plateau is the constant `start`, and the stage's rate starts from 1. The floor
+    and torch's least fall of 1e-8 are therefore given relative to `start`.
 
     Raises:
-      UserError: as `schedule`, or a factor or patience that cannot be.
+      UserError: as `schedule`, or a factor or patience out of its range.
     """
-    name, arguments = _named(spec)
-    return _call(name, _plateau, **arguments)[1] if name == "plateau" else None
-
-
-def _named(spec: Any) -> tuple[str, dict[str, Any]]:
-    """Name and checked arguments of a learning rate."""
-    if not hasattr(spec, "items"):  # a ConfigDict is no Mapping
-        spec = {"name": "constant", "value": spec}
-    arguments = dict(spec)
-    name = arguments.pop("name", None)
-    if name not in _SCHEDULES:
-        raise UserError(
-            f"learning_rate.name is {name!r}; choose one of {', '.join(sorted(_SCHEDULES))}"
-        )
-    for key, value in arguments.items():
-        if key in _WORDS:
-            _check_word(f"learning_rate.{key}", value, _WORDS[key])
-        elif (key, value) != ("step_size_down", None):
-            _check(f"learning_rate.{key}", value, above_zero=key in _ABOVE_ZERO)
-            if key in _WHOLE and value != int(value):
-                raise UserError(f"learning_rate.{key} is {value}; it must be a whole number")
-    for low, high in (("floor", "peak"), ("base", "max")):
-        if arguments.get(low, 0) > arguments.get(high, math.inf):
-            raise UserError(
-                f"learning_rate.{low} is {arguments[low]}, above the {high} {arguments[high]}; "
-                "lower it"
-            )
-    return name, arguments
-
-
-def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:
-    try:
-        return make(*positional, **arguments)
-    except TypeError as error:
-        raise UserError(
-            f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}"
-        ) from None
+    name, arguments = _checked_rate(spec)
+    if name != "plateau":
+        return None
+    return _call(name, _plateau, **arguments)[1]
 
 
 def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
@@ -94,8 +77,7 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
 
     Args:
       spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip
-        (norm, 0 = off)
-        and weight_decay.
+        (norm, 0 = off) and weight_decay.
       steps: the most optimiser steps the stage can take.
 
     Raises:
@@ -105,10 +87,12 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     for key in ("name", "learning_rate"):
         if key not in arguments:
             raise UserError(f"optimizer has no {key}; give it one")
-    name, rate = arguments.pop("name"), schedule(arguments.pop("learning_rate"), steps)
-    clip, decay = arguments.pop("clip", 0.0), arguments.pop("weight_decay", 0.0)
-    _check("optimizer.clip", clip)
-    _check("optimizer.weight_decay", decay)
+    name = arguments.pop("name")
+    rate = schedule(arguments.pop("learning_rate"), steps)
+    clip = arguments.pop("clip", 0.0)
+    decay = arguments.pop("weight_decay", 0.0)
+    _check_number("optimizer.clip", clip)
+    _check_number("optimizer.weight_decay", decay)
     if arguments:
         raise UserError(
             f"optimizer has the unknown key {sorted(arguments)[0]!r}; known: name, learning_rate, "
@@ -125,41 +109,73 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
     return packed(optax.chain(*parts, optax.scale_by_learning_rate(rate)))
 
 
-def _check(name: str, value: Any, above_zero: bool = False) -> None:
+# --- checks ---------------------------------------------------------------------------------------
+
+
+def _checked_rate(spec: Any) -> tuple[str, dict[str, Any]]:
+    """Name and checked arguments of a learning rate."""
+    if not hasattr(spec, "items"):  # a ConfigDict is no Mapping
+        spec = {"name": "constant", "value": spec}
+    arguments = dict(spec)
+    name = arguments.pop("name", None)
+    if name not in _SCHEDULES:
+        raise UserError(
+            f"learning_rate.name is {name!r}; choose one of {', '.join(sorted(_SCHEDULES))}"
+        )
+    for key, value in arguments.items():
+        _check_argument(key, value)
+    for low, high in _AT_MOST:
+        if arguments.get(low, 0) > arguments.get(high, math.inf):
+            raise UserError(
+                f"learning_rate.{low} is {arguments[low]}, above the {high} {arguments[high]}; "
+                "lower it"
+            )
+    return name, arguments
+
+
+def _check_argument(key: str, value: Any) -> None:
+    if key in _WORDS:
+        _check_word(f"learning_rate.{key}", value, _WORDS[key])
+        return
+    if key == "step_size_down" and value is None:
+        return
+    _check_number(f"learning_rate.{key}", value, above_zero=key in _ABOVE_ZERO)
+    if key in _WHOLE and value != int(value):
+        raise UserError(f"learning_rate.{key} is {value}; it must be a whole number")
+
+
+def _check_number(name: str, value: Any, above_zero: bool = False) -> None:
     """Refuses what is not a finite number of 0 or more (text, NaN), or 0 where it must be above."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0 or (above_zero and value == 0):
-        wanted = "a positive number" if above_zero else "a number of 0 or more"
-        raise UserError(f"{name} is {value!r}; it must be {wanted}")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and math.isfinite(value) and (value > 0 or (value == 0 and not above_zero)):
+        return
+    wanted = "a positive number" if above_zero else "a number of 0 or more"
+    raise UserError(f"{name} is {value!r}; it must be {wanted}")
 
 
 def _check_word(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuses what is not a word, or none of the choices where there are some."""
-    if not isinstance(value, str) or not value or (choices and value not in choices):
-        wanted = f"choose one of {', '.join(choices)}" if choices else "name a monitored value"
-        raise UserError(f"{name} is {value!r}; {wanted}")
+    if isinstance(value, str) and value and (not choices or value in choices):
+        return
+    wanted = f"choose one of {', '.join(choices)}" if choices else "name a monitored value"
+    raise UserError(f"{name} is {value!r}; {wanted}")
 
 
-_WORDS = {"mode": ("triangular", "triangular2", "exp_range"), "watch": ()}
-_ABOVE_ZERO = (
-    "value",
-    "peak",
-    "rate",
-    "every",
-    "max",
-    "start",
-    "gamma",
-    "step_size_up",
-    "step_size_down",
-)
-_WHOLE = ("step_size_up", "step_size_down", "patience")
-_OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity}
+def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:
+    try:
+        return make(*positional, **arguments)
+    except TypeError as error:
+        raise UserError(
+            f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}"
+        ) from None
+
+
+# --- the schedules --------------------------------------------------------------------------------
 
 
 def _cosine(steps: int, peak: float, warmup: int = 0, floor: float = 0.0) -> optax.Schedule:
-    return optax.warmup_cosine_decay_schedule(
-        0.0 if warmup else peak, peak, warmup, max(steps, warmup + 1), floor
-    )
+    start = 0.0 if warmup else peak
+    return optax.warmup_cosine_decay_schedule(start, peak, warmup, max(steps, warmup + 1), floor)
 
 
 def _cyclic(
@@ -171,29 +187,28 @@ def _cyclic(
     mode: str = "triangular",
     gamma: float = 1.0,
 ) -> optax.Schedule:
-    """torch.optim.lr_scheduler.CyclicLR without its momentum: with T = up + down and x = step mod
-    T,
+    """torch.optim.lr_scheduler.CyclicLR without its momentum.
 
-    rate = base + (max - base) * (x / up if x <= up else (T - x) / down) * scale, scale being 1
-    ("triangular"),
-    1 / 2^floor(step / T) ("triangular2") or gamma^step ("exp_range").
+    With T = up + down and x = step mod T,
+      rate = base + (max - base) * (x / up if x <= up else (T - x) / down) * scale,
+    scale being 1 ("triangular"), 1 / 2^floor(step / T) ("triangular2") or gamma^step ("exp_range").
     """
     up, down = step_size_up, step_size_down or step_size_up
-    scale = {
-        "triangular": lambda step: 1.0,
-        "triangular2": lambda step: 0.5 ** (step // (up + down)),
-        "exp_range": lambda step: jnp.exp(
-            step * math.log(gamma)
-        ),  # 0.999 in float32 to the 2000 is 6e-5 off
-    }[mode]
+    period = up + down
+
+    def scale(step):
+        if mode == "triangular":
+            return 1.0
+        if mode == "triangular2":
+            return 0.5 ** (step // period)
+        # Not a power of gamma: 0.999 in float32 to the 2000 is 6e-5 off.
+        return jnp.exp(step * math.log(gamma))
 
     def rate(step):
-        x = step % (
-            up + down
-        )  # of whole numbers, so that no digit is lost however many cycles have passed
-        return base + (max - base) * jnp.where(x <= up, x / up, (up + down - x) / down) * scale(
-            step
-        )
+        # Of whole numbers, so that no digit is lost however many cycles have passed.
+        x = step % period
+        height = jnp.where(x <= up, x / up, (period - x) / down)
+        return base + (max - base) * height * scale(step)
 
     return rate
 
@@ -219,3 +234,4 @@ _SCHEDULES = {
     "replicate": lambda steps: optax.constant_schedule(1.0),
     "exponential": lambda steps, peak, rate, every: optax.exponential_decay(peak, every, rate),
 }
+_OPTIMIZERS = {"adam": optax.scale_by_adam, "sgd": optax.identity}

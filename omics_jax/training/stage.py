@@ -1,12 +1,12 @@
 """The values a training is made of: `Term`, `Stage`, `Replicate`.
 
-A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and
-knows nothing of
-what is being trained.
+A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and does
+not know what is being trained.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -27,12 +27,10 @@ Batch = Mapping[str, Mapping[str, jax.Array | np.ndarray]]
 class Term(NamedTuple):
     """One term of a loss as a sum and the weight it was summed with; both are added over devices.
 
-    Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or carry
-    no label
-    are masked with `where` before the sum and count nothing in the weight. What may hold NaN there
-    (a missing label)
-    is masked before it meets a parameter as well, because the gradient of a later `where` is 0
-    times NaN.
+    Scalars, or arrays of one shape (per latent dimension, per task). Rows that are padding or have
+    no label are masked with `where` before the sum and add nothing to the weight. A value that may
+    be NaN there (a missing label) is also masked before it meets a parameter, because the gradient
+    of a later `where` is 0 times NaN.
     """
 
     sum: jax.Array
@@ -40,7 +38,7 @@ class Term(NamedTuple):
 
     @property
     def mean(self) -> jax.Array:
-        """sum / weight, and 0 (with zero gradient) where nothing was weighed."""
+        """sum / weight, and 0 (with zero gradient) where the weight is 0."""
         empty = self.weight == 0  # and not `> 0`, which would take a NaN for no weight at all
         return jnp.where(empty, 0, self.sum / jnp.where(empty, 1, self.weight))
 
@@ -51,9 +49,11 @@ Terms = Mapping[str, Term]
 class Balance(NamedTuple):
     """How the gradients of several tasks become one.
 
-    tasks: terms -> (T,) losses, each pulled back by itself and added over devices before `combine`.
-    init: list of the trainable parameters -> state (a pytree, kept in the TrainState).
-    combine: (their gradients, each (T, ...), losses (T,), state) -> (list of gradients, state).
+    Attributes:
+      tasks: terms -> (T,) losses, each pulled back by itself and added over devices before
+        `combine`.
+      init: list of the trainable parameters -> state (a pytree, kept in the TrainState).
+      combine: (their gradients, each (T, ...), losses (T,), state) -> (list of gradients, state).
     """
 
     tasks: Callable[[Terms], jax.Array]
@@ -66,31 +66,26 @@ class Stage:
     """One phase of training, as data.
 
     Attributes:
-      name: names the stage in the history and among the kept variables.
+      name: names the stage in the history and among the saved variables.
       loss: (variables, batch, key) -> (terms, new batch_stats). Local sums only: no mean over rows,
-        no
-        collective but those of `nn.collective`. Noise is keyed by `batch[slot]["row"]`. Dropout of
-        modules that `trainable` freezes must be off: the loss is written for its stage.
+        no collective but those of `nn.collective`. Noise is keyed by `batch[slot]["row"]`. Dropout
+        of modules that `trainable` freezes must be off: the loss is written for its stage.
       objective: terms (added over devices) -> scalar to minimise.
       optimizer: acts on the trainable parameters alone; clipping belongs inside it.
-      epochs: at most so many passes over the rows.
+      epochs: the most passes over the rows.
       batch_size: slot -> the most rows of that slot in one step. The rows of an epoch are shared
-        out evenly
-        over its steps, of which there are max over slots of ceil(rows / batch_size).
+        out evenly over its steps, of which there are max over slots of ceil(rows / batch_size).
       trainable: regexes, each matching whole paths such as "encoder/dense_0/bias"; everything else
         is frozen.
-      monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the
-        variables of the
-        best epoch are what the stage hands on, or those it began with if another stage handed them
-        on and no epoch was better; without it, the last. Or name -> scalar, of which "monitor" is
-        the
-        one that decides and the others stand beside it in the history.
-      patience: stop after so many monitored epochs without improvement; None trains all epochs.
-      monitor_every: epochs between two looks at the monitor.
+      monitor: (variables, validation batch) -> scalar, lower is better; jit-able. With it the stage
+        hands on the variables of the best epoch, or those it started from if another stage handed
+        them on and no epoch was better; without it, the last. Or name -> scalar, of which "monitor"
+        decides and the others are only written to the history.
+      patience: stop after this many monitored epochs without improvement; None trains all epochs.
+      monitor_every: epochs from one look at the monitor to the next.
       features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the
-        network makes
-        of every row, computed once at the start of the stage and found in the batch under these
-        names.
+        network makes of every row. Computed once at the start of the stage; the batch holds it
+        under these names.
       reads: regexes, each matching whole names of the fields of a row that `loss` and `monitor`
         read. Of a table that stays on the host only these are gathered.
       balance: task balancing instead of the gradient of `objective`.
@@ -121,25 +116,36 @@ class Stage:
     plateau: Plateau | None = None
 
     def __post_init__(self):
-        least = {"epochs": self.epochs, "monitor_every": self.monitor_every}
-        least |= {f"batch_size of {slot!r}": size for slot, size in self.batch_size.items()}
-        least |= {} if self.patience is None else {"patience": self.patience}
-        for name, value in least.items():
+        counts = {"epochs": self.epochs, "monitor_every": self.monitor_every}
+        for slot, size in self.batch_size.items():
+            counts[f"batch_size of {slot!r}"] = size
+        if self.patience is not None:
+            counts["patience"] = self.patience
+        for name, value in counts.items():
             if value < 1:
                 raise UserError(f"stage {self.name!r}: {name} is {value}; give 1 or more")
         if self.plateau is not None and self.monitor is None:
             raise ValueError(f"stage {self.name!r} has a plateau and no monitor for it to watch")
 
     @property
-    def adapts(self) -> bool:
-        """Whether the rate of its updates is anything but 1."""
+    def scales_updates(self) -> bool:
+        """Whether its updates are multiplied by a rate other than 1, see `TrainState.rate`."""
         return self.rate is not None or self.plateau is not None
 
 
 def monitored_values(stage: Stage, variables: Variables, batch: Batch) -> Mapping[str, jax.Array]:
-    """What the stage's monitor gives, by name; a scalar's name is "monitor"."""
-    found = stage.monitor(variables, batch)
-    return found if isinstance(found, Mapping) else {"monitor": found}
+    """The values of the stage's monitor by name; a scalar's name is "monitor"."""
+    values = stage.monitor(variables, batch)
+    return values if isinstance(values, Mapping) else {"monitor": values}
+
+
+def fields_read(stage: Stage, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the fields of a row that the stage reads."""
+
+    def is_read(name: str) -> bool:
+        return any(re.fullmatch(pattern, name) for pattern in stage.reads)
+
+    return {name: field for name, field in fields.items() if is_read(name)}
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class Replicate:
       test: (n,) indices of the rows to predict and score.
       seed: of everything random in this training; never its position among the others.
       constants: name -> array fitted on this replicate's training rows (scalers, medians, masks).
-      labels: what tells it apart, for tables: {"group": "vorinostat", "fold": 0, "repeat": 3}.
+      labels: what distinguishes it, for tables: {"group": "vorinostat", "fold": 0, "repeat": 3}.
       sampling: slot -> (n,) weights; rows of that slot are then drawn with replacement in
         proportion to them.
     """
@@ -168,7 +174,8 @@ class Replicate:
     @property
     def name(self) -> str:
         """The labels in words, e.g. "vorinostat fold 0 repeat 3"."""
-        return (
-            " ".join(str(v) if k == "group" else f"{k} {v}" for k, v in self.labels.items())
-            or "all rows"
-        )
+        words = [
+            str(label) if kind == "group" else f"{kind} {label}"
+            for kind, label in self.labels.items()
+        ]
+        return " ".join(words) or "all rows"

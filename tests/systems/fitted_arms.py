@@ -8,7 +8,7 @@ import numpy as np
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Training, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 
 
 def fitted(arm, folder, start=None, part=None):
@@ -30,5 +30,7 @@ def fitted(arm, folder, start=None, part=None):
     by_stage = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
     rows = [part(r) if part else r.test for r in arm.replicates]
     width = min(system.predict_batch, max(map(len, rows)))
-    predictor = compile_rows(system.predict, width)
-    return by_stage, over_rows(predictor, width, by_stage[system.stages[-1].name], plan.table, rows)
+    predictor = compile_row_function(system.predict, width)
+    return by_stage, apply_to_rows(
+        predictor, width, by_stage[system.stages[-1].name], plan.table, rows
+    )

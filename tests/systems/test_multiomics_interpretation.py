@@ -24,7 +24,7 @@ from omics_jax.tasks.task import Task
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Training, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 
 MODULE = system_module("multiomics")
 CONFIG = f"--config={ROOT}/configs/multiomics.py:interpret,smoke"
@@ -274,13 +274,13 @@ def explained(tmp_path_factory):
         context = RunContext(
             folder, History(folder / "history.jsonl"), lambda *_: None, lambda: None
         )
-        predictor, frames = compile_rows(system.predict, len(first.test)), []
+        predictor, frames = compile_row_function(system.predict, len(first.test)), []
         train, test = dataset.take(first.rows[SLOT]), dataset.take(first.test)
         for chunk, by_stage in fit(plan, context):
             rows = [first.test] * len(chunk)
             for r, out in zip(
                 chunk,
-                over_rows(predictor, len(test), by_stage["all"], plan.table, rows),
+                apply_to_rows(predictor, len(test), by_stage["all"], plan.table, rows),
                 strict=True,
             ):
                 frame = system.evaluate(out, test, train).frames["attribution_age"].rows

@@ -1,10 +1,9 @@
-"""Run by test_devices.py: everything that needs several devices, in one process per number of
-(fake) devices.
+"""Run by test_devices.py: everything that needs several devices, a process per number of devices.
 
-python across_devices.py COUNT FOLDER   writes FOLDER/found.npz; with COUNT 1 it is also imported for the reference.
+python across_devices.py COUNT FOLDER   on so many (fake) devices, writes FOLDER/found.npz
 
-FOLDER/half-1 holds a training that one device left in the middle; it is finished here.
-FOLDER/half-N is left in the middle here.
+The test imports it as well, for the results of one device. FOLDER/half-1 holds a training that one
+device left in the middle; it is finished here. FOLDER/half-N is left in the middle here.
 """
 
 import hashlib
@@ -41,8 +40,9 @@ def flat(tree):
 
 
 def losses(ready, stage=0, epochs=3):
-    """(objective of every step, parameters at the end), in blocks of one step, from variables of no
-    training.
+    """(objective of every step, parameters at the end), in blocks of one step.
+
+    It starts from untrained variables.
     """
     compiled = ready.stages[stage]
     state, inputs = start_stage(ready, compiled, [0], 1, ready_variables(ready))
@@ -121,12 +121,12 @@ def replicas(count, epochs):
         return shards_agree(state)
 
     found = {"replicas": after_fifty_steps()}
-    whole = step_module.sum_over_devices
+    sum_over_devices = step_module.sum_over_devices
     step_module.sum_over_devices = lambda tree: tree
     try:
         found["replicas without the sum"] = after_fifty_steps()
     finally:
-        step_module.sum_over_devices = whole
+        step_module.sum_over_devices = sum_over_devices
     return found
 
 

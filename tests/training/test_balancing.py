@@ -1,7 +1,6 @@
-"""GradNorm and uncertainty weighting: hand-run steps in numpy, and whole trainings whose end is
-known in closed form.
+"""GradNorm and uncertainty weighting: steps by hand in numpy, and trainings with a known end.
 
-PCGrad is tested beside the step it was written with.
+The end is known in closed form. PCGrad is tested in test_step.py.
 """
 
 import functools
@@ -26,15 +25,11 @@ from omics_jax.training.state import initial_state
 from omics_jax.training.step import train_step
 
 TASKS, ALPHA, RATE, FACTORS = 3, 1.5, 0.05, (0.5, 1.0, 2.0)
-SHAPES = {
-    "encoder": (2, 3),
-    "gain": (),
-    "head": (4,),
-}  # of the parameters; the head is that of task 1 alone
+# Of the parameters; the head is that of task 1 alone.
+SHAPES = {"encoder": (2, 3), "gain": (), "head": (4,)}
 OPTIMIZERS = {"sgd": optax.sgd(RATE), "adam": optax.adam(RATE)}
 SETTLING = optax.adam(optax.exponential_decay(0.02, 1, 0.997))
-# Which tasks have a label in the batch of each step: the first step without task 2, all, a lone
-# one, none.
+# Which tasks have a label in the batch of each step: not task 2, all, one alone, two, none, ...
 PRESENT = [(1, 1, 0), (1, 1, 1), (0, 0, 1), (1, 0, 1), (0, 0, 0), (0, 1, 1), *[(1, 1, 1)] * 14]
 
 
@@ -145,11 +140,11 @@ def make(rule, kind="adam", count=TASKS):
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("rule", ["gradnorm", "uncertainty"])
 def test_steps_run_by_hand(x64, rule, kind):
-    found = run(make(rule, kind), steps(), np.float64)
+    actual = run(make(rule, kind), steps(), np.float64)
     expected = {"gradnorm": gradnorm_by_hand, "uncertainty": uncertainty_by_hand}[rule](
         steps(), kind
     )
-    for (grads, state), (grads_by_hand, values) in zip(found, expected, strict=True):
+    for (grads, state), (grads_by_hand, values) in zip(actual, expected, strict=True):
         for leaf, shape, other in zip(grads, SHAPES.values(), grads_by_hand, strict=True):
             assert leaf.shape == shape
             np.testing.assert_allclose(leaf, other, rtol=1e-8, atol=1e-10)
@@ -167,8 +162,8 @@ def test_the_first_gradient_is_the_plain_weighted_sum_to_the_bit(rule):
     ]
     grads, state = make(rule).combine(leaves, jnp.ones(TASKS), start(make(rule)))
     weights = np.ones(TASKS) if rule == "gradnorm" else np.array(FACTORS)
-    for leaf, found in zip(leaves, grads, strict=True):
-        np.testing.assert_array_equal(found, np.tensordot(weights, leaf, 1))
+    for leaf, actual in zip(leaves, grads, strict=True):
+        np.testing.assert_array_equal(actual, np.tensordot(weights, leaf, 1))
     assert state[0].dtype == jnp.float32
 
 
@@ -176,8 +171,8 @@ def test_the_first_gradient_is_the_plain_weighted_sum_to_the_bit(rule):
 def test_a_task_without_labels_moves_nothing(rule):
     """Never there: the others learn as if alone. Away for a while: it goes on from where it was."""
     never, balance = [(1, 1, 0)] * 5, make(rule)
-    beside, alone = run(balance, steps(never)), run(make(rule, count=2), steps(never, tasks=2))
-    for (grads, state), (grads_alone, state_alone) in zip(beside, alone, strict=True):
+    with_absent, alone = run(balance, steps(never)), run(make(rule, count=2), steps(never, tasks=2))
+    for (grads, state), (grads_alone, state_alone) in zip(with_absent, alone, strict=True):
         np.testing.assert_allclose(state[0][:2], state_alone[0], rtol=1e-6)
         assert state[0][2] == start(balance)[0][2]
         for leaf, other in zip(grads, grads_alone, strict=True):
@@ -215,8 +210,9 @@ def gradnorm_scan(count, optimizer, alpha):
 
 
 def gradnorm_steps(losses, norms, optimizer=OPTIMIZERS["sgd"], alpha=ALPHA, heads=()):
-    """(gradients, states) after steps of the given losses (n, T), gradients of fixed norm in a leaf
-    all tasks share.
+    """(gradients, states) after steps of the given losses (n, T).
+
+    The gradients have fixed norms, in a leaf that all tasks share.
     """
     leaves = [np.float32(norms)[:, None] * np.float32([0.6, 0.8]), *heads]
     return gradnorm_scan(len(norms), optimizer, alpha)(leaves, np.float32(losses))
@@ -243,9 +239,11 @@ def test_what_has_no_first_loss_or_is_not_finite_moves_no_weight():
 def test_a_loss_below_0_counts_as_0():
     """Also where all of them have come that far."""
     below = np.array([[1, 1, 1], [0.5, -1, 0.6], [-1, -2, -3], [1, 0.5, 0.2]])
-    found, at_0 = (gradnorm_steps(losses, [1, 2, 3])[1] for losses in (below, np.maximum(below, 0)))
-    assert digest(found) == digest(at_0)
-    assert np.isfinite(found.weights).all() and (np.diff(found.weights, axis=0) != 0).all()
+    actual, at_0 = (
+        gradnorm_steps(losses, [1, 2, 3])[1] for losses in (below, np.maximum(below, 0))
+    )
+    assert digest(actual) == digest(at_0)
+    assert np.isfinite(actual.weights).all() and (np.diff(actual.weights, axis=0) != 0).all()
 
 
 def test_a_head_of_one_task_is_not_part_of_the_norms():
@@ -257,19 +255,20 @@ def test_a_head_of_one_task_is_not_part_of_the_norms():
     )
     heads = [[alone], [1e4 * alone], [columns], [1e4 * columns]]
     plain = gradnorm_steps(losses, [1, 2, 3])[1]
-    found = [gradnorm_steps(losses, [1, 2, 3], heads=head) for head in heads]
-    for _, states in found:
+    actual = [gradnorm_steps(losses, [1, 2, 3], heads=head) for head in heads]
+    for _, states in actual:
         np.testing.assert_allclose(states.weights, plain.weights, rtol=1e-6)
-    for (small, _), (large, _) in (found[:2], found[2:]):  # but of the gradient
+    for (small, _), (large, _) in (actual[:2], actual[2:]):  # but of the gradient
         np.testing.assert_allclose(large[1], 1e4 * small[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 @pytest.mark.parametrize("scale", [1, 100])
 def test_weights_come_to_rest_where_the_norms_are_as_wanted(alpha, scale):
-    """w_i |g_i| proportional to r_i^alpha and sum T, which all three can be at alpha 0 and 1; so a
-    task's units do
-    not matter: its loss and gradient times 100 leave every balanced gradient's share as it was.
+    """w_i |g_i| proportional to r_i^alpha and sum T, which all three can be at alpha 0 and 1.
+
+    So a task's units do not matter: its loss and gradient times 100 leave every balanced gradient's
+    share as it was.
     """
     norms, ratio = np.array([scale, 2, 0.5]), np.array([0.2, 0.7, 0.6])
     losses = np.concatenate([np.ones((1, 3)), np.tile(ratio, (3000, 1))]) * [scale, 1, 1]
@@ -281,7 +280,7 @@ def test_weights_come_to_rest_where_the_norms_are_as_wanted(alpha, scale):
 
 
 def test_weights_stay_above_0_and_of_sum_T_where_the_papers_rule_turns_one_negative():
-    """A gradient 50 times as long and a rate at which one step takes 1 - 0.1 * 50 off its weight."""
+    """A gradient 50 times as long; at this rate a step makes its weight 1 - 0.1 * 50."""
     weights = np.asarray(gradnorm_steps(np.ones((50, 3)), [50, 1, 1], optax.sgd(0.1))[1].weights)
     assert 1 - 0.1 * 50 < 0 < weights.min()
     assert np.isclose(weights[0, 0], 3 * LEAST_WEIGHT / (LEAST_WEIGHT + 2 * 1.1), rtol=1e-5)
@@ -334,13 +333,14 @@ def train(loss, balance, params, rows, optimizer, count):
 
 @pytest.mark.parametrize("scale", [1, 100])
 def test_gradnorm_ends_where_both_tasks_have_come_equally_far(scale):
-    """Two quadratics that pull at one parameter from either side. At rest their pulls cancel, so
-    both norms are equal and the wanted norms must be: L_1 / L_1(0) = L_2 / L_2(0), or with theta
-    from theta_0 between m_1 and m_2
-      (theta - m_1) / (m_2 - theta) = rho = |theta_0 - m_1| / |theta_0 - m_2|, w_1 / w_2 = k_2 /
-      (k_1 rho),
-    whatever the curvatures: rescaling a loss moves the weights and neither the solution nor the
-      balanced gradients.
+    """Two quadratics that pull at one parameter from either side.
+
+    At rest their pulls cancel, so both norms are equal and the wanted norms must be:
+    L_1 / L_1(0) = L_2 / L_2(0), or with theta from theta_0 between m_1 and m_2
+      (theta - m_1) / (m_2 - theta) = rho = |theta_0 - m_1| / |theta_0 - m_2|,
+      w_1 / w_2 = k_2 / (k_1 rho),
+    for any curvatures: rescaling a loss moves the weights and neither the solution nor the balanced
+    gradients.
     """
     curvature, middle, theta = np.array([scale, 3.0]), np.array([-1.0, 2.0]), 1.5
     decay = optax.exponential_decay(1.0, 1, 0.999)
@@ -371,11 +371,11 @@ def noisy_readings(seed=0, n=60):
 
 
 def test_uncertainty_ends_at_the_residual_variances():
-    """Both readings share their slope, so the end is the maximum likelihood of a heteroscedastic
-    regression, here by weighted least squares until it stands still: sigma_i^2 is the mean squared
-    residual of the readings there are.
+    """Both readings share their slope: the end is that of a heteroscedastic regression.
 
-    L_i is a mean, so a task weighs 1 / sigma_i^2 however many readings it has.
+    Its maximum likelihood is found by weighted least squares until it stands still: sigma_i^2 is
+    the mean squared residual of the readings there are. L_i is a mean, so a task weighs
+    1 / sigma_i^2 however many readings it has.
     """
     x, y = noisy_readings()
     parts = [(x[np.isfinite(column)], column[np.isfinite(column)]) for column in y.T]
@@ -401,9 +401,7 @@ def test_uncertainty_ends_at_the_residual_variances():
 
 @pytest.mark.parametrize("rule", ["gradnorm", "uncertainty"])
 def test_labels_missing_from_a_whole_batch(rule):
-    """The network steps on the other task alone, and the one without labels keeps its weight and
-    moments.
-    """
+    """The network steps on the other task alone; the one without keeps its weight and moments."""
     x, y = (a.astype(np.float32) for a in noisy_readings())
     balance = make(rule, count=2)
     rows = {

@@ -1,6 +1,4 @@
-"""Checkpoints: bit-exact round trips, and every kind of damage is noticed before it reaches a
-training.
-"""
+"""Checkpoints: bit-exact round trips, and damage is noticed before it reaches a training."""
 
 import logging
 import os
@@ -20,8 +18,7 @@ from omics_jax.errors import UserError
 from omics_jax.training.checkpoints import Checkpoints, DamagedCheckpoints
 
 # When several leaves cannot be read, orbax closes its event loop at the first, and tensorstore's
-# threads then
-# report the others to a closed loop, at some later time.
+# threads then report the others to a closed loop, at some later time.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning"
 )
@@ -265,8 +262,8 @@ def test_foreign_folders_and_files_do_not_confuse(copy, tmp_path):
         for name in ("9", "foo", "step_x", "damaged-7"):
             (directory / name).mkdir(parents=True)
         (directory / "step_30").write_text("a file, not a checkpoint")
-        found = restore(directory, small_state(0))
-        assert (found is None) if directory != copy else (found[1] == {"epoch": 2})
+        restored = restore(directory, small_state(0))
+        assert (restored is None) if directory != copy else (restored[1] == {"epoch": 2})
         with Checkpoints(directory) as checkpoints:
             checkpoints.save(4, small_state(4), {"epoch": 4})
         assert restore(directory, small_state(0))[1] == {"epoch": 4}
@@ -378,9 +375,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_checkpoint(tmp_path,
         command(tmp_path, DISK_FULL, first), capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    sentence, found, first_error = done.stdout.splitlines()
+    sentence, newest_step, first_error = done.stdout.splitlines()
     assert "run could not be written: File too large. Free space" in sentence
-    assert found == ("None" if first == 1 else "2") and first_error == "'the first error'"
+    assert newest_step == ("None" if first == 1 else "2") and first_error == "'the first error'"
     assert "Traceback" not in done.stderr
     left_over = [path for path in (tmp_path / "run").iterdir() if "tmp" in path.name]
     assert left_over  # the very state a crash during the first save leaves

@@ -1,5 +1,4 @@
-"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on another number
-of devices.
+"""Two and eight devices against one: losses, parameters, replicas' bits, resuming on others.
 
 Each number of devices is one process (see across_devices.py), because fake devices are made when
 jax starts.
@@ -19,16 +18,16 @@ import toy
 
 from omics_jax.errors import Stopped, UserError
 from omics_jax.training import plan
+from omics_jax.training.block_sizer import BlockSizer
 from omics_jax.training.chunks import chunk_size
 from omics_jax.training.devices import (
-    SUMS_OF_XLA_ITSELF,
+    SUMS_WITHOUT_LIBRARY,
     Devices,
     choose_devices,
     fix_order_of_sums,
+    padded_batch_size,
     programs_in_turn,
-    width,
 )
-from omics_jax.training.loop import Pace
 from omics_jax.training.plan import Options, first_variables, start_stage
 
 COUNTS = (2, 8)
@@ -53,9 +52,10 @@ def several(tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"devices-{count}")
         with pytest.raises(Stopped):
             toy.train(across_devices.make(1, "ragged"), folder / "half-1", toy.stop_after(10))
+        flags = f"--xla_force_host_platform_device_count={count}"
         environment = {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}",
             "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }
@@ -146,7 +146,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 sys.path.insert(0, sys.argv[1])
-from omics_jax.training.devices import Devices, fix_order_of_sums, over_devices
+from omics_jax.training.devices import Devices, fix_order_of_sums
+from omics_jax.training.parallel import compile_block
 fix_order_of_sums()
 import jax
 import numpy as np
@@ -162,12 +163,14 @@ class State(NamedTuple):
     done: np.ndarray
 def block(state, *others):
     wait = state.wait
-    return state._replace(wait=jax.lax.cond(wait[0], lambda: jax.pure_callback(meet, wait, wait), lambda: ~wait)), {}
-empty = {"table": {}, "own": {}, "rows": {}}
-run = over_devices(block, devices)
+    met = jax.lax.cond(wait[0], lambda: jax.pure_callback(meet, wait, wait), lambda: ~wait)
+    return state._replace(wait=met), {}
+empty = {"table": {}, "replicate_table": {}, "rows": {}}
+run = compile_block(block, devices)
 times = np.int32(0), np.int32(0), np.int32(1)
 wait = np.zeros(4, bool)
-run(State(wait, wait), np.zeros(4), {}, {}, {}, empty, *times)  # the first block is run by one core after another
+# The first block is run by one core after another.
+run(State(wait, wait), np.zeros(4), {}, {}, {}, empty, *times)
 for meeting in ([0, 1], [1, 3]):
     wait[:] = False
     wait[meeting] = True
@@ -187,8 +190,9 @@ CORE_CASES = (
 
 @pytest.mark.optimised
 def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_device(tmp_path):
-    """And side by side they are, whichever two still train: they wait for each other. Three bring
-    steps in pieces.
+    """And side by side they are, whichever two still train: they wait for each other.
+
+    With three replicates the steps come in pieces.
     """
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
@@ -217,7 +221,11 @@ def test_replicates_side_by_side_on_the_cores_of_a_cpu_have_the_bits_of_one_devi
     ("devices", "live", "expected"),
     [
         (Devices(2, "cores"), 5, 5),  # in halves, so that both cores end together
-        (Devices(2, "cores"), 20, 10),  # whole: a program that begins anew takes its memory anew
+        (
+            Devices(2, "cores"),
+            20,
+            10,
+        ),  # in one piece: a program that starts anew takes its memory anew
         (Devices(2, "cores"), 1, 1),
         (Devices(2, "cores"), 0, 1),
         (Devices(8, "cores"), 12, 3),
@@ -230,9 +238,9 @@ def test_how_many_programs_a_core_runs_in_a_block(devices, live, expected):
 
 
 def test_a_block_is_as_long_as_its_programs_may_be():
-    pace = Pace(Options(block_seconds=1.0), longest=128)
-    pace.took(0.5, 4)
-    assert pace.steps(1000) == 8 and pace.steps(5) == 5
+    sizer = BlockSizer(Options(block_seconds=1.0), longest=128)
+    sizer.record(0.5, 4)
+    assert sizer.next_size(1000) == 8 and sizer.next_size(5) == 5
 
 
 @pytest.mark.parametrize(
@@ -273,28 +281,32 @@ def test_how_many_trainings_go_side_by_side_on_a_cpu(spread, count, flags, expec
     ],
 )
 def test_how_many_replicates_train_together(count, asked, devices, strategy, state, expected):
-    assert chunk_size(count, asked, devices, strategy, state=state, own=0) == expected
+    size = chunk_size(count, asked, devices, strategy, state_bytes=state, feature_bytes=0)
+    assert size == expected
 
 
 def test_what_stages_compute_of_all_rows_counts_among_a_chunks_memory():
-    queue = lambda own: chunk_size(8, 0, Devices(2, "cores"), "map", state=1 << 20, own=own)
-    assert (queue(60 << 20), queue(160 << 20), queue(1 << 40)) == (8, 3, 2)
+    def size(feature_bytes):
+        cores = Devices(2, "cores")
+        return chunk_size(8, 0, cores, "map", state_bytes=1 << 20, feature_bytes=feature_bytes)
+
+    assert (size(60 << 20), size(160 << 20), size(1 << 40)) == (8, 3, 2)
 
 
 def test_a_plan_is_cut_by_what_its_replicates_hold(monkeypatch):
     found = {}
-    monkeypatch.setattr(plan, "chunk_size", lambda *of, **held: found.update(of=of, **held) or 1)
+
+    def record(*arguments, **held):
+        found.update(arguments=arguments, **held)
+        return 1
+
+    monkeypatch.setattr(plan, "chunk_size", record)
     ready = toy.plan("features", seeds=(5, 6, 7), devices=2, spread="cores", strategy="vmap")
-    count, asked, devices, strategy = found["of"]
-    assert (count, asked, devices, strategy) == (
-        3,
-        0,
-        Devices(2, "cores"),
-        "map",
-    )  # cores train one by one
+    # Cores train one by one.
+    assert found["arguments"] == (3, 0, Devices(2, "cores"), "map")
     state, inputs = start_stage(ready, ready.stages[1], [0], 1, first_variables(ready, [0]))
-    assert found["state"] == 4 * sum(x.nbytes for x in jax.tree.leaves(state.variables))
-    assert found["own"] == sum(x.nbytes for x in inputs.own.values()) > 0
+    assert found["state_bytes"] == 4 * sum(x.nbytes for x in jax.tree.leaves(state.variables))
+    assert found["feature_bytes"] == sum(x.nbytes for x in inputs.replicate_table.values()) > 0
 
 
 SUMS = """
@@ -336,7 +348,7 @@ def test_flags_for_sums_are_added_once_and_leave_the_users_own(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_a=1")
     fix_order_of_sums()
     fix_order_of_sums()
-    assert os.environ["XLA_FLAGS"] == f"--xla_a=1 {SUMS_OF_XLA_ITSELF}"
+    assert os.environ["XLA_FLAGS"] == f"--xla_a=1 {SUMS_WITHOUT_LIBRARY}"
     for version, flags in (("0.10.2", "--xla_cpu_experimental_ynn_fusion_type=X"), ("0.11.0", "")):
         monkeypatch.setattr(jaxlib, "__version__", version)
         monkeypatch.setenv("XLA_FLAGS", flags)
@@ -344,8 +356,15 @@ def test_flags_for_sums_are_added_once_and_leave_the_users_own(monkeypatch):
         assert os.environ["XLA_FLAGS"] == flags
 
 
-@pytest.mark.parametrize(("batch", "count", "spread", "expected"), [
-    (32, 8, "data", 32), (33, 8, "data", 40), (1, 8, "data", 8), (33, 8, "replicates", 33), (5, 1, "data", 5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("batch", "count", "spread", "expected"),
+    [
+        (32, 8, "data", 32),
+        (33, 8, "data", 40),
+        (1, 8, "data", 8),
+        (33, 8, "replicates", 33),
+        (5, 1, "data", 5),
+    ],
+)
 def test_a_batch_is_rounded_up_to_equal_shares(batch, count, spread, expected):
-    assert width(batch, Devices(count, spread)) == expected
+    assert padded_batch_size(batch, Devices(count, spread)) == expected

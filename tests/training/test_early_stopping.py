@@ -1,6 +1,4 @@
-"""Early stopping inside the compiled block: the best epoch, patience, gaps between looks, monitors
-that are NaN.
-"""
+"""Early stopping inside the compiled block: best epoch, patience, gaps, monitors that are NaN."""
 
 import json
 import logging
@@ -28,8 +26,9 @@ NAN = float("nan")
 
 
 def listed(variables, batch):
-    """A monitor that reads its value from the replicate's constants; the bias, see `counter`, tells
-    the epoch.
+    """A monitor that reads its value from the replicate's constants.
+
+    The bias counts the steps, see `counter`.
     """
     return variables["constants"]["monitor"][
         jnp.round(variables["params"]["bias"] / 2).astype(int) - 1
@@ -37,9 +36,7 @@ def listed(variables, batch):
 
 
 def loss(variables, batch, key):
-    """Least squares with a running mean of the inputs as statistics; nothing that takes long to
-    compile.
-    """
+    """Least squares with a running mean of the inputs as statistics; quick to compile."""
     slot = batch["rows"]
     x = jnp.where(slot["live"], slot["x"][:, 0, 0], 0)
     mean = 0.9 * variables["batch_stats"]["mean"] + 0.1 * jnp.sum(x) / jnp.sum(slot["live"])
@@ -88,8 +85,9 @@ def ready(curves, chunk=0, strategy="map", block_steps=0, **settings):
 
 
 def by_hand(curve, patience=None, every=1, start=np.inf):
-    """(epoch of the best value, epochs trained) of the textbook rule; -1 where none was better than
-    the start.
+    """(epoch of the best value, epochs trained) of the textbook rule.
+
+    -1 where no epoch was better than the start.
     """
     best, best_epoch, stale = np.inf if np.isnan(start) else start, -1, 0
     for epoch, value in enumerate(curve):
@@ -147,8 +145,9 @@ def test_the_best_variables_are_those_of_a_replay_to_that_epoch(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_a_stopped_replicate_stays_frozen_while_the_others_go_on(strategy):
-    """Stopped within a block, in the middle of the axis; bit for bit the state of the block's end
-    before.
+    """Stopped within a block, in the middle of the axis.
+
+    Its state stays bit for bit that of the end of the block before.
     """
     plan = ready(
         [CURVES["falling"], CURVES["rising"]], chunk=2, strategy=strategy, patience=2, block_steps=6
@@ -191,17 +190,15 @@ def test_a_monitor_that_is_never_a_number_keeps_the_last_variables_and_says_so(t
 @pytest.mark.parametrize("length", [1, 3, 20])
 @pytest.mark.parametrize("name", CURVES)
 def test_what_a_later_stage_is_handed_is_a_candidate_for_its_best(tmp_path, name, length, every):
-    """The curve's first value stands for the start, at which patience does not begin to run out
-    either.
-    """
+    """The curve's first value is that of the start, which does not count against patience."""
     start, *curve = CURVES[name]
     plan = ready([[NAN] * (EPOCHS - 1) + CURVES[name] + [10.0]], block_steps=length)
     stages = [stage(monitor=None), replace(stage(patience=3, monitor_every=every), name="finetune")]
     outcome = toy.train(make_plan(replace(plan.training, stages=stages), plan.options), tmp_path)
     best, trained = by_hand([*curve, 10.0], 3, every, start)
     assert epochs_trained(tmp_path) == EPOCHS + trained
-    kept = best if best >= 0 or start < np.inf else trained - 1
-    assert epoch_of({"pretrain": outcome["finetune"]}) == EPOCHS + kept
+    expected = best if best >= 0 or start < np.inf else trained - 1
+    assert epoch_of({"pretrain": outcome["finetune"]}) == EPOCHS + expected
 
 
 def test_without_a_monitor_the_last_variables_are_handed_on(tmp_path):

@@ -55,9 +55,9 @@ def test_what_this_run_wrote_itself_stays(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 10, 20])
 def test_a_line_cut_short_by_a_crash_is_dropped(path, cut):
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-cut])
-    assert History(path).path.read_bytes() == whole[: whole[:-cut].rfind(b"\n") + 1]
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    assert History(path).path.read_bytes() == content[: content[:-cut].rfind(b"\n") + 1]
 
 
 def test_what_is_not_finite_is_null(tmp_path):

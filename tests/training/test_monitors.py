@@ -1,6 +1,4 @@
-"""Monitors against the measures they stand in for, with ties, padding and weights, compiled and
-over replicates.
-"""
+"""Monitors against the measures of `evaluation`: ties, padding and weights, over replicates."""
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +14,7 @@ CROSS_ENTROPY = jax.jit(monitors.binary_cross_entropy)
 
 
 def rows(n, levels, seed=0):
-    """float32 scores on `levels` levels, so with ties, labels that follow them, and weights of 0
-    and 1.
-    """
+    """float32 scores on `levels` levels (so with ties), labels that follow them, 0-1 weights."""
     random = np.random.default_rng(seed)
     score = random.integers(levels, size=n).astype(np.float32) / levels - 0.3
     label = (random.random(n) < 0.2 + 0.5 * (score > 0.1)).astype(np.float32)
@@ -101,8 +97,6 @@ def test_cross_entropy_is_scikit_learns():
 
 
 def test_cross_entropy_of_a_sure_mistake_is_finite():
-    """At logit 200 a probability of 1 in single precision, and a loss of 200 nats if the label is
-    0.
-    """
+    """A logit of 200 is a probability of 1 in single precision; a label of 0 costs 200 nats."""
     loss = CROSS_ENTROPY(np.array([200.0, -200.0], np.float32), np.array([0, 1]), np.ones(2))
     assert float(loss) == pytest.approx(200.0)

@@ -1,6 +1,4 @@
-"""A training that diverges stops, says where and which rows, and leaves nothing on disk that is not
-finite.
-"""
+"""A training that diverges stops, names place and rows, and leaves only finite values on disk."""
 
 import re
 from dataclasses import replace
@@ -41,10 +39,10 @@ def diverges(ready, folder):
 def expected_place(steps=7):
     """(epoch, batch) at which the row is first seen, by running the order alone."""
     padded = padded_rows([toy.replicate(0)], {"rows": 32})
-    found = block_rows(
+    rows = block_rows(
         padded, np.int32(0), stage=0, length=steps, per_epoch=steps, widths=(("rows", 32),)
     )
-    row, live = np.asarray(found["rows"]["row"][0]), np.asarray(found["rows"]["live"][0])
+    row, live = np.asarray(rows["rows"]["row"][0]), np.asarray(rows["rows"]["live"][0])
     return 0, int(np.flatnonzero(((row == ROW) & live).any(axis=1))[0]) + 1
 
 
@@ -105,9 +103,7 @@ def test_a_row_that_nobody_trains_on_may_be_nan(tmp_path):
 
 
 def test_a_learning_rate_that_explodes(tmp_path):
-    """No row is to blame by itself once the parameters are huge; whatever it says, it names rows
-    and the mend.
-    """
+    """No row is to blame by itself once the parameters are huge; rows and mend are named still."""
     ready = plan(stages=[toy.pretrain(monitor=None, epochs=30, optimizer=optax.sgd(1e30))])
     message = diverges(ready, tmp_path)
     place = r"Not finite in stage 'pretrain', toy fold 0, epoch \d+, batch \d of 7: "

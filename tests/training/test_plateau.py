@@ -1,6 +1,4 @@
-"""Rates of a replicate's own and plateaus: torch's traces, and whole trainings against a few lines
-of numpy.
-"""
+"""Rates by replicate and plateaus: torch's traces, and trainings against a few lines of numpy."""
 
 import json
 from dataclasses import replace
@@ -14,53 +12,51 @@ import toy
 
 from omics_jax.errors import Stopped, UserError
 from omics_jax.training.plan import Options, Training, make_plan
-from omics_jax.training.plateau import Plateau, begin_plateau, follow_plateau
+from omics_jax.training.plateau import Plateau, initial_plateau, update_plateau
 from omics_jax.training.stage import Stage, Term
 
 EPOCHS, N = 8, 30
 NAN = float("nan")
 
 # Rates that torch 2.13's ReduceLROnPlateau gives after each epoch, from 1e-3.
-VALUES = [
-    1,
-    0.9,
-    0.95,
-    0.92,
-    0.9,
-    0.89995,
-    0.7,
-    0.71,
-    0.72,
-    NAN,
-    0.73,
-    0.7,
-    0.69,
-    0.69,
-    0.69,
-    0.69,
-    0.69,
-    0.69,
-    0.69,
-]
+VALUES = [1, 0.9, 0.95, 0.92, 0.9, 0.89995, 0.7, 0.71, 0.72, NAN, 0.73, 0.7, *[0.69] * 7]
 TRACES = [
-    ({"factor": 0.2, "patience": 2, "floor": 1e-5}, VALUES, [1e-3] * 4 + [2e-4] * 5 + [4e-5] * 6 + [1e-5] * 4),
-    ({"factor": 0.2, "patience": 0, "floor": 1e-5}, VALUES, [1e-3] * 2 + [2e-4, 4e-5] + [1e-5] * 15),
-    ({"factor": 0.2, "patience": 3, "floor": 4e-5}, VALUES, [1e-3] * 5 + [2e-4] * 5 + [4e-5] * 9),
+    (
+        {"factor": 0.2, "patience": 2, "floor": 1e-5},
+        VALUES,
+        [1e-3] * 4 + [2e-4] * 5 + [4e-5] * 6 + [1e-5] * 4,
+    ),
+    (
+        {"factor": 0.2, "patience": 0, "floor": 1e-5},
+        VALUES,
+        [1e-3] * 2 + [2e-4, 4e-5] + [1e-5] * 15,
+    ),
+    (
+        {"factor": 0.2, "patience": 3, "floor": 4e-5},
+        VALUES,
+        [1e-3] * 5 + [2e-4] * 5 + [4e-5] * 9,
+    ),
     (
         {"factor": 0.5, "patience": 1},
         VALUES,
-        [1e-3] * 3 + [5e-4] * 2 + [2.5e-4] * 3 + [1.25e-4] * 2 + [6.25e-5] * 4 + [3.125e-5] * 2 + [1.5625e-5] * 2
+        [1e-3] * 3
+        + [5e-4] * 2
+        + [2.5e-4] * 3
+        + [1.25e-4] * 2
+        + [6.25e-5] * 4
+        + [3.125e-5] * 2
+        + [1.5625e-5] * 2
         + [7.8125e-6],
     ),
-]  # fmt: skip
+]
 
 
 def trace(plateau, start, values):
     def epoch(carry, value):
-        carry = follow_plateau(plateau, *carry, value)
+        carry = update_plateau(plateau, *carry, value)
         return carry, carry[1]
 
-    first = begin_plateau(), jnp.float32(start)
+    first = initial_plateau(), jnp.float32(start)
     return jax.jit(lambda v: jax.lax.scan(epoch, first, v)[1])(jnp.asarray(values, jnp.float32))
 
 
@@ -101,7 +97,7 @@ def test_plateaus_that_cannot_be(change, sentence):
         Plateau("x", **{"factor": 0.5, "patience": 1, **change})
 
 
-# In a training: one step an epoch towards the mean of x, the watched value read from the
+# In a training: one step an epoch towards the mean of x; the watched value is read from the
 # replicate's constants.
 
 
@@ -132,8 +128,11 @@ PLATEAU = Plateau("curve", factor=0.5, patience=1, floor=0.04)
 
 
 def ready(which=(0, 1, 2), strategy="map", block_steps=0, **settings):
-    of = lambda i: {"curve": np.asarray(CURVES[i], np.float32), "rate": np.float32(RATES[i])}
-    replicates = [replace(toy.replicate(i, N), constants=of(i)) for i in which]
+    constants_of = lambda i: {
+        "curve": np.asarray(CURVES[i], np.float32),
+        "rate": np.float32(RATES[i]),
+    }
+    replicates = [replace(toy.replicate(i, N), constants=constants_of(i)) for i in which]
     settings = {
         "rate": lambda constants: constants["rate"],
         "plateau": PLATEAU,
@@ -173,10 +172,10 @@ def column(folder, name, replicate):
 @pytest.mark.parametrize("plateau", [PLATEAU, None])
 def test_every_replicate_descends_at_its_own_rate(tmp_path, strategy, rated, plateau):
     change = {} if rated else {"rate": None}
-    found = toy.train(ready(strategy=strategy, plateau=plateau, **change), tmp_path)["only"]
+    actual = toy.train(ready(strategy=strategy, plateau=plateau, **change), tmp_path)["only"]
     for i in range(3):
         level, rates = by_hand(i, RATES[i] if rated else 1.0, plateau)
-        np.testing.assert_allclose(found["params"]["level"][i], level, rtol=1e-5)
+        np.testing.assert_allclose(actual["params"]["level"][i], level, rtol=1e-5)
         if rated or plateau:
             np.testing.assert_allclose(column(tmp_path, "rate", i), rates, rtol=1e-6)
         else:
@@ -204,9 +203,7 @@ def test_interrupted_at_every_block_it_ends_with_the_same_bits(tmp_path):
 
 
 def test_between_two_looks_there_is_no_bad_epoch(tmp_path):
-    """Looked at in epochs 2, 4, 6 and 8, of 2, 4, 6, 8 (replicate 1): the rate falls after the
-    third look.
-    """
+    """Monitored in epochs 2, 4, 6 and 8, at 2, 4, 6, 8: the rate falls after the third look."""
     toy.train(ready((1,), monitor_every=2), tmp_path)
     np.testing.assert_allclose(column(tmp_path, "rate", 0), [0.1] * 6 + [0.05] * 2, rtol=1e-6)
     assert column(tmp_path, "curve", 0) == [None, 2, None, 4, None, 6, None, 8]

@@ -1,6 +1,4 @@
-"""Pruning: who is asked about what, in which order, and that neither blocks, chunks nor
-interruptions change it.
-"""
+"""Pruning: which epochs are shown in which order; no block, chunk or interruption changes it."""
 
 import json
 
@@ -22,9 +20,7 @@ PATIENCE = 4
 
 
 class Median:
-    """A pruner with memory: stops a replicate that is above the median of what it has been shown of
-    the epoch.
-    """
+    """A pruner with memory: stops a replicate above the median of what it has seen of the epoch."""
 
     def __init__(self):
         self.asked, self.shown, self.stopped = [], {}, set()
@@ -51,13 +47,13 @@ def history(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     return folder, *train(folder, block_steps=1)
 
 
 def by_hand():
-    """The same decisions, replicate by replicate within an epoch, with early stopping beside them."""
+    """The same decisions, replicate by replicate within an epoch, together with early stopping."""
     shown, stopped, running = [], set(), dict.fromkeys(range(len(CURVES)))
     for epoch in range(10):
         seen = []
@@ -73,8 +69,8 @@ def by_hand():
     return shown, stopped
 
 
-def test_every_trained_epoch_is_asked_about_once_and_in_order(whole):
-    folder, _, pruner = whole
+def test_every_trained_epoch_is_asked_about_once_and_in_order(uninterrupted):
+    folder, _, pruner = uninterrupted
     asked = [(epoch, replicate) for epoch, replicate, *_ in pruner.asked]
     assert (asked, pruner.stopped) == by_hand() and pruner.stopped
     assert history(folder) == asked
@@ -83,30 +79,32 @@ def test_every_trained_epoch_is_asked_about_once_and_in_order(whole):
 @pytest.mark.parametrize(
     "settings", [{"block_steps": 3}, {"block_steps": 0}, {"block_steps": 7, "strategy": "vmap"}]
 )
-def test_where_blocks_end_changes_no_decision_and_no_line(whole, tmp_path, settings):
+def test_where_blocks_end_changes_no_decision_and_no_line(uninterrupted, tmp_path, settings):
     outcome, pruner = train(tmp_path, **settings)
-    assert np.array_equal(pruner.asked, whole[2].asked, equal_nan=True)
-    assert (tmp_path / "history.jsonl").read_bytes() == (whole[0] / "history.jsonl").read_bytes()
+    assert np.array_equal(pruner.asked, uninterrupted[2].asked, equal_nan=True)
+    assert (tmp_path / "history.jsonl").read_bytes() == (
+        uninterrupted[0] / "history.jsonl"
+    ).read_bytes()
     for r in {0, 1, 2, 3, 4} - pruner.stopped:
-        assert curves.epoch_of(outcome, r) == curves.epoch_of(whole[1], r)
+        assert curves.epoch_of(outcome, r) == curves.epoch_of(uninterrupted[1], r)
 
 
 @pytest.mark.parametrize("settings", [{"block_steps": 3}, {"block_steps": 7}])
-def test_a_resumed_pruner_is_shown_what_it_was_shown_before(whole, tmp_path, settings):
+def test_a_resumed_pruner_is_shown_what_it_was_shown_before(uninterrupted, tmp_path, settings):
     while True:
         try:
             outcome, pruner = train(tmp_path, toy.stop_after(1), **settings)
             break
         except Stopped:
             continue
-    assert np.array_equal(pruner.asked, whole[2].asked, equal_nan=True)
-    assert (tmp_path / "history.jsonl").read_bytes() == (whole[0] / "history.jsonl").read_bytes()
+    assert np.array_equal(pruner.asked, uninterrupted[2].asked, equal_nan=True)
+    assert (tmp_path / "history.jsonl").read_bytes() == (
+        uninterrupted[0] / "history.jsonl"
+    ).read_bytes()
 
 
 def test_finished_replicates_are_shown_again_too(tmp_path):
-    """In chunks of two, stopped after the first chunk has finished; the pruner remembers across
-    chunks.
-    """
+    """In chunks of two, stopped after the first has finished; the pruner remembers all chunks."""
     _, expected = train(tmp_path / "whole", chunk=2, block_steps=4)
     with pytest.raises(Stopped):
         train(tmp_path / "cut", toy.stop_after(7), chunk=2, block_steps=4)

@@ -1,6 +1,4 @@
-"""The replicate axis, its strategies, block lengths, and where the rows are: none of them changes
-what is computed.
-"""
+"""The replicate axis, strategies, block lengths and where the rows lie change no result."""
 
 from dataclasses import replace
 
@@ -10,9 +8,10 @@ import pytest
 import toy
 
 from omics_jax.errors import UserError
-from omics_jax.training import plan
+from omics_jax.training import compiled_stage
+from omics_jax.training.block_inputs import place_rows
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
-from omics_jax.training.rows import compile_rows, over_rows
+from omics_jax.training.rows import apply_to_rows, compile_row_function
 
 pytestmark = pytest.mark.optimised
 SEEDS = (5, 6, 7)
@@ -21,15 +20,15 @@ SEEDS = (5, 6, 7)
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory):
     """`outcome(...)`: everything handed on by a training of three replicates; see `toy.plan`."""
-    found = {}
+    outcomes = {}
 
     def run(variant="frozen", seeds=SEEDS, **options):
         key = (variant, seeds, *options.items())
-        if key not in found:
-            found[key] = toy.train(
+        if key not in outcomes:
+            outcomes[key] = toy.train(
                 toy.plan(variant, seeds=seeds, **options), tmp_path_factory.mktemp("run")
             )
-        return found[key]
+        return outcomes[key]
 
     return run
 
@@ -43,8 +42,8 @@ def made_again(ready):
     return make_plan(ready.training, ready.options)
 
 
-def assert_close(found, expected, tolerance):
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_close(actual, expected, tolerance):
+    for ours, theirs in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(
             ours, theirs, rtol=0, atol=tolerance * max(1, np.abs(theirs).max())
         )
@@ -53,9 +52,9 @@ def assert_close(found, expected, tolerance):
 @pytest.mark.parametrize("variant", toy.HEADS)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, outcome, variant):
     again = toy.train(toy.plan(variant, seeds=SEEDS, chunk=3), tmp_path)
-    found = outcome(variant, chunk=3)
-    assert toy.digest(again) == toy.digest(found)
-    assert len({toy.digest(only(found, i)) for i in range(3)}) == 3
+    actual = outcome(variant, chunk=3)
+    assert toy.digest(again) == toy.digest(actual)
+    assert len({toy.digest(only(actual, i)) for i in range(3)}) == 3
 
 
 @pytest.mark.parametrize("variant", toy.HEADS)
@@ -82,14 +81,14 @@ def test_the_steps_of_a_block_change_no_bit(outcome):
 def test_the_length_a_program_is_compiled_for_changes_no_bit(
     outcome, tmp_path, monkeypatch, length
 ):
-    monkeypatch.setattr(plan, "LONGEST_BLOCK", length)
+    monkeypatch.setattr(compiled_stage, "LONGEST_BLOCK", length)
     short = made_again(toy.plan("frozen", seeds=(5,)))
     assert [stage.shape.length for stage in short.stages] == [max(2, length)] * len(short.stages)
     assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome(seeds=(5,)))
 
 
 def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "GATHERED_BYTES", 0)
+    monkeypatch.setattr(compiled_stage, "GATHERED_BYTES", 0)
     assert made_again(toy.plan("features", seeds=(5,))).stages[-1].shape.length > 2
     short = made_again(toy.plan("features", seeds=(5,), resident_bytes=0))
     assert [stage.shape.length for stage in short.stages] == [2] * len(short.stages)
@@ -100,15 +99,15 @@ def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_pa
 def test_rows_gathered_on_the_host_are_the_rows_on_the_device(outcome, variant):
     assert toy.plan(variant, seeds=(5,)).resident
     assert not toy.plan(variant, seeds=(5,), resident_bytes=0).resident
-    found = outcome(variant, seeds=(5,), resident_bytes=0)
-    assert toy.digest(found) == toy.digest(outcome(variant, seeds=(5,)))
+    actual = outcome(variant, seeds=(5,), resident_bytes=0)
+    assert toy.digest(actual) == toy.digest(outcome(variant, seeds=(5,)))
 
 
 def test_only_what_a_stage_reads_is_gathered(outcome):
     ready = toy.plan("features", seeds=(5,), resident_bytes=0)
     rows = {"rows": {"row": np.array([[[3, 1]]], np.int32)}}
-    _, first, _ = plan._place(ready, ready.stages[0].stage, {}, rows)
-    _, second, _ = plan._place(ready, ready.stages[1].stage, {}, rows)
+    _, first, _ = place_rows(ready.stages[0].stage, ready.table, {}, rows)
+    _, second, _ = place_rows(ready.stages[1].stage, ready.table, {}, rows)
     assert first.keys() == toy.TABLE.keys() and second.keys() == {
         "kind",
         "kind_known",
@@ -120,9 +119,9 @@ def test_only_what_a_stage_reads_is_gathered(outcome):
 
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_host_gather_with_several_replicates(outcome, strategy):
-    found = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)
+    actual = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)
     assert_close(
-        found, outcome("features", chunk=3, strategy=strategy), 0 if strategy == "map" else 1e-6
+        actual, outcome("features", chunk=3, strategy=strategy), 0 if strategy == "map" else 1e-6
     )
 
 
@@ -136,11 +135,9 @@ def test_one_compilation_per_stage(outcome, options):
 
 
 def test_both_signals_are_learnt(outcome):
-    """Of a longer training: the known drift decides both labels, so the heads must beat a constant
-    clearly.
-    """
-    found = outcome("features", seeds=(5,), epochs=40)
-    one = jax.tree.map(lambda x: x[0], found["heads"])
+    """Of a longer training: the drift decides both labels, so the heads must beat a constant."""
+    actual = outcome("features", seeds=(5,), epochs=40)
+    one = jax.tree.map(lambda x: x[0], actual["heads"])
     rows = toy.replicate(5).test
     slot = {"x": toy.TABLE["x"][rows], "row": rows, "live": np.ones(len(rows), bool)}
     out = toy.NET.apply({"params": one["params"]}, toy.pooled(one, slot)["pooled"], method="labels")
@@ -157,8 +154,8 @@ def test_an_estimate_leaves_the_training_untouched(tmp_path, outcome):
 
 
 def test_a_start_instead_of_an_initialisation(tmp_path, outcome):
-    given = outcome(chunk=3)["pretrain"]
-    start = {name: given[name] for name in ("params", "batch_stats")}
+    trained = outcome(chunk=3)["pretrain"]
+    start = {name: trained[name] for name in ("params", "batch_stats")}
     ready = toy.plan("frozen", seeds=SEEDS, chunk=3)
     heads = make_plan(
         toy.Training(
@@ -166,24 +163,22 @@ def test_a_start_instead_of_an_initialisation(tmp_path, outcome):
         ),
         ready.options,
     )
-    found = toy.train(heads, tmp_path)["heads"]
+    actual = toy.train(heads, tmp_path)["heads"]
     for ours, theirs in zip(
-        *(jax.tree.leaves(v["params"]["encoder"]) for v in (found, given)), strict=True
+        *(jax.tree.leaves(v["params"]["encoder"]) for v in (actual, trained)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_path, outcome):
-    """Two of three modules and one that the network lacks; every chunking, and replicate by
-    replicate.
-    """
-    given = outcome(chunk=3)["pretrain"]
+    """Two of three modules and one that the network lacks, for the replicates of any chunk."""
+    trained = outcome(chunk=3)["pretrain"]
     ready = toy.plan("frozen", seeds=SEEDS, chunk=2)
     fresh = first_variables(ready, range(3))["params"]
-    params = {name: given["params"][name] for name in ("encoder", "decoder")}
+    params = {name: trained["params"][name] for name in ("encoder", "decoder")}
     start = {
         "params": {**params, "elsewhere": {"bias": np.ones(3)}},
-        "batch_stats": given["batch_stats"],
+        "batch_stats": trained["batch_stats"],
     }
     started = make_plan(replace(ready.training, start=start), ready.options)
     begun = first_variables(started, [2, 0])
@@ -198,13 +193,13 @@ def test_a_start_of_some_modules_leaves_the_others_to_the_initialisation(tmp_pat
         jax.tree.map(lambda x: x[np.array([0, 1])], params["encoder"])
     )
     assert toy.digest(begun["batch_stats"]) == toy.digest(
-        jax.tree.map(lambda x: x[np.array([2, 0])], given["batch_stats"])
+        jax.tree.map(lambda x: x[np.array([2, 0])], trained["batch_stats"])
     )
 
 
 def test_starts_that_do_not_fit_are_refused(outcome):
-    ready, given = toy.plan("frozen", seeds=SEEDS, chunk=3), outcome(chunk=3)["pretrain"]
-    none = {"params": {"other": given["params"]["heads"]}, "batch_stats": {}}
+    ready, trained = toy.plan("frozen", seeds=SEEDS, chunk=3), outcome(chunk=3)["pretrain"]
+    none = {"params": {"other": trained["params"]["heads"]}, "batch_stats": {}}
     with pytest.raises(
         ValueError,
         match="the start has the modules other, of which the network has none; it has deco",
@@ -224,18 +219,18 @@ def test_starts_that_do_not_fit_are_refused(outcome):
 def test_predictions_of_rows_on_host_and_device(outcome, width):
     variables = outcome(chunk=3)["heads"]
     rows = [toy.replicate(seed).test[: 10 + seed] for seed in SEEDS]
-    run = compile_rows(toy.pooled, width)
+    run = compile_row_function(toy.pooled, width)
     device = {name: jax.numpy.asarray(values) for name, values in toy.TABLE.items()}
     for table in (device, toy.TABLE):
-        for i, found in enumerate(over_rows(run, width, variables, table, rows)):
+        for i, actual in enumerate(apply_to_rows(run, width, variables, table, rows)):
             one = jax.tree.map(lambda x, i=i: x[i], variables)
             slot = {
                 "x": toy.TABLE["x"][rows[i]],
                 "row": rows[i],
                 "live": np.ones(len(rows[i]), bool),
             }
-            assert found["pooled"].shape == (len(rows[i]), toy.HIDDEN)
-            np.testing.assert_allclose(found["pooled"], toy.pooled(one, slot)["pooled"], atol=1e-6)
+            assert actual["pooled"].shape == (len(rows[i]), toy.HIDDEN)
+            np.testing.assert_allclose(actual["pooled"], toy.pooled(one, slot)["pooled"], atol=1e-6)
 
 
 def test_what_cannot_be_planned_is_refused():

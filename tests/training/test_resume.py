@@ -1,5 +1,6 @@
-"""A training that is stopped, killed, damaged or cut into other chunks ends with the bits of an
-uninterrupted one.
+"""A training that is interrupted ends with the bits of an uninterrupted one.
+
+Stopped, killed, damaged on disk, or cut into other chunks.
 """
 
 import json
@@ -18,27 +19,27 @@ import pytest
 import toy
 
 from omics_jax.errors import Stopped, UserError
-from omics_jax.training.loop import load_variables
 from omics_jax.training.plan import make_plan
+from omics_jax.training.stage_files import load_variables
 
 STEPS = 7 * 3  # of a stage: ceil(203 / 32) for 3 epochs
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """variant -> (folder, outcome) of an uninterrupted run in blocks of one step."""
-    found = {}
+    outcomes = {}
 
     def run(variant):
-        if variant not in found:
+        if variant not in outcomes:
             folder = tmp_path_factory.mktemp(variant)
-            found[variant] = folder, toy.train(toy.plan(variant, block_steps=1), folder)
-        return found[variant]
+            outcomes[variant] = folder, toy.train(toy.plan(variant, block_steps=1), folder)
+        return outcomes[variant]
 
     return run
 
 
-def assert_as_whole(folder, outcome, expected):
+def assert_as_uninterrupted(folder, outcome, expected):
     other, wanted = expected
     assert {k: toy.digest(v) for k, v in outcome.items()} == {
         k: toy.digest(v) for k, v in wanted.items()
@@ -47,7 +48,7 @@ def assert_as_whole(folder, outcome, expected):
 
 
 @pytest.mark.parametrize("variant", ["frozen", "features"])
-def test_stopped_and_resumed_at_every_step_of_every_stage(whole, tmp_path, variant):
+def test_stopped_and_resumed_at_every_step_of_every_stage(uninterrupted, tmp_path, variant):
     ready, stops = toy.plan(variant, block_steps=1), 0
     while True:
         try:
@@ -58,20 +59,20 @@ def test_stopped_and_resumed_at_every_step_of_every_stage(whole, tmp_path, varia
         else:
             break
     assert stops == 2 * STEPS
-    assert_as_whole(tmp_path, outcome, whole(variant))
+    assert_as_uninterrupted(tmp_path, outcome, uninterrupted(variant))
     assert not [path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 7, 20, 21, 22, 35, 42])
-def test_stopped_once(whole, tmp_path, blocks):
+def test_stopped_once(uninterrupted, tmp_path, blocks):
     ready = toy.plan("pcgrad", block_steps=1)
     with pytest.raises(Stopped):
         toy.train(ready, tmp_path, toy.stop_after(blocks))
-    assert_as_whole(tmp_path, toy.train(ready, tmp_path), whole("pcgrad"))
+    assert_as_uninterrupted(tmp_path, toy.train(ready, tmp_path), uninterrupted("pcgrad"))
 
 
-def test_what_a_stage_hands_on_is_not_changed_by_the_next(whole):
-    folder, outcome = whole("frozen")
+def test_what_a_stage_hands_on_is_not_changed_by_the_next(uninterrupted):
+    folder, outcome = uninterrupted("frozen")
     for stage in ("pretrain", "heads"):
         ((number, stored),) = load_variables(folder / "checkpoints", stage)
         assert number == 0 and toy.digest(stored) == toy.digest(outcome[stage])
@@ -79,8 +80,10 @@ def test_what_a_stage_hands_on_is_not_changed_by_the_next(whole):
 
 @pytest.mark.parametrize("stage", ["pretrain", "heads"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_stage_is_trained_again_to_the_same_bits(whole, tmp_path, stage, damage, caplog):
-    folder = shutil.copytree(whole("frozen")[0], tmp_path / "run")
+def test_a_damaged_stage_is_trained_again_to_the_same_bits(
+    uninterrupted, tmp_path, stage, damage, caplog
+):
+    folder = shutil.copytree(uninterrupted("frozen")[0], tmp_path / "run")
     file = folder / "checkpoints" / f"0000-{stage}.npz"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
@@ -89,7 +92,7 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(whole, tmp_path, stag
     else:
         file.write_bytes(content if damage == "flip" else content[:-40])
     outcome = toy.train(toy.plan("frozen", block_steps=1), folder)
-    expected = whole("frozen")
+    expected = uninterrupted("frozen")
     assert {k: toy.digest(v) for k, v in outcome.items()} == {
         k: toy.digest(v) for k, v in expected[1].items()
     }
@@ -100,8 +103,8 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(whole, tmp_path, stag
 
 
 @pytest.mark.parametrize("missing", [False, True])
-def test_a_finished_stage_of_another_model_is_refused(whole, tmp_path, missing):
-    folder = shutil.copytree(whole("frozen")[0], tmp_path / "run")
+def test_a_finished_stage_of_another_model_is_refused(uninterrupted, tmp_path, missing):
+    folder = shutil.copytree(uninterrupted("frozen")[0], tmp_path / "run")
     wider = [
         replace(
             toy.replicate(0),
@@ -118,9 +121,7 @@ def test_a_finished_stage_of_another_model_is_refused(whole, tmp_path, missing):
 
 
 def test_cut_into_other_chunks_between_two_commands(tmp_path):
-    """Finished replicates are found again whatever chunk they were in; running ones start their
-    stage anew.
-    """
+    """Finished replicates are found again in any chunk; running ones start their stage again."""
     seeds = (5, 6, 7)
     expected = toy.train(toy.plan(seeds=seeds, chunk=3), tmp_path / "whole")
     for chunk, blocks in ((2, 3), (3, 2)):
@@ -135,9 +136,7 @@ def test_cut_into_other_chunks_between_two_commands(tmp_path):
 
 
 def test_more_idle_places_than_before_in_the_axis(tmp_path):
-    """As when eight devices that share out replicates have become one: the chunk is padded to
-    another size.
-    """
+    """The chunk is padded to another size, as when eight devices have become one."""
     two = toy.plan(seeds=(5, 6), chunk=2)
     three = replace(two, size=3)
     expected = toy.train(two, tmp_path / "whole")
@@ -185,7 +184,7 @@ def start(folder, manner):
     ("number", "stage", "step"),
     [(signal.SIGTERM, "pretrain", 10), (signal.SIGINT, "heads", STEPS + 4)],
 )
-def test_a_signal_in_the_middle_of_a_stage(whole, tmp_path, number, stage, step):
+def test_a_signal_in_the_middle_of_a_stage(uninterrupted, tmp_path, number, stage, step):
     with start(tmp_path, "trains") as process:
         for line in process.stdout:
             if line == f"{stage} {step}\n":
@@ -195,35 +194,36 @@ def test_a_signal_in_the_middle_of_a_stage(whole, tmp_path, number, stage, step)
         assert process.wait(timeout=60) == 128 + number, process.stderr.read()
     assert rest.splitlines()[-1].startswith(f"stopped by signal {number.value}; the state is saved")
     assert (tmp_path / "checkpoints" / f"0000-0000-{stage}").is_dir()
-    assert_as_whole(
-        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen")
+    assert_as_uninterrupted(
+        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), uninterrupted("frozen")
     )
 
 
-def test_killed_during_the_first_save_ever(whole, tmp_path, caplog):
+def test_killed_during_the_first_save_ever(uninterrupted, tmp_path, caplog):
     with start(tmp_path, "dies-while-saving") as process:
         process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     caplog.set_level(logging.INFO, logger="omics_jax")
     outcome = toy.train(toy.plan("frozen", block_steps=1), tmp_path)
     assert "starting from scratch" in caplog.text
-    assert_as_whole(tmp_path, outcome, whole("frozen"))
+    assert_as_uninterrupted(tmp_path, outcome, uninterrupted("frozen"))
 
 
-def test_a_full_disk_ends_with_one_sentence_and_the_same_command_goes_on(whole, tmp_path):
+def test_a_full_disk_ends_with_one_sentence_and_the_same_command_goes_on(uninterrupted, tmp_path):
     with start(tmp_path, "finds-the-disk-full") as process:
         out, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert "could not be written: File too large. Free space there" in out.splitlines()[-1]
     assert "omics_jax" not in errors  # threads of orbax may complain on their way out, we do not
-    assert_as_whole(
-        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), whole("frozen")
+    assert_as_uninterrupted(
+        tmp_path, toy.train(toy.plan("frozen", block_steps=1), tmp_path), uninterrupted("frozen")
     )
 
 
-def test_history_has_a_line_per_epoch_and_replicate(whole):
+def test_history_has_a_line_per_epoch_and_replicate(uninterrupted):
     lines = [
-        json.loads(line) for line in (whole("frozen")[0] / "history.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (uninterrupted("frozen")[0] / "history.jsonl").read_text().splitlines()
     ]
     assert [(line["stage"], line["replicate"], line["epoch"]) for line in lines] == [
         (stage, 0, epoch) for stage in ("pretrain", "heads") for epoch in range(3)

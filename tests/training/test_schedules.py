@@ -1,4 +1,4 @@
-"""Schedules and optimisers of a config against closed forms, and the sentences for what cannot be."""
+"""Schedules and optimisers of a config against closed forms, and the errors of invalid ones."""
 
 import jax
 import jax.numpy as jnp
@@ -112,22 +112,25 @@ def test_schedules_that_cannot_be(spec, sentence):
 # torch 2.13's CyclicLR at the steps in STEPS_OF_CYCLES, base 1e-5, max 1e-3, gamma .999.
 CYCLES = {
     "triangular": [
-        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05, 0.0007525, 0.001, 0.000505, 0.001, 0.0007525,
-        1e-05, 0.0002575,
+        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05,
+        0.0007525, 0.001, 0.000505, 0.001, 0.0007525, 1e-05, 0.0002575,
     ],
     "triangular2": [
-        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05, 0.00038125, 0.000505, 0.0002575, 0.0002575,
-        0.0001028125, 1e-05, 1.024169921875e-05,
+        1e-05, 0.0002575, 0.0007525, 0.001, 0.000835, 0.000175, 1e-05,
+        0.00038125, 0.000505, 0.0002575, 0.0002575, 0.0001028125, 1e-05, 1.024169921875e-05,
     ],
     "exp_range": [
-        1e-05, 0.00025725250000000025, 0.0007502747267575001, 0.0009960459360409898, 0.0008308832417541242,
-        0.00017352092616076937, 1e-05, 0.0007429052031749328, 0.0009862297306290108, 0.0004966519845750428,
+        1e-05, 0.00025725250000000025, 0.0007502747267575001, 0.0009960459360409898,
+        0.0008308832417541242, 0.00017352092616076937, 1e-05,
+        0.0007429052031749328, 0.0009862297306290108, 0.0004966519845750428,
         0.0009765112467177937, 0.0007283855191276968, 1e-05, 0.00023371212035423153,
     ],
 }  # fmt: skip
 STEPS_OF_CYCLES = (0, 1, 3, 4, 5, 9, 10, 13, 14, 17, 24, 33, 50, 101)
 LONG_CYCLES = {  # the same with torch's default step sizes of 2000
-    ("triangular", 1.0): {1: 1.0495e-05, 999: 0.000504505, 2000: 1e-3, 3999: 1.0495e-05, 5999: 0.000999505},
+    ("triangular", 1.0): {
+        1: 1.0495e-05, 999: 0.000504505, 2000: 1e-3, 3999: 1.0495e-05, 5999: 0.000999505,
+    },
     ("exp_range", 0.999): {
         1: 1.0494505000000166e-05, 999: 0.00019200923526162695, 2000: 0.00014384792614352445,
         3999: 1.000905717198659e-05, 5999: 1.2447833424822722e-05, 9000: 1.0060813392694696e-05,
@@ -142,8 +145,8 @@ def test_cyclic_rates_are_those_of_torch(mode):
             {**CYCLE, "mode": mode, "step_size_up": 4, "step_size_down": 6, "gamma": 0.999}, STEPS
         )
     )
-    found = [rate(jnp.int32(t)) for t in STEPS_OF_CYCLES]
-    np.testing.assert_allclose(found, CYCLES[mode], rtol=2e-6)
+    actual = [rate(jnp.int32(t)) for t in STEPS_OF_CYCLES]
+    np.testing.assert_allclose(actual, CYCLES[mode], rtol=2e-6)
 
 
 @pytest.mark.parametrize(("mode", "gamma"), LONG_CYCLES)
@@ -214,16 +217,16 @@ def test_adam_with_clip_and_decoupled_decay_under_a_schedule(clip, decay):
         rng.normal(size=4).astype(np.float32),
     )
     rate = {"name": "linear", "peak": 0.1, "floor": 0.0}
-    found = steps_of(
+    actual = steps_of(
         {"name": "adam", "learning_rate": rate, "clip": clip, "weight_decay": decay},
         gradients,
         start,
     )
     expected = adam_by_hand(gradients, start, lambda t: 0.1 * (1 - t / STEPS), clip, decay)
-    np.testing.assert_allclose(found, expected, rtol=2e-5)
+    np.testing.assert_allclose(actual, expected, rtol=2e-5)
 
 
 def test_sgd():
     gradients = np.array([[1.0, -2.0], [3.0, 0.0]], np.float32)
-    found = steps_of({"name": "sgd", "learning_rate": 0.5}, gradients, np.zeros(2, np.float32))
-    np.testing.assert_allclose(found, [-2.0, 1.0])
+    actual = steps_of({"name": "sgd", "learning_rate": 0.5}, gradients, np.zeros(2, np.float32))
+    np.testing.assert_allclose(actual, [-2.0, 1.0])

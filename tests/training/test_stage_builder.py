@@ -53,12 +53,12 @@ def path_of(transformation: optax.GradientTransformation, steps: int) -> np.ndar
     return np.asarray(jax.lax.scan(step, (start, transformation.init(start)), gradients)[1])
 
 
-def assert_same_stage(found: Stage, expected: Stage):
+def assert_same_stage(actual: Stage, expected: Stage):
     for field in fields(Stage):
         if field.name != "optimizer":
-            assert getattr(found, field.name) == getattr(expected, field.name), field.name
+            assert getattr(actual, field.name) == getattr(expected, field.name), field.name
     # Functions cannot be compared, so their steps are, beyond the end of the schedule.
-    np.testing.assert_array_equal(path_of(found.optimizer, 30), path_of(expected.optimizer, 30))
+    np.testing.assert_array_equal(path_of(actual.optimizer, 30), path_of(expected.optimizer, 30))
 
 
 @pytest.mark.parametrize("learning_rate", [1e-2, COSINE, PLATEAU], ids=str)
@@ -77,9 +77,9 @@ def test_it_is_the_stage_written_out_by_hand(learning_rate, settings):
         patience=2,
         plateau=plateau_of(learning_rate),
     )
-    found = build_stage("pretrain", **{**SETTINGS, "optimizer_settings": settings(spec)})
-    assert_same_stage(found, expected)
-    assert (found.plateau is None) == (learning_rate is not PLATEAU)
+    actual = build_stage("pretrain", **{**SETTINGS, "optimizer_settings": settings(spec)})
+    assert_same_stage(actual, expected)
+    assert (actual.plateau is None) == (learning_rate is not PLATEAU)
     more = {"monitor_every": 2, "reads": ("x",), "features": toy.pooled}
     assert_same_stage(
         build_stage("pretrain", **SETTINGS, **more),
@@ -112,8 +112,8 @@ def test_the_slot_with_most_batches_decides_how_many_steps_an_epoch_has(rows, si
     assert count_steps(rows, size) == steps
     linear = {"name": "sgd", "learning_rate": {"name": "linear", "peak": 0.1}}
     settings = {**SETTINGS, "rows": rows, "batch_size": size, "optimizer_settings": linear}
-    found = path_of(build_stage("any", **settings).optimizer, 30)
-    np.testing.assert_array_equal(found, path_of(optimizer(linear, 3 * steps), 30))
+    actual = path_of(build_stage("any", **settings).optimizer, 30)
+    np.testing.assert_array_equal(actual, path_of(optimizer(linear, 3 * steps), 30))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""One step: its gradient against that of the plain composed loss, what it leaves alone, and what it
-refuses.
-"""
+"""One step: its gradient against the composed loss's, what it leaves alone, what it refuses."""
 
 import re
 from dataclasses import replace
@@ -55,12 +53,12 @@ STEP = {
 }
 
 
-def assert_same_bits(found, expected):
-    assert toy.digest(found) == toy.digest(expected)
+def assert_same_bits(actual, expected):
+    assert toy.digest(actual) == toy.digest(expected)
 
 
-def assert_close(found, expected, tolerance=1e-6):
-    for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_close(actual, expected, tolerance=1e-6):
+    for ours, theirs in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
@@ -74,9 +72,9 @@ def test_the_gradient_is_that_of_the_composed_loss(variables, name):
     def composed(params):
         return stage.objective(stage.loss({**variables, "params": params}, BATCH, KEY)[0])
 
-    found, value, terms, stats, _ = jax.jit(lambda v: gradient(stage, v, BATCH, KEY))(variables)
+    actual, value, terms, stats, _ = jax.jit(lambda v: gradient(stage, v, BATCH, KEY))(variables)
     expected = jax.jit(jax.grad(composed))(variables["params"])
-    assert_close(found, trainable_leaves(stage.trainable, expected)[0])
+    assert_close(actual, trainable_leaves(stage.trainable, expected)[0])
     np.testing.assert_allclose(value, composed(variables["params"]), rtol=1e-6)
     assert set(terms) == set(stage.loss(variables, BATCH, KEY)[0])
     assert jax.tree.structure(stats) == jax.tree.structure(variables["batch_stats"])
@@ -102,8 +100,13 @@ def test_rows_that_are_padding_change_neither_gradient_nor_statistics(variables)
         [*range(40, 64), *range(12)], live, x=x, size=y, weight=np.concatenate([np.ones(24), wild])
     )
     for name, stage in STAGES.items():
-        found = jax.jit(lambda v, b, s=stage: gradient(s, v, b, KEY))
-        assert_close(found(variables, padded)[:4], found(variables, BATCH)[:4], 2e-6), name
+        gradient_of = jax.jit(lambda v, b, s=stage: gradient(s, v, b, KEY))
+        (
+            assert_close(
+                gradient_of(variables, padded)[:4], gradient_of(variables, BATCH)[:4], 2e-6
+            ),
+            name,
+        )
 
 
 def test_unknown_labels_may_hold_anything(variables):
@@ -121,8 +124,8 @@ def test_unknown_labels_may_hold_anything(variables):
 def test_the_order_and_the_place_of_rows_do_not_matter(variables):
     turn = np.random.default_rng(0).permutation(24)
     turned = {"rows": {k: v[turn] for k, v in BATCH["rows"].items()}}
-    found = jax.jit(lambda b: gradient(STAGES["pretrain"], variables, b, KEY)[:3])
-    assert_close(found(turned), found(BATCH), 2e-6)
+    gradient_of = jax.jit(lambda b: gradient(STAGES["pretrain"], variables, b, KEY)[:3])
+    assert_close(gradient_of(turned), gradient_of(BATCH), 2e-6)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +195,8 @@ def test_balanced_gradient_of_the_toy(variables):
 
     flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
     each = [flat(jax.grad(task)(variables["params"]["heads"], i)) for i in range(2)]
-    found = gradient(stage, variables, BATCH, KEY)[0]
-    np.testing.assert_allclose(flat(found), project(each), rtol=1e-4, atol=1e-6)
+    actual = gradient(stage, variables, BATCH, KEY)[0]
+    np.testing.assert_allclose(flat(actual), project(each), rtol=1e-4, atol=1e-6)
 
 
 # What a step leaves alone
@@ -222,9 +225,7 @@ def test_a_step_moves_only_what_is_trainable(variables):
 
 
 def test_statistics_of_frozen_modules_stay_even_where_the_loss_moves_them(variables):
-    """`next_step` trains its batch norm; with the encoder frozen the running statistics must not
-    follow.
-    """
+    """`next_step` trains its batch norm; the statistics of a frozen encoder must not follow."""
     stage = replace(ALL, trainable=("decoder/.*",))
     before = state_of(stage, variables)
     after = jax.jit(lambda s: train_step(stage, s, BATCH, KEY))(before)

@@ -1,9 +1,8 @@
-"""A small system of another shape than the papers': series (n, T, F) in a gated recurrent network,
-two stages.
+"""A small system that no paper describes: series (n, T, F) in a recurrent network, in two stages.
 
 "pretrain" predicts the next time step; "heads" classifies and regresses every row with labels
-missing at random, on
-the frozen encoder. The drift of a row's series decides both labels, so there is something to learn.
+missing at random, on the frozen encoder. The drift of a row's series decides both labels, so there
+is something to learn.
 """
 
 import functools
@@ -130,7 +129,7 @@ def standardised(variables, slot):
 
 def encode(variables, slot, train=False, key=None):
     """(hidden states, new batch statistics)."""
-    kept = {name: variables[name] for name in ("params", "batch_stats")}
+    collections = {name: variables[name] for name in ("params", "batch_stats")}
     inputs = (
         standardised(variables, slot),
         jnp.asarray(slot["row"]),
@@ -139,8 +138,8 @@ def encode(variables, slot, train=False, key=None):
         key,
     )
     if not train:
-        return NET.apply(kept, *inputs, method="encode"), variables["batch_stats"]
-    hidden, changed = NET.apply(kept, *inputs, method="encode", mutable=["batch_stats"])
+        return NET.apply(collections, *inputs, method="encode"), variables["batch_stats"]
+    hidden, changed = NET.apply(collections, *inputs, method="encode", mutable=["batch_stats"])
     return hidden, changed["batch_stats"]
 
 
@@ -166,7 +165,7 @@ def pooled(variables, slot):
 
 
 def two_tasks(variables, batch, key):
-    """Terms "kind" (cross-entropy) and "size" (squared error) over the rows whose label is known."""
+    """Terms "kind" (cross-entropy) and "size" (squared error) over rows with a known label."""
     slot = batch["rows"]
     summary = slot["pooled"] if "pooled" in slot else pooled(variables, slot)["pooled"]
     out = NET.apply({"params": variables["params"]}, summary, method="labels")
@@ -243,9 +242,7 @@ def plan(
     sgd=False,
     **options,
 ):
-    """Both stages made ready. One plan per set of arguments and process, so that its programs
-    compile once.
-    """
+    """Both stages made ready; one plan per set of arguments, so that its programs compile once."""
     stages = (
         pretrain(epochs, batch, **({"optimizer": optax.sgd(0.1)} if sgd else {})),
         heads(variant, epochs, batch),
@@ -262,8 +259,8 @@ def train(ready, folder: Path, stop=lambda: None, prune=None):
     context = RunContext(
         folder / "checkpoints", History(folder / "history.jsonl"), stop=stop, prune=prune
     )
-    found = [by_stage for _, by_stage in fit(ready, context)]
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
+    chunks = [by_stage for _, by_stage in fit(ready, context)]
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
 
 
 def digest(tree) -> str:

@@ -1,9 +1,8 @@
-"""Run by test_resume.py: the toy's training in a process of its own, so that it can be killed or
-starved of disk.
+"""Run by test_resume.py: the toy's training in its own process, to be killed or starved of disk.
 
-python toy_process.py FOLDER trains                            and prints "STAGE STEP" at the end of every block
-python toy_process.py FOLDER dies-while-saving                 is killed by SIGKILL as soon as its first save has begun
-python toy_process.py FOLDER finds-the-disk-full               may write no file beyond 2 kB from its first block on
+python toy_process.py FOLDER trains                prints "STAGE STEP" at the end of every block
+python toy_process.py FOLDER dies-while-saving     is killed by SIGKILL once its first save started
+python toy_process.py FOLDER finds-the-disk-full   may write no file beyond 2 kB after one block
 """
 
 import os
