@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT, config_of
-from multiomics_losses import losses_of
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
+from omics_jax.evaluation.tables import Frame
 from omics_jax.run.command import run_options, system_module
 from omics_jax.study.system import Results
 from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.patients import SLOT
 from omics_jax.tasks import attribution, interpretation
+from omics_jax.tasks.attribution import ATTRIBUTION
+from omics_jax.tasks.settings import weights_of
 from omics_jax.tasks.task import Task
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
@@ -50,14 +52,19 @@ def rows_of(arm, row):
 
 
 @pytest.fixture(scope="module")
-def network(arms):
+def shape(arms):
     return assembly.shape_of(arms["network"].config, arms["network"].spec)
+
+
+@pytest.fixture(scope="module")
+def network(shape):
+    return model.network_of(shape, weights_of(shape.config))
 
 
 # --- attributions ---------------------------------------------------------------------------------
 
 
-def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, network):
+def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, shape, network):
     """Both scores by the predictions themselves; the average patient has the training mean of every
     feature.
     """
@@ -71,12 +78,11 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
     }
     out = jax.tree.map(np.asarray, jax.jit(arm.system.predict)(variables, rows))
     mean = {
-        f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape)
-        for m in network.used
+        f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape) for m in shape.used
     }
-    measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in network.used))}
+    measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in shape.used))}
     start = jax.tree.map(
-        np.asarray, model.predict(network, variables, {**rows, **mean, **measured})
+        np.asarray, model.predict(shape, network, variables, {**rows, **mean, **measured})
     )
     n = np.arange(len(rows["row"]))
     predicted = out["type_probability"].argmax(axis=1)
@@ -89,10 +95,10 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
         "OS": out["OS_risk"] - start["OS_risk"],
     }
     for task, expected in rise.items():
-        found = sum(out[f"{task}_attribution_{m}"].sum(axis=1) for m in network.used)
+        found = sum(out[f"{task}_attribution_{m}"].sum(axis=1) for m in shape.used)
         np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
-    has = dict(zip(network.sizes, np.asarray(rows["has"]).T, strict=True))
-    for m in network.used:
+    has = dict(zip(shape.sizes, np.asarray(rows["has"]).T, strict=True))
+    for m in shape.used:
         found, cells = out[f"age_attribution_{m}"], np.asarray(rows[f"m_{m}"])
         filled = has[m][:, None] & ~cells
         assert (
@@ -163,10 +169,10 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms, netwo
     table, row = arm.system.arrays(arm.dataset), dealt.rows[SLOT][::-1]
     keys = [key for key in dealt.constants if key not in constants]
     assert sorted(keys) == ["e_OS", "y_OS", "y_age", "y_type"]
-    size = {"type": 2, "age": 1, "OS": network.bins["OS"]}
+    size = {"type": 2, "age": 1, "OS": network.tasks[-1].bins}
     rng = np.random.default_rng(0)
     outputs = {name: jnp.float32(rng.standard_normal((len(row), k))) for name, k in size.items()}
-    terms = lambda c, r: jax.tree.map(np.asarray, losses_of(network).terms(c, outputs, r))
+    terms = lambda c, r: jax.tree.map(np.asarray, network.losses.terms(c, outputs, r))
     rows = rows_of(arm, row)
     own = terms(constants, rows)
     jax.tree.map(
@@ -201,11 +207,10 @@ def test_shares_are_free_of_how_sure_a_network_is():
     )
 
 
-def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
+def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way():
     predicted, output = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
-    found = attribution.score(
-        network, Task("t", "classification", ("a", "b")), predicted, output
-    )
+    task = Task("t", "classification", ("a", "b"))
+    found = attribution.score(task, predicted, output, "proper")
     np.testing.assert_allclose(found, -np.log1p(np.e), rtol=1e-6)
 
 
@@ -272,9 +277,7 @@ def explained(tmp_path_factory):
             Training(system.stages, system.init, table, dataset.ids, replicates),
             run_options(config),
         )
-        context = RunContext(
-            folder, History(folder / "history.jsonl"), lambda *_: None, lambda: None
-        )
+        context = RunContext(folder, History(folder / "history.jsonl"))
         predictor, frames = compile_rows(system.predict, len(first.test)), []
         train, test = dataset.take(first.rows[SLOT]), dataset.take(first.test)
         for chunk, by_stage in fit(plan, context):
@@ -287,9 +290,8 @@ def explained(tmp_path_factory):
                 frame = system.evaluate(out, test, train).frames["attribution_age"].rows
                 arm, group = ("permuted" if r else "network"), replicates[r].labels["group"]
                 frames.append(frame.assign(arm=arm, model="model", group=group, fold=0))
-        results = Results(
-            pd.DataFrame(), {"attribution_age": pd.concat(frames, ignore_index=True)}, {}
-        )
+        rows = Frame(ATTRIBUTION, pd.concat(frames, ignore_index=True))
+        results = Results(pd.DataFrame(), {"attribution_age": rows}, {})
         return interpretation.ranking_tables(results)["age_features"].frame
 
     return run

@@ -8,10 +8,8 @@ import numpy as np
 import optax
 import pytest
 from command import ROOT, config_of
-from multiomics_losses import losses_of
 
 from omics_jax.data.preprocessing.features import on_union
-from omics_jax.nn import mtlr
 from omics_jax.nn.blocks import RowInfo
 from omics_jax.run.command import system_module
 from omics_jax.run.scores import main_arm
@@ -26,11 +24,16 @@ from omics_jax.systems.multiomics.patients import (
     read_patients,
     scaled,
 )
-from omics_jax.training.freezing import keep_frozen_stats
+from omics_jax.tasks.settings import weights_of
+from omics_jax.training.freezing import freeze, keep_frozen_stats
 from omics_jax.training.stage import Term
 
 MODULE = system_module("multiomics")
 CONFIG = f"--config={ROOT}/configs/multiomics.py:smoke"
+
+
+def network_of(config, shape):
+    return model.network_of(shape, weights_of(config))
 
 
 class Made:
@@ -40,7 +43,8 @@ class Made:
         self.config = config_of(CONFIG, *words)
         self.dataset = MODULE.read(self.config)
         self.arm = MODULE.EXPERIMENTS[self.config.experiment].arms(self.config, self.dataset)[arm]
-        self.network = assembly.shape_of(self.arm.config, self.arm.spec)
+        self.shape = assembly.shape_of(self.arm.config, self.arm.spec)
+        self.network = network_of(self.arm.config, self.shape) if self.shape.tasks else None
         self.replicate = self.arm.replicates[0]
         row = self.replicate.rows[SLOT][:rows]
         self.rows = self.at(row)
@@ -117,11 +121,11 @@ def test_a_source_that_a_patient_lacks_is_0_and_flagged():
 def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_source():
     it = Made("--config.experiment=imputation", arm=0)
     name = "mirna"
-    found, _ = imputation.loss(it.network, name, SLOT, it.variables, {SLOT: it.rows})
-    estimates = np.asarray(imputed_values(it.network, it.variables, it.rows, name), np.float64)
+    found, _ = imputation.loss(it.shape, name, SLOT, it.variables, {SLOT: it.rows})
+    estimates = np.asarray(imputed_values(it.shape, it.variables, it.rows, name), np.float64)
     truth = np.asarray(scaled(it.constants, it.rows, name), np.float64)
     has = np.asarray(it.rows["has"])
-    place = list(it.network.sizes).index(name)
+    place = list(it.shape.sizes).index(name)
     others = np.delete(has, place, axis=1).any(axis=1)
     cells = (
         np.asarray(it.rows[f"m_{name}"])
@@ -132,7 +136,7 @@ def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_sour
     expected = sum(np.sqrt(((e - truth)[cells] ** 2).mean()) for e in estimates)
     assert float(imputation.objective(found)) == pytest.approx(expected, rel=1e-5)
     mean = np.sqrt(((estimates.mean(axis=0) - truth)[cells] ** 2).mean())
-    monitored = imputation.monitor(it.network, name, it.variables, {SLOT: it.rows})
+    monitored = imputation.monitor(it.shape, name, it.variables, {SLOT: it.rows})
     assert float(monitored) == pytest.approx(mean, rel=1e-5)
     exact = {"squares": Term(jnp.zeros(2), jnp.ones(2))}
     assert np.isfinite(
@@ -144,7 +148,7 @@ def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_sour
 def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated():
     it = Made("--config.experiment=imputation", arm=0)
     out = it.arm.system.predict(it.variables, it.rows)
-    for name in it.network.edges:
+    for name in it.shape.edges:
         seen = np.asarray(it.rows[f"m_{name}"])
         assert (
             np.asarray(out[name])[seen].tobytes()
@@ -165,17 +169,17 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated():
 
 
 def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_say():
-    """Of features that the fold did not choose, and of spread where only the training mean stands."""
+    """Features that the fold did not choose, and spread where only the training mean stands."""
     it = Made("--config.experiment=imputation", "--config.preprocess.top_k=6", arm=0)
     lone = it.rows["has"].at[:3].set(False)  # without any source
     rows = {
         **it.rows,
         "has": lone,
-        **{f"m_{n}": it.rows[f"m_{n}"].at[:3].set(False) for n in it.network.sizes},
+        **{f"m_{n}": it.rows[f"m_{n}"].at[:3].set(False) for n in it.shape.sizes},
     }
     found = jax.tree.map(np.asarray, it.arm.system.predict_new(it.variables, rows))
     whole = jax.tree.map(np.asarray, it.arm.system.predict(it.variables, rows))
-    for name in it.network.edges:
+    for name in it.shape.edges:
         seen, alive = np.asarray(rows[f"m_{name}"]), np.asarray(it.constants[f"{name}_alive"])
         assert not alive.all() and (~seen & ~alive).any()
         said = seen | alive
@@ -193,18 +197,18 @@ def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_sa
 
 
 def test_equation_1_by_hand(early):
-    network, variables, rows = early.network, early.variables, early.rows
-    found = patients(network, variables, rows)
-    terms, mean, _ = model.embedding_terms(network, variables, found, rows)
-    (mu, log_variance), _ = model.encode_patients(network, variables, found, rows)
-    module = network.embedding
+    shape, variables, rows = early.shape, early.variables, early.rows
+    found = patients(shape, variables, rows)
+    terms, mean, _ = model.embedding_terms(shape, variables, found, rows)
+    (mu, log_variance), _ = model.encode_patients(shape, variables, found, rows)
+    module = shape.embedding
     held = {
         "params": variables["params"]["embedding"],
         "batch_stats": variables["batch_stats"]["embedding"],
     }
     logits = module.apply(held, mu, RowInfo(rows["live"], rows["row"]), method=Embedding.decode)
     bce = []
-    for name in network.used:
+    for name in shape.used:
         x, p = (
             np.asarray(found.x[name], np.float64),
             1 / (1 + np.exp(-np.asarray(logits[name], np.float64))),
@@ -216,12 +220,12 @@ def test_equation_1_by_hand(early):
         bce.append(-(x * np.log(p) + (1 - x) * np.log1p(-p))[cells].mean())
     mu, s = np.asarray(mu, np.float64), np.asarray(log_variance, np.float64)
     kl = -0.5 * (1 + s - mu**2 - np.exp(s))
-    c = network.config.model
+    c = shape.config.model
     expected = np.mean(bce) + c.k_kl * kl.mean()
-    assert float(model.embedding_loss(network, terms)) == pytest.approx(expected, rel=1e-5)
-    summed = replace(network, config=early.arm.config.copy_and_resolve_references())
+    assert float(model.embedding_loss(shape, terms)) == pytest.approx(expected, rel=1e-5)
+    summed = replace(shape, config=early.arm.config.copy_and_resolve_references())
     summed.config.model.reduction = "sum"
-    alive = [int(early.constants[f"{name}_alive"].sum()) for name in network.used]
+    alive = [int(early.constants[f"{name}_alive"].sum()) for name in shape.used]
     terms, *_ = model.embedding_terms(summed, variables, found, rows)
     expected = np.mean(np.array(bce) * alive) + c.k_kl * kl.sum(axis=1).mean()
     assert float(model.embedding_loss(summed, terms)) == pytest.approx(expected, rel=1e-5)
@@ -229,30 +233,30 @@ def test_equation_1_by_hand(early):
 
 
 def test_a_missing_branch_says_nothing_and_learns_nothing(masked):
-    network, variables = masked.network, masked.variables
+    shape, variables = masked.shape, masked.variables
     i = next(
-        i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all()
+        i for i, name in enumerate(shape.used) if not np.asarray(masked.rows["has"])[:, i].all()
     )
-    name = network.used[i]
+    name = shape.used[i]
     lacks = ~np.asarray(masked.rows["has"])[:, i]
-    found = patients(network, variables, masked.rows)
+    found = patients(shape, variables, masked.rows)
     spoiled = found._replace(x={**found.x, name: jnp.where(lacks[:, None], 0.9, found.x[name])})
-    encode = lambda p: model.encode_patients(network, variables, p, masked.rows, jax.random.key(3))[
+    encode = lambda p: model.encode_patients(shape, variables, p, masked.rows, jax.random.key(3))[
         0
     ][0]
     assert np.array_equal(encode(found), encode(spoiled))
-    terms, *_ = model.embedding_terms(network, variables, found, masked.rows)
+    terms, *_ = model.embedding_terms(shape, variables, found, masked.rows)
     assert float(terms[f"bce_{name}"].weight) == np.asarray(found.cells[name])[~lacks].sum()
 
 
 def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
-    network, variables = masked.network, masked.variables
+    shape, variables = masked.shape, masked.variables
     i = next(
-        i for i, name in enumerate(network.used) if not np.asarray(masked.rows["has"])[:, i].all()
+        i for i, name in enumerate(shape.used) if not np.asarray(masked.rows["has"])[:, i].all()
     )
-    name, has = network.used[i], np.asarray(masked.rows["has"])[:, i]
-    found = patients(network, variables, masked.rows)
-    _, stats = model.encode_patients(network, variables, found, masked.rows, jax.random.key(0))
+    name, has = shape.used[i], np.asarray(masked.rows["has"])[:, i]
+    found = patients(shape, variables, masked.rows)
+    _, stats = model.encode_patients(shape, variables, found, masked.rows, jax.random.key(0))
     layer = f"branches_{name}_0"
     dense = variables["params"]["embedding"][layer]["Dense_0"]
     h = np.asarray(found.x[name])[has] @ np.asarray(dense["kernel"])
@@ -265,64 +269,28 @@ def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
 # --- heads and stages -----------------------------------------------------------------------------
 
 
-def test_equation_2_by_hand(made):
-    network, rows, constants = made.network, made.rows, made.constants
-    bins = network.bins["OS"]
-    outputs = {
-        t.name: jnp.float32(
-            numbers(
-                i, len(rows["row"]), len(t.classes) or {"regression": 1, "survival": bins}[t.kind]
-            )
-        )
-        for i, t in enumerate(network.tasks)
-    }
-    poisoned = {**rows}
-    for task in network.tasks:
-        unknown = ~np.asarray(rows[f"k_{task.name}"])
-        poisoned[f"y_{task.name}"] = jnp.where(unknown, jnp.nan, rows[f"y_{task.name}"])
-    terms = losses_of(network).terms(constants, outputs, poisoned)
-    losses = []
-    for task in network.tasks:
-        k = np.asarray(rows[f"k_{task.name}"])
-        assert 0 < k.sum() < len(k)
-        y, out = (
-            np.asarray(rows[f"y_{task.name}"], np.float64)[k],
-            np.asarray(outputs[task.name], np.float64)[k],
-        )
-        if task.kind == "classification":
-            p = np.exp(out) / np.exp(out).sum(axis=1, keepdims=True)
-            losses.append(-np.log(p[np.arange(len(y)), y.astype(int)]).mean())
-        elif task.kind == "regression":
-            sd, mean = float(constants[f"{task.name}_sd"]), float(constants[f"{task.name}_mean"])
-            losses.append(np.abs(out[:, 0] - (y - mean) / sd).mean())
-        else:
-            bins = mtlr.bins_of(y.astype(np.float32), constants[f"{task.name}_edges"])
-            event = np.asarray(rows[f"e_{task.name}"])[k]
-            total, count = mtlr.mtlr_loss(jnp.float32(out), bins, event, np.ones(len(y)))
-            losses.append(float(total / count))
-    np.testing.assert_allclose(losses_of(network).weighted(terms), np.array(losses) / 3, rtol=1e-5)
-
-
 def test_equation_3_and_its_weights(made):
     stage = made.stages["all"]
     terms, _ = stage.loss(made.variables, {SLOT: made.rows}, jax.random.key(1))
     whole, each = (
-        model.embedding_loss(made.network, terms),
-        losses_of(made.network).weighted(terms),
+        model.embedding_loss(made.shape, terms),
+        made.network.losses.weighted(terms),
     )
     expected = made.config.model.k_embed * float(whole) + float(each.sum())
     assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
     config = made.arm.config.copy_and_resolve_references()
     config.weights = "age=3"
     weighed = assembly.shape_of(config, made.arm.spec)
-    place = [t.name for t in made.network.tasks].index("age")
+    place = [task.name for task in made.shape.tasks].index("age")
     np.testing.assert_allclose(
-        losses_of(weighed).weighted(terms), each * np.where(np.arange(3) == place, 3, 1), rtol=1e-6
+        network_of(config, weighed).losses.weighted(terms),
+        each * np.where(np.arange(3) == place, 3, 1),
+        rtol=1e-6,
     )
 
 
-def moved(made, name, balance="fixed"):
-    """Variables after a step of SGD of a stage, and the stage."""
+def gradients(made, name):
+    """The gradients of a stage's objective, and the statistics after the step."""
     stage = made.stages[name]
     rows = dict(made.rows)
     if stage.features:
@@ -343,9 +311,7 @@ def moved(made, name, balance="fixed"):
     [("embedding", {"embedding"}), ("heads", {"heads"}), ("all", {"embedding", "heads"})],
 )
 def test_a_stage_moves_its_own_parameters_and_statistics_alone(made, name, moving):
-    from omics_jax.training.freezing import freeze
-
-    grads, stats = moved(made, name)
+    grads, stats = gradients(made, name)
     tx = freeze(optax.sgd(1.0), made.stages[name].trainable, grads)
     updates, _ = tx.update(grads, tx.init(made.variables["params"]), made.variables["params"])
     for part in ("imputer", "embedding", "heads"):
@@ -368,40 +334,22 @@ def test_stage_2_reads_what_prediction_reads(made):
 
 
 def test_prepared_patients_are_those_made_on_the_spot(made):
-    once = prepared(made.network, made.variables, made.rows)
-    ready = read_patients(made.network, made.variables, {**made.rows, **once})
-    now = read_patients(made.network, made.variables, made.rows)
+    once = prepared(made.shape, made.variables, made.rows)
+    ready = read_patients(made.shape, made.variables, {**made.rows, **once})
+    now = read_patients(made.shape, made.variables, made.rows)
     jax.tree.map(np.testing.assert_array_equal, ready, now)
     assert np.asarray(now.imputed).any() and np.asarray(now.present).all()
-    for i, name in enumerate(made.network.used):
+    for i, name in enumerate(made.shape.used):
         filled = np.asarray(now.imputed)[:, i]
         assert np.array_equal(filled, ~np.asarray(made.rows["has"])[:, made_place(made, name)])
-        expected = np.asarray(imputed_values(made.network, made.variables, made.rows, name)).mean(
+        expected = np.asarray(imputed_values(made.shape, made.variables, made.rows, name)).mean(
             axis=0
         )
         np.testing.assert_allclose(np.asarray(now.x[name])[filled], expected[filled], rtol=1e-6)
 
 
 def made_place(made, name):
-    return list(made.network.sizes).index(name)
-
-
-@pytest.mark.parametrize("name", ["gradnorm", "pcgrad", "uncertainty"])
-def test_a_balanced_last_stage_has_finite_gradients_and_leaves_the_embeddings_loss_alone(name):
-    it = Made(f"--config.balancing.name={name}")
-    stage = it.stages["all"]
-    terms, _ = stage.loss(it.variables, {SLOT: it.rows}, jax.random.key(1))
-    losses = stage.balance.tasks(terms)
-    whole = it.config.model.k_embed * model.embedding_loss(it.network, terms)
-    np.testing.assert_allclose(
-        losses, np.append(losses_of(it.network).weighted(terms), whole), rtol=1e-6
-    )
-    leaves = [jnp.float32(numbers(0, 4, 3))]
-    state = stage.balance.init([leaf[0] for leaf in leaves])
-    alone = [leaf.at[-1].set(0) for leaf in leaves]
-    with_whole, _ = stage.balance.combine(leaves, losses, state)
-    without, _ = stage.balance.combine(alone, losses, state)
-    np.testing.assert_allclose(with_whole[0] - without[0], leaves[0][-1], rtol=1e-5, atol=1e-6)
+    return list(made.shape.sizes).index(name)
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -419,10 +367,10 @@ def test_predictions_are_probabilities_units_and_curves(made):
     later = made.arm.system.predict({**made.variables, "constants": higher}, made.rows)["age_value"]
     np.testing.assert_allclose(later - out["age_value"], 5, rtol=1e-4)
     seen = np.concatenate(
-        [np.asarray(made.rows[f"m_{n}"] & made.constants[f"{n}_alive"]) for n in made.network.used],
+        [np.asarray(made.rows[f"m_{n}"] & made.constants[f"{n}_alive"]) for n in made.shape.used],
         1,
     )
-    alive = sum(int(made.constants[f"{n}_alive"].sum()) for n in made.network.used)
+    alive = sum(int(made.constants[f"{n}_alive"].sum()) for n in made.shape.used)
     np.testing.assert_allclose(out["imputed_share"], 1 - seen.sum(axis=1) / alive, rtol=1e-5)
     assert ((out["imputed_share"] == 0) == (seen.sum(axis=1) == alive)).all()
 
@@ -433,9 +381,9 @@ def test_what_no_branch_reads_is_not_counted_as_imputed(masked):
     assert not has.all()
     cells = {
         n: np.asarray(masked.rows[f"m_{n}"] & masked.constants[f"{n}_alive"]).sum(1)
-        for n in masked.network.used
+        for n in masked.shape.used
     }
-    alive = np.array([int(masked.constants[f"{n}_alive"].sum()) for n in masked.network.used])
+    alive = np.array([int(masked.constants[f"{n}_alive"].sum()) for n in masked.shape.used])
     expected = 1 - sum(cells.values()) / (has * alive).sum(axis=1)
     np.testing.assert_allclose(out["imputed_share"], expected, atol=1e-6)
 
@@ -458,19 +406,6 @@ def test_folds_that_chose_other_features_share_their_union():
     assert columns.tolist() == [1, 2, 4]
     assert a["alive"].tolist() == [True, False, True] and b["alive"].tolist() == [False, True, True]
     assert a["fill"].tolist() == [1, 0, 2] and b["high"].tolist() == [0, 3, 4]
-
-
-def test_every_survival_task_has_bins_of_its_own():
-    config = config_of(f"--config={ROOT}/configs/multiomics.py:smoke", "--config.missing=complete")
-    dataset = MODULE.read(config)
-    (times, known), (events, _) = (dataset.targets[f"OS.{what}"] for what in ("time", "event"))
-    rare = known & (np.cumsum(events * known) <= 6)
-    targets = {**dataset.targets, "PFI.time": (times, rare), "PFI.event": (events, rare)}
-    (arm,) = MODULE.EXPERIMENTS["multitask"].arms(config, replace(dataset, targets=targets))
-    bins = assembly.shape_of(arm.config, arm.spec).bins
-    assert bins["OS"] > bins["PFI"] >= 1
-    for r in arm.replicates:
-        assert {name: len(r.constants[f"{name}_edges"]) - 1 for name in bins} == bins
 
 
 def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
@@ -510,7 +445,7 @@ def test_arms_share_folds_and_test_patients():
         assert set(r_b.test) == {i for i in r_c.test if whole[i]} and whole[r_b.rows[SLOT]].all()
         for name, value in arms["imputers"].replicates[r_c.labels["fold"]].constants.items():
             assert np.array_equal(value, r_c.constants[name]), name
-    assert [t.name for t in assembly.shape_of(c.config, c.spec).tasks] == ["OS"]
+    assert [task.name for task in c.spec.tasks] == ["OS"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from fitted_arms import fitted
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
-from omics_jax.systems.multiomics import assembly, experiments, reading
+from omics_jax.systems.multiomics import experiments, reading
 from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
@@ -44,7 +44,7 @@ WORDS = [
 
 
 def trained(folder, *words):
-    """The imputers' arm and its predictions, the network's, and what was simulated with its truth."""
+    """The imputers' arm and its predictions, the network's, and the simulated data with its truth."""
     config = config_of(*WORDS, *words)
     dataset = reading.read(config)
     imputers, network = experiments.multitask(config, dataset)
@@ -112,7 +112,7 @@ def test_without_signal_nothing_is_found(null):
     scores = means(arm, predictions)
     assert scores["model", "type_accuracy"] < scores["no features", "type_accuracy"] + 0.08
     assert scores["model", "age_rmse"] > 0.97 * scores["no features", "age_rmse"]
-    task = next(t for t in assembly.shape_of(arm.config, arm.spec).tasks if t.name == "OS")
+    task = next(task for task in arm.spec.tasks if task.name == "OS")
     concordances = []
     for replicate, predicted in zip(arm.replicates, predictions, strict=True):
         test = arm.dataset.take(replicate.test)
