@@ -44,7 +44,7 @@ WORDS = [
 
 
 def trained(folder, *words):
-    """The imputers' arm and its predictions, the network's, and the simulated data with its truth."""
+    """The imputers and the network, each with its predictions, and the simulated truth."""
     config = config_of(*WORDS, *words)
     dataset = reading.read(config)
     imputers, network = experiments.multitask(config, dataset)

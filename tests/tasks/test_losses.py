@@ -1,4 +1,4 @@
-"""The losses of several tasks against their formulas by hand, and what of a row they may not read."""
+"""The losses of several tasks against their formulas by hand, and what they may not read."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A block of 4 units on 6 features and a head per task: the least network that `tasks` can train."""
+"""A block of 4 units on 6 features and a head per task: the least that `tasks` can train."""
 
 from __future__ import annotations
 
