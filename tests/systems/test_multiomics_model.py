@@ -428,6 +428,19 @@ def test_complete_patients_are_scored_apart_in_every_fold_or_in_none():
             assert ("type_accuracy_complete" in found.metrics) == expected
 
 
+def test_the_worth_of_a_stage_is_measured_on_calibrated_networks():
+    config = config_of(
+        CONFIG,
+        "--config.missing=complete",
+        "--config.experiment=stages",
+        "--config.training.stages=('embedding','heads','all','calibration')",
+    )
+    arms = MODULE.EXPERIMENTS["stages"].arms(config, MODULE.read(config))
+    stages = {arm.name: [stage.name for stage in arm.system.stages] for arm in arms}
+    assert stages["all stages"] == ["embedding", "heads", "all", "calibration"]
+    assert stages["without embedding and heads"] == ["all", "calibration"]
+
+
 def test_the_papers_edges_are_for_the_modalities_that_are_there():
     config = config_of(f"--config={ROOT}/configs/multiomics.py:paper")
     assert _edges_of(config.imputation.edges, ("mirna",)) == {}

@@ -13,7 +13,10 @@ from omics_jax.systems.multiomics import experiments, reading
 from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning"),
+]
 
 WORDS = [
     f"--config={ROOT}/configs/multiomics.py",

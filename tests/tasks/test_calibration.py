@@ -74,7 +74,7 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty(with_it, n):
     tiny, loss = with_it[0], with_it[0].stages["calibration"].loss
     kind = np.arange(n) % 2
     rows = {
-        "y_type": kind,
+        "y_type": kind.astype(np.float32),
         "k_type": np.ones(n, bool),
         "live": np.ones(n, bool),
         "row": np.arange(n),
