@@ -66,8 +66,9 @@ def test_without_a_key_a_module_is_deterministic_and_its_statistics_stay(variabl
     output, stats = apply_module(ENCODER, "encoder", variables, None, X, ROWS)
     assert stats == {}
     dense = variables["params"]["encoder"]["Dense_0"]["kernel"]
-    normalized = X @ dense / np.sqrt(1 + 1e-5)
-    np.testing.assert_allclose(output, nn.leaky_relu(normalized, 0.2), rtol=1e-4, atol=1e-6)
+    normalized = X[:5] @ dense / np.sqrt(1 + 1e-5)
+    expected = nn.leaky_relu(normalized, 0.2)
+    np.testing.assert_allclose(output[:5], expected, rtol=1e-4, atol=1e-6)
     again, _ = apply_module(ENCODER, "encoder", variables, None, X, ROWS)
     np.testing.assert_array_equal(output, again)
 

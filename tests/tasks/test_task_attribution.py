@@ -65,7 +65,7 @@ def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way():
 @pytest.mark.parametrize("hazard", mtlr.HAZARDS)
 def test_the_scores_of_numbers_and_times_are_their_value_and_risk(hazard):
     output = jnp.float32(np.random.default_rng(0).normal(size=(5, 4)))
-    value = attribution.score(AGE, output, output[:, :1], hazard)
+    value = attribution.score(AGE, output[:, :1], output[:, :1], hazard)
     np.testing.assert_array_equal(value, output[:, 0])
     risk = attribution.score(OS, output, output, hazard)
     np.testing.assert_array_equal(risk, mtlr.risk(output, hazard))

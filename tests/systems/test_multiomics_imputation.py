@@ -1,0 +1,126 @@
+"""The imputers of the multi-omics system: their network, loss and estimates, each by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from fresh_arm import FreshArm, numbers
+
+from omics_jax.systems.multiomics import imputation, imputer
+from omics_jax.systems.multiomics.patients import SLOT, imputed_values, scaled
+from omics_jax.training.stage import Term
+
+
+@pytest.fixture(scope="module")
+def imputers():
+    return FreshArm("--config.experiment=imputation", arm=0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "count"), [(5000, 5000, 40_009_000), (5000, 1800, 27_205_800)]
+)
+def test_parameters_of_the_papers_imputers(inputs, outputs, count):
+    shapes = jax.eval_shape(
+        lambda: imputer.init_imputer(jax.random.key(0), inputs, 4000, outputs, 1)
+    )
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == count
+
+
+def test_an_imputers_estimate_by_hand():
+    params = jax.tree.map(np.asarray, imputer.init_imputer(jax.random.key(0), 3, 4, 2, members=2))
+    params["hidden"]["bias"], params["out"]["bias"] = numbers(0, 2, 4), numbers(1, 2, 2)
+    x = numbers(2, 5, 3)
+    found = imputer.estimate(jax.tree.map(jnp.float32, params), jnp.float32(x))
+
+    def layer(name, member, inputs):
+        linear = inputs @ params[name]["kernel"][member] + params[name]["bias"][member]
+        return 1 / (1 + np.exp(-linear))
+
+    for e in range(2):
+        expected = layer("out", e, layer("hidden", e, x))
+        np.testing.assert_allclose(found[e], expected, rtol=1e-5)
+    assert np.abs(params["hidden"]["kernel"][0] - params["hidden"]["kernel"][1]).min() > 0
+
+
+def test_a_source_that_a_patient_lacks_is_0_and_flagged():
+    x = {"a": jnp.ones((2, 2)), "b": jnp.full((2, 1), jnp.nan)}
+    has = {"a": jnp.array([True, True]), "b": jnp.array([False, False])}
+    assert imputer.sources_of(("a", "b"), x, has).tolist() == [[1, 1, 0, 1, 0]] * 2
+    assert imputer.sources_of(("a",), x, has).tolist() == [[1, 1]] * 2
+    assert imputer.input_size({"a": 2, "b": 1}, ("a", "b")) == 5
+    assert imputer.input_size({"a": 2}, ("a",)) == 2
+
+
+def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_source(imputers):
+    name = "mirna"
+    found, _ = imputation.loss(
+        imputers.shape, name, SLOT, imputers.variables, {SLOT: imputers.rows}
+    )
+    estimates = np.asarray(
+        imputed_values(imputers.shape, imputers.variables, imputers.rows, name), np.float64
+    )
+    truth = np.asarray(scaled(imputers.constants, imputers.rows, name), np.float64)
+    has = np.asarray(imputers.rows["has"])
+    others = np.delete(has, imputers.place(name), axis=1).any(axis=1)
+    cells = imputers.cells(name) & others[:, None]
+    assert 0 < cells.sum() < cells.size
+    expected = sum(np.sqrt(((e - truth)[cells] ** 2).mean()) for e in estimates)
+    assert float(imputation.objective(found)) == pytest.approx(expected, rel=1e-5)
+    mean = np.sqrt(((estimates.mean(axis=0) - truth)[cells] ** 2).mean())
+    monitored = imputation.monitor(imputers.shape, name, imputers.variables, {SLOT: imputers.rows})
+    assert float(monitored) == pytest.approx(mean, rel=1e-5)
+
+
+def test_an_exact_imputation_has_a_loss_of_0_and_a_finite_gradient():
+    def loss(squares):
+        return imputation.objective({"squares": Term(squares, jnp.ones(2))})
+
+    value, gradient = jax.value_and_grad(loss)(jnp.zeros(2))
+    assert value == 0 and np.isfinite(gradient).all()
+
+
+def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated(imputers):
+    out = jax.tree.map(np.asarray, imputers.predict(imputers.variables, imputers.rows))
+    for name in imputers.shape.edges:
+        seen = np.asarray(imputers.rows[f"m_{name}"])
+        values, sd = out[name], out[f"{name}_sd"]
+        measured = np.asarray(imputers.rows[f"x_{name}"])
+        assert values[seen].tobytes() == measured[seen].tobytes()
+        assert (sd[seen] == 0).all() and (~seen).any()
+        fitted = (np.asarray(imputers.constants[f"{name}_{k}"]) for k in ("alive", "low", "high"))
+        alive, low, high = fitted
+        varies = alive & (high > low)
+        assert (sd[~seen & varies] > 0).all()
+        inside = (values >= low - 1e-4) & (values <= high + 1e-4)
+        assert inside[~seen & alive].all()
+        # What is imputed does not depend on what it stands for.
+        other = {**imputers.rows, f"x_{name}": jnp.where(seen, 0.5, 0)}
+        estimate = imputers.predict(imputers.variables, other)[f"{name}_estimate"]
+        np.testing.assert_array_equal(estimate, out[f"{name}_estimate"])
+
+
+def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_say():
+    """Features that the fold did not choose, and spread where only the training mean stands."""
+    imputers = FreshArm("--config.experiment=imputation", "--config.preprocess.top_k=6", arm=0)
+    lone = imputers.rows["has"].at[:3].set(False)  # without any source
+    rows = {
+        **imputers.rows,
+        "has": lone,
+        **{f"m_{n}": imputers.rows[f"m_{n}"].at[:3].set(False) for n in imputers.shape.sizes},
+    }
+    found = jax.tree.map(
+        np.asarray, jax.jit(imputers.arm.system.predict_new)(imputers.variables, rows)
+    )
+    whole = jax.tree.map(np.asarray, imputers.predict(imputers.variables, rows))
+    for name in imputers.shape.edges:
+        seen, alive = np.asarray(rows[f"m_{name}"]), np.asarray(imputers.constants[f"{name}_alive"])
+        assert not alive.all() and (~seen & ~alive).any()
+        said = seen | alive
+        np.testing.assert_array_equal(np.isnan(found[name]), ~said)
+        np.testing.assert_array_equal(found[name][said], whole[name][said])
+        np.testing.assert_allclose(
+            found[name][:3, alive], np.tile(imputers.constants[f"{name}_fill"][alive], (3, 1))
+        )
+        assert np.isnan(found[f"{name}_sd"][:3]).all()
+        source = found[f"{name}_source"][:, None]
+        np.testing.assert_array_equal(np.isnan(found[f"{name}_sd"]), ~(seen | (alive & source)))
