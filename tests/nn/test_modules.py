@@ -5,13 +5,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import normal
 
 from omics_jax.nn.blocks import Block, RowInfo
 from omics_jax.nn.initial import draw, lecun
 from omics_jax.nn.modules import apply_module, init_modules
 
 ROWS = RowInfo(live=jnp.arange(6) < 5, row=jnp.arange(6))
-X = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
+X = normal(0, 6, 3)
 ENCODER, HEAD = Block(4, dropout=0.5), nn.Dense(2)
 MODULES = {"encoder": (ENCODER, X, ROWS), "head": (HEAD, jnp.zeros((6, 4)))}
 
@@ -47,7 +48,8 @@ def test_modules_are_drawn_in_one_call_of_the_generator(variables):
 
 
 def test_a_module_does_not_have_the_numbers_of_another(variables):
-    twice = init_modules(jax.random.key(1), {"a": (HEAD, X), "b": (HEAD, X)})["params"]
+    two_alike = {"a": (HEAD, X), "b": (HEAD, X)}
+    twice = init_modules(jax.random.key(1), two_alike)["params"]
     assert not np.array_equal(twice["a"]["kernel"], twice["b"]["kernel"])
     other = init_modules(jax.random.key(2), MODULES)["params"]
     kernel = variables["params"]["head"]["kernel"]
@@ -79,7 +81,8 @@ def test_with_a_key_a_module_drops_and_returns_its_new_statistics(variables):
     assert stats.keys() == {"encoder"}
     old, new = variables["batch_stats"]["encoder"], stats["encoder"]
     assert jax.tree.structure(old) == jax.tree.structure(new)
-    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), old, new)))
+    pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
+    assert all((a != b).any() for a, b in pairs)
     assert (np.asarray(output)[:5] == 0).any()
     again, _ = apply_module(ENCODER, "encoder", variables, key, X, ROWS)
     np.testing.assert_array_equal(output, again)

@@ -1,6 +1,8 @@
 """Folds of a dataset's rows, and the replicates and counts that a system makes of them."""
 
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +20,11 @@ CONFIG = SimpleNamespace(folds=3, repeats=2, seed=7)
 def dataset():
     """Sixty samples of twenty patients, three each."""
     values = np.arange(2.0 * N, dtype=np.float32).reshape(N, 2)
-    block = Modality(values, np.ones(values.shape, bool), np.array(["a", "b"]))
+    observed = np.ones(values.shape, bool)
+    block = Modality(values, observed, np.array(["a", "b"]))
     rows = labelled({"age": np.arange(float(N))}, modalities={"rna": block, "mirna": block})
-    return replace(rows, groups=np.array([f"patient{i // 3}" for i in range(N)]))
+    patients = [f"patient{i // 3}" for i in range(N)]
+    return replace(rows, groups=np.array(patients))
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +32,26 @@ def splits(dataset):
     return folds.deal_folds(CONFIG, dataset)
 
 
+def parts_of(split):
+    return split.train, split.validation, split.test
+
+
+def assert_rows(parts, expected):
+    """Together the parts are these rows, each once."""
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), expected)
+
+
 def test_every_repeat_tests_every_row_once_and_keeps_groups_together(dataset, splits):
-    places = [(split.repeat, split.fold) for split in splits]
-    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert [split.repeat for split in splits] == [0, 0, 0, 1, 1, 1]
+    assert [split.fold for split in splits] == [0, 1, 2, 0, 1, 2]
     for repeat in range(2):
         tested = [split.test for split in splits if split.repeat == repeat]
-        np.testing.assert_array_equal(np.sort(np.concatenate(tested)), np.arange(N))
+        assert_rows(tested, np.arange(N))
     for split in splits:
-        parts = (split.train, split.validation, split.test)
-        np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(N))
-        of_part = [set(dataset.groups[part]) for part in parts]
-        assert not of_part[0] & of_part[1] and not of_part[0] & of_part[2]
-        assert not of_part[1] & of_part[2]
+        assert_rows(parts_of(split), np.arange(N))
+        groups = [set(dataset.groups[part]) for part in parts_of(split)]
+        for one, other in combinations(groups, 2):
+            assert not one & other
     assert set(splits[0].test) != set(splits[3].test)
 
 
@@ -51,7 +63,8 @@ def test_folds_depend_on_the_seed_and_on_nothing_but_names(dataset, splits):
     for ours, theirs in zip(splits, folds.deal_folds(CONFIG, backwards), strict=True):
         assert set(dataset.ids[ours.test]) == set(backwards.ids[theirs.test])
     other = folds.deal_folds(SimpleNamespace(**{**vars(CONFIG), "seed": 8}), dataset)
-    assert any(set(a.test) != set(b.test) for a, b in zip(splits, other, strict=True))
+    pairs = zip(splits, other, strict=True)
+    assert any(set(ours.test) != set(theirs.test) for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize("as_mask", [True, False])
@@ -59,8 +72,7 @@ def test_folds_of_some_rows_hold_no_other(dataset, as_mask):
     chosen = np.arange(N) % 2 == 0
     rows = chosen if as_mask else np.flatnonzero(chosen)
     for split in folds.deal_folds(CONFIG, dataset, rows=rows):
-        dealt = np.concatenate([split.train, split.validation, split.test])
-        np.testing.assert_array_equal(np.sort(dealt), np.flatnonzero(chosen))
+        assert_rows(parts_of(split), np.flatnonzero(chosen))
 
 
 def test_every_fold_keeps_the_share_of_every_stratum(dataset):
@@ -68,12 +80,13 @@ def test_every_fold_keeps_the_share_of_every_stratum(dataset):
     codes = (patients % 5 == 0).astype(int)  # 4 of 20 patients
     known = patients < 18
     strata = folds.strata_of(codes, known)
-    assert (strata[known] == codes[known]).all() and (strata[~known] == folds.UNKNOWN).all()
+    np.testing.assert_array_equal(strata[known], codes[known])
+    assert (strata[~known] == folds.UNKNOWN).all()
     for split in folds.deal_folds(CONFIG, dataset, strata):
-        of_patient = {dataset.groups[row]: strata[row] for row in split.test}
-        counts = [list(of_patient.values()).count(code) for code in (folds.UNKNOWN, 0, 1)]
-        for count, total in zip(counts, (2, 14, 4), strict=True):
-            assert total // 3 <= count <= total // 3 + 1
+        by_patient = {dataset.groups[row]: strata[row] for row in split.test}
+        counts = Counter(by_patient.values())
+        for code, total in {folds.UNKNOWN: 2, 0: 14, 1: 4}.items():
+            assert total // 3 <= counts[code] <= total // 3 + 1
 
 
 def test_a_seed_is_of_the_split_and_not_of_its_place(splits):

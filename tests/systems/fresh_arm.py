@@ -1,8 +1,8 @@
 """A multi-omics arm with fresh variables and a batch of its training rows."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from batches import batch_of, constants_of
 from command import ROOT, config_of
 
 from omics_jax.run.command import system_module
@@ -28,23 +28,19 @@ class FreshArm:
     def __init__(self, *words: str, arm: int = -1, size: int = 24):
         self.config = config_of(CONFIG, *words)
         self.dataset = MODULE.read(self.config)
-        arms = MODULE.EXPERIMENTS[self.config.experiment].arms(self.config, self.dataset)
-        self.arm = arms[arm]
+        experiment = MODULE.EXPERIMENTS[self.config.experiment]
+        self.arm = experiment.arms(self.config, self.dataset)[arm]
         self.shape = assembly.shape_of(self.arm.config, self.arm.spec)
         self.network = network_of(self.arm.config, self.shape) if self.shape.tasks else None
         self.replicate = self.arm.replicates[0]
-        self.rows = self._batch(self.replicate.rows[SLOT][:size])
-        self.constants = jax.tree.map(jnp.asarray, dict(self.replicate.constants))
+        table = self.arm.system.arrays(self.arm.dataset)
+        self.rows = batch_of(table, self.replicate.rows[SLOT][:size])
+        self.constants = constants_of(self.replicate)
         init = jax.jit(self.arm.system.init)
         fresh = init(jax.random.key(0), {SLOT: self.rows}, self.constants)
         self.variables = {**fresh, "constants": self.constants}
         self.stages = {stage.name: stage for stage in self.arm.system.stages}
         self.predict = jax.jit(self.arm.system.predict)
-
-    def _batch(self, row):
-        table = self.arm.system.arrays(self.arm.dataset)
-        fields = {name: jnp.asarray(values[row]) for name, values in table.items()}
-        return {**fields, "row": jnp.asarray(row, jnp.int32), "live": jnp.ones(len(row), bool)}
 
     def place(self, name):
         """Of a modality in `has`."""
@@ -52,7 +48,8 @@ class FreshArm:
 
     def cells(self, name):
         """(n, F) the observed cells of the features that the replicate chose."""
-        return np.asarray(self.rows[f"m_{name}"] & self.constants[f"{name}_alive"])
+        observed, chosen = self.rows[f"m_{name}"], self.constants[f"{name}_alive"]
+        return np.asarray(observed & chosen)
 
 
 def numbers(seed, *shape):

@@ -27,19 +27,21 @@ def test_parameters_of_the_papers_imputers(inputs, outputs, count):
 
 
 def test_an_imputers_estimate_by_hand():
-    params = jax.tree.map(np.asarray, imputer.init_imputer(jax.random.key(0), 3, 4, 2, members=2))
+    initial = imputer.init_imputer(jax.random.key(0), 3, 4, 2, members=2)
+    params = jax.tree.map(np.asarray, initial)
     params["hidden"]["bias"], params["out"]["bias"] = numbers(0, 2, 4), numbers(1, 2, 2)
     x = numbers(2, 5, 3)
     found = imputer.estimate(jax.tree.map(jnp.float32, params), jnp.float32(x))
 
     def layer(name, member, inputs):
-        linear = inputs @ params[name]["kernel"][member] + params[name]["bias"][member]
-        return 1 / (1 + np.exp(-linear))
+        kernel, bias = (params[name][part][member] for part in ("kernel", "bias"))
+        return 1 / (1 + np.exp(-(inputs @ kernel + bias)))
 
     for e in range(2):
         expected = layer("out", e, layer("hidden", e, x))
         np.testing.assert_allclose(found[e], expected, rtol=1e-5)
-    assert np.abs(params["hidden"]["kernel"][0] - params["hidden"]["kernel"][1]).min() > 0
+    first, second = params["hidden"]["kernel"]
+    assert np.abs(first - second).min() > 0
 
 
 def test_a_source_that_a_patient_lacks_is_0_and_flagged():
@@ -102,25 +104,21 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated(impu
 def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_say():
     """Features that the fold did not choose, and spread where only the training mean stands."""
     imputers = FreshArm("--config.experiment=imputation", "--config.preprocess.top_k=6", arm=0)
-    lone = imputers.rows["has"].at[:3].set(False)  # without any source
-    rows = {
-        **imputers.rows,
-        "has": lone,
-        **{f"m_{n}": imputers.rows[f"m_{n}"].at[:3].set(False) for n in imputers.shape.sizes},
-    }
+    rows = dict(imputers.rows)
+    for key in ("has", *(f"m_{name}" for name in imputers.shape.sizes)):
+        rows[key] = rows[key].at[:3].set(False)  # without any source
     found = jax.tree.map(
         np.asarray, jax.jit(imputers.arm.system.predict_new)(imputers.variables, rows)
     )
     whole = jax.tree.map(np.asarray, imputers.predict(imputers.variables, rows))
     for name in imputers.shape.edges:
-        seen, alive = np.asarray(rows[f"m_{name}"]), np.asarray(imputers.constants[f"{name}_alive"])
+        seen = np.asarray(rows[f"m_{name}"])
+        alive, fill = (np.asarray(imputers.constants[f"{name}_{k}"]) for k in ("alive", "fill"))
         assert not alive.all() and (~seen & ~alive).any()
         said = seen | alive
         np.testing.assert_array_equal(np.isnan(found[name]), ~said)
         np.testing.assert_array_equal(found[name][said], whole[name][said])
-        np.testing.assert_allclose(
-            found[name][:3, alive], np.tile(imputers.constants[f"{name}_fill"][alive], (3, 1))
-        )
+        np.testing.assert_allclose(found[name][:3, alive], np.tile(fill[alive], (3, 1)))
         assert np.isnan(found[f"{name}_sd"][:3]).all()
         source = found[f"{name}_source"][:, None]
         np.testing.assert_array_equal(np.isnan(found[f"{name}_sd"]), ~(seen | (alive & source)))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from batches import batch_of, constants_of
 from command import ROOT, config_of
 
 from omics_jax.data.patients.simulate import simulate_omics
@@ -42,13 +43,6 @@ def arms():
     }
 
 
-def rows_of(arm, row):
-    fields = {
-        name: jnp.asarray(values[row]) for name, values in arm.system.arrays(arm.dataset).items()
-    }
-    return {**fields, "row": jnp.asarray(row, jnp.int32), "live": jnp.ones(len(row), bool)}
-
-
 @pytest.fixture(scope="module")
 def shape(arms):
     return assembly.shape_of(arms["network"].config, arms["network"].spec)
@@ -63,8 +57,8 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
     """
     arm = arms["network"]
     r = arm.replicates[0]
-    rows = rows_of(arm, r.rows[SLOT])
-    constants = {name: jnp.asarray(value) for name, value in r.constants.items()}
+    rows = batch_of(arm.system.arrays(arm.dataset), r.rows[SLOT])
+    constants = constants_of(r)
     variables = {
         **arm.system.init(jax.random.key(1), {SLOT: rows}, constants),
         "constants": constants,

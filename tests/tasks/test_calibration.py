@@ -97,7 +97,8 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty(with_it, n):
         return terms["type"].mean + terms["prior_type"].mean * size / n
 
     logs = np.linspace(-4, 1, 51)
-    assert -1.5 < logs[np.argmin([objective(jnp.float32(log)) for log in logs])] < 0
+    objectives = [objective(jnp.float32(log)) for log in logs]
+    assert -1.5 < logs[np.argmin(objectives)] < 0
 
 
 def test_rows_of_the_calibration_count_as_validation(with_it):
@@ -122,7 +123,8 @@ def test_probabilities_of_classes(without, with_it, i):
     log = float(with_it[1]["calibration"]["params"]["calibration"]["type"][i])
 
     def loss(temperature):
-        return -tempered(log_p[known], temperature)[np.arange(len(right)), right].mean()
+        log_tempered = tempered(log_p[known], temperature)
+        return -log_tempered[np.arange(len(right)), right].mean()
 
     assert_best(tiny, known, log, loss)
     expected = np.exp(tempered(log_p, np.exp(log)))
@@ -144,10 +146,11 @@ def test_survival_curves(without, with_it, i):
 
     def loss(temperature):
         p = tempered(log_p[known], temperature)
-        possible = [
-            line[b : b + 1] if e else line[b:] for line, b, e in zip(p, bins, dead, strict=True)
+        likelihoods = [
+            line[first] if is_event else logsumexp(line[first:])
+            for line, first, is_event in zip(p, bins, dead, strict=True)
         ]
-        return -np.mean([logsumexp(part) for part in possible])
+        return -np.mean(likelihoods)
 
     log = float(with_it[1]["calibration"]["params"]["calibration"]["OS"][i])
     assert_best(tiny, known, log, loss)

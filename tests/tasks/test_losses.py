@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import normal
 from tiny_network import Tiny
 
 from omics_jax.nn import mtlr
@@ -18,17 +19,16 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def outputs(tiny):
-    random = np.random.default_rng(0)
     size = len(tiny.rows["row"])
-    return {t.name: jnp.float32(random.normal(size=(size, t.outputs))) for t in tiny.tasks}
+    return {task.name: normal(i, size, task.outputs) for i, task in enumerate(tiny.tasks)}
 
 
 def poisoned(tiny):
     """The rows, whose unknown outcomes are nan."""
     rows = dict(tiny.rows)
     for task in tiny.tasks:
-        unknown = ~np.asarray(rows[f"k_{task.name}"])
-        rows[f"y_{task.name}"] = jnp.where(unknown, jnp.nan, rows[f"y_{task.name}"])
+        known, values = rows[f"k_{task.name}"], rows[f"y_{task.name}"]
+        rows[f"y_{task.name}"] = jnp.where(known, values, jnp.nan)
     return rows
 
 
@@ -40,22 +40,26 @@ def loss_by_hand(tiny, task, output, squared=False):
     out = np.asarray(output, np.float64)[k]
     constants = tiny.constants
     if task.kind == "classification":
-        p = np.exp(out) / np.exp(out).sum(axis=1, keepdims=True)
-        return -np.log(p[np.arange(len(y)), y.astype(int)]).mean()
+        powers = np.exp(out)
+        p = powers / powers.sum(axis=1, keepdims=True)
+        right = p[np.arange(len(y)), y.astype(int)]
+        return -np.log(right).mean()
     if task.kind == "regression":
-        sd, mean = float(constants[f"{task.name}_sd"]), float(constants[f"{task.name}_mean"])
+        mean, sd = (float(constants[f"{task.name}_{part}"]) for part in ("mean", "sd"))
         residual = out[:, 0] - (y - mean) / sd
         return (residual**2 if squared else np.abs(residual)).mean()
     bins = mtlr.bins_of(jnp.float32(y), constants[f"{task.name}_edges"])
-    event = jnp.asarray(np.asarray(tiny.rows[f"e_{task.name}"])[k])
-    total, count = mtlr.mtlr_loss(jnp.float32(out), bins, event, jnp.ones(len(y)))
+    event = tiny.rows[f"e_{task.name}"][k]
+    weight = jnp.ones(len(y))
+    total, count = mtlr.mtlr_loss(output[k], bins, event, weight)
     return float(total / count)
 
 
 def test_equation_2_by_hand(tiny, outputs):
     losses = tiny.network.losses
     terms = losses.terms(tiny.constants, outputs, poisoned(tiny))
-    expected = np.array([loss_by_hand(tiny, task, outputs[task.name]) for task in tiny.tasks])
+    by_hand = [loss_by_hand(tiny, task, outputs[task.name]) for task in tiny.tasks]
+    expected = np.array(by_hand)
     np.testing.assert_allclose(losses.weighted(terms), expected / 3, rtol=1e-5)
     assert float(losses.total(terms)) == pytest.approx(expected.mean(), rel=1e-5)
     monitored = losses.monitored(terms)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from batches import normal
 from outcome_rows import AGE, MODALITIES, OS, TYPE, make_cohort
 from tiny_network import SLOT, Tiny
 
@@ -21,37 +22,26 @@ PERMUTATIONS = 4
 # --- attributions ---------------------------------------------------------------------------------
 
 
-def linear_outputs(weights):
-    return lambda x: {task: sum(x[m] @ w[m] for m in x) for task, w in weights.items()}
-
-
 def test_the_attributions_of_a_row_add_up_to_its_score_over_the_baselines():
-    random = np.random.default_rng(0)
     sizes = {"rna": 5, "mirna": 3}
-    tasks = (replace(TYPE, classes=("A", "B", "C")), AGE, replace(OS, bins=4))
-    x = {m: jnp.float32(random.random((7, size))) for m, size in sizes.items()}
-    baseline = {m: jnp.float32(random.random(size)) for m, size in sizes.items()}
-    outputs = linear_outputs(
-        {
-            task.name: {
-                m: jnp.float32(random.normal(size=(size, task.outputs)))
-                for m, size in sizes.items()
-            }
-            for task in tasks
-        }
-    )
-    settings = {"steps": 64, "hazard": "proper"}
-    parts = attribution.attributions(tasks, outputs, x, baseline, **settings)
+    tasks = (TYPE, AGE, replace(OS, bins=4))
+    x = {m: normal(i, 7, size) for i, (m, size) in enumerate(sizes.items())}
+    baseline = {m: normal(i, size) for i, (m, size) in enumerate(sizes.items(), 2)}
+    weights = {task.name: normal(9, 8, task.outputs) for task in tasks}
+
+    def outputs(x):
+        side_by_side = jnp.concatenate([x[m] for m in sizes], axis=1)
+        return {name: side_by_side @ w for name, w in weights.items()}
+
+    parts = attribution.attributions(tasks, outputs, x, baseline, steps=64, hazard="proper")
     assert set(parts) == {f"{task.name}_attribution_{m}" for task in tasks for m in sizes}
-    start = outputs({m: jnp.broadcast_to(baseline[m], x[m].shape) for m in sizes})
-    end = outputs(x)
+    at_baseline = {m: jnp.broadcast_to(baseline[m], x[m].shape) for m in sizes}
+    starts, ends = outputs(at_baseline), outputs(x)
     for task in tasks:
-        scores = [
-            attribution.score(task, end[task.name], output[task.name], "proper")
-            for output in (start, end)
-        ]
-        rise = np.asarray(scores[1] - scores[0])
-        total = sum(np.asarray(parts[f"{task.name}_attribution_{m}"]).sum(axis=1) for m in sizes)
+        end = attribution.score(task, ends[task.name], ends[task.name], "proper")
+        start = attribution.score(task, ends[task.name], starts[task.name], "proper")
+        rise = np.asarray(end - start)
+        total = sum(parts[f"{task.name}_attribution_{m}"].sum(axis=1) for m in sizes)
         np.testing.assert_allclose(total, rise, atol=0.02 * np.abs(rise).max())
 
 
@@ -64,7 +54,7 @@ def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way():
 
 @pytest.mark.parametrize("hazard", mtlr.HAZARDS)
 def test_the_scores_of_numbers_and_times_are_their_value_and_risk(hazard):
-    output = jnp.float32(np.random.default_rng(0).normal(size=(5, 4)))
+    output = normal(0, 5, 4)
     value = attribution.score(AGE, output[:, :1], output[:, :1], hazard)
     np.testing.assert_array_equal(value, output[:, 0])
     risk = attribution.score(OS, output, output, hazard)
@@ -167,13 +157,13 @@ def test_the_null_starts_where_the_first_replicate_does_and_is_known_as_the_null
 
 def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms):
     tasks, network, null = arms
-    dealt, row = null.replicates[0], null.replicates[0].rows[SLOT][::-1]
+    dealt = null.replicates[0]
+    row = dealt.rows[SLOT][::-1]
     tiny = Tiny()
     table, rows = network.system.arrays(network.dataset), tiny.rows_at(row)
     keys = [key for key in dealt.constants if key not in tiny.constants]
     assert sorted(keys) == ["e_OS", "y_OS", "y_age", "y_type"]
-    random = np.random.default_rng(0)
-    outputs = {t.name: jnp.float32(random.normal(size=(len(row), t.outputs))) for t in tasks}
+    outputs = {task.name: normal(0, len(row), task.outputs) for task in tasks}
 
     def terms(outcomes, rows):
         constants = {**tiny.constants, **outcomes}
@@ -183,6 +173,7 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms):
     same = terms({key: jnp.asarray(table[key]) for key in keys}, rows)
     jax.tree.map(np.testing.assert_array_equal, own, same)
     permuted = terms({key: jnp.asarray(dealt.constants[key]) for key in keys}, rows)
-    expected = terms({}, {**rows, **{k: jnp.asarray(dealt.constants[k][row]) for k in keys}})
+    permuted_rows = {key: jnp.asarray(dealt.constants[key][row]) for key in keys}
+    expected = terms({}, {**rows, **permuted_rows})
     jax.tree.map(np.testing.assert_array_equal, permuted, expected)
     assert all(permuted[name].sum != own[name].sum for name in own)

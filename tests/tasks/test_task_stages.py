@@ -1,11 +1,13 @@
 """Stages of a network with several tasks: their names, what each may move, and their objectives."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny_network import ENCODER_WEIGHT, SLOT, Tiny, encoder_loss
+from tiny_network import ENCODER_WEIGHT, SLOT, Tiny, encoder_loss, tiny_dataset
 
 from omics_jax.errors import UserError
 from omics_jax.training.calibration import CALIBRATION
@@ -59,13 +61,9 @@ def test_stages_are_those_of_the_config_in_the_order_of_training(balance, stages
 
 
 def test_a_task_alone_is_not_balanced():
-    whole = Tiny().dataset
-    alone = Tiny(
-        type(whole)(
-            whole.ids, whole.groups, whole.modalities, whole.table, {"age": whole.targets["age"]}
-        ),
-        balancing={"name": "pcgrad"},
-    )
+    dataset = tiny_dataset()
+    ages = replace(dataset, targets={"age": dataset.targets["age"]}, classes={})
+    alone = Tiny(ages, balancing={"name": "pcgrad"})
     assert [task.name for task in alone.tasks] == ["age"]
     assert alone.stages["all"].balance is None
 

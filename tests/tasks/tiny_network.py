@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from batches import batch_of, constants_of
 from ml_collections import ConfigDict
 from outcome_rows import labelled
 
@@ -120,7 +121,7 @@ class Tiny:
         )
         self.stages = {stage.name: stage for stage in self.system.stages}
         first = self.replicates[0]
-        self.constants = {name: jnp.asarray(value) for name, value in first.constants.items()}
+        self.constants = constants_of(first)
         self.rows = self.rows_at(first.rows[SLOT])
         fresh = self.init(jax.random.key(0), {SLOT: self.rows}, self.constants)
         self.variables = {**fresh, "constants": self.constants}
@@ -132,6 +133,4 @@ class Tiny:
 
     def rows_at(self, row):
         """Rows of the dataset as a batch of them alone."""
-        table = self.system.arrays(self.dataset)
-        fields = {name: jnp.asarray(values[row]) for name, values in table.items()}
-        return {**fields, "row": jnp.asarray(row, jnp.int32), "live": jnp.ones(len(row), bool)}
+        return batch_of(self.system.arrays(self.dataset), row)
