@@ -42,9 +42,18 @@ class FreshArm:
         self.stages = {stage.name: stage for stage in self.arm.system.stages}
         self.predict = jax.jit(self.arm.system.predict)
 
-    def place(self, name):
-        """Of a modality in `has`."""
-        return list(self.shape.sizes).index(name)
+    def has(self, name):
+        """(n,) who has the modality."""
+        place = list(self.shape.sizes).index(name)
+        return np.asarray(self.rows["has"])[:, place]
+
+    def fitted(self, name, *keys):
+        """What the replicate fitted to a modality, (F,) each."""
+        return [np.asarray(self.constants[f"{name}_{key}"]) for key in keys]
+
+    def alive(self, name):
+        """How many features of a modality the replicate chose."""
+        return int(self.constants[f"{name}_alive"].sum())
 
     def cells(self, name):
         """(n, F) the observed cells of the features that the replicate chose."""

@@ -54,23 +54,23 @@ def test_a_source_that_a_patient_lacks_is_0_and_flagged():
 
 
 def test_the_imputation_loss_is_the_rmse_of_cells_that_were_observed_with_a_source(imputers):
-    name = "mirna"
-    found, _ = imputation.loss(
-        imputers.shape, name, SLOT, imputers.variables, {SLOT: imputers.rows}
-    )
-    estimates = np.asarray(
-        imputed_values(imputers.shape, imputers.variables, imputers.rows, name), np.float64
-    )
-    truth = np.asarray(scaled(imputers.constants, imputers.rows, name), np.float64)
-    has = np.asarray(imputers.rows["has"])
-    others = np.delete(has, imputers.place(name), axis=1).any(axis=1)
-    cells = imputers.cells(name) & others[:, None]
+    name, shape, variables, rows = "mirna", imputers.shape, imputers.variables, imputers.rows
+    terms, _ = imputation.loss(shape, name, SLOT, variables, {SLOT: rows})
+    estimates = np.asarray(imputed_values(shape, variables, rows, name), np.float64)
+    truth = np.asarray(scaled(imputers.constants, rows, name), np.float64)
+    assert shape.edges[name] == tuple(other for other in shape.sizes if other != name)
+    sources = [imputers.has(source) for source in shape.edges[name]]
+    cells = imputers.cells(name) & np.any(sources, axis=0)[:, None]
     assert 0 < cells.sum() < cells.size
-    expected = sum(np.sqrt(((e - truth)[cells] ** 2).mean()) for e in estimates)
-    assert float(imputation.objective(found)) == pytest.approx(expected, rel=1e-5)
-    mean = np.sqrt(((estimates.mean(axis=0) - truth)[cells] ** 2).mean())
-    monitored = imputation.monitor(imputers.shape, name, imputers.variables, {SLOT: imputers.rows})
-    assert float(monitored) == pytest.approx(mean, rel=1e-5)
+
+    def rmse(estimate):
+        residual = (estimate - truth)[cells]
+        return np.sqrt((residual**2).mean())
+
+    expected = sum(map(rmse, estimates))
+    assert float(imputation.objective(terms)) == pytest.approx(expected, rel=1e-5)
+    monitored = imputation.monitor(shape, name, variables, {SLOT: rows})
+    assert float(monitored) == pytest.approx(rmse(estimates.mean(axis=0)), rel=1e-5)
 
 
 def test_an_exact_imputation_has_a_loss_of_0_and_a_finite_gradient():
@@ -89,8 +89,7 @@ def test_what_was_measured_comes_back_bit_for_bit_and_the_rest_is_estimated(impu
         measured = np.asarray(imputers.rows[f"x_{name}"])
         assert values[seen].tobytes() == measured[seen].tobytes()
         assert (sd[seen] == 0).all() and (~seen).any()
-        fitted = (np.asarray(imputers.constants[f"{name}_{k}"]) for k in ("alive", "low", "high"))
-        alive, low, high = fitted
+        alive, low, high = imputers.fitted(name, "alive", "low", "high")
         varies = alive & (high > low)
         assert (sd[~seen & varies] > 0).all()
         inside = (values >= low - 1e-4) & (values <= high + 1e-4)
@@ -107,18 +106,18 @@ def test_a_new_patients_imputation_leaves_to_other_folds_what_this_one_cannot_sa
     rows = dict(imputers.rows)
     for key in ("has", *(f"m_{name}" for name in imputers.shape.sizes)):
         rows[key] = rows[key].at[:3].set(False)  # without any source
-    found = jax.tree.map(
-        np.asarray, jax.jit(imputers.arm.system.predict_new)(imputers.variables, rows)
-    )
-    whole = jax.tree.map(np.asarray, imputers.predict(imputers.variables, rows))
+    predict_new = jax.jit(imputers.arm.system.predict_new)
+    new = jax.tree.map(np.asarray, predict_new(imputers.variables, rows))
+    tested = jax.tree.map(np.asarray, imputers.predict(imputers.variables, rows))
     for name in imputers.shape.edges:
         seen = np.asarray(rows[f"m_{name}"])
-        alive, fill = (np.asarray(imputers.constants[f"{name}_{k}"]) for k in ("alive", "fill"))
+        alive, fill = imputers.fitted(name, "alive", "fill")
         assert not alive.all() and (~seen & ~alive).any()
-        said = seen | alive
-        np.testing.assert_array_equal(np.isnan(found[name]), ~said)
-        np.testing.assert_array_equal(found[name][said], whole[name][said])
-        np.testing.assert_allclose(found[name][:3, alive], np.tile(fill[alive], (3, 1)))
-        assert np.isnan(found[f"{name}_sd"][:3]).all()
-        source = found[f"{name}_source"][:, None]
-        np.testing.assert_array_equal(np.isnan(found[f"{name}_sd"]), ~(seen | (alive & source)))
+        known = seen | alive
+        values, sd = new[name], new[f"{name}_sd"]
+        np.testing.assert_array_equal(np.isnan(values), ~known)
+        np.testing.assert_array_equal(values[known], tested[name][known])
+        np.testing.assert_allclose(values[:3, alive], np.tile(fill[alive], (3, 1)))
+        assert np.isnan(sd[:3]).all()
+        estimated = alive & new[f"{name}_source"][:, None]
+        np.testing.assert_array_equal(np.isnan(sd), ~(seen | estimated))

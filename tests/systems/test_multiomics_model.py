@@ -40,74 +40,76 @@ def early():
 # --- the embedding --------------------------------------------------------------------------------
 
 
+def bce_by_hand(x, logits, cells):
+    """The mean binary cross-entropy of the cells, in double precision."""
+    x, logits = np.asarray(x, np.float64), np.asarray(logits, np.float64)
+    p = 1 / (1 + np.exp(-logits))
+    bce = -(x * np.log(p) + (1 - x) * np.log1p(-p))
+    return bce[cells].mean()
+
+
 def test_equation_1_by_hand(early):
     shape, variables, rows = early.shape, early.variables, early.rows
-    found = patients(shape, variables, rows)
-    terms, mean, _ = model.embedding_terms(shape, variables, found, rows)
-    (mu, log_variance), _ = model.encode_patients(shape, variables, found, rows)
-    module = shape.embedding
-    held = {
-        "params": variables["params"]["embedding"],
-        "batch_stats": variables["batch_stats"]["embedding"],
-    }
-    logits = module.apply(held, mu, RowInfo(rows["live"], rows["row"]), method=Embedding.decode)
+    read = patients(shape, variables, rows)
+    terms, mean, _ = model.embedding_terms(shape, variables, read, rows)
+    (mu, log_variance), _ = model.encode_patients(shape, variables, read, rows)
+    held = {part: variables[part]["embedding"] for part in ("params", "batch_stats")}
+    info = RowInfo(rows["live"], rows["row"])
+    logits = shape.embedding.apply(held, mu, info, method=Embedding.decode)
     bce = []
     for name in shape.used:
-        x, p = (
-            np.asarray(found.x[name], np.float64),
-            1 / (1 + np.exp(-np.asarray(logits[name], np.float64))),
-        )
-        cells = np.asarray(found.cells[name])
-        assert np.array_equal(
-            cells, np.asarray(rows[f"m_{name}"] & early.constants[f"{name}_alive"])
-        )
-        bce.append(-(x * np.log(p) + (1 - x) * np.log1p(-p))[cells].mean())
+        cells = np.asarray(read.cells[name])
+        np.testing.assert_array_equal(cells, early.cells(name))
+        bce.append(bce_by_hand(read.x[name], logits[name], cells))
     mu, s = np.asarray(mu, np.float64), np.asarray(log_variance, np.float64)
     kl = -0.5 * (1 + s - mu**2 - np.exp(s))
-    c = shape.config.model
-    expected = np.mean(bce) + c.k_kl * kl.mean()
+    k_kl = shape.config.model.k_kl
+    expected = np.mean(bce) + k_kl * kl.mean()
     assert float(model.embedding_loss(shape, terms)) == pytest.approx(expected, rel=1e-5)
     summed = replace(shape, config=early.arm.config.copy_and_resolve_references())
     summed.config.model.reduction = "sum"
-    alive = [int(early.constants[f"{name}_alive"].sum()) for name in shape.used]
-    terms, *_ = model.embedding_terms(summed, variables, found, rows)
-    expected = np.mean(np.array(bce) * alive) + c.k_kl * kl.sum(axis=1).mean()
+    terms, *_ = model.embedding_terms(summed, variables, read, rows)
+    per_patient = np.array(bce) * [early.alive(name) for name in shape.used]
+    expected = per_patient.mean() + k_kl * kl.sum(axis=1).mean()
     assert float(model.embedding_loss(summed, terms)) == pytest.approx(expected, rel=1e-5)
     assert np.array_equal(mean, mu.astype(np.float32))
 
 
-def test_a_missing_branch_says_nothing_and_learns_nothing(masked):
-    shape, variables = masked.shape, masked.variables
-    i = next(
-        i for i, name in enumerate(shape.used) if not np.asarray(masked.rows["has"])[:, i].all()
-    )
-    name = shape.used[i]
-    lacks = ~np.asarray(masked.rows["has"])[:, i]
-    found = patients(shape, variables, masked.rows)
-    spoiled = found._replace(x={**found.x, name: jnp.where(lacks[:, None], 0.9, found.x[name])})
-    encode = lambda p: model.encode_patients(shape, variables, p, masked.rows, jax.random.key(3))[
-        0
-    ][0]
-    assert np.array_equal(encode(found), encode(spoiled))
-    terms, *_ = model.embedding_terms(shape, variables, found, masked.rows)
-    assert float(terms[f"bce_{name}"].weight) == np.asarray(found.cells[name])[~lacks].sum()
+@pytest.fixture(scope="module")
+def incomplete(masked):
+    """A modality that some of the patients lack, and (n,) who has it."""
+    name = next(name for name in masked.shape.used if not masked.has(name).all())
+    return name, masked.has(name)
 
 
-def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked):
-    shape, variables = masked.shape, masked.variables
-    i = next(
-        i for i, name in enumerate(shape.used) if not np.asarray(masked.rows["has"])[:, i].all()
-    )
-    name, has = shape.used[i], np.asarray(masked.rows["has"])[:, i]
-    found = patients(shape, variables, masked.rows)
-    _, stats = model.encode_patients(shape, variables, found, masked.rows, jax.random.key(0))
+def test_a_missing_branch_says_nothing_and_learns_nothing(masked, incomplete):
+    shape, variables, rows = masked.shape, masked.variables, masked.rows
+    name, has = incomplete
+    read = patients(shape, variables, rows)
+    nonsense = jnp.where(has[:, None], read.x[name], 0.9)
+    spoiled = read._replace(x={**read.x, name: nonsense})
+
+    @jax.jit
+    def mean_of(read):
+        (mean, _), _ = model.encode_patients(shape, variables, read, rows, jax.random.key(3))
+        return mean
+
+    assert np.array_equal(mean_of(read), mean_of(spoiled))
+    terms, *_ = model.embedding_terms(shape, variables, read, rows)
+    learned = np.asarray(read.cells[name])[has]
+    assert float(terms[f"bce_{name}"].weight) == learned.sum()
+
+
+def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked, incomplete):
+    shape, variables, rows = masked.shape, masked.variables, masked.rows
+    name, has = incomplete
+    read = patients(shape, variables, rows)
+    _, stats = model.encode_patients(shape, variables, read, rows, jax.random.key(0))
     layer = f"branches_{name}_0"
-    dense = variables["params"]["embedding"][layer]["Dense_0"]
-    h = np.asarray(found.x[name])[has] @ np.asarray(dense["kernel"])
-    expected = 0.1 * h.mean(axis=0)
-    np.testing.assert_allclose(
-        stats["embedding"][layer]["MaskedBatchNorm_0"]["mean"], expected, rtol=1e-4, atol=1e-6
-    )
+    kernel = np.asarray(variables["params"]["embedding"][layer]["Dense_0"]["kernel"])
+    hidden = np.asarray(read.x[name])[has] @ kernel
+    moved = stats["embedding"][layer]["MaskedBatchNorm_0"]["mean"]
+    np.testing.assert_allclose(moved, 0.1 * hidden.mean(axis=0), rtol=1e-4, atol=1e-6)
 
 
 # --- heads and stages -----------------------------------------------------------------------------
@@ -173,63 +175,62 @@ def test_stage_2_reads_what_prediction_reads(multitask):
     """Its features are the mean of q(z|x) by running statistics, without dropout: the embedding of
     `predict`.
     """
-    z = multitask.stages["heads"].features(multitask.variables, multitask.rows)["z"]
-    np.testing.assert_array_equal(
-        z, multitask.predict(multitask.variables, multitask.rows)["embedding"]
-    )
+    variables, rows = multitask.variables, multitask.rows
+    z = multitask.stages["heads"].features(variables, rows)["z"]
+    predicted = multitask.arm.system.predict(variables, rows)
+    np.testing.assert_array_equal(z, predicted["embedding"])
 
 
 def test_prepared_patients_are_those_made_on_the_spot(multitask):
-    once = prepared(multitask.shape, multitask.variables, multitask.rows)
-    ready = read_patients(multitask.shape, multitask.variables, {**multitask.rows, **once})
-    now = read_patients(multitask.shape, multitask.variables, multitask.rows)
+    shape, variables, rows = multitask.shape, multitask.variables, multitask.rows
+    once = prepared(shape, variables, rows)
+    ready = read_patients(shape, variables, {**rows, **once})
+    now = jax.tree.map(np.asarray, read_patients(shape, variables, rows))
     jax.tree.map(np.testing.assert_array_equal, ready, now)
-    assert np.asarray(now.imputed).any() and np.asarray(now.present).all()
-    for i, name in enumerate(multitask.shape.used):
-        filled = np.asarray(now.imputed)[:, i]
-        assert np.array_equal(filled, ~np.asarray(multitask.rows["has"])[:, multitask.place(name)])
-        expected = np.asarray(
-            imputed_values(multitask.shape, multitask.variables, multitask.rows, name)
-        ).mean(axis=0)
-        np.testing.assert_allclose(np.asarray(now.x[name])[filled], expected[filled], rtol=1e-6)
+    assert now.imputed.any() and now.present.all()
+    for i, name in enumerate(shape.used):
+        filled = now.imputed[:, i]
+        np.testing.assert_array_equal(filled, ~multitask.has(name))
+        members = np.asarray(imputed_values(shape, variables, rows, name))
+        expected = members.mean(axis=0)
+        np.testing.assert_allclose(now.x[name][filled], expected[filled], rtol=1e-6)
 
 
 # --- predictions ----------------------------------------------------------------------------------
 
 
-def test_predictions_are_probabilities_units_and_curves(multitask):
-    out = jax.tree.map(np.asarray, multitask.predict(multitask.variables, multitask.rows))
-    np.testing.assert_allclose(out["type_probability"].sum(axis=1), 1, rtol=1e-5)
-    curve = out["OS_survival"]
-    assert (curve[:, 0] == 1).all() and (np.diff(curve, axis=1) <= 0).all() and (curve >= 0).all()
+@pytest.fixture(scope="module")
+def predicted(multitask):
+    return jax.tree.map(np.asarray, multitask.predict(multitask.variables, multitask.rows))
+
+
+def test_predictions_are_probabilities_units_and_curves(multitask, predicted):
+    np.testing.assert_allclose(predicted["type_probability"].sum(axis=1), 1, rtol=1e-5)
+    curve = predicted["OS_survival"]
+    assert (curve[:, 0] == 1).all() and (curve >= 0).all()
+    assert (np.diff(curve, axis=1) <= 0).all()
     edges = multitask.replicate.constants["OS_edges"]
-    assert np.array_equal(out["OS_times"][0], edges) and (out["OS_median"] <= edges[-1]).all()
-    assert np.array_equal(out["OS_median_reached"], curve[:, -1] <= 0.5)
-    higher = {**multitask.constants, "age_mean": multitask.constants["age_mean"] + 5}
-    later = multitask.predict({**multitask.variables, "constants": higher}, multitask.rows)[
-        "age_value"
-    ]
-    np.testing.assert_allclose(later - out["age_value"], 5, rtol=1e-4)
-    seen = np.concatenate(
-        [
-            np.asarray(multitask.rows[f"m_{n}"] & multitask.constants[f"{n}_alive"])
-            for n in multitask.shape.used
-        ],
-        1,
-    )
-    alive = sum(int(multitask.constants[f"{n}_alive"].sum()) for n in multitask.shape.used)
-    np.testing.assert_allclose(out["imputed_share"], 1 - seen.sum(axis=1) / alive, rtol=1e-5)
-    assert ((out["imputed_share"] == 0) == (seen.sum(axis=1) == alive)).all()
+    assert np.array_equal(predicted["OS_times"][0], edges)
+    assert (predicted["OS_median"] <= edges[-1]).all()
+    assert np.array_equal(predicted["OS_median_reached"], curve[:, -1] <= 0.5)
+    constants = multitask.constants
+    higher = {**constants, "age_mean": constants["age_mean"] + 5}
+    later = multitask.predict({**multitask.variables, "constants": higher}, multitask.rows)
+    np.testing.assert_allclose(later["age_value"] - predicted["age_value"], 5, rtol=1e-4)
+
+
+def test_the_imputed_share_is_of_the_features_that_the_replicate_chose(multitask, predicted):
+    names, share = multitask.shape.used, predicted["imputed_share"]
+    seen = sum(multitask.cells(name).sum(axis=1) for name in names)
+    alive = sum(multitask.alive(name) for name in names)
+    np.testing.assert_allclose(share, 1 - seen / alive, rtol=1e-5)
+    assert ((share == 0) == (seen == alive)).all()
 
 
 def test_what_no_branch_reads_is_not_counted_as_imputed(masked):
-    out = masked.predict(masked.variables, masked.rows)
-    has = np.asarray(masked.rows["has"])
-    assert not has.all()
-    cells = {
-        n: np.asarray(masked.rows[f"m_{n}"] & masked.constants[f"{n}_alive"]).sum(1)
-        for n in masked.shape.used
-    }
-    alive = np.array([int(masked.constants[f"{n}_alive"].sum()) for n in masked.shape.used])
-    expected = 1 - sum(cells.values()) / (has * alive).sum(axis=1)
-    np.testing.assert_allclose(out["imputed_share"], expected, atol=1e-6)
+    share = masked.predict(masked.variables, masked.rows)["imputed_share"]
+    names = masked.shape.used
+    assert not all(masked.has(name).all() for name in names)
+    seen = sum(masked.cells(name).sum(axis=1) for name in names)
+    read = sum(masked.has(name) * masked.alive(name) for name in names)
+    np.testing.assert_allclose(share, 1 - seen / read, atol=1e-6)
