@@ -14,7 +14,7 @@ FOLDS = 4
 
 
 def scored(arm, model, shift):
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(shift)
     place = {"arm": arm, "model": model, "group": "all", "repeat": 0, "n_train": 60, "n_test": 20}
     return [
         {**place, "fold": fold, "metric": metric, "value": mean + shift + random.random() / 10}
