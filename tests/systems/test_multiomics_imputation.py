@@ -20,18 +20,21 @@ def imputers():
     ("inputs", "outputs", "count"), [(5000, 5000, 40_009_000), (5000, 1800, 27_205_800)]
 )
 def test_parameters_of_the_papers_imputers(inputs, outputs, count):
-    shapes = jax.eval_shape(
-        lambda: imputer.init_imputer(jax.random.key(0), inputs, 4000, outputs, 1)
-    )
-    assert sum(x.size for x in jax.tree.leaves(shapes)) == count
+    def init():
+        return imputer.init_imputer(jax.random.key(0), inputs, 4000, outputs, 1)
+
+    shapes = jax.tree.leaves(jax.eval_shape(init))
+    assert sum(shape.size for shape in shapes) == count
 
 
 def test_an_imputers_estimate_by_hand():
     initial = imputer.init_imputer(jax.random.key(0), 3, 4, 2, members=2)
     params = jax.tree.map(np.asarray, initial)
-    params["hidden"]["bias"], params["out"]["bias"] = numbers(0, 2, 4), numbers(1, 2, 2)
+    params["hidden"]["bias"] = numbers(0, 2, 4)
+    params["out"]["bias"] = numbers(1, 2, 2)
     x = numbers(2, 5, 3)
-    found = imputer.estimate(jax.tree.map(jnp.float32, params), jnp.float32(x))
+    on_device = jax.tree.map(jnp.float32, params)
+    estimates = imputer.estimate(on_device, jnp.float32(x))
 
     def layer(name, member, inputs):
         kernel, bias = (params[name][part][member] for part in ("kernel", "bias"))
@@ -39,7 +42,7 @@ def test_an_imputers_estimate_by_hand():
 
     for e in range(2):
         expected = layer("out", e, layer("hidden", e, x))
-        np.testing.assert_allclose(found[e], expected, rtol=1e-5)
+        np.testing.assert_allclose(estimates[e], expected, rtol=1e-5)
     first, second = params["hidden"]["kernel"]
     assert np.abs(first - second).min() > 0
 
@@ -47,8 +50,9 @@ def test_an_imputers_estimate_by_hand():
 def test_a_source_that_a_patient_lacks_is_0_and_flagged():
     x = {"a": jnp.ones((2, 2)), "b": jnp.full((2, 1), jnp.nan)}
     has = {"a": jnp.array([True, True]), "b": jnp.array([False, False])}
-    assert imputer.sources_of(("a", "b"), x, has).tolist() == [[1, 1, 0, 1, 0]] * 2
-    assert imputer.sources_of(("a",), x, has).tolist() == [[1, 1]] * 2
+    both = imputer.sources_of(("a", "b"), x, has)
+    np.testing.assert_array_equal(both, np.tile([1, 1, 0, 1, 0], (2, 1)))
+    np.testing.assert_array_equal(imputer.sources_of(("a",), x, has), np.ones((2, 2)))
     assert imputer.input_size({"a": 2, "b": 1}, ("a", "b")) == 5
     assert imputer.input_size({"a": 2}, ("a",)) == 2
 

@@ -59,6 +59,14 @@ def trained(folder, *words):
     return (imputers, imputed), (network, predicted), simulate_omics(**config.simulator.to_dict())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    """No claim here is about forests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omics_jax.tasks.baselines.TREES", 10)
+        yield
+
+
 @pytest.fixture(scope="module")
 def signal(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("signal"))

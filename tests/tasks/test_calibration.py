@@ -47,7 +47,8 @@ def assert_best(tiny, known, log_temperature, loss) -> None:
 
     known: (n,) the rows whose outcome is known.
     """
-    share = len(known) / max(len(r.validation[SLOT]) for r in tiny.replicates)
+    most = max(len(r.validation[SLOT]) for r in tiny.replicates)
+    share = len(known) / most
 
     def with_prior(log):
         return loss(np.exp(log)) + 2 * share * log**2 / known.sum()
@@ -114,7 +115,8 @@ def task_named(tiny, name):
 
 @pytest.mark.parametrize("i", range(3))
 def test_probabilities_of_classes(without, with_it, i):
-    tiny, raw, calibrated = without[0], without[2][i], with_it[2][i]
+    (tiny, _, raw), (_, _, calibrated) = without, with_it
+    raw, calibrated = raw[i], calibrated[i]
     task = task_named(tiny, "type")
     rows = tiny.replicates[i].validation[SLOT]
     log_p = np.log(raw["type_probability"].astype(np.float64))
@@ -136,7 +138,8 @@ def test_survival_curves(without, with_it, i):
     """Tempered is the distribution over the bins: p_j to the power of 1 / T, over its sum. Numbers
     stay as they are.
     """
-    tiny, raw, calibrated = without[0], without[2][i], with_it[2][i]
+    (tiny, _, raw), (_, _, calibrated) = without, with_it
+    raw, calibrated = raw[i], calibrated[i]
     task = task_named(tiny, "OS")
     rows = tiny.replicates[i].validation[SLOT]
     log_p = np.log(-np.diff(raw["OS_survival"].astype(float), append=0))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from batches import normal
 from tiny_network import FEATURES, SLOT, WIDTH, Tiny, encode, tiny_config
+from trees import leaves_differ
 
 from omics_jax.nn.blocks import Block, RowInfo
 from omics_jax.tasks.heads import Head, heads_of
@@ -36,9 +37,10 @@ def test_the_encoder_the_heads_and_the_temperatures_have_parameters(tiny):
     assert params["calibration"] == {"type": 0, "OS": 0}
     assert params["encoder"]["Dense_0"]["kernel"].shape == (FEATURES, WIDTH)
     # The hidden layer of a survival head is a Dense too, so that its last one is the second.
-    last = {"type": "Dense_0", "age": "Dense_0", "OS": "Dense_1"}
-    shapes = {name: params[HEADS][name][layer]["kernel"].shape for name, layer in last.items()}
-    assert shapes == {"type": (3, 2), "age": (3, 1), "OS": (3, tiny.config.survival.bins)}
+    heads, bins = params[HEADS], tiny.config.survival.bins
+    assert heads["type"]["Dense_0"]["kernel"].shape == (3, 2)
+    assert heads["age"]["Dense_0"]["kernel"].shape == (3, 1)
+    assert heads["OS"]["Dense_1"]["kernel"].shape == (3, bins)
     assert "calibration" not in Tiny().variables["params"]
 
 
@@ -106,9 +108,8 @@ def test_training_moves_the_statistics_of_the_heads(tiny, z):
     key = jax.random.key(0)
     _, stats = head_outputs(tiny.network, tiny.variables, z, tiny.rows, key)
     assert set(stats) == {HEADS}
-    old = jax.tree.leaves(tiny.variables["batch_stats"][HEADS])
-    new = jax.tree.leaves(stats[HEADS])
-    assert old and all((a != b).any() for a, b in zip(old, new, strict=True))
+    moved = leaves_differ(tiny.variables["batch_stats"][HEADS], stats[HEADS])
+    assert moved and all(moved)
 
 
 def test_a_prediction_holds_the_embedding_and_every_field_of_every_task(tiny):
