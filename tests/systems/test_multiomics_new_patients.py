@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT, command, config_of
+from ml_collections import ConfigDict
 
 from omics_jax.errors import UserError
+from omics_jax.settings.sections import at_prediction
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.multiomics import reading
 
@@ -111,6 +113,13 @@ def test_what_is_known_of_new_patients_is_not_read(tmp_path):
     dataset = reading.read_new(DataSpec({"rna": GENES}, {}), TRAINED, config)
     assert dataset.ids.tolist() == ["p", "q"] and not dataset.targets
     assert "All patients of the files are predicted: data.only is for training." in dataset.notes
+
+
+def test_new_rows_are_preprocessed_as_those_of_the_training_were():
+    config, trained = config_of(SMOKE), trained_with("rna", "mirna")
+    record = ConfigDict(json.loads(trained.to_json_best_effort()))
+    assert tuple(at_prediction(record, config).preprocess.log2) == ("rna", "mirna")
+    assert tuple(config.preprocess.log2) == ("mirna",)
 
 
 # --- from a run to its predictions ----------------------------------------------------------------
