@@ -38,6 +38,9 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "optimised: claims that hang on how XLA optimises, of programs as users run them"
     )
+    config.addinivalue_line(
+        "markers", "slow: trains until a planted truth is recovered, for several seconds"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from omics_jax.evaluation.tables import Frame
 from omics_jax.study.system import Results
 from omics_jax.systems.multiomics import conclusions
 
@@ -28,7 +29,7 @@ def test_arms_with_a_network_per_task_alone_have_their_tests_and_pictures():
         row for arm, shift in zip(arms, (1, 2), strict=True) for row in scored(arm, "model", shift)
     ]
     scores += [row for arm in arms for row in scored(arm, "mean", 5)]
-    tables = {"age": pd.concat(map(predicted, arms))}
+    tables = {"age": Frame("regression", pd.concat(map(predicted, arms)))}
     found = conclusions.conclude_arms(Results(pd.DataFrame(scores), tables, {}, labels))
     assert {(t["a"], t["b"]) for t in found.comparisons} >= {arms, (arms[0], f"{arms[0]}/mean")}
     assert {"arms", "paper", "age_scatter"} <= set(found.tables)
@@ -42,7 +43,9 @@ def test_an_outcome_may_be_called_as_columns_of_tables_are():
     )
     scores = pd.DataFrame(scored("all", "model", 1))
     found = (
-        conclusions.conclude_multitask(Results(scores, {"latent": latent}, {}, {"all": {}}))
+        conclusions.conclude_multitask(
+            Results(scores, {"latent": Frame("embedding", latent)}, {}, {"all": {}})
+        )
         .tables["map"]
         .frame
     )
@@ -54,7 +57,7 @@ def test_shares_of_imputed_values_stand_by_what_was_measured():
     shares = shares.assign(arm="all", model="model", group="all", fold=0, id=list("abc"))
     scores = pd.DataFrame(scored("all", "model", 1))
     tables = conclusions.conclude_multitask(
-        Results(scores, {"imputed_share": shares}, {}, {"all": {}})
+        Results(scores, {"imputed_share": Frame("imputed_share", shares)}, {}, {"all": {}})
     ).tables
     frame = tables["imputed_share"].frame
     assert frame["measured"].tolist() == ["rna", "rna + mirna"] and frame["patients"].tolist() == [

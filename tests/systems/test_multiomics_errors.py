@@ -112,7 +112,7 @@ def arms(dataset, *words):
         ),
         (
             ("--config.survival.bins=40",),
-            "OS, all fold 0 repeat 0: a quantile grid of 40 bins needs",
+            "OS, fold 0, repeat 0: a quantile grid of 40 bins needs",
         ),
         (
             ("--config.preprocess.log2=('dna',)",),

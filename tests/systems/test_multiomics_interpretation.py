@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from batches import batch_of, constants_of
 from command import ROOT, config_of
-from multiomics_losses import losses_of
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
-from omics_jax.run.command import system_module
-from omics_jax.run.options import run_options
+from omics_jax.evaluation.tables import Frame
+from omics_jax.run.command import run_options, system_module
 from omics_jax.study.system import Results
-from omics_jax.systems.multiomics import assembly, model
+from omics_jax.systems.multiomics import assembly
 from omics_jax.systems.multiomics.patients import SLOT
-from omics_jax.tasks import attribution, interpretation
-from omics_jax.tasks.task import Task
+from omics_jax.tasks import interpretation
+from omics_jax.tasks.attribution import ATTRIBUTION
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Training, make_plan
@@ -43,42 +43,33 @@ def arms():
     }
 
 
-def rows_of(arm, row):
-    fields = {
-        name: jnp.asarray(values[row]) for name, values in arm.system.arrays(arm.dataset).items()
-    }
-    return {**fields, "row": jnp.asarray(row, jnp.int32), "live": jnp.ones(len(row), bool)}
-
-
 @pytest.fixture(scope="module")
-def network(arms):
+def shape(arms):
     return assembly.shape_of(arms["network"].config, arms["network"].spec)
 
 
 # --- attributions ---------------------------------------------------------------------------------
 
 
-def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, network):
+def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, shape):
     """Both scores by the predictions themselves; the average patient has the training mean of every
     feature.
     """
     arm = arms["network"]
     r = arm.replicates[0]
-    rows = rows_of(arm, r.rows[SLOT])
-    constants = {name: jnp.asarray(value) for name, value in r.constants.items()}
+    rows = batch_of(arm.system.arrays(arm.dataset), r.rows[SLOT])
+    constants = constants_of(r)
     variables = {
         **arm.system.init(jax.random.key(1), {SLOT: rows}, constants),
         "constants": constants,
     }
-    out = jax.tree.map(np.asarray, jax.jit(arm.system.predict)(variables, rows))
+    predict = jax.jit(arm.system.predict)
+    out = jax.tree.map(np.asarray, predict(variables, rows))
     mean = {
-        f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape)
-        for m in network.used
+        f"x_{m}": jnp.broadcast_to(constants[f"{m}_fill"], rows[f"x_{m}"].shape) for m in shape.used
     }
-    measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in network.used))}
-    start = jax.tree.map(
-        np.asarray, model.predict(network, variables, {**rows, **mean, **measured})
-    )
+    measured = {key: jnp.ones_like(rows[key]) for key in ("has", *(f"m_{m}" for m in shape.used))}
+    start = jax.tree.map(np.asarray, predict(variables, {**rows, **mean, **measured}))
     n = np.arange(len(rows["row"]))
     predicted = out["type_probability"].argmax(axis=1)
     assert (start["type_probability"].argmax(axis=1) != predicted).any()
@@ -90,10 +81,10 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
         "OS": out["OS_risk"] - start["OS_risk"],
     }
     for task, expected in rise.items():
-        found = sum(out[f"{task}_attribution_{m}"].sum(axis=1) for m in network.used)
+        found = sum(out[f"{task}_attribution_{m}"].sum(axis=1) for m in shape.used)
         np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
-    has = dict(zip(network.sizes, np.asarray(rows["has"]).T, strict=True))
-    for m in network.used:
+    has = dict(zip(shape.sizes, np.asarray(rows["has"]).T, strict=True))
+    for m in shape.used:
         found, cells = out[f"age_attribution_{m}"], np.asarray(rows[f"m_{m}"])
         filled = has[m][:, None] & ~cells
         assert (
@@ -103,109 +94,13 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
         )
 
 
-def test_a_magnitude_is_the_mean_over_the_patients_who_have_the_modality(arms):
-    test = arms["network"].dataset.take(np.arange(12))
-    rng = np.random.default_rng(0)
-    found = {
-        m: rng.standard_normal((12, len(part.features))) for m, part in test.modalities.items()
-    }
-    frame = attribution.magnitudes(
-        tuple(found), "age", {f"age_attribution_{m}": a for m, a in found.items()}, test
-    )
-    for m, values in found.items():
-        has = test.modalities[m].mask.any(axis=1)
-        assert 0 < has.sum() < 12
-        own = frame[frame["modality"] == m]
-        assert own["feature"].tolist() == test.modalities[m].features.tolist()
-        np.testing.assert_allclose(own["magnitude"], np.abs(values[has]).mean(axis=0))
-        np.testing.assert_allclose(own["signed"], values[has].mean(axis=0))
-
-
 # --- the null -------------------------------------------------------------------------------------
-
-
-def test_a_permuted_replicate_deals_outcomes_anew_among_its_training_and_its_validation_patients(
-    arms,
-):
-    network, permuted = arms["network"], arms["permuted"]
-    first, table = network.replicates[0], network.system.arrays(network.dataset)
-    assert (
-        len(permuted.replicates) == 4
-        and len({r.seed for r in (*network.replicates, *permuted.replicates)}) == 7
-    )
-    seen = []
-    for r in permuted.replicates:
-        assert np.array_equal(r.rows[SLOT], first.rows[SLOT]) and np.array_equal(r.test, first.test)
-        for task in ("type", "age", "OS"):
-            keys = [f"y_{task}", *([f"e_{task}"] if task == "OS" else [])]
-            true, dealt = (
-                np.stack([source[key] for key in keys]) for source in (table, r.constants)
-            )
-            known, moved = table[f"k_{task}"], (true != dealt).any(axis=0)
-            assert not moved[~known].any() and not moved[first.test].any()
-            for rows in (first.rows[SLOT], first.validation[SLOT]):
-                own = rows[known[rows]]
-                assert moved[own].any()
-                in_order = lambda pairs: pairs[:, np.lexsort(pairs)]
-                assert np.array_equal(in_order(true[:, own]), in_order(dealt[:, own]))
-        seen.append(r.constants["y_age"].tobytes())
-    assert len(set(seen)) == 4
 
 
 def test_the_null_starts_from_the_imputers_of_the_patients_it_is_trained_on(arms):
     null, imputers = arms["permuted"], arms["imputers"]
     assert null.start_from == "imputers" and null.starts == [0] * len(null.replicates)
     assert set(imputers.replicates[0].rows[SLOT]) >= set(null.replicates[-1].rows[SLOT])
-
-
-def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms, network):
-    arm, dealt = arms["network"], arms["permuted"].replicates[0]
-    constants = {key: jnp.asarray(value) for key, value in arm.replicates[0].constants.items()}
-    table, row = arm.system.arrays(arm.dataset), dealt.rows[SLOT][::-1]
-    keys = [key for key in dealt.constants if key not in constants]
-    assert sorted(keys) == ["e_OS", "y_OS", "y_age", "y_type"]
-    size = {"type": 2, "age": 1, "OS": network.bins["OS"]}
-    rng = np.random.default_rng(0)
-    outputs = {name: jnp.float32(rng.standard_normal((len(row), k))) for name, k in size.items()}
-    terms = lambda c, r: jax.tree.map(np.asarray, losses_of(network).terms(c, outputs, r))
-    rows = rows_of(arm, row)
-    own = terms(constants, rows)
-    jax.tree.map(
-        np.testing.assert_array_equal,
-        own,
-        terms({**constants, **{k: jnp.asarray(table[k]) for k in keys}}, rows),
-    )
-    found = terms({**constants, **{k: jnp.asarray(dealt.constants[k]) for k in keys}}, rows)
-    expected = terms(constants, {**rows, **{k: jnp.asarray(dealt.constants[k][row]) for k in keys}})
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    assert all(found[name].sum != own[name].sum for name in own)
-
-
-def test_the_family_wise_p_is_exact_and_features_that_never_vary_are_no_tests():
-    rng = np.random.default_rng(0)
-    false = 0
-    for _ in range(400):
-        draws = rng.exponential([1.0, 1.0, 5.0, 20.0, 0.0], (20, 5))
-        p, family = interpretation.p_values(draws[0], draws[1:])
-        assert np.isnan(p).tolist() == np.isnan(family).tolist() == [False] * 4 + [True]
-        false += np.nanmin(family) <= 0.05
-    assert 6 <= false <= 35  # 20 expected, s.d. 4.4
-    draws[0, 0] = 30
-    p, family = interpretation.p_values(draws[0], draws[1:])
-    assert np.nanargmin(p) == 0 and p[0] < 0.02 and family[0] == 0.05
-
-
-def test_shares_are_free_of_how_sure_a_network_is():
-    magnitudes = np.array([[1.0, 3.0, np.nan], [10.0, 30.0, np.nan], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(
-        interpretation.shares(magnitudes), [[0.25, 0.75, np.nan], [0.25, 0.75, np.nan], [0, 0, 0]]
-    )
-
-
-def test_the_score_of_a_class_is_that_of_the_predicted_one_all_the_way(network):
-    predicted, output = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 1.0]])
-    found = attribution.score(network, Task("t", "classification", ("a", "b")), predicted, output)
-    np.testing.assert_allclose(found, -np.log1p(np.e), rtol=1e-6)
 
 
 def test_too_few_permutations_are_refused():
@@ -271,9 +166,7 @@ def explained(tmp_path_factory):
             Training(system.stages, system.init, table, dataset.ids, replicates),
             run_options(config),
         )
-        context = RunContext(
-            folder, History(folder / "history.jsonl"), lambda *_: None, lambda: None
-        )
+        context = RunContext(folder, History(folder / "history.jsonl"))
         predictor, frames = compile_row_function(system.predict, len(first.test)), []
         train, test = dataset.take(first.rows[SLOT]), dataset.take(first.test)
         for chunk, by_stage in fit(plan, context):
@@ -286,14 +179,14 @@ def explained(tmp_path_factory):
                 frame = system.evaluate(out, test, train).frames["attribution_age"].rows
                 arm, group = ("permuted" if r else "network"), replicates[r].labels["group"]
                 frames.append(frame.assign(arm=arm, model="model", group=group, fold=0))
-        results = Results(
-            pd.DataFrame(), {"attribution_age": pd.concat(frames, ignore_index=True)}, {}
-        )
+        rows = Frame(ATTRIBUTION, pd.concat(frames, ignore_index=True))
+        results = Results(pd.DataFrame(), {"attribution_age": rows}, {})
         return interpretation.ranking_tables(results)["age_features"].frame
 
     return run
 
 
+@pytest.mark.slow
 def test_features_that_tell_of_the_outcome_stand_out(explained):
     found = explained(simulated(planted=True))
     pairs = list(zip(found["modality"], found["feature"], strict=True))
@@ -303,6 +196,7 @@ def test_features_that_tell_of_the_outcome_stand_out(explained):
     assert (found["p_family"].to_numpy()[:2] < 0.1).any()
 
 
+@pytest.mark.slow
 def test_where_nothing_tells_of_the_outcome_nothing_stands_out(explained):
     found = explained(simulated(planted=False))
     assert (found["q"] < 0.05).sum() <= 1 and found["p"].mean() > 0.3

@@ -9,11 +9,14 @@ from fitted_arms import fitted
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
-from omics_jax.systems.multiomics import assembly, experiments, reading
+from omics_jax.systems.multiomics import experiments, reading
 from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::omics_jax.evaluation.follow_up.FollowUpWarning"),
+]
 
 WORDS = [
     f"--config={ROOT}/configs/multiomics.py",
@@ -44,7 +47,7 @@ WORDS = [
 
 
 def trained(folder, *words):
-    """The imputers' arm and its predictions, the network's, and what was simulated with its truth."""
+    """The imputers and the network, each with its predictions, and the simulated truth."""
     config = config_of(*WORDS, *words)
     dataset = reading.read(config)
     imputers, network = experiments.multitask(config, dataset)
@@ -54,6 +57,14 @@ def trained(folder, *words):
         network, folder / "network", {k: last[k] for k in ("params", "batch_stats")}
     )
     return (imputers, imputed), (network, predicted), simulate_omics(**config.simulator.to_dict())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_forests():
+    """No claim here is about forests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omics_jax.tasks.baselines.TREES", 10)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +123,7 @@ def test_without_signal_nothing_is_found(null):
     scores = means(arm, predictions)
     assert scores["model", "type_accuracy"] < scores["no features", "type_accuracy"] + 0.08
     assert scores["model", "age_rmse"] > 0.97 * scores["no features", "age_rmse"]
-    task = next(t for t in assembly.shape_of(arm.config, arm.spec).tasks if t.name == "OS")
+    task = next(task for task in arm.spec.tasks if task.name == "OS")
     concordances = []
     for replicate, predicted in zip(arm.replicates, predictions, strict=True):
         test = arm.dataset.take(replicate.test)

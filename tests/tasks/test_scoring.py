@@ -1,8 +1,4 @@
-"""Scores of tasks against scikit-learn, lifelines and scikit-survival; simple models; what neither
-may see.
-"""
-
-from dataclasses import replace
+"""Scores of tasks against scikit-learn, lifelines and scikit-survival; which rows count."""
 
 import lifelines.utils
 import numpy as np
@@ -12,98 +8,31 @@ import scipy.stats
 from outcome_rows import (
     AGE,
     GRID,
-    MODALITIES,
     OS,
-    RULES,
     TYPE,
     all_measured,
-    everyone,
+    assert_same,
     guesses,
+    ignore_follow_up,
     labelled,
     make_cohort,
+    poisoned,
+    score,
 )
 from sklearn import metrics as sk
 from sklearn.decomposition import PCA
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
 from sksurv import metrics as sksurv
 from sksurv.util import Surv
 
-from omics_jax.errors import UserError
-from omics_jax.evaluation.baselines import ALPHAS
-from omics_jax.evaluation.follow_up import FollowUpWarning
-from omics_jax.systems.multiomics.simple_imputers import scaled_features
-from omics_jax.tasks import baselines, figures, scoring
-from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
+from omics_jax.tasks import scoring
+from omics_jax.tasks.task import Task, known_rows, outcome
 
-pytestmark = pytest.mark.filterwarnings(
-    f"ignore::{FollowUpWarning.__module__}.{FollowUpWarning.__name__}"
-)
-
-
-def outcome_models(tasks, rules, modalities, train, test):
-    """The simple models of the tasks on the modalities, scaled by the training rows."""
-    features = scaled_features(rules, modalities, train, test)
-    return baselines.simple_models(tasks, *features, train, test)
+pytestmark = ignore_follow_up
 
 
 @pytest.fixture(scope="module")
 def cohort():
     return make_cohort()
-
-
-@pytest.fixture(scope="module")
-def fitted(cohort):
-    train, test = cohort
-    return outcome_models((TYPE, AGE, OS), RULES, MODALITIES, train, test)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_forests():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omics_jax.tasks.baselines.TREES", 40)
-        yield
-
-
-def score(predictions, test, train=None, tasks=(TYPE, AGE, OS), complete=None):
-    subsets = {"complete": complete} if complete else {}
-    train = test if train is None else train
-    return scoring.evaluate_tasks(tasks, predictions, test, train, subsets=subsets)
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    for name in found:
-        np.testing.assert_allclose(found[name], expected[name], err_msg=name)
-
-
-# --- tasks ----------------------------------------------------------------------------------------
-
-
-def test_tasks_follow_the_targets(cohort):
-    train, _ = cohort
-    assert tasks_of(train) == (TYPE, AGE, OS)
-    values, alone = (
-        np.zeros(2, np.float32),
-        labelled({"b.event": np.ones(2), "x.time": np.ones(2), "b.time": np.ones(2)}),
-    )
-    assert tasks_of(alone) == (Task("b", "survival"), Task("x.time", "regression"))
-    with pytest.raises(UserError, match="'OS' is a target and"):
-        tasks_of(labelled({"OS": values, "OS.time": values, "OS.event": values}))
-
-
-def test_an_outcome_is_known_with_all_its_parts():
-    both = labelled(
-        {
-            "OS.time": (np.array([5.0, 6.0, 7.0]), np.array([True, True, False])),
-            "OS.event": (np.array([1.0, 0.0, 1.0]), np.array([True, False, True])),
-        }
-    )
-    assert known_rows(both, OS).tolist() == [True, False, False]
-    times, events = outcome(both, OS)
-    assert times.tolist() == [5, 6, 7] and events.tolist() == [1, 0, 1]
 
 
 # --- metrics --------------------------------------------------------------------------------------
@@ -247,18 +176,6 @@ def test_a_perfect_prediction_is_best_and_on_the_better_side_of_a_guess(cohort):
 # --- which rows count -----------------------------------------------------------------------------
 
 
-def poisoned(dataset, rows_of=known_rows):
-    """The dataset with nonsense in the outcomes of the rows that `rows_of` does not name."""
-    wrong = {"type": 99, "age": 1e9, "OS.time": np.nan, "OS.event": 7}
-    targets = {}
-    for task, names in ((TYPE, ("type",)), (AGE, ("age",)), (OS, ("OS.time", "OS.event"))):
-        kept = rows_of(dataset, task)
-        for name in names:
-            values, mask = dataset.targets[name]
-            targets[name] = (np.where(kept, values, wrong[name]).astype(values.dtype), mask)
-    return replace(dataset, targets=targets)
-
-
 def test_rows_without_a_label_do_not_count(cohort):
     """Neither what stands in their place nor what was predicted of them, in metrics and tables."""
     train, test = cohort
@@ -393,139 +310,3 @@ def test_the_latent_plane_is_principal_components_of_fixed_sign(cohort, latent):
     assert (frame["type"] == "").tolist() == unknown.tolist()
     assert frame["type"][~unknown].tolist() == ["ABCD"[c] for c in outcome(test, TYPE)[~unknown]]
     assert frame["OS"].isna().tolist() == (~known_rows(test, OS)).tolist()
-
-
-# --- baselines ------------------------------------------------------------------------------------
-
-
-def test_baselines_find_what_is_planted_and_no_features_find_nothing(cohort, fitted):
-    train, test = cohort
-    found = {name: score(fields, test, train).metrics for name, fields in fitted.items()}
-    nothing, linear, forest = found["no features"], found["PCA + linear"], found["forest"]
-    assert linear["type_auroc"] > 0.8 and linear["age_r2"] > 0.4 and linear["OS_c_index"] > 0.75
-    assert forest["type_auroc"] > 0.6 and forest["age_r2"] > 0.1 and forest["OS_c_index"] > 0.6
-    assert (
-        linear["type_log_loss"] < nothing["type_log_loss"] and linear["OS_ibs"] < nothing["OS_ibs"]
-    )
-    assert (
-        nothing["type_auroc"]
-        == nothing["OS_c_index"]
-        == nothing["OS_c_index_uno"]
-        == nothing["OS_auc_t"]
-        == 0.5
-    )
-    assert -0.2 < nothing["age_r2"] <= 0
-
-
-def test_no_features_are_frequencies_mean_and_kaplan_meier(cohort, fitted):
-    train, test = cohort
-    fields = fitted["no features"]
-    codes, ages = (outcome(train, task)[known_rows(train, task)] for task in (TYPE, AGE))
-    np.testing.assert_allclose(
-        fields["type_probability"][7], [(codes == c).mean() for c in range(4)]
-    )
-    np.testing.assert_allclose(fields["age_value"], np.full(len(test), ages.mean()), rtol=1e-6)
-    times, events = (part[known_rows(train, OS)] for part in outcome(train, OS))
-    grid = fields["OS_times"][0]
-    assert grid[0] == 0 and grid[-1] == times[events == 1].max() and len(grid) == 31
-    curve = lifelines.KaplanMeierFitter().fit(times, events).predict(grid)
-    np.testing.assert_allclose(fields["OS_survival"][7], curve, atol=1e-12)
-
-
-def test_a_median_is_reached_or_stands_at_the_end_of_the_grid(cohort, fitted):
-    for name, fields in fitted.items():
-        median, reached = fields["OS_median"], fields["OS_median_reached"]
-        assert reached.tolist() == (fields["OS_survival"][:, -1] <= 0.5).tolist()
-        assert (median[~reached] == fields["OS_times"][0, -1]).all(), name
-        rows = zip(
-            median[reached],
-            fields["OS_times"][reached],
-            fields["OS_survival"][reached],
-            strict=True,
-        )
-        for m, grid, curve in rows:
-            assert (
-                np.interp(m, grid, curve) == pytest.approx(0.5, abs=1e-9)
-                or curve[grid <= m][-1] <= 0.5
-            ), name
-    assert (
-        not fitted["PCA + linear"]["OS_median_reached"].all()
-        and fitted["PCA + linear"]["OS_median_reached"].any()
-    )
-
-
-def test_ridge_stands_on_components_of_scaled_features(cohort, fitted):
-    """scikit-learn's own mean fill, min-max scaling and PCA, fitted on all training rows, labelled
-    or not.
-    """
-    train, test = cohort
-    blank = lambda d: np.concatenate(
-        [np.where(m.mask, m.values, np.nan) for m in d.modalities.values()], axis=1
-    )
-    steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True), PCA(99)).fit(
-        blank(train).astype(np.float64)
-    )
-    rows = known_rows(train, AGE)
-    model = RidgeCV(alphas=ALPHAS).fit(
-        steps.transform(blank(train))[rows], outcome(train, AGE)[rows]
-    )
-    expected = model.predict(steps.transform(blank(test)))
-    np.testing.assert_allclose(fitted["PCA + linear"]["age_value"], expected, rtol=1e-3)
-
-
-def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_label(cohort, fitted):
-    train, test = cohort
-    nobody, odd = lambda dataset, task: np.zeros(len(dataset), bool), np.arange(len(test)) % 2 == 1
-    moved = {
-        k: replace(m, values=np.where(odd[:, None], 1e3, m.values))
-        for k, m in test.modalities.items()
-    }
-    other = replace(poisoned(test, nobody), modalities=moved)
-    found = outcome_models((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
-    for name, fields in fitted.items():
-        kept = {field: values[~odd] for field, values in fields.items()}
-        assert_same({field: values[~odd] for field, values in found[name].items()}, kept)
-
-
-def test_a_class_without_a_training_row_keeps_its_column(cohort):
-    train, test = cohort
-    absent = known_rows(train, TYPE) & (outcome(train, TYPE) == 1)
-    for name, fields in outcome_models((TYPE,), RULES, ("rna",), train.take(~absent), test).items():
-        p = fields["type_probability"]
-        assert (
-            p.shape == (60, 4) and (p[:, 1] == 0).all() and (p[:, [0, 2, 3]] > 0).any(axis=0).all()
-        ), name
-        np.testing.assert_allclose(p.sum(axis=1), 1, err_msg=name)
-
-
-def test_outcomes_that_teach_nothing_are_refused(cohort):
-    train, test = cohort
-    fit = lambda task, **targets: outcome_models(
-        (task,), RULES, ("mirna",), replace(train, targets=train.targets | targets), test
-    )
-    n, every, none = len(train), everyone(train), ~everyone(train)
-    with pytest.raises(UserError, match="all 100 training rows with a known 'type' are 'C'"):
-        fit(TYPE, type=(np.full(n, 2, np.int32), every))
-    with pytest.raises(UserError, match="none of 100 training rows has a known 'age'"):
-        fit(AGE, age=(np.zeros(n), none))
-    with pytest.raises(UserError, match="rows has an event"):
-        fit(OS, **{"OS.event": (np.zeros(n), every)})
-    flat = {
-        "mirna": replace(
-            train.modalities["mirna"], values=np.ones_like(train.modalities["mirna"].values)
-        )
-    }
-    with pytest.raises(UserError, match="none of 20 features varies over 100 training rows"):
-        outcome_models((AGE,), RULES, ("mirna",), replace(train, modalities=flat), test)
-
-
-# --- imputation -----------------------------------------------------------------------------------
-
-
-def test_classes_stand_in_one_order_on_both_sides_of_the_confusion_matrix():
-    """Also one that is never predicted, and one that is predicted before it is seen."""
-    own = pd.DataFrame({"label": ["A", "A", "B", "D"], "predicted": ["D", "A", "A", "D"]})
-    frame = figures._confusion("type", own).frame
-    assert frame["row"].unique().tolist() == frame["column"].unique().tolist() == ["A", "B", "D"]
-    counts = frame.pivot(index="row", columns="column", values="value").to_numpy()
-    np.testing.assert_array_equal(counts, [[1, 0, 1], [1, 0, 0], [0, 0, 1]])

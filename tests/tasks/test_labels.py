@@ -1,0 +1,175 @@
+"""What a fold fits to its outcomes: scales, grids of time and bins; and when these are too few."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from outcome_rows import labelled
+from tiny_network import tiny_config, tiny_dataset
+
+from omics_jax.data.dataset.splits import Split
+from omics_jax.errors import UserError
+from omics_jax.tasks import labels
+from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
+
+EVERY_FOLD = [np.arange(0, 60), np.arange(30, 90), np.r_[0:30, 60:90]]
+
+
+def settings(bins=0, grid="quantile", times=()):
+    return SimpleNamespace(survival=SimpleNamespace(bins=bins, grid=grid, times=times))
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return tiny_dataset()
+
+
+@pytest.fixture(scope="module")
+def tasks(dataset):
+    return tasks_of(dataset)
+
+
+def task_named(tasks, name):
+    return next(task for task in tasks if task.name == name)
+
+
+# --- bins and grids -------------------------------------------------------------------------------
+
+
+def test_the_bins_are_the_root_of_the_fewest_training_events(dataset, tasks):
+    binned = labels.with_bins(settings(), dataset, tasks, EVERY_FOLD)
+    assert [task.name for task in binned] == [task.name for task in tasks]
+    os = task_named(tasks, "OS")
+    events = [labels.known_outcomes(dataset, os, rows)[1].sum() for rows in EVERY_FOLD]
+    assert task_named(binned, "OS").bins == math.isqrt(int(min(events))) > 2
+    assert all(task.bins == 0 for task in binned if task.kind != "survival")
+    asked_for = labels.with_bins(settings(bins=7), dataset, tasks, EVERY_FOLD)
+    assert task_named(asked_for, "OS").bins == 7
+
+
+def test_every_survival_task_has_bins_of_its_own(dataset):
+    (times, known), (events, _) = (dataset.targets[f"OS.{part}"] for part in ("time", "event"))
+    rare = known & (np.cumsum(events * known) <= 6)
+    targets = {**dataset.targets, "PFI.time": (times, rare), "PFI.event": (events, rare)}
+    both = replace(dataset, targets=targets)
+    folds = [np.arange(90), np.arange(80)]
+    binned = labels.with_bins(settings(), both, tasks_of(both), folds)
+    bins = {task.name: task.bins for task in binned if task.kind == "survival"}
+    assert bins["OS"] > bins["PFI"] >= 1
+    for rows in folds:
+        constants = labels.fit_to_outcomes(settings(), both, binned, rows, "a fold")
+        assert {name: len(constants[f"{name}_edges"]) - 1 for name in bins} == bins
+
+
+def test_there_are_no_more_bins_than_distinct_times_of_events():
+    same = labelled({"OS.time": np.full(40, 5.0), "OS.event": np.ones(40)})
+    (task,) = labels.with_bins(settings(), same, tasks_of(same), [np.arange(40)])
+    assert task.bins == 1
+
+
+def test_a_grid_that_the_events_cannot_fill_names_the_task_and_the_fold(dataset, tasks):
+    many = labels.with_bins(settings(bins=80), dataset, tasks, EVERY_FOLD)
+    with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins, 0 to"):
+        labels.fit_to_outcomes(settings(bins=80), dataset, many, np.arange(60), "fold 1, repeat 0")
+
+
+def test_numbers_are_scaled_by_their_training_rows(dataset, tasks):
+    rows = np.arange(40)
+    binned = labels.with_bins(settings(bins=3), dataset, tasks, [rows])
+    constants = labels.fit_to_outcomes(settings(bins=3), dataset, binned, rows, "a fold")
+    age = task_named(tasks, "age")
+    known = rows[known_rows(dataset, age)[rows]]
+    assert len(known) < len(rows)
+    ages = outcome(dataset, age, known).astype(np.float64)
+    assert constants["age_mean"] == np.float32(ages.mean())
+    assert constants["age_sd"] == np.float32(ages.std())
+    assert set(constants) == {"age_mean", "age_sd", "OS_edges"}
+    equal = labelled({"age": np.full(5, 3.0, np.float32)})
+    constants = labels.fit_to_outcomes(settings(), equal, tasks_of(equal), np.arange(5), "a fold")
+    assert constants["age_sd"] == 1
+
+
+def test_curves_are_read_at_the_quartiles_of_all_events_or_where_the_config_says(dataset, tasks):
+    times, events = dataset.targets["OS.time"][0], dataset.targets["OS.event"][0]
+    dead = times[(events == 1) & dataset.targets["OS.time"][1]]
+    chosen = labels.curve_times(settings(), dataset, tasks)
+    assert chosen.keys() == {"OS"}
+    np.testing.assert_allclose(chosen["OS"], np.quantile(dead.astype(float), [0.25, 0.5, 0.75]))
+    given = labels.curve_times(settings(times=(100.0, 365.0)), dataset, tasks)
+    assert given == {"OS": (100.0, 365.0)}
+
+
+# --- too little to learn or to judge --------------------------------------------------------------
+
+
+def split_of(train, validation, test):
+    parts = (np.asarray(part, int) for part in (train, validation, test))
+    return Split(*parts, fold=1, repeat=0)
+
+
+PARTS = (range(0, 4), range(4, 8), range(8, 12))
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "sentence"),
+    [
+        (
+            {"type": np.r_[[0, 1] * 4, [0] * 4]},
+            {"type": ("A", "B")},
+            r"of 4 test rows 4 have a known type, which are not enough \(two classes at least\)",
+        ),
+        (
+            {"age": (np.arange(12.0), np.arange(12) != 5)},
+            {},
+            None,
+        ),
+        (
+            {"age": (np.arange(12.0), ~np.isin(np.arange(12), (5, 6, 7)))},
+            {},
+            r"of 4 validation rows 1 have a known age, which are not enough \(two values at least",
+        ),
+        (
+            {"OS.time": np.arange(1.0, 13), "OS.event": np.r_[[0] * 4, [1] * 8]},
+            {},
+            r"of 4 train rows 4 have a known OS, which are not enough \(an event at least\)",
+        ),
+        (
+            {"type": np.r_[[0, 1] * 2, [0, 2] * 4]},
+            {"type": ("A", "B", "C")},
+            r"its training rows hold nobody of the type 'C'",
+        ),
+    ],
+)
+def test_a_fold_in_which_a_task_cannot_be_learned_or_judged_is_refused(targets, classes, sentence):
+    dataset = labelled(targets, classes=classes)
+    check = lambda: labels.check_labels(dataset, tasks_of(dataset), split_of(*PARTS))
+    if sentence is None:
+        check()
+        return
+    with pytest.raises(UserError, match=f"^fold 1, repeat 0: {sentence}"):
+        check()
+
+
+def test_a_class_with_fewer_members_than_folds_is_named():
+    dataset = labelled({"type": np.r_[[0] * 9, 1, 1]}, classes={"type": ("A", "rare")})
+    labels.check_members(dataset, tasks_of(dataset), 2)
+    sentence = "the type 'rare' has 2 of the patients, fewer than the 3 folds; leave classes"
+    with pytest.raises(UserError, match=sentence):
+        labels.check_members(dataset, tasks_of(dataset), 3)
+
+
+def test_what_is_known_of_a_task_is_of_the_rows_asked_for(dataset):
+    rows = np.array([7, 3, 20, 3])
+    age = Task("age", "regression")
+    known = rows[known_rows(dataset, age)[rows]]
+    values = labels.known_outcomes(dataset, age, rows)
+    np.testing.assert_array_equal(values, dataset.targets["age"][0][known])
+    times, events = labels.known_outcomes(dataset, Task("OS", "survival"), rows)
+    assert len(times) == len(events) == known_rows(dataset, Task("OS", "survival"))[rows].sum()
+
+
+def test_the_tiny_config_has_what_the_labels_read():
+    """The settings above stand for the section `survival` of a config."""
+    assert set(vars(settings().survival)) <= set(tiny_config().survival)

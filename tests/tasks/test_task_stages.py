@@ -1,0 +1,133 @@
+"""Stages of a network with several tasks: their names, what each may move, and their objectives."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny_network import ENCODER_WEIGHT, SLOT, Tiny, encoder_loss, tiny_dataset
+from trees import any_nonzero, leaves_differ
+
+from omics_jax.errors import UserError
+from omics_jax.training.calibration import CALIBRATION
+from omics_jax.training.freezing import freeze, keep_frozen_stats
+
+ALL_STAGES = ("heads", "all", "calibration")
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return Tiny(training={"stages": ALL_STAGES})
+
+
+def batch_of(tiny, stage):
+    rows = dict(tiny.rows)
+    if stage.features:
+        rows |= stage.features(tiny.variables, rows)
+    return {slot: rows for slot in stage.batch_size}
+
+
+def gradients(tiny, stage):
+    """The gradients of a stage's objective, and the statistics after the step."""
+
+    def objective(params, batch):
+        variables = {**tiny.variables, "params": params}
+        terms, stats = stage.loss(variables, batch, jax.random.key(2))
+        return stage.objective(terms), stats
+
+    differentiate = jax.jit(jax.grad(objective, has_aux=True))
+    grads, stats = differentiate(tiny.variables["params"], batch_of(tiny, stage))
+    return grads, keep_frozen_stats(stage.trainable, tiny.variables["batch_stats"], stats)
+
+
+@pytest.mark.parametrize("balance", ["fixed", "gradnorm", "pcgrad", "uncertainty"])
+@pytest.mark.parametrize("stages", [ALL_STAGES, ("all",), ("heads",), ("all", "calibration")])
+def test_stages_are_those_of_the_config_in_the_order_of_training(balance, stages):
+    asked_for = tuple(reversed(stages))
+    system = Tiny(balancing={"name": balance}, training={"stages": asked_for}).system
+    assert tuple(stage.name for stage in system.stages) == stages
+    patterns = {
+        "heads": ("heads/.*",),
+        "all": ("encoder/.*", "heads/.*"),
+        "calibration": ("calibration/.*",),
+    }
+    assert {stage.name: stage.trainable for stage in system.stages} == {
+        name: patterns[name] for name in stages
+    }
+    for stage in system.stages:
+        balanced = stage.name == "all" and balance != "fixed"
+        assert (stage.balance is not None) == balanced
+
+
+def test_a_task_alone_is_not_balanced():
+    dataset = tiny_dataset()
+    ages = replace(dataset, targets={"age": dataset.targets["age"]}, classes={})
+    alone = Tiny(ages, balancing={"name": "pcgrad"})
+    assert [task.name for task in alone.tasks] == ["age"]
+    assert alone.stages["all"].balance is None
+
+
+def test_some_stage_trains_the_heads():
+    with pytest.raises(UserError, match="which trains no head; name the stage heads or all"):
+        Tiny(training={"stages": ("calibration",)})
+
+
+@pytest.mark.parametrize(
+    ("name", "moving"),
+    [
+        ("heads", {"heads"}),
+        ("all", {"encoder", "heads"}),
+        ("calibration", {"calibration"}),
+    ],
+)
+def test_a_stage_moves_its_own_parameters_and_statistics_alone(tiny, name, moving):
+    stage = tiny.stages[name]
+    grads, stats = gradients(tiny, stage)
+    optimizer = freeze(optax.sgd(1.0), stage.trainable, grads)
+    params = tiny.variables["params"]
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    assert updates.keys() == {"encoder", "heads", "calibration"}
+    for module, update in updates.items():
+        assert any_nonzero(update) == (module in moving), module
+    for module, old in tiny.variables["batch_stats"].items():
+        assert any(leaves_differ(old, stats[module])) == (module in moving), module
+
+
+def test_the_heads_stage_reads_what_prediction_reads(tiny):
+    """Its features are the embedding by running statistics and without dropout."""
+    z = tiny.stages["heads"].features(tiny.variables, tiny.rows)["z"]
+    predicted = tiny.system.predict(tiny.variables, tiny.rows)["embedding"]
+    np.testing.assert_array_equal(z, predicted)
+
+
+def test_the_objective_of_all_is_equation_3(tiny):
+    stage = tiny.stages["all"]
+    terms, _ = stage.loss(tiny.variables, {SLOT: tiny.rows}, jax.random.key(1))
+    tasks = tiny.network.losses.weighted(terms)
+    expected = ENCODER_WEIGHT * float(encoder_loss(terms)) + float(tasks.sum())
+    assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gradnorm", "pcgrad", "uncertainty"])
+def test_a_balanced_last_stage_leaves_the_encoders_own_loss_alone(name):
+    tiny = Tiny(balancing={"name": name})
+    stage = tiny.stages["all"]
+    terms, _ = stage.loss(tiny.variables, {SLOT: tiny.rows}, jax.random.key(1))
+    losses = stage.balance.tasks(terms)
+    outside = ENCODER_WEIGHT * encoder_loss(terms)
+    by_task = tiny.network.losses.weighted(terms)
+    np.testing.assert_allclose(losses, np.append(by_task, outside), rtol=1e-6)
+    leaves = [jnp.float32(np.random.default_rng(0).standard_normal((4, 3)))]
+    state = stage.balance.init([leaf[0] for leaf in leaves])
+    without_it = [leaf.at[-1].set(0) for leaf in leaves]
+    combined, _ = stage.balance.combine(leaves, losses, state)
+    of_tasks, _ = stage.balance.combine(without_it, losses, state)
+    assert np.isfinite(combined[0]).all()
+    np.testing.assert_allclose(combined[0] - of_tasks[0], leaves[0][-1], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_of_the_calibration_are_the_validation_rows(tiny):
+    for replicate in tiny.replicates:
+        np.testing.assert_array_equal(replicate.rows[CALIBRATION], replicate.validation[SLOT])
