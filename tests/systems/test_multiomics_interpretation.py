@@ -15,7 +15,8 @@ from command import ROOT, config_of
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Frame
-from omics_jax.run.command import run_options, system_module
+from omics_jax.run.command import system_module
+from omics_jax.run.options import run_options
 from omics_jax.study.system import Results
 from omics_jax.systems.multiomics import assembly
 from omics_jax.systems.multiomics.patients import SLOT
