@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def main(before: Path, after: Path) -> int:
@@ -31,6 +32,8 @@ def main(before: Path, after: Path) -> int:
         tables = differing_tables(old / "tables", new / "tables")
         same = same and not metrics and not arrays
         print(f"{name}: metrics {_words(metrics)}; predictions {_words(arrays)}")
+        if metrics:
+            print(f"    largest relative difference of a score: {largest_difference(old, new):.2g}")
         if tables:
             print(f"    tables that differ: {', '.join(tables)}")
     return 0 if same and names else 1
@@ -45,6 +48,15 @@ def metrics_of(run: Path) -> dict[str, Any]:
 def differing_keys(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The top-level keys whose values differ."""
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+
+
+def largest_difference(old: Path, new: Path) -> float:
+    """Of the scores of all models in all replicates; nan where other scores were computed."""
+    scores = [pd.read_csv(run / "tables" / "scores.csv") for run in (old, new)]
+    a, b = (frame["value"].to_numpy() for frame in scores)
+    if not scores[0].drop(columns="value").equals(scores[1].drop(columns="value")):
+        return float("nan")
+    return float(np.nanmax(np.abs(a - b) / np.maximum(np.abs(a), np.finfo(float).tiny)))
 
 
 def differing_arrays(old: Path, new: Path) -> list[str]:

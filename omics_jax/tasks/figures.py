@@ -12,7 +12,10 @@ import pandas as pd
 from omics_jax.errors import UserError
 from omics_jax.evaluation import follow_up, survival
 from omics_jax.evaluation.tables import Frame, Table
+from omics_jax.study.comparisons import network, simple_models
 from omics_jax.study.system import MODEL, Results
+from omics_jax.tasks.binary import BINARY
+from omics_jax.tasks.binary_figures import probability_curves
 from omics_jax.tasks.scoring import EMBEDDING
 
 GROUPS = ("lowest third", "middle third", "highest third")
@@ -22,7 +25,10 @@ def task_figures(results: Results, arm: str) -> dict[str, Table]:
     """The figures of an arm's tasks and of the embedding, by the kind of what was scored."""
     tables = {}
     for name, frame in results.frames.items():
-        if frame.kind in _FIGURES:
+        if frame.kind == BINARY:
+            models = [network(arm), *simple_models(results, arm)]
+            tables |= probability_curves(frame, models, f"{name.removeprefix(f'{BINARY} ')}_")
+        elif frame.kind in _FIGURES:
             rows = rows_of_arm(frame, arm)
             tables |= {} if rows.empty else _FIGURES[frame.kind](name, rows)
     return tables

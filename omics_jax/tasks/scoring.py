@@ -18,6 +18,7 @@ from omics_jax.errors import UserError
 from omics_jax.evaluation import classification, concordance, survival
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
+from omics_jax.tasks.binary import BINARY, binary_frame
 from omics_jax.tasks.labels import QUARTILES
 from omics_jax.tasks.prediction import FIELDS
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
@@ -89,8 +90,10 @@ def evaluate_tasks(
         weights are those of the training rows.
     A metric that the rows do not suffice for is nan.
 
-    Frames: t, of the kind of the task, what was predicted beside what was observed, a row per row
-    with an outcome; "latent", two principal components of predictions["embedding"] (n, L).
+    Frames:
+      t, of the kind of the task: what was predicted beside what was observed, a row per row with an
+      outcome; "binary t" where there are two classes, see `binary.binary_frame`; "latent": two
+      principal components of predictions["embedding"] (n, L).
     """
     scores, frames = {}, {}
     parts = {"": np.ones(len(test), bool)}
@@ -105,10 +108,19 @@ def evaluate_tasks(
         frames[task.name] = Frame(
             task.kind, _task_rows(task, predictions, test, train, curve_times)
         )
+        if len(task.classes) == 2:
+            frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
     return Evaluation(scores, frames)
+
+
+def _second_class(task: Task, predictions: Predictions, test: Dataset) -> Frame:
+    """The probability of the second of two classes, for curves."""
+    probability = np.asarray(predictions[f"{task.name}_probability"])[:, 1]
+    known = known_rows(test, task)
+    return binary_frame(test.ids, test.groups, probability, outcome(test, task), known)
 
 
 def _task_scores(

@@ -85,6 +85,11 @@ def _task_of(dataset: Dataset, name: str) -> Task:
     return Task(name, "regression")
 
 
+def binary_task(dataset: Dataset) -> Task:
+    """The first target of a dataset, whose values are 0 and 1, as a classification."""
+    return Task(next(iter(dataset.targets)), "classification", ("0", "1"))
+
+
 def known_rows(dataset: Dataset, task: Task) -> Bool[np.ndarray, " n"]:
     """The rows whose outcome is known; of a survival task both the time and the event."""
     return np.logical_and.reduce([dataset.targets[name][1] for name in task.targets])

@@ -11,6 +11,8 @@ from omics_jax.evaluation.tables import Frame
 from omics_jax.run.scores import summaries
 from omics_jax.study.system import Results
 from omics_jax.systems.ehr import conclusions, figures, paper_tables
+from omics_jax.tasks.binary import BINARY, STATISTICS
+from omics_jax.tasks.binary_figures import DRAWS, pooled_predictions
 
 RNG = np.random.default_rng(0)
 
@@ -59,7 +61,7 @@ def outside():
             )
             place = {"arm": arm, "model": model, "group": "all", "fold": fold, "repeat": 0}
             place |= {"n_train": 160, "n_test": 200}
-            values = {name: f(p, label) for name, f in figures.STATISTICS.items()} | {
+            values = {name: f(p, label) for name, f in STATISTICS.items()} | {
                 "calibration_slope": 1.0
             }
             scores += [{**place, "metric": name, "value": value} for name, value in values.items()]
@@ -99,15 +101,12 @@ def test_tests_on_external_patients_pair_patients_and_trainings(outside):
 def test_stays_of_one_person_are_drawn_together(outside):
     frame = outside.frames["probability"].rows
     of_persons = frame.assign(person=frame["id"].str.slice(0, 3))  # 20 persons of 10 stays
-    grouped = figures.pooled_predictions(
-        Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}),
-        ("net", "model"),
-    )
+    grouped = pooled_predictions(Frame(BINARY, of_persons), ("net", "model"))
     p, y, person = (grouped[name].to_numpy() for name in ("probability", "label", "person"))
     table = figures.outcome_tables(
-        Results(outside.scores, {"probability": Frame("probability", of_persons)}, {}), ["net"], []
+        Results(outside.scores, {"probability": Frame(BINARY, of_persons)}, {}), ["net"], []
     )["pooled"].frame
-    expected = bootstrap.bootstrap_interval(classification.auroc, p, y, person, n=figures.DRAWS)
+    expected = bootstrap.bootstrap_interval(classification.auroc, p, y, person, n=DRAWS)
     assert tuple(table.iloc[0][["auroc low", "auroc high"]]) == pytest.approx(expected)
 
 

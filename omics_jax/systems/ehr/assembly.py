@@ -73,6 +73,7 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         stages=model.pretraining(shape, spec.rows),
         predict=partial(predictions.predict_imputation, shape),
         predict_new=partial(predictions.predict_new_imputation, shape),
+        imputes={"imputed": "series"},
         baselines=partial(scoring.imputation_baselines, held, shape.levels),
         columns=dict.fromkeys(series_fields, spec.features["series"]),
         extra_parts=("train",) if probes else (),

@@ -17,7 +17,10 @@ from omics_jax.study.comparisons import (
     simple_models,
 )
 from omics_jax.study.system import Findings, Results
-from omics_jax.systems.ehr import external, figures, paper_tables
+from omics_jax.systems.ehr import figures, paper_tables
+from omics_jax.tasks import external
+from omics_jax.tasks.binary import STATISTICS
+from omics_jax.tasks.binary_figures import DRAWS
 
 
 def conclude_outcome(results: Results) -> Findings:
@@ -32,7 +35,7 @@ def conclude_external(results: Results) -> Findings:
     arms = arms_with(results, "auroc")
     models = [*map(network, arms), *simple_models(results, metric="auroc")]
     probabilities = results.frames["probability"].rows
-    resampled = external.resampled_scores(probabilities, models, figures.STATISTICS, figures.DRAWS)
+    resampled = external.resampled_scores(probabilities, models, STATISTICS, DRAWS)
     compare = partial(external.compare, resampled, results.scores)
     tests = _against_simple_models(results, arms[:1], compare)
     tests += _between_arms(results, arms, compare)

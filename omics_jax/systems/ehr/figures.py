@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation import bootstrap, classification
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import Model, mean_score, network
 from omics_jax.study.system import MODEL, Results
+from omics_jax.tasks.binary_figures import pooled_scores, probability_curves
 
 BOOSTING, LOGISTIC = "gradient boosting", "logistic regression"
 DRAWN_MODELS = 4  # in a figure of curves
 DRAWN_VARIABLES = 8  # in the figure of errors
 DRAWN_METHODS = (MODEL, "linear", "locf")
-DRAWS = 1000
-STATISTICS = {
-    "auroc": classification.auroc,
-    "auprc": classification.auprc,
-    "brier": classification.brier,
-}
 
 
 # --- the outcome ----------------------------------------------------------------------------------
@@ -31,22 +25,12 @@ def outcome_tables(
     results: Results, arms: Sequence[str], simple: Sequence[Model]
 ) -> dict[str, Table]:
     """Curves and pooled scores of the classifiers `arms` and of the simple models."""
-    curves = _curves(results, _drawn_models(results, arms, simple))
-    return {**curves, "pooled": _pooled_scores(results, [*map(network, arms), *simple])}
-
-
-def pooled_predictions(results: Results, model: Model) -> pd.DataFrame:
-    """One probability per patient: that of the fold (or the mean of the folds) that tested it."""
-    frame = results.frames["probability"].rows
-    chosen = frame[(frame["arm"] == model[0]) & (frame["model"] == model[1])]
-    first = {name: (name, "first") for name in ("label", "person")}
-    return chosen.groupby("id").agg(probability=("probability", "mean"), **first).sort_index()
-
-
-def _name(model: Model) -> str:
-    """What a model is called in a figure: the arm that trained it, or the simple model's name."""
-    arm, name = model
-    return arm if name == MODEL else name
+    frame, models = results.frames["probability"], [*map(network, arms), *simple]
+    boosting = next((model for model in models if model[1] == BOOSTING), None)
+    pooled = pooled_scores(
+        frame, models, boosting, "boosting", "gradient boosting on plain summaries"
+    )
+    return {**probability_curves(frame, _drawn_models(results, arms, simple)), "pooled": pooled}
 
 
 def _drawn_models(results: Results, arms: Sequence[str], simple: Sequence[Model]) -> list[Model]:
@@ -58,92 +42,6 @@ def _drawn_models(results: Results, arms: Sequence[str], simple: Sequence[Model]
 
     best = sorted(arms, key=auroc, reverse=True)[: DRAWN_MODELS - len(rivals)]
     return [*map(network, best), *rivals]
-
-
-def _curves(results: Results, models: Sequence[Model]) -> dict[str, Table]:
-    """ROC, precision-recall and calibration curves of pooled test patients."""
-    roc, pr, calibration = [], [], []
-    for model in models:
-        name, pooled = _name(model), pooled_predictions(results, model)
-        p, y = pooled["probability"].to_numpy(), pooled["label"].to_numpy()
-        area = f"{name}, AUROC {classification.auroc(p, y):.3f}"
-        roc.append(_curve_frame(classification.roc_curve(p, y)).assign(series=area))
-        precision = f"{name}, AUPRC {classification.auprc(p, y):.3f}"
-        pr_curve = _curve_frame(classification.precision_recall_curve(p, y))
-        pr.append(pr_curve.assign(series=precision, chance=y.mean()))
-        calibration.append(_curve_frame(classification.calibration_curve(p, y)).assign(series=name))
-    pooled_note = (
-        "Every patient once, with the mean probability of the folds that tested it; folds pooled."
-    )
-    return {
-        "roc": Table(
-            "roc",
-            pd.concat(roc),
-            "ROC curves",
-            pooled_note,
-            "false positive rate",
-            "true positive rate",
-        ),
-        "pr": Table(
-            "pr", pd.concat(pr), "Precision and recall", pooled_note, "recall", "precision"
-        ),
-        "calibration": Table(
-            "calibration",
-            pd.concat(calibration),
-            "Calibration",
-            f"{pooled_note} Tenths of the patients by predicted risk; bars are 95 % Wilson "
-            "intervals.",
-            "predicted risk",
-            "observed rate",
-        ),
-    }
-
-
-def _curve_frame(curve: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    return pd.DataFrame({name: values for name, values in curve.items() if name != "threshold"})
-
-
-def _pooled_scores(results: Results, models: Sequence[Model]) -> Table:
-    """Scores over pooled test patients with bootstrap intervals, and each model's difference from
-    boosting.
-    """
-    reference = next((model for model in models if model[1] == BOOSTING), None)
-    boosting = pooled_predictions(results, reference) if reference else None
-    rows = []
-    for model in models:
-        pooled = pooled_predictions(results, model)
-        row = {"model": _name(model), "patients": len(pooled), **_scores_of(pooled)}
-        if boosting is not None and model != reference:
-            row |= _difference_from_boosting(pooled, boosting)
-        rows.append(row)
-    caption = (
-        "Scores over all tested patients pooled, with 95 % intervals from a bootstrap over "
-        "patients (1,000 draws; all stays of a person together), and the paired difference in "
-        "AUROC from gradient boosting on plain summaries, trained on the same rows. This interval "
-        "knows the sampling of test patients and not that of training sets; the corrected tests "
-        "above do."
-    )
-    return Table("table", pd.DataFrame(rows), "Pooled scores", caption)
-
-
-def _scores_of(pooled: pd.DataFrame) -> dict[str, float]:
-    """Every statistic with its interval."""
-    p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
-    scores = {}
-    for name, statistic in STATISTICS.items():
-        low, high = bootstrap.bootstrap_interval(statistic, p, y, person, n=DRAWS)
-        title = "Brier" if name == "brier" else name.upper()
-        scores |= {title: statistic(p, y), f"{name} low": low, f"{name} high": high}
-    return scores
-
-
-def _difference_from_boosting(pooled: pd.DataFrame, boosting: pd.DataFrame) -> dict[str, float]:
-    p, y, person = (pooled[name].to_numpy() for name in ("probability", "label", "person"))
-    rival = boosting["probability"].to_numpy()
-    difference, low, high, p_value = bootstrap.paired_bootstrap(
-        classification.auroc, p, rival, y, person, n=DRAWS
-    )
-    return {"AUROC - boosting": difference, "low": low, "high": high, "p": p_value}
 
 
 # --- the imputation -------------------------------------------------------------------------------

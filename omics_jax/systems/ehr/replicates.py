@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Real
 from ml_collections import ConfigDict
 
 from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
@@ -24,6 +24,8 @@ from omics_jax.systems.ehr.assembly import build, check_config, shape_of
 from omics_jax.systems.ehr.device_rows import held_levels, outcome, statics
 from omics_jax.systems.ehr.joining import SET
 from omics_jax.systems.ehr.stays import SLOT
+from omics_jax.tasks.labels import check_labels
+from omics_jax.tasks.task import binary_task, strata_by_task
 from omics_jax.training.stage import Replicate
 
 Deal = Callable[[ConfigDict, Dataset], list[Split]]
@@ -78,12 +80,9 @@ def _rows_of_part(dataset: Dataset, part: str) -> Int[np.ndarray, " rows"]:
     return np.flatnonzero(dataset.table["split"] == part)
 
 
-def _strata(dataset: Dataset) -> Int[np.ndarray, " n"] | None:
+def _strata(dataset: Dataset) -> Real[np.ndarray, " n"] | None:
     """1 for patients with the outcome, 0 without, -1 unknown."""
-    if not dataset.targets:
-        return None
-    label, known = outcome(dataset)
-    return folds.strata_of(label.astype(int), known)
+    return strata_by_task(dataset, [binary_task(dataset)]) if dataset.targets else None
 
 
 # --- replicates -----------------------------------------------------------------------------------
@@ -108,7 +107,8 @@ def outcome_replicates(
     _check_outcome(config, dataset)
     check_config(config)
     splits = deal(config, dataset)
-    _check_classes(dataset, splits)
+    for split in splits:
+        check_labels(dataset, [binary_task(dataset)], split)
     _check_held(config, dataset, splits)
     return _replicates(config, dataset, splits)
 
@@ -199,21 +199,6 @@ def _check_held(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -
                     f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is "
                     "held out, so that an imputation of them cannot be judged; use fewer folds, a "
                     "larger first share in held_out, or leave X_ori out of the file"
-                )
-
-
-def _check_classes(dataset: Dataset, splits: Sequence[Split]) -> None:
-    """Refuses a split with a part whose known outcomes are all the same."""
-    label, known = outcome(dataset)
-    for split in splits:
-        for part in PARTS:
-            rows = getattr(split, part)
-            labels = label[rows][known[rows]]
-            if len(np.unique(labels)) < 2:
-                raise UserError(
-                    f"fold {split.fold}, repeat {split.repeat}: its {part} rows hold one class "
-                    f"only ({int(labels.sum())} of {len(labels)} with the outcome); use fewer "
-                    "folds, or more patients"
                 )
 
 

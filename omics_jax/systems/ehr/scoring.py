@@ -10,19 +10,13 @@ from jaxtyping import Bool, Float, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
-from omics_jax.evaluation import classification, classifiers, imputation, series_baselines
+from omics_jax.evaluation import classifiers, imputation, series_baselines
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
+from omics_jax.tasks.binary import BETTER, binary_frame, binary_scores
 
-OUTCOME = {
-    "auroc": "higher",
-    "auprc": "higher",
-    "brier": "lower",
-    "calibration_error": "lower",
-    "hard_label_auroc": "higher",
-}
 ERRORS = ("mae", "rmse", "mre")
 SHOWN_PATIENTS, SHOWN_VARIABLES = 4, 6
 
@@ -31,8 +25,8 @@ def better(levels: Sequence[str]) -> dict[str, str]:
     """Metric -> the better side."""
     kinds = (*ERRORS, "mre_units")
     errors = {f"{kind}_{level}": "lower" for level in levels for kind in kinds}
-    validation = {f"validation_{name}": side for name, side in OUTCOME.items()}
-    return {**OUTCOME, **validation, **errors}
+    validation = {f"validation_{name}": side for name, side in BETTER.items()}
+    return {**BETTER, **validation, **errors}
 
 
 def evaluate(
@@ -48,11 +42,10 @@ def evaluate(
       units.
 
     Returns the metrics
-      auroc, auprc (average precision), brier, calibration_slope, calibration_intercept (of a
-      logistic recalibration), calibration_error (expected), hard_label_auroc (of the 0/1 decision
-      at .5): over patients with a known outcome; mae_LEVEL, rmse_LEVEL, mre_LEVEL on the scale of
-      the training rows (z-scores per variable) and mre_units_LEVEL in the input's units, over the
-      cells held out at that level of variables that a training row has.
+      of `tasks.binary.binary_scores`, over patients with a known outcome;
+      mae_LEVEL, rmse_LEVEL, mre_LEVEL on the scale of the training rows (z-scores per variable) and
+      mre_units_LEVEL in the input's units, over the cells held out at that level of variables that
+      a training row has.
     """
     metrics: dict[str, float] = {}
     frames: dict[str, Frame] = {}
@@ -78,20 +71,9 @@ def _outcome_scores(
 ) -> tuple[dict[str, float], Frame]:
     """Metrics of the patients with a known outcome, and their probabilities."""
     label, known = known_outcome(test)
-    p, y = np.asarray(probability, np.float64)[known], label[known].astype(int)
-    intercept, slope = classification.logistic_recalibration(p, y)
-    metrics = {
-        "auroc": classification.auroc(p, y),
-        "auprc": classification.auprc(p, y),
-        "brier": classification.brier(p, y),
-        "calibration_slope": slope,
-        "calibration_intercept": intercept,
-        "calibration_error": classification.expected_calibration_error(p, y),
-        "hard_label_auroc": classification.hard_label_auroc(p, y),
-    }
-    ids, persons = (names[known].astype(str) for names in (test.ids, test.groups))
-    rows = pd.DataFrame({"id": ids, "person": persons, "probability": p, "label": y})
-    return metrics, Frame("probability", rows)
+    frame = binary_frame(test.ids, test.groups, np.asarray(probability), label, known)
+    p, y = (frame.rows[name].to_numpy() for name in ("probability", "label"))
+    return binary_scores(p, y), frame
 
 
 def _imputation_scores(

@@ -1,7 +1,7 @@
 """Tests and intervals of trainings that are all tested on the same external patients.
 
-The bootstrap itself stands in `evaluation.shared_test_set`; here it meets the
-table of probabilities.
+The bootstrap itself stands in `evaluation.shared_test_set`; here it meets the frame of
+probabilities of a binary outcome.
 """
 
 from __future__ import annotations
