@@ -106,7 +106,7 @@ def plan_of(config: Any, dataset):
     import numpy as np
 
     from omics_jax.systems.ehr import build
-    from omics_jax.systems.ehr.experiments import constants_of, spec_of
+    from omics_jax.systems.ehr.replicates import constants_of, spec_of
     from omics_jax.systems.ehr.stays import SLOT
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
@@ -168,9 +168,9 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     import jax.numpy as jnp
     import numpy as np
 
-    from omics_jax.systems.ehr import build, model
-    from omics_jax.systems.ehr.experiments import spec_of
-    from omics_jax.systems.ehr.stays import SLOT, Network
+    from omics_jax.systems.ehr import build, predictions
+    from omics_jax.systems.ehr.replicates import spec_of
+    from omics_jax.systems.ehr.stays import SLOT, ModelShape
     from omics_jax.training.rows import apply_to_rows, compile_row_function
     from omics_jax.training.stage import Replicate
 
@@ -178,15 +178,15 @@ def time_imputing(config: Any, dataset, variables) -> dict:
     rows = np.arange(len(subset))
     system = build(config, spec_of(subset, [Replicate({SLOT: rows}, {}, rows, seed=0)]))
     steps, features = subset.modalities["series"].values.shape[1:]
-    network = Network(config, steps, features, 0, ())
+    shape = ModelShape(config, steps, features, 0, ())
     width = min(config.predict.batch_size, len(subset))
-    run = compile_row_function(partial(model.predict_imputation, network), width)
+    run = compile_row_function(partial(predictions.predict_imputation, shape), width)
     for _ in range(2):  # the first compiles
         with Stopwatch() as watch:
             table = {name: jnp.asarray(values) for name, values in system.arrays(subset).items()}
-            (predictions,) = apply_to_rows(run, width, variables, table, [rows])
+            (predicted,) = apply_to_rows(run, width, variables, table, [rows])
     series = subset.modalities["series"]
-    if not np.array_equal(predictions["imputed"][series.mask], series.values[series.mask]):
+    if not np.array_equal(predicted["imputed"][series.mask], series.values[series.mask]):
         raise RuntimeError("an observed value was changed, so the timing means nothing")
     return {"cpu": watch.cpu, "wall": watch.wall}
 

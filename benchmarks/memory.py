@@ -26,7 +26,7 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     """MiB at the end of every epoch of one chunk of replicates."""
     import dataclasses
 
-    from omics_jax.run import command as run
+    from omics_jax.run.options import run_options
     from omics_jax.systems import pertvae
     from omics_jax.training.history import History
     from omics_jax.training.loop import RunContext, fit
@@ -39,7 +39,7 @@ def memory_by_epoch(epochs: int, replicates: int, checkpoint_seconds: float) -> 
     system = arm.system
     table, chunk = system.arrays(dataset), arm.replicates[:replicates]
     training = Training(system.stages, system.init, table, dataset.ids, chunk)
-    options = run.run_options(config)
+    options = run_options(config)
     per_epoch = make_plan(training, options).stages[0].shape.per_epoch
     options = dataclasses.replace(
         options, block_steps=per_epoch, checkpoint_seconds=checkpoint_seconds

@@ -44,7 +44,7 @@ def paper_plan(monitor: bool):
 
     from omics_jax.data.perturbation.simulate import simulate_perturbations
     from omics_jax.systems.pertvae import assembly
-    from omics_jax.systems.pertvae.experiments import _constants, spec_of
+    from omics_jax.systems.pertvae.experiments import constants_of, spec_of
     from omics_jax.training.plan import Options, Training, make_plan
     from omics_jax.training.stage import Replicate
 
@@ -58,7 +58,7 @@ def paper_plan(monitor: bool):
     held_out = np.arange(PAIRS, end_of_validation)
     singletons = np.arange(end_of_validation, end_of_validation + SINGLETONS)
     rows = {"pairs": pairs, "singletons": singletons}
-    constants = _constants(dataset, np.concatenate([pairs, singletons]))
+    constants = constants_of(dataset, np.concatenate([pairs, singletons]))
     replicate = Replicate(rows, {"pairs": held_out}, held_out, seed=0, constants=constants)
     system = assembly.build(config, spec_of(dataset, [replicate]))
     stages = system.stages
