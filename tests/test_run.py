@@ -119,7 +119,7 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
 def test_new_files_with_a_mistake(finished, controls, tmp_path):
     controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
     outcome = predict(finished, tmp_path / "other.csv")
-    assert outcome.status == 2 and "0 of the 24 genes" in outcome.err
+    assert outcome.status == 2 and "none of the 24 genes" in outcome.err
     assert outcome.err.count("\n") == 1
     outcome = command(SMOKE, f"--workdir={finished}", "--mode=predict")
     assert outcome.status == 2 and "--config.data.path" in outcome.err

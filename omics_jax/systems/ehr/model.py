@@ -42,8 +42,8 @@ from omics_jax.systems.ehr.stays import (
 )
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.monitors import auroc, binary_cross_entropy
-from omics_jax.training.schedules import optimizer, plateau_of
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+from omics_jax.training.stage_builder import build_stage
 
 EPSILON = 1e-5  # in the denominators of the per-step losses, as released
 REGRESSIONS = ("history", "feature", "combined")
@@ -272,14 +272,14 @@ def pretraining(shape: ModelShape, rows: Mapping[str, int]) -> tuple[Stage, ...]
     rows: slot -> the most rows of it that a replicate has.
     """
     config = shape.config.pretrain
-    steps = config.epochs * -(-rows[SLOT] // config.batch_size)
-    stage = Stage(
-        name="pretrain",
+    stage = build_stage(
+        "pretrain",
         loss=partial(imputation_loss, shape),
         objective=partial(imputation_objective, shape),
-        optimizer=optimizer(config.optimizer.to_dict(), steps),
-        epochs=config.epochs,
+        rows={SLOT: rows[SLOT]},
         batch_size={SLOT: config.batch_size},
+        epochs=config.epochs,
+        optimizer_settings=config.optimizer.to_dict(),
         trainable=("imputer/.*",),
         monitor=partial(imputation_monitor, shape),
         patience=config.patience,
@@ -311,19 +311,18 @@ def _classification_stage(shape: ModelShape, rows: int, frozen: bool) -> Stage:
         spec["learning_rate"] = config.unfrozen_learning_rate
     schedule = spec["learning_rate"]
     by_replicate = isinstance(schedule, Mapping) and schedule.get("name") == "replicate"
-    steps = config.epochs * -(-rows // config.batch_size)
-    return Stage(
-        name="classify" if frozen else "finetune",
+    return build_stage(
+        "classify" if frozen else "finetune",
         loss=partial(classification_loss, shape, frozen),
         objective=lambda terms: terms["bce"].mean,
-        optimizer=optimizer(spec, steps),
-        epochs=config.epochs,
+        rows={SLOT: rows},
         batch_size={SLOT: config.batch_size},
+        epochs=config.epochs,
+        optimizer_settings=spec,
         trainable=("classifier/.*",) if frozen else ("imputer/.*", "classifier/.*"),
         monitor=partial(classification_monitor, shape, frozen),
         patience=config.patience,
         features=partial(encode, shape) if frozen else None,
-        plateau=plateau_of(schedule),
         rate=_learning_rate if by_replicate else None,
     )
 

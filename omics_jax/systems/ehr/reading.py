@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from ml_collections import ConfigDict
 
-from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
+from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.ehr.device_rows import statics
 from omics_jax.systems.ehr.joining import join_patients, same_steps, steps_in_words
@@ -92,7 +93,9 @@ def read_new(spec: DataSpec, config: ConfigDict) -> Dataset:
             "--mode=predict needs the new series; name their file with --config.data.path"
         )
     dataset = handle_empty_patients(read_series(config.data), keep=True)
-    series, note = _known_variables(spec, dataset, config.data.path)
+    series, note = match_features(
+        dataset.modalities["series"], spec.features["series"], config.data.path, "variables"
+    )
     _check_steps(spec, dataset, config.data.path)
     modalities, notes = {"series": series, "hours": dataset.modalities["hours"]}, [note]
     if "static" in spec.features:
@@ -101,19 +104,6 @@ def read_new(spec: DataSpec, config: ConfigDict) -> Dataset:
         described = int(modalities["static"].mask.any(axis=0).sum())
         notes.append(f"{described} of {len(names)} descriptors found (data.statics names them)")
     return replace(dataset, modalities=modalities, targets={}, notes=(*dataset.notes, *notes))
-
-
-def _known_variables(spec: DataSpec, dataset: Dataset, path: str) -> tuple[Modality, str]:
-    """The series on the variables of the training, and a note on how many the file has."""
-    names = spec.features["series"]
-    series = dataset.modalities["series"].select_features(names)
-    shared = int(series.mask.any(axis=(0, 1)).sum())
-    if not shared:
-        raise UserError(
-            f"{path} has none of the {len(names)} variables of the training; "
-            f"name them alike, e.g. {names[0]!r}"
-        )
-    return series, f"{shared} of {len(names)} variables found"
 
 
 def _check_steps(spec: DataSpec, dataset: Dataset, path: str) -> None:

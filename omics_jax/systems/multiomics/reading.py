@@ -17,6 +17,7 @@ from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.log2 import log2_plus_one
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
+from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
 
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
@@ -179,14 +180,8 @@ def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
             modalities[name] = Modality(empty, empty.astype(bool), np.asarray(features))
             notes.append(f"{name}: no file, missing in every patient")
             continue
-        modalities[name] = given.modalities[name].select_features(features)
-        shared = int(np.isin(features, given.modalities[name].features.astype(str)).sum())
-        if not shared:
-            raise UserError(
-                f"{name} has none of the {len(features):,} features of the training; name them "
-                f"alike, e.g. {features[0]!r}"
-            )
-        notes.append(f"{name}: {shared:,} of {len(features):,} features found")
+        modalities[name], note = match_features(given.modalities[name], features, name, "features")
+        notes.append(f"{name}: {note}")
     return replace(given, modalities=modalities, notes=(*given.notes, *notes))
 
 

@@ -17,10 +17,10 @@ from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_choices, check_minimum
+from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
 from omics_jax.systems.pertvae.network import Network
-from omics_jax.training.schedules import optimizer
 
 # What a config may hold, by dotted keys.
 CHOICES = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
@@ -76,17 +76,17 @@ def read_new(spec: Spec, config: ConfigDict) -> Dataset:
     genes = spec.features["control"]
     matrix = _read_profiles(config.data, genes)
     measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features))
-    control = measured.select_features(genes)
-    shared = int(control.mask.any(axis=0).sum())
-    if shared < config.data.min_genes:
-        raise UserError(
-            f"{config.data.path} has {shared} of the {len(genes)} genes of the training; the gene "
-            f"names must be written alike, e.g. {genes[0]!r} (or lower data.min_genes)"
-        )
+    control, note = match_features(
+        measured,
+        genes,
+        config.data.path,
+        "genes",
+        hint=" (or lower data.min_genes)",
+        least=config.data.min_genes,
+    )
     ids = np.asarray(matrix.ids).astype(str)
     table = pd.DataFrame({"platform": spec.platforms[0]}, index=ids)
-    notes = (f"{shared} of {len(genes)} genes found",)
-    return Dataset(ids, ids, {"control": control}, table, notes=notes)
+    return Dataset(ids, ids, {"control": control}, table, notes=(note,))
 
 
 def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
@@ -117,13 +117,11 @@ def build(config: ConfigDict, spec: Spec) -> System:
     genes = spec.features["control"]
     network = Network(config.model, len(genes))
     batch_size = shares(config.training.batch_size, spec.rows)
-    steps = max(math.ceil(spec.rows[slot] / size) for slot, size in batch_size.items())
-    adam = optimizer(config.optimizer.to_dict(), config.training.epochs * steps)
     system = partial(
         System,
         arrays=partial(arrays, spec.platforms),
         init=partial(model.init, network),
-        stages=model.stages(network, adam, config.training, batch_size),
+        stages=model.stages(network, config, spec.rows, batch_size),
         better=scoring.BETTER,
         read_new=partial(read_new, spec),
     )

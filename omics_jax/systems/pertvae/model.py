@@ -28,7 +28,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from ml_collections import ConfigDict
 
@@ -36,6 +35,7 @@ from omics_jax.nn.gaussians import free_bits, kl, kl_to_standard, log_density
 from omics_jax.nn.noise import row_normal
 from omics_jax.systems.pertvae.network import Gaussian, Latent, Network, Posterior, Profile
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+from omics_jax.training.stage_builder import build_stage
 
 Rows = Mapping[str, Array]  # x1, m1, platform, of pairs x2, m2, and in training row, live; (n, ...)
 Constants = Mapping[str, Array]  # mean, sd (platforms, genes)
@@ -201,25 +201,27 @@ def reconstruction_monitor(
 
 
 def stages(
-    network: Network,
-    optimizer: optax.GradientTransformation,
-    training: ConfigDict,
-    batch_size: Mapping[str, int],
+    network: Network, config: ConfigDict, rows: Mapping[str, int], batch_size: Mapping[str, int]
 ) -> tuple[Stage, ...]:
     """The paper's single stage: the bound over pairs and singletons, stopped on the perturbation
     loss.
 
     Without a slot of pairs it is the plain VAE of figure 2, stopped on the reconstruction of
     validation profiles.
+
+    config: of the run. rows: slot -> the most training rows of a replicate.
+    batch_size: slot -> the most rows of a step.
     """
+    training = config.training
     watched = monitor if "pairs" in batch_size else reconstruction_monitor
-    stage = Stage(
-        name="elbo",
+    stage = build_stage(
+        "elbo",
         loss=partial(loss, network),
         objective=partial(objective, network.config),
-        optimizer=optimizer,
-        epochs=training.epochs,
+        rows=rows,
         batch_size=batch_size,
+        epochs=training.epochs,
+        optimizer_settings=config.optimizer.to_dict(),
         monitor=partial(watched, network, training.monitor_draws),
         patience=training.patience,
         monitor_every=training.monitor_every,
