@@ -89,7 +89,8 @@ def test_a_modality_without_a_file_is_missing_and_one_without_a_feature_refused(
     dataset = new(tmp_path, known=("mirna", "rna"))
     assert not dataset.modalities["rna"].mask.any()
     assert "rna: no file, missing in every patient" in dataset.notes
-    with pytest.raises(UserError, match="mirna has values of none of the 3 features of the training"):
+    refusal = "mirna has values of none of the 3 features of the training"
+    with pytest.raises(UserError, match=refusal):
         new(tmp_path, frame=COUNTS.rename(columns=str.upper))
 
 
