@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from command import ROOT, command, config_of
 
-from omics_jax.run.directory import path_segment, read_json, write_json
+from omics_jax.file_names import file_name
+from omics_jax.run.directory import read_json, write_json
 from omics_jax.run.outputs import save_predictions
 from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import reading
@@ -65,7 +66,7 @@ def predict(folder, file, *words):
 
 
 def predictions(folder, name="fresh", arm="summary, gradual"):
-    return folder / f"predictions-{path_segment(arm)}-{name}"
+    return folder / f"predictions-{file_name(arm)}-{name}"
 
 
 def table(folder, field, name="fresh", arm="summary, gradual"):
@@ -164,13 +165,15 @@ def test_the_mean_is_over_the_replicates_that_predict_a_cell():
     assert over_replicates(np.array([[True], [False]]))[0] == 0.5
 
 
-def test_a_file_of_the_same_name_and_other_rows_is_said_to_replace_the_first(finished, tmp_path):
-    file, note = tmp_path / "twice.npz", "held predictions of other rows"
+def test_a_file_of_the_same_name_and_other_rows_has_a_folder_of_its_own(finished, tmp_path):
+    file = tmp_path / "twice.npz"
     others = [f"other-{i}" for i in range(5)]
-    for names, expected in ((ids(), False), (ids(), False), (others, True)):
+    for names, number in ((ids(), ""), (ids(), ""), (others, "-2"), (ids(), ""), (others, "-2")):
         np.savez(file, X=values(), ids=names, features=np.array(VARIABLES))
         outcome = predict(finished, file)
-        assert outcome.status == 0 and (note in outcome.out) == expected
+        assert outcome.status == 0 and outcome.out.splitlines()[-1].endswith(f"-twice{number}")
+        written = next(iter((finished).glob(f"predictions-*-twice{number}/*.npz")))
+        assert np.load(written)["id"].tolist() == list(names)
 
 
 def test_a_long_table_says_the_same_as_arrays(finished, arrays, tmp_path):
@@ -253,7 +256,7 @@ def test_a_run_takes_over_what_another_has_trained(finished, tmp_path, monkeypat
     assert f"taken over from {finished}: {', '.join(ARMS)}" in outcome.out
     for arm in ARMS:
         for r in range(3):
-            file = Path("checkpoints") / path_segment(arm) / f"predictions-{r:04d}.npz"
+            file = Path("checkpoints") / file_name(arm) / f"predictions-{r:04d}.npz"
             found, expected = np.load(tmp_path / file), np.load(finished / file)
             assert found.files == expected.files
             for field in found.files:
@@ -288,7 +291,7 @@ def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
     assert command(*words, f"--workdir={tmp_path / 'a'}").status == 0
     name = "mlp2, unfrozen, optuna"
     (tmp_path / "a" / "tuning").mkdir()
-    (tmp_path / "a" / "tuning" / f"{path_segment(name)}.json").write_text("{}")
+    (tmp_path / "a" / "tuning" / f"{file_name(name)}.json").write_text("{}")
     outcome = command(
         *words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={tmp_path / 'a'}, {finished}"
     )
@@ -298,7 +301,7 @@ def test_a_tuning_is_taken_over_with_its_arm(finished, tmp_path, monkeypatch):
     assert f"taken over from {finished}: brits" in outcome.out
     again = command(*words, f"--workdir={tmp_path / 'b'}", f"--config.run.reuse={finished}")
     assert f"taken over from {finished}: nothing new" in again.out
-    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{path_segment(name)}.json"]
+    assert [p.name for p in (tmp_path / "b" / "tuning").iterdir()] == [f"{file_name(name)}.json"]
 
 
 def test_runs_that_cannot_be_taken_over(finished, tmp_path):

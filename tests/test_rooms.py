@@ -17,10 +17,11 @@ SYSTEMS = sorted(p.stem for p in (PACKAGE / "systems").iterdir() if not p.name.s
 GROUND = {"nn", "data", "evaluation"}
 
 # Room -> the other rooms it may import. What stands in `EVERYWHERE` is open to all of them.
-EVERYWHERE = {"errors", "durable"}
+EVERYWHERE = {"errors", "durable", "file_names"}
 ALLOWED = {
     "errors": set(),
     "durable": set(),
+    "file_names": set(),
     "settings": set(),
     "nn": set(),
     "data": set(),

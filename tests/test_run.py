@@ -9,11 +9,11 @@ from command import ROOT, command, config_of
 
 from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
+from omics_jax.file_names import file_name
 from omics_jax.run.command import system_module
 from omics_jax.run.directory import (
     check_config,
     flatten_keys,
-    path_segment,
     read_json,
     to_json,
     write_json,
@@ -90,7 +90,7 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
     out = finished / "predictions-pertvae-fresh"
     for drug in ("active-1", "inert-1"):
         expected = by_hand(finished, controls, drug)
-        stem = out / path_segment(drug)
+        stem = out / file_name(drug)
         mean = pd.read_csv(f"{stem}.x2_mean.csv", index_col="id")
         sd = pd.read_csv(f"{stem}.x2_mean_between_replicates.csv", index_col="id")
         assert list(mean.index) == list(controls.index)

@@ -18,6 +18,7 @@ import pandas as pd
 from omics_jax.durable import write_atomically
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import KINDS, numeric_columns
+from omics_jax.file_names import file_name
 from omics_jax.report import results
 from omics_jax.report.stored_tables import printed_frame, read_table
 
@@ -197,7 +198,7 @@ def table_sections(run: pathlib.Path) -> list[dict]:
     index = read_json(run / "tables" / "index.json") or []
     sections = []
     for entry in index:
-        frame = read_table(run / "tables" / f"{entry['name']}.csv", entry["kind"])
+        frame = read_table(run / "tables" / f"{file_name(entry['name'])}.csv", entry["kind"])
         if len(frame):
             sections.append(table_section(entry, frame))
     return sections
@@ -209,7 +210,7 @@ def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
     section = {
         "title": title,
         "caption": entry.get("caption") or "",
-        "file": f"tables/{entry['name']}.csv",
+        "file": f"tables/{file_name(entry['name'])}.csv",
         "frame": None,
         "image": None,
         "note": "",

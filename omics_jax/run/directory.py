@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omics_jax.errors import UserError
+from omics_jax.file_names import file_name
 
 if TYPE_CHECKING:
     from omics_jax.study.system import Arm
@@ -55,7 +56,7 @@ def open_directory(path: str) -> Path:
 
 def checkpoint_folder(folder: Path, arm: Arm) -> Path:
     """Where an arm's checkpoints, final variables and predictions lie."""
-    return folder / "checkpoints" / path_segment(arm.name)
+    return folder / "checkpoints" / file_name(arm.name)
 
 
 def prediction_file(folder: Path, arm: Arm, replicate: int, part: str = "test") -> Path:
@@ -66,12 +67,7 @@ def prediction_file(folder: Path, arm: Arm, replicate: int, part: str = "test") 
 
 def tuning_file(folder: Path, arm: Arm) -> Path:
     """Where the trials of an arm's tuning lie."""
-    return folder / "tuning" / f"{path_segment(arm.name)}.json"
-
-
-def path_segment(name: str) -> str:
-    """A name with a hyphen for every character that a file name may not have."""
-    return "".join(c if c.isalnum() else "-" for c in name)
+    return folder / "tuning" / f"{file_name(arm.name)}.json"
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:

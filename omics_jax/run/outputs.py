@@ -18,6 +18,7 @@ import numpy as np
 
 from omics_jax.durable import load_arrays, write_atomically
 from omics_jax.evaluation.tables import Table
+from omics_jax.file_names import file_name
 from omics_jax.report.page import write_report
 from omics_jax.run.directory import prediction_file, write_json
 from omics_jax.run.progress import print_and_log, progress
@@ -57,13 +58,13 @@ def save_tables(folder: Path, tables: Mapping[str, Table], results: Results) -> 
     """`tables/NAME.csv` with their index, and `tables/scores.csv`, every score of every model."""
     folder.mkdir(exist_ok=True)
     for name, table in tables.items():
-        write_atomically(folder / f"{name}.csv", table.frame.to_csv(index=False))
+        write_atomically(folder / f"{file_name(name)}.csv", table.frame.to_csv(index=False))
     write_atomically(folder / "scores.csv", results.scores.to_csv(index=False))
     keys = ("kind", "title", "caption", "x_label", "y_label")
-    index = [
-        {"name": name, **{key: getattr(table, key) for key in keys}}
-        for name, table in tables.items()
-    ]
+    index = []
+    for name, table in tables.items():
+        described = {key: getattr(table, key) for key in keys}
+        index.append({"name": name, "file": f"{file_name(name)}.csv", **described})
     write_atomically(folder / "index.json", json.dumps(index, indent=1))
 
 

@@ -7,6 +7,7 @@ mean is over the others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,8 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.run.directory import path_segment, read_json
+from omics_jax.file_names import file_name
+from omics_jax.run.directory import read_json
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
 from omics_jax.study.system import DataSpec, Predictions, System
@@ -47,22 +49,21 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     new = system.read_new(config)
     predict = _compile_prediction(system, new)
     source = Path(system.sources(config)[0])
-    out = folder / f"predictions-{path_segment(arm)}-{path_segment(source.stem)}"
-    replaced = _replacement_note(out, new.ids)
+    out = _prediction_folder(folder, arm, source, new.ids)
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
-    checkpoints = folder / "checkpoints" / path_segment(arm)
+    checkpoints = folder / "checkpoints" / file_name(arm)
     for r, variables in load_variables(checkpoints, system.stages[-1].name):
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
-        np.savez(out / f"{path_segment(group)}-{r}.npz", id=new.ids.astype(str), **fields)
+        np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
         written = {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(written)
     for group, replicates in by_group.items():
-        _write_group(out / path_segment(group), replicates, new.ids, system.columns)
+        _write_group(out / file_name(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
     groups = ", ".join(by_group)
-    return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}{replaced}"
+    return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}"
 
 
 def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
@@ -119,15 +120,17 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
     return predict
 
 
-def _replacement_note(out: Path, ids: np.ndarray) -> str:
-    """A note where `out` holds predictions of other rows, which are about to be replaced."""
-    earlier = next(iter(sorted(out.glob("*.npz"))), None)
-    if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
-        return ""
-    return (
-        "\nnote: this folder held predictions of other rows, from a file of the same name; they "
-        "were replaced"
-    )
+def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) -> Path:
+    """`predictions-ARM-FILE`, with a number behind it where that holds the predictions of other
+    rows, from a file of the same name.
+    """
+    base = f"predictions-{file_name(arm)}-{file_name(source.stem)}"
+    for number in itertools.count(1):
+        out = folder / (base if number == 1 else f"{base}-{number}")
+        earlier = next(iter(sorted(out.glob("*.npz"))), None)
+        if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
+            return out
+    raise AssertionError("unreachable")
 
 
 def _write_group(
@@ -141,7 +144,7 @@ def _write_group(
         stacked = np.stack([fields[field] for fields in replicates])
         mean, sd = over_replicates(stacked)
         for suffix, values in (("", mean), ("_between_replicates", sd)):
-            file = stem.with_name(f"{stem.name}.{field}{suffix}.csv")
+            file = stem.with_name(f"{stem.name}.{file_name(field)}{suffix}.csv")
             as_frame(ids, values, names).to_csv(file, index=False)
 
 

@@ -16,8 +16,19 @@ import optax
 
 
 def leaf_path(path: tuple) -> str:
-    """A pytree key path as "encoder/dense_0/bias"."""
-    return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+    """A pytree key path as "encoder/dense_0/bias"; see `split_leaf_path`."""
+    keys = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
+    return "/".join(path_part(str(key)) for key in keys)
+
+
+def path_part(key: str) -> str:
+    """A key as it stands in a leaf's path, where a slash would begin another key."""
+    return key.replace("%", "%25").replace("/", "%2F")
+
+
+def split_leaf_path(path: str) -> list[str]:
+    """The keys of a leaf's path."""
+    return [part.replace("%2F", "/").replace("%25", "%") for part in path.split("/")]
 
 
 def trainable_labels(patterns: Sequence[str], params: Any) -> Any:

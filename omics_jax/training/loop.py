@@ -20,6 +20,7 @@ import numpy as np
 
 from omics_jax.durable import as_user_error
 from omics_jax.errors import Stopped, TrainingDiverged
+from omics_jax.file_names import file_name
 from omics_jax.training import nonfinite
 from omics_jax.training.block_inputs import BlockInputs
 from omics_jax.training.block_sizer import BlockSizer
@@ -156,7 +157,7 @@ def _train(
     recorder = _make_recorder(plan, compiled, context, chunk)
     what = _describe(stage, _names(plan, chunk))
     # Named by its replicates, because another number of devices may cut the chunks elsewhere.
-    path = context.folder / f"{chunk[0]:04d}-{chunk[-1]:04d}-{stage.name}"
+    path = context.folder / f"{chunk[0]:04d}-{chunk[-1]:04d}-{file_name(stage.name)}"
     with Checkpoints(path) as checkpoints:
         state, start = _resume(checkpoints, state, real)
         recorder.resume(start)

@@ -12,7 +12,8 @@ import numpy as np
 
 from omics_jax.durable import DamagedFile, load_arrays, save_arrays
 from omics_jax.errors import UserError
-from omics_jax.training.freezing import leaf_path
+from omics_jax.file_names import file_name
+from omics_jax.training.freezing import leaf_path, split_leaf_path
 from omics_jax.training.stage import Variables
 
 _log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 def stage_file(folder: Path, stage: str, replicate: int) -> Path:
     """Where a replicate's variables at the end of a stage lie."""
-    return folder / f"{replicate:04d}-{stage}.npz"
+    return folder / f"{replicate:04d}-{file_name(stage)}.npz"
 
 
 def save_stage(folder: Path, stage: str, chunk: Sequence[int], variables: Variables) -> None:
@@ -57,14 +58,15 @@ def load_variables(folder: Path, stage: str) -> Iterator[tuple[int, Variables]]:
     Raises:
       DamagedFile: a file's bytes are not those that were written.
     """
-    for file in sorted(folder.glob(f"*-{stage}.npz")):
-        number = file.name.removesuffix(f"-{stage}.npz")
+    ending = f"-{file_name(stage)}.npz"
+    for file in sorted(folder.glob(f"*{ending}")):
+        number = file.name.removesuffix(ending)
         if not number.isdecimal():  # the file of a stage whose name ends in this one's
             continue
         arrays, _ = load_arrays(file)
         variables: dict = {"params": {}, "batch_stats": {}, "constants": {}}
         for path, values in arrays.items():
-            *parents, leaf = path.split("/")
+            *parents, leaf = split_leaf_path(path)
             node = variables
             for parent in parents:
                 node = node.setdefault(parent, {})

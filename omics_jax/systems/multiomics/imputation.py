@@ -28,6 +28,7 @@ from omics_jax.systems.multiomics.patients import (
     scaled,
     unscaled,
 )
+from omics_jax.training.freezing import path_part
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
@@ -112,7 +113,7 @@ def _stage(shape: ModelShape, name: str, slot: str, rows: int) -> Stage:
         batch_size={slot: batch_size},
         epochs=epochs,
         optimizer_settings=settings.optimizer.to_dict(),
-        trainable=(f"imputer/{re.escape(name)}/.*",),
+        trainable=(f"imputer/{re.escape(path_part(name))}/.*",),
         monitor=lambda variables, batch: monitor(shape, name, variables, batch),
         patience=settings.patience,
     )
