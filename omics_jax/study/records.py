@@ -27,12 +27,12 @@ def from_record(kind: Any, record: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
         return tuple(from_record(arguments[0], each) for each in record)
-    if origin is not None and issubclass_of_mapping(origin):
+    if origin is not None and is_mapping_type(origin):
         return {key: from_record(arguments[1], each) for key, each in record.items()}
     return record
 
 
-def issubclass_of_mapping(origin: Any) -> bool:
+def is_mapping_type(origin: Any) -> bool:
     """Whether the origin of a generic type is a mapping."""
     return isinstance(origin, type) and issubclass(origin, Mapping)
 

@@ -41,7 +41,7 @@ from omics_jax.systems.multiomics.patients import (
     average,
     patients,
     prepared,
-    read_patients,
+    prepared_patients,
     scaled,
 )
 from omics_jax.tasks import network as task_network
@@ -71,7 +71,7 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
     """
 
     def encode(variables: Variables, rows: Rows, key: jax.Array | None) -> Encoded:
-        read = read_patients(shape, variables, rows)
+        read = prepared_patients(shape, variables, rows)
         terms, mean, stats = embedding_terms(shape, variables, read, rows, key)
         return Encoded(mean, terms, stats)
 

@@ -140,7 +140,7 @@ def prepared(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, A
     return {**fields, "present": made.present, "imputed": made.imputed}
 
 
-def read_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
+def prepared_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
     """The patients of a batch, as `prepared` once or made now."""
     if "present" not in rows:
         return patients(shape, variables, rows)

@@ -79,7 +79,7 @@ def _logarithm_note(name: str) -> str:
 
 
 def _read_files(settings: Any, on_progress: OnProgress, targets: bool) -> Dataset:
-    from omics_jax.data.patients.read import read_multiomics
+    from omics_jax.data.patients.read import read_patients
 
     pairs = {key: parse_pairs(settings[key], f"data.{key}") for key in PAIRS}
     times = parse_pairs(settings.survival_times, "data.survival_times")
@@ -89,7 +89,7 @@ def _read_files(settings: Any, on_progress: OnProgress, targets: bool) -> Datase
         survival_times={name: tuple(columns.split(":")) for name, columns in times.items()},
         targets=targets,
     )
-    return read_multiomics(parsed, on_progress)
+    return read_patients(parsed, on_progress)
 
 
 def _simulate(settings: Any) -> Dataset:
