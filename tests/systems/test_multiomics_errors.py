@@ -86,7 +86,7 @@ def arms(dataset, *words):
         (("--config.folds=50",), "has 32 of the patients, fewer than the 50 folds"),
         (
             ("--config.missing=mask", "--config.model.fusion=early"),
-            "there are no branches; set fusion to intermediate",
+            "model.fusion=early has no branches; set model.fusion to intermediate",
         ),
         (("--config.training.stages=('embedding',)",), "which trains no head"),
         (
