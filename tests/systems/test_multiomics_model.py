@@ -15,8 +15,8 @@ from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.systems.multiomics.patients import (
     SLOT,
-    imputed_values,
     impute_patients,
+    imputed_values,
     prepare_patients,
     prepared_patients,
 )
