@@ -105,7 +105,7 @@ def curve_times(
     return times
 
 
-def check_members(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
+def check_class_sizes(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
     """Refuses a class with fewer members than folds."""
     for task in tasks:
         if task.kind != "classification":

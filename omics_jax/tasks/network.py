@@ -118,7 +118,7 @@ def head_outputs(
 ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
     """Task -> (n, outputs) from the embedding z (n, d), and new statistics; a key trains."""
     outputs, stats = untempered_outputs(network, variables, z, rows, key)
-    return calibration.tempered(variables, outputs), stats
+    return calibration.apply_temperatures(variables, outputs), stats
 
 
 def untempered_outputs(

@@ -43,7 +43,7 @@ Subset = Callable[[Dataset], Bool[np.ndarray, " n"]]
 Fields = dict[str, np.ndarray]
 
 
-def better(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
+def better_sides(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
     """Metric -> the better side, "higher" or "lower", on all rows, on subsets and in validation."""
     suffixes = ("", *(f"_{subset}" for subset in subsets))
     sides = {

@@ -15,7 +15,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
-from omics_jax.tasks.calibration import tempered
+from omics_jax.tasks.calibration import apply_temperatures
 from omics_jax.tasks.losses import OUTCOME_FIELDS, balance_of
 from omics_jax.tasks.network import HEADS, TaskNetwork, head_outputs, untempered_outputs
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
@@ -140,7 +140,7 @@ def temperature_stage(network: TaskNetwork, rows: int) -> Stage:
 
     def terms(variables: Variables, rows):
         outputs = {task.name: rows[f"output_{task.name}"] for task in tasks}
-        by_field = losses.terms(variables["constants"], tempered(variables, outputs), rows)
+        by_field = losses.terms(variables["constants"], apply_temperatures(variables, outputs), rows)
         return {task.name: by_field[f"task_{task.name}"] for task in tasks}
 
     epochs = network.config.training.epochs.calibration

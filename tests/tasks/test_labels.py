@@ -154,10 +154,10 @@ def test_a_fold_in_which_a_task_cannot_be_learned_or_judged_is_refused(targets, 
 
 def test_a_class_with_fewer_members_than_folds_is_named():
     dataset = labelled({"type": np.r_[[0] * 9, 1, 1]}, classes={"type": ("A", "rare")})
-    labels.check_members(dataset, tasks_of(dataset), 2)
+    labels.check_class_sizes(dataset, tasks_of(dataset), 2)
     sentence = "the type 'rare' has 2 of the patients, fewer than the 3 folds; leave classes"
     with pytest.raises(UserError, match=sentence):
-        labels.check_members(dataset, tasks_of(dataset), 3)
+        labels.check_class_sizes(dataset, tasks_of(dataset), 3)
 
 
 def test_what_is_known_of_a_task_is_of_the_rows_asked_for(dataset):

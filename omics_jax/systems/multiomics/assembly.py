@@ -28,7 +28,7 @@ from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
 from omics_jax.tasks.prediction import prediction_columns
-from omics_jax.tasks.scoring import better, evaluate_tasks
+from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.task import Task
 
@@ -87,7 +87,7 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         baseline_slots=(SLOT,) if OTHERS in spec.rows else (),
         columns=columns,
         imputes={name: name for name in spec.edges},
-        better=simple_imputers.better_imputation(spec.edges),
+        better=simple_imputers.imputation_sides(spec.edges),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,
@@ -111,7 +111,7 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),
         columns={"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)},
-        better=better(spec.tasks, (COMPLETE,)),
+        better=better_sides(spec.tasks, (COMPLETE,)),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,

@@ -19,7 +19,7 @@ from omics_jax.systems.multiomics import conclusions
 from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
-from omics_jax.tasks.attribution import NETWORK, permuted
+from omics_jax.tasks.attribution import NETWORK, permuted_arm
 from omics_jax.tasks.labels import curve_times, with_bins
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task
@@ -151,7 +151,7 @@ def interpret(config: Any, dataset: Dataset) -> list[Arm]:
     with_attributions = config.copy_and_resolve_references()
     with_attributions.predict.attributions = True
     arm = _network_arm(with_attributions, cohort, NETWORK, cohort.names, cohort.tasks, edges)
-    return [*_imputer_arms(config, cohort, edges), arm, permuted(arm, cohort.tasks, SLOT)]
+    return [*_imputer_arms(config, cohort, edges), arm, permuted_arm(arm, cohort.tasks, SLOT)]
 
 
 EXPERIMENTS = {

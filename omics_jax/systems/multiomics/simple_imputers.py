@@ -150,7 +150,7 @@ _IMPUTE = {"mean": _impute_mean, "kNN": _impute_neighbours, "PCA + ridge": _impu
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def better_imputation(targets: Iterable[str]) -> dict[str, str]:
+def imputation_sides(targets: Iterable[str]) -> dict[str, str]:
     """Metric -> the better side, of the imputed modalities."""
     sides = {f"{name}_{metric}": side for name in targets for metric, side in BETTER.items()}
     return sides | {f"validation_{metric}": side for metric, side in sides.items()}
