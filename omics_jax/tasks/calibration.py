@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from omics_jax.tasks.task import Task
 from omics_jax.training.calibration import CALIBRATION
@@ -32,7 +33,9 @@ def initial_temperatures(tasks: Sequence[Task]) -> dict[str, dict[str, jax.Array
     return {CALIBRATION: logarithms} if logarithms else {}
 
 
-def apply_temperatures(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def apply_temperatures(
+    variables: Variables, outputs: Mapping[str, Float[Array, "n _"]]
+) -> dict[str, Float[Array, "n _"]]:
     """Task -> (n, K) outputs divided by the task's temperature, which is 1 until calibrated."""
     logarithms = variables["params"].get(CALIBRATION, {})
     divided = {

@@ -26,9 +26,8 @@ def test_the_family_wise_p_is_exact_and_features_that_never_vary_are_no_tests():
 
 def test_shares_are_free_of_how_sure_a_network_is():
     magnitudes = np.array([[1.0, 3.0, np.nan], [10.0, 30.0, np.nan], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(
-        interpretation.attribution_shares(magnitudes), [[0.25, 0.75, np.nan], [0.25, 0.75, np.nan], [0, 0, 0]]
-    )
+    shares = interpretation.attribution_shares(magnitudes)
+    np.testing.assert_array_equal(shares, [[0.25, 0.75, np.nan], [0.25, 0.75, np.nan], [0, 0, 0]])
 
 
 FEATURES = [f"gene{j}" for j in range(8)]
