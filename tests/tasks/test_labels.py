@@ -71,7 +71,7 @@ def test_there_are_no_more_bins_than_distinct_times_of_events():
 
 def test_a_grid_that_the_events_cannot_fill_names_the_task_and_the_fold(dataset, tasks):
     many = labels.with_bins(settings(bins=80), dataset, tasks, EVERY_FOLD)
-    with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins, 0 to"):
+    with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins; 0 chooses"):
         labels.fit_to_outcomes(settings(bins=80), dataset, many, np.arange(60), "fold 1, repeat 0")
 
 
