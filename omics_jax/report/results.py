@@ -296,9 +296,9 @@ def statement(name: str, metrics: Mapping, better: Mapping[str, str]) -> str:
         return f"{name} was run; it reports no summary."
     scored = [metric for metric in summary if is_number((summary[metric] or {}).get("mean"))]
     metric = next(iter(scored), next(iter(summary)))
-    own = estimate(summary[metric])
-    interval = f" (95 % interval {own['interval']})" if own["interval"] else ""
-    text = f"{name} reaches a mean {metric} of {own['mean']}{interval}"
+    score = estimate(summary[metric])
+    interval = f" (95 % interval {score['interval']})" if score["interval"] else ""
+    text = f"{name} reaches a mean {metric} of {score['mean']}{interval}"
     means = {name: (scores.get(metric) or {}).get("mean") for name, scores in baselines.items()}
     means = {name: mean for name, mean in means.items() if is_number(mean)}
     if not means:

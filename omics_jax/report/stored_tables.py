@@ -109,6 +109,9 @@ def printed_column(column: pd.Series) -> tuple[list[str], bool]:
     values = pd.to_numeric(text[~missing], errors="coerce")
     if missing.all() or values.isna().any():
         return [cell if cell else results.ABSENT for cell in text], False
-    whole = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
-    cells = iter(text[~missing] if whole else results.aligned(list(map(float, values))))
-    return [results.ABSENT if gone else next(cells).replace("-", "−") for gone in missing], True
+    are_integers = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
+    cells = iter(text[~missing] if are_integers else results.aligned(list(map(float, values))))
+    printed = [
+        results.ABSENT if is_empty else next(cells).replace("-", "−") for is_empty in missing
+    ]
+    return printed, True

@@ -71,7 +71,7 @@ def tuning_file(folder: Path, arm: Arm) -> Path:
 
 def path_segment(name: str) -> str:
     """A name with a hyphen for every character that a file name may not have."""
-    return "".join(c if c.isalnum() else "-" for c in name)
+    return "".join(character if character.isalnum() else "-" for character in name)
 
 
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:

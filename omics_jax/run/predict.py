@@ -65,7 +65,7 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}{replaced}"
 
 
-def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
+def _trained_arm(folder: Path, chosen: str) -> tuple[str, dict[str, Any]]:
     """Name and record of the arm to predict with."""
     if not (folder / "metrics.json").exists():
         raise UserError(
@@ -73,7 +73,7 @@ def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
             "--mode=train"
         )
     records = read_json(folder / "training.json")
-    name = wanted or next(iter(read_json(folder / "metrics.json")["arms"]))
+    name = chosen or next(iter(read_json(folder / "metrics.json")["arms"]))
     if name not in records:
         raise UserError(
             f"the run in {folder} has no arm {name!r}; set config.run.arm to one of "

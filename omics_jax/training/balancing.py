@@ -160,10 +160,10 @@ def _gradnorm_slope(
 
 def _rescaled(before: PerTask, descended: PerTask, present: Present) -> PerTask:
     """The descended weights, kept above 0, with the sum that the present ones had before."""
-    kept = jnp.where(present, jnp.maximum(descended, LEAST_WEIGHT), 0)
+    weights = jnp.where(present, jnp.maximum(descended, LEAST_WEIGHT), 0)
     total = _sum_present(before, present)
-    scale = total / jnp.where(present.any(), jnp.sum(kept), 1)
-    return jnp.where(present, kept * scale, before)
+    scale = total / jnp.where(present.any(), jnp.sum(weights), 1)
+    return jnp.where(present, weights * scale, before)
 
 
 def _sum_present(values: PerTask, present: Present) -> Float[Array, ""]:

@@ -177,17 +177,17 @@ class Checkpoints:
         body = unseal(record)
         if body["step"] != step:
             raise DamagedFile(f"it holds step {body['step']}")
-        wanted = _by_path(target)
-        self._check_same_leaves(step, wanted, body["manifest"])
-        arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in wanted.items()}
+        expected = _by_path(target)
+        self._check_same_leaves(step, expected, body["manifest"])
+        arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in expected.items()}
         stored = {name: array for name, array in arrays.items() if array.size}
         arrays.update(self._read_item(step, "state", ocp.args.StandardRestore(stored)))
         check_digests(arrays, body["manifest"])
-        leaves = [arrays[name] for name in wanted]
+        leaves = [arrays[name] for name in expected]
         return jax.tree.unflatten(jax.tree.structure(target), leaves), body["meta"]
 
-    def _check_same_leaves(self, step: int, wanted: Mapping, manifest: Mapping) -> None:
-        differences = _differences(wanted, manifest)
+    def _check_same_leaves(self, step: int, expected: Mapping, manifest: Mapping) -> None:
+        differences = _differences(expected, manifest)
         if differences:
             more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UserError(

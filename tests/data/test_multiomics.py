@@ -715,7 +715,7 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
             {"cancer": "BRCA+LIHC"},
             "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA",
         ),
-        ({"cancer": "ACC"}, "modality 'rna' has nobody of those data.only asks for"),
+        ({"cancer": "ACC"}, "modality 'rna' has none of the patients that data.only selects"),
     ],
     ids=["column", "cell", "modality"],
 )

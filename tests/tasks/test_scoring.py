@@ -244,7 +244,9 @@ def test_a_broken_prediction_is_no_lack_of_rows(cohort):
         score(broken, test, train)
     shifted = guesses(len(test))
     shifted["OS_times"] = shifted["OS_times"] + np.arange(len(test))[:, None]
-    with pytest.raises(ValueError, match="survival curves at different times; give all rows the same"):
+    with pytest.raises(
+        ValueError, match="survival curves at different times; give all rows the same"
+    ):
         score(shifted, test, train)
 
 

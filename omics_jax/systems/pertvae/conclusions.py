@@ -52,9 +52,11 @@ def _rho_comparison(scores: pd.DataFrame) -> list[dict]:
     """rho_pred against rho_rec of the same model: the paper's contrast, by the corrected paired
     test.
     """
-    own = scores[scores["model"] == MODEL]
-    predicted = own[own["metric"] == "rho_pred"].assign(metric="rho")
-    reconstructed = own[own["metric"] == "rho_rec"].assign(metric="rho", model=RECONSTRUCTION)
+    model_scores = scores[scores["model"] == MODEL]
+    predicted = model_scores[model_scores["metric"] == "rho_pred"].assign(metric="rho")
+    reconstructed = model_scores[model_scores["metric"] == "rho_rec"].assign(
+        metric="rho", model=RECONSTRUCTION
+    )
     both = pd.concat([predicted, reconstructed])
     return comparisons.compare(both, MODEL, RECONSTRUCTION, "rho", alternative="greater")
 
@@ -118,8 +120,8 @@ def _interval(scores: pd.DataFrame) -> tuple[float, float, float]:
 def _scores_by_group(scores: pd.DataFrame) -> Table:
     """Correlation of the predicted with the observed change, by drug and model."""
     shift = scores[scores["metric"] == "delta_pearson_shift"]
-    own = shift.assign(model="model, drug's own change")
-    both = pd.concat([own, scores[scores["metric"] == "delta_pearson"]])
+    shifted = shift.assign(model="model, drug's own change")
+    both = pd.concat([shifted, scores[scores["metric"] == "delta_pearson"]])
     rows = []
     for (group, model), part in both.groupby(["group", "model"], sort=False):
         mean, low, high = _interval(part)
