@@ -111,7 +111,7 @@ def printed_column(column: pd.Series) -> tuple[list[str], bool]:
         return [cell if cell else results.ABSENT for cell in text], False
     are_integers = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
     cells = iter(text[~missing] if are_integers else results.aligned(list(map(float, values))))
-    printed = [
-        results.ABSENT if is_empty else next(cells).replace("-", "−") for is_empty in missing
-    ]
+    printed = []
+    for is_missing in missing:
+        printed.append(results.ABSENT if is_missing else next(cells).replace("-", "−"))
     return printed, True

@@ -68,7 +68,7 @@ class Checkpoints:
         except UserError as failure:
             if error is None:
                 raise
-            # The error that is being raised came first and says more.
+            # The error that is already being raised came first and is more informative.
             _log.error("%s", failure)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
@@ -168,8 +168,8 @@ class Checkpoints:
         """The state and the meta of one step, verified.
 
         Raises:
-          DamagedFile: it is not what was written.
-          UserError: it is intact, but of another training.
+          DamagedFile: its bytes are not those that were written.
+          UserError: it is intact, but belongs to another training.
         """
         import orbax.checkpoint as ocp
 

@@ -71,7 +71,7 @@ def shapes_of_variables(training: Training) -> Variables:
 
 
 def replace_by_start(training: Training, variables: Variables, chunk: Sequence[int]) -> Variables:
-    """The variables (c, ...), in which the modules that the start also has are taken from it."""
+    """The variables (c, ...), with the modules that `training.start` also has taken from it."""
     start = training.start
     if start is None:
         return variables
@@ -90,8 +90,8 @@ def _check_start(start: Variables, initial: Variables) -> None:
     """Refuses a start that shares no module with what `init` makes, or one of another shape."""
     if not start["params"].keys() & initial["params"].keys():
         raise ValueError(
-            f"the start has the modules {', '.join(sorted(start['params']))}, of which the network "
-            f"has none; it has {', '.join(sorted(initial['params']))}"
+            f"the start has only the modules {', '.join(sorted(start['params']))}, and the network "
+            f"has none of them; it has {', '.join(sorted(initial['params']))}"
         )
     for kind in KINDS:
         for name in start[kind].keys() & initial.get(kind, {}).keys():
