@@ -101,7 +101,7 @@ def printed_frame(frame: pd.DataFrame) -> dict:
 def printed_column(column: pd.Series) -> tuple[list[str], bool]:
     """The cells as text and whether they are numbers; "–" for what is missing.
 
-    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are
+    Integers (ids, years, counts) remain as written; in a column of text only empty cells are
     missing.
     """
     text = column.str.strip()

@@ -1,5 +1,4 @@
-"""Figures on the unit square: ROC and precision-recall curves, and calibration (kinds "roc", "pr"
-and "calibration").
+"""Figures of kinds "roc", "pr" and "calibration", on the unit square.
 
 Each has its line of reference (chance, or perfect calibration). Left out: areas, scores and
 intervals; the series' names and the caption give them.

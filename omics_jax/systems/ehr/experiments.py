@@ -41,8 +41,9 @@ CLASSIFYING = ("classifier", "finetune", "tune")
 
 
 def mortality(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """The outcome by the configured classifier, and by the paper's two-layer network in the regimes
-    `config.compare_regimes`.
+    """The outcome by the configured classifier, and by the paper's two-layer network.
+
+    The latter is trained in every regime of `config.compare_regimes`.
     """
     return _outcome_arms(config, dataset, deal_patients)
 
@@ -63,8 +64,9 @@ def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 
 
 def imputation(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """How well held-out cells are imputed: by the configured imputer, by `config.imputers` in its
-    size, and by simple methods.
+    """The error on held-out cells of the configured imputer, of others, and of simple methods.
+
+    The others are those of `config.imputers`, in the configured imputer's size.
     """
     replicates = imputing_replicates(config, dataset)
     arms = []
@@ -88,9 +90,7 @@ def table3(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 def tables(
     config: ConfigDict, dataset: Dataset, regimes: Sequence[str] = ("frozen", "unfrozen")
 ) -> list[Arm]:
-    """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical
-    models.
-    """
+    """Tables II (frozen) and III (unfrozen): networks by learning rates, and classical models."""
     networks, strategies = config.tables.networks, config.tables.strategies
     _check_installed("xgboost", "boost")
     if "optuna" in strategies:
@@ -108,9 +108,7 @@ def tables(
 
 
 def forgetting(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """What fine-tuning does to the imputations: held-out error before it and after it, by network
-    and regime.
-    """
+    """Held-out imputation error before and after fine-tuning, by network and regime."""
     replicates = outcome_replicates(config, dataset)
     config = _with_forgetting(config)
     arms = [_imputer(config, dataset, replicates)]

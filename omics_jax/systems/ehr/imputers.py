@@ -206,8 +206,9 @@ def initial_state(
     usual_gap: Float[Array, " D"],
     key: PRNGKeyArray | None,
 ) -> Float[Array, "2 n H"]:
-    """h_0: zeros in BRITS, conditioned on the patient in CSAI; with `config.static` the descriptors
-    are added.
+    """h_0: zeros in BRITS, conditioned on the patient in CSAI.
+
+    With `config.static` the descriptors are added.
     """
     h = jnp.zeros((2, len(series.row), config.hidden))
     if config.imputer == "csai":

@@ -59,9 +59,7 @@ def init(
     batch: Batch,
     constants: Variables,
 ) -> Variables:
-    """Parameters of "imputer"; for a classifier's arm also "classifier", and where it is calibrated
-    "calibration".
-    """
+    """Parameters of "imputer", for a classifier's arm also of "classifier" and "calibration"."""
     config = shape.config
     sizes = shape.variables, shape.statics
     imputer_key, classifier_key = (jax.random.fold_in(key, k) for k in (0, 1))
@@ -113,8 +111,7 @@ def imputation_loss(
 
 
 def imputation_objective(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
-    """sum over terms of its weight times sum_t (sum / count)_t, over both directions; consistency
-    once.
+    """The weighted sum over terms of sum_t (sum / count)_t over both directions; consistency once.
 
     By `config.pretrain.weights`. Published for BRITS are .3 for history, feature and combined and
     .1 for consistency, for CSAI combined and consistency alone (`configs/ehr.py:paper`); our
@@ -146,8 +143,7 @@ def imputation_monitor(shape: ModelShape, variables: Variables, batch: Batch) ->
 def encode(
     shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None = None
 ) -> dict[str, Array]:
-    """What the imputer makes of all that was observed: hidden (n, H), imputed (n, T, D) on the
-    training scale.
+    """The imputer on all observed cells: hidden (n, H), imputed (n, T, D) on the training scale.
 
     `key` switches the imputer's dropout on, where it is trained.
     """
@@ -229,8 +225,9 @@ def calibrated_logit(variables: Variables, logit: Float[Array, " n"]) -> Float[A
 def classification_loss(
     shape: ModelShape, frozen: bool, variables: Variables, batch: Batch, key: PRNGKeyArray
 ) -> tuple[Terms, dict]:
-    """bce: the members' mean cross entropy over rows with a known outcome; a death weighs
-    `positive_weight`.
+    """bce: the members' mean cross-entropy over rows with a known outcome.
+
+    A death has the weight `positive_weight`.
     """
     config = shape.config.classifier
     rows = batch[SLOT]

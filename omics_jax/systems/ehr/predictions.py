@@ -75,8 +75,9 @@ def predict_new_imputation(shape: ModelShape, variables: Variables, rows: Rows) 
 def impute_level(
     shape: ModelShape, variables: Variables, rows: Rows, level: int
 ) -> tuple[Float[Array, "n T D"], Float[Array, "n T D"]]:
-    """What is imputed from the cells that a held-out share leaves, and the disagreement of both
-    directions; input units.
+    """Imputed values when a held-out share is hidden, and the disagreement of both directions.
+
+    Both are in the input's units.
     """
     constants = variables["constants"]
     shown = rows["m"] & ~held_out_cells(rows, level)
@@ -124,8 +125,9 @@ def in_input_units(
 
 
 def predict_outcome(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """probability (n,) of the outcome; with `config.predict.forgetting` also imputed_LEVEL of the
-    first level.
+    """probability (n,) of the outcome.
+
+    With `config.predict.forgetting` also imputed_LEVEL of the first level.
     """
     inputs = classifier_inputs(shape, variables, rows, encode(shape, variables, rows))
     predictions = {"probability": jax.nn.sigmoid(classify(shape, variables, inputs))}

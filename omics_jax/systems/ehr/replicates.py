@@ -145,8 +145,9 @@ def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> DataSpec:
 def constants_of(
     config: ConfigDict, dataset: Dataset, train: Int[np.ndarray, " rows"]
 ) -> dict[str, np.ndarray]:
-    """What is fitted to the training rows: scales, usual gaps (hours or steps) and hiding rates per
-    variable.
+    """Constants of the training rows: scales, usual gaps (hours or steps) and hiding rates.
+
+    All are per variable.
     """
     mask = dataset.modalities["series"].mask[train]
     hours = dataset.modalities["hours"].values
