@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
@@ -84,7 +85,7 @@ class System:
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
-    init: Callable[[jax.Array, Batch, Variables], Variables]
+    init: Callable[[PRNGKeyArray, Batch, Variables], Variables]
     stages: tuple[Stage, ...]
     predict: Callable[[Variables, Rows], Rows]
     evaluate: Callable[[Predictions, Dataset, Dataset], Evaluation]

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.study.system import System
@@ -30,7 +29,7 @@ def task_system(
     rows: Mapping[str, int],
     *,
     inputs: Callable[[Dataset], Mapping[str, np.ndarray]],
-    init: Callable[[jax.Array, Batch, Variables], Variables],
+    init: Callable[[PRNGKeyArray, Batch, Variables], Variables],
     features: Callable[[Dataset, Dataset], Features],
     encoder_stages: Mapping[str, Callable[[], Stage]] | None = None,
     **fields: Any,

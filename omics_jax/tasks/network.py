@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -67,9 +66,9 @@ class TaskNetwork:
     config: Any
     tasks: tuple[Task, ...]
     slot: str
-    encode: Callable[[Variables, Rows, jax.Array | None], Encoded]
+    encode: Callable[[Variables, Rows, PRNGKeyArray | None], Encoded]
     modules: tuple[str, ...] = ("encoder",)
-    encoder_loss: Callable[[Terms], jax.Array | float] = no_loss
+    encoder_loss: Callable[[Terms], Float[Array, ""] | float] = no_loss
     encoder_weight: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
     prepare: Callable[[Variables, Rows], Rows] | None = None
@@ -119,7 +118,7 @@ def head_outputs(
     z: Float[Array, "n d"],
     rows: Rows,
     key: PRNGKeyArray | None = None,
-) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+) -> tuple[dict[str, Array], dict[str, Any]]:
     """Task -> (n, outputs), and new batch statistics; a key means training."""
     outputs, stats = uncalibrated_outputs(network, variables, z, rows, key)
     return calibration.apply_temperatures(variables, outputs), stats
@@ -131,12 +130,12 @@ def uncalibrated_outputs(
     z: Float[Array, "n d"],
     rows: Rows,
     key: PRNGKeyArray | None = None,
-) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+) -> tuple[dict[str, Array], dict[str, Any]]:
     """As `head_outputs`, but not divided by the temperatures."""
     return apply_module(network.heads, HEADS, variables, key, z, row_info(rows))
 
 
-def predict(network: TaskNetwork, variables: Variables, rows: Rows) -> dict[str, jax.Array]:
+def predict(network: TaskNetwork, variables: Variables, rows: Rows) -> dict[str, Array]:
     """embedding (n, d), and every task's prediction, see `prediction.predict_tasks`."""
     z = network.encode(variables, rows, None).embedding
     outputs, _ = head_outputs(network, variables, z, rows)

@@ -25,7 +25,7 @@ def predict_tasks(
     constants: Variables,
     outputs: Mapping[str, Float[Array, "n _"]],
     hazard: str = "proper",
-) -> dict[str, jax.Array]:
+) -> dict[str, Array]:
     """Every task's prediction from the outputs of its head.
 
     hazard: see `mtlr.risk`.

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from omics_jax.tasks.calibration import apply_temperatures
 from omics_jax.tasks.losses import OUTCOME_FIELDS, balance_of
@@ -71,17 +71,17 @@ def heads_stage(network: TaskNetwork, rows: int) -> Stage:
     losses = network.losses
 
     def head_terms(
-        variables: Variables, batch: Batch, key: jax.Array | None = None
+        variables: Variables, batch: Batch, key: PRNGKeyArray | None = None
     ) -> tuple[Terms, Stats]:
         rows = batch[network.slot]
         outputs, stats = head_outputs(network, variables, rows["z"], rows, key)
         return losses.terms(variables["constants"], outputs, rows), stats
 
-    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Stats]:
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
         terms, stats = head_terms(variables, batch, key)
         return terms, {**variables["batch_stats"], **stats}
 
-    def monitor(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+    def monitor(variables: Variables, batch: Batch) -> dict[str, Float[Array, ""]]:
         terms, _ = head_terms(variables, batch)
         return losses.monitored(terms)
 
@@ -106,7 +106,7 @@ def joint_stage(network: TaskNetwork, rows: int) -> Stage:
     losses = network.losses
 
     def all_terms(
-        variables: Variables, batch: Batch, key: jax.Array | None = None
+        variables: Variables, batch: Batch, key: PRNGKeyArray | None = None
     ) -> tuple[Terms, Stats]:
         rows = batch[network.slot]
         encoded = network.encode(variables, rows, key)
@@ -115,18 +115,18 @@ def joint_stage(network: TaskNetwork, rows: int) -> Stage:
         terms = losses.terms(variables["constants"], outputs, rows)
         return {**encoded.terms, **terms}, {**encoded.stats, **stats}
 
-    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Stats]:
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
         terms, stats = all_terms(variables, batch, key)
         return terms, {**variables["batch_stats"], **stats}
 
-    def monitor(variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+    def monitor(variables: Variables, batch: Batch) -> dict[str, Float[Array, ""]]:
         terms, _ = all_terms(variables, batch)
         return losses.monitored(terms)
 
-    def weighted_encoder_loss(terms: Terms) -> jax.Array:
+    def weighted_encoder_loss(terms: Terms) -> Float[Array, ""]:
         return jnp.asarray(network.encoder_weight * network.encoder_loss(terms))
 
-    def objective(terms: Terms) -> jax.Array:
+    def objective(terms: Terms) -> Float[Array, ""]:
         return weighted_encoder_loss(terms) + losses.total(terms)
 
     return section_stage(

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.patients import (
@@ -32,7 +32,7 @@ from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
 
-def init(shape: ModelShape, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
+def init(shape: ModelShape, key: PRNGKeyArray, batch: Batch, constants: Variables) -> Variables:
     """{"imputer": modality -> the parameters of its imputer}, for every modality with sources."""
     settings = shape.config.imputation
     imputers = {}

@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.nn.modules import apply_module
 from omics_jax.nn.noise import row_normal
@@ -70,7 +70,7 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
     weights: task -> w_k of equation 2, 1 where it has none.
     """
 
-    def encode(variables: Variables, rows: Rows, key: jax.Array | None) -> Encoded:
+    def encode(variables: Variables, rows: Rows, key: PRNGKeyArray | None) -> Encoded:
         patients = prepared_patients(shape, variables, rows)
         terms, mean, stats = embedding_terms(shape, variables, patients, rows, key)
         return Encoded(mean, terms, stats)
@@ -89,7 +89,7 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
 
 
 def init(
-    shape: ModelShape, network: TaskNetwork, key: jax.Array, batch: Batch, constants: Variables
+    shape: ModelShape, network: TaskNetwork, key: PRNGKeyArray, batch: Batch, constants: Variables
 ) -> Variables:
     """{"params", "batch_stats"} of the embedding, the heads, the imputers and the temperatures.
 
@@ -114,7 +114,7 @@ def encode_patients(
     variables: Variables,
     patients: Patients,
     rows: Rows,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[tuple[Latent, Latent], dict[str, Any]]:
     """(mean, log variance) of q(z|x), and new batch statistics; a key means training."""
     return apply_module(
@@ -134,7 +134,7 @@ def embedding_terms(
     variables: Variables,
     patients: Patients,
     rows: Rows,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Terms, Latent, dict[str, Any]]:
     """The terms of equation 1, the mean of q(z|x), and the new batch statistics.
 
@@ -208,11 +208,11 @@ def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
 def embedding_stage(network: TaskNetwork, rows: int) -> Stage:
     """The VAE alone, on at most `rows` rows of a replicate; see `tasks.stages` for other stages."""
 
-    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Any]:
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Any]:
         encoded = network.encode(variables, batch[SLOT], key)
         return encoded.terms, {**variables["batch_stats"], **encoded.stats}
 
-    def monitor(variables: Variables, batch: Batch) -> jax.Array:
+    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
         return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
 
     return section_stage(

@@ -39,7 +39,7 @@ class Embedding(nn.Module):
     latent: int
     dropout: float
 
-    def setup(self):
+    def setup(self) -> None:
         def block(width: int) -> Block:
             return Block(width, self.dropout)
 
