@@ -548,7 +548,7 @@ def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path
         )
     ]
     for path in paths:
-        assert f"{RNA.columns[0]!r} stands twice" in error_of(**path)
+        assert f"{RNA.columns[0]!r} occurs twice" in error_of(**path)
         dataset = read_patients(settings(**path, repeated="mean"))
         rna = dataset.modalities["rna"]
         assert (
@@ -583,11 +583,11 @@ def test_a_modality_that_shares_no_patient(tmp_path):
         (
             {"A_X": [[1.0]], "A_samples": ["p1"], "A_features": ["f"]}
             | {"B_X": [[1.0]], "B_samples": ["p1"], "B_features": ["f"]},
-            ["'p1' stands twice, at A_samples[0] and B_samples[0]"],
+            ["'p1' occurs twice, at A_samples[0] and B_samples[0]"],
         ),
         (
             {"A_X": [[1.0, 2.0]], "A_samples": ["p1"], "A_features": ["f", "f"]},
-            ["'f' stands twice, at A_features[0]"],
+            ["'f' occurs twice, at A_features[0]"],
         ),
     ],
 )

@@ -42,7 +42,7 @@ def check_names(
     second = names.index(names[first], first + 1)
     mean = ", or set data.repeated=mean" if kind in ("gene", "feature") else ""
     raise UserError(
-        f"{path}: the {kind} {names[first]!r} stands twice, at {place(first)} and "
+        f"{path}: the {kind} {names[first]!r} occurs twice, at {place(first)} and "
         f"{place(second)}; rename or remove one of them{mean}"
     )
 

@@ -136,9 +136,9 @@ def _check_patients(internal: Dataset, external: Dataset, repeated: Sequence[str
     same = [name for name in repeated if is_same(name)]
     if same:
         raise UserError(
-            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the very "
-            "values of data.path; a model cannot be tested on whom it was trained on: take them "
-            "out of one of the files"
+            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the same "
+            "values as in data.path; a model cannot be tested on patients it was trained on: "
+            "remove them from one of the files"
         )
 
 

@@ -1,4 +1,4 @@
-"""From stays to replicates: who trains, validates and is tested, and what is fitted to whom."""
+"""From stays to replicates: the patients of every part of a fold, and the constants fitted to it."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
     try:
         matrix = read("samples")
     except UserError:
-        # Genes that are to be averaged would be samples that stand twice.
+        # Genes that are to be averaged would be samples that occur twice.
         if settings.repeated == "error":
             raise
         matrix = read("genes")
