@@ -155,7 +155,7 @@ def _imputer(
 ) -> Arm:
     """The arm that pretrains, named after its imputer.
 
-    with_probes: whether classical models learn from what it makes of the rows.
+    with_probes: whether classical models are fitted to its output.
     """
     config = config.copy_and_resolve_references()
     config.classifier.network = ""
@@ -248,14 +248,17 @@ def _with_learning_rate(replicates: Iterable[Replicate], rates: Range) -> list[R
 
 
 def _with_forgetting(config: ConfigDict) -> ConfigDict:
-    """The config of classifiers that also show how well their imputer still imputes."""
+    """The config of classifiers that are also scored on the imputations of their imputer."""
     config = config.copy_and_resolve_references()
     config.predict.forgetting = True
     return config
 
 
 def _check_installed(package: str, extra: str) -> None:
-    """Refuses, at its start, an experiment that needs a package at its end. extra: installs it."""
+    """Refuses an experiment before training if it needs a missing package after it.
+
+    extra: the extra of omics_jax that installs the package.
+    """
     if find_spec(package) is None:
         raise UserError(
             f"this experiment needs {package}; install it with pip install 'omics_jax[{extra}]'"

@@ -1,13 +1,13 @@
-"""Pretrain an imputer, then classify from what it learned: the EHR system's losses and stages.
+"""Pretrain an imputer, then train a classifier on its states: the EHR system's losses and stages.
 
     pretrain     imputation loss alone, on series with some observed cells hidden in every step
-    classify     classification loss alone, on all that was observed; the imputer is frozen, and its
+    classify     classification loss alone, on all observed cells; the imputer is frozen, and its
                  features are computed once
     finetune     the same loss, with the imputer trained too
     calibration  two numbers, on the validation patients (not in the papers)
 
-The networks are in `imputers` and `classifiers`, what they see of a stay is in `stays`, and what is
-predicted of it in `predictions`.
+The networks are in `imputers` and `classifiers`, their inputs in `stays`, and the predictions in
+`predictions`.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def encode(
 
 
 def classifier_inputs(shape: ModelShape, variables: Variables, rows: Rows, encoded: Rows) -> Inputs:
-    """A classifier's inputs from rows and what `encode` made of them."""
+    """A classifier's inputs from rows and their output of `encode`."""
     constants = variables["constants"]
     series = observed_series(shape, constants, rows, rows["m"])
     gap = time_gaps(series.m, series.hours, "paper")
@@ -247,7 +247,7 @@ def classification_loss(
 def classification_monitor(
     shape: ModelShape, frozen: bool, variables: Variables, batch: Batch
 ) -> dict[str, Float[Array, ""]]:
-    """Minus the AUROC of the validation rows, by which training stops, and their cross entropy."""
+    """Minus the AUROC of the validation rows, by which training stops, and their cross-entropy."""
     rows = batch[SLOT]
     encoded = rows if frozen else encode(shape, variables, rows)
     inputs = classifier_inputs(shape, variables, rows, encoded)
