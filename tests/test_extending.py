@@ -1,4 +1,4 @@
-"""The sixth system: the code of docs/extending.md, from its files to a report."""
+"""A new system: the code of docs/extending.md, from its files to a report."""
 
 import importlib
 import json

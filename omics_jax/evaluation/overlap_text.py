@@ -102,5 +102,5 @@ def bar(share: float) -> str:
     """
     least = 1 if share > 0 else 0
     eighths = max(round(share * BAR_WIDTH * 8), least)
-    whole, rest = divmod(eighths, 8)
-    return "█" * whole + EIGHTHS[rest]
+    full_blocks, last_eighths = divmod(eighths, 8)
+    return "█" * full_blocks + EIGHTHS[last_eighths]

@@ -266,6 +266,6 @@ def _component_scores(
         raise ValueError(f"a Cox regression needs at least 1 component, not {components}")
     pca = PCA(min(components, len(train) - 1, train.shape[1]), random_state=0).fit(train)
     sd = np.sqrt(pca.explained_variance_)
-    kept = sd > ROUNDING * sd[0]
-    axes = pca.components_[kept] / sd[kept, None]
+    is_kept = sd > ROUNDING * sd[0]
+    axes = pca.components_[is_kept] / sd[is_kept, None]
     return (train - pca.mean_) @ axes.T, (test - pca.mean_) @ axes.T

@@ -1,7 +1,7 @@
-"""Flax modules inside a larger set of variables: several initialised together, one applied by name.
+"""Flax modules that share one set of variables: initialised together, applied by name.
 
-Variables are {"params": {name: ...}, "batch_stats": {name: ...}, ...}. A module is in training
-where it is applied with a key, which it finds as the rng "dropout".
+Variables are {"params": {name: ...}, "batch_stats": {name: ...}, ...}. A module that is applied
+with a key is in training, and the key is its rng "dropout".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Variables = Mapping[str, Any]
 def init_modules(
     key: PRNGKeyArray, modules: Mapping[str, tuple[Any, ...]]
 ) -> dict[str, dict[str, Any]]:
-    """{"params", "batch_stats"} of several modules, drawn in one call of the generator.
+    """{"params", "batch_stats"} of several modules, drawn in one call of the random generator.
 
     modules: name -> (module, inputs of its `__call__`...).
     """
@@ -55,11 +55,18 @@ def apply_module(
     *inputs: Any,
     method: Any = None,
 ) -> tuple[Any, dict[str, Any]]:
-    """A module's output, and {name: its new statistics}; {} where `key` is None (no training)."""
-    held = {"params": variables["params"][name], "batch_stats": variables["batch_stats"][name]}
+    """A module's output, and {name: its new batch statistics}, or {} outside of training.
+
+    key: the rng for training; None outside of training.
+    method: the method that is applied; None for `__call__`.
+    """
+    collections = {
+        "params": variables["params"][name],
+        "batch_stats": variables["batch_stats"][name],
+    }
     if key is None:
-        return module.apply(held, *inputs, method=method), {}
-    output, moved = module.apply(
-        held, *inputs, method=method, rngs={"dropout": key}, mutable=["batch_stats"]
+        return module.apply(collections, *inputs, method=method), {}
+    output, updates = module.apply(
+        collections, *inputs, method=method, rngs={"dropout": key}, mutable=["batch_stats"]
     )
-    return output, {name: moved.get("batch_stats", {})}
+    return output, {name: updates.get("batch_stats", {})}

@@ -253,8 +253,8 @@ def _quantile_edges(
     bin = np.arange(bins)
     # In whole numbers: cumulative count / events >= (j + 1) / bins.
     happened = np.cumsum(count)
-    wanted = (bin + 1) * count.sum()
-    chosen = np.searchsorted(happened * bins, wanted)
+    needed = (bin + 1) * count.sum()
+    chosen = np.searchsorted(happened * bins, needed)
     # Strictly increasing: ties move later edges on, and the end moves earlier ones back.
     chosen = np.maximum.accumulate(chosen - bin) + bin
     chosen = np.minimum(chosen, len(distinct) - bins + bin)

@@ -59,9 +59,9 @@ def row_dropout(
             return x
     rounded = jnp.round(rate * RESOLUTION).astype(jnp.uint32)
     threshold = jnp.minimum(rounded, RESOLUTION - 1)
-    kept = _row_bits(key, rows, x.shape[1:]) >= threshold
+    is_kept = _row_bits(key, rows, x.shape[1:]) >= threshold
     scale = RESOLUTION / (RESOLUTION - threshold)
-    return jnp.where(kept, x * scale, 0)
+    return jnp.where(is_kept, x * scale, 0)
 
 
 def _row_bits(

@@ -82,9 +82,9 @@ def lstm_cell(p: Params, state: tuple[Hidden, Hidden], x: Inputs) -> tuple[Hidde
     bias = p["input_bias"] + p["hidden_bias"]
     gates = weighted + bias[..., None, :]
     i, f, g, o = jnp.split(gates, 4, axis=-1)
-    kept = sigmoid(f) * c
+    remembered = sigmoid(f) * c
     added = sigmoid(i) * tanh(g)
-    c = kept + added
+    c = remembered + added
     h = sigmoid(o) * tanh(c)
     return h, c
 

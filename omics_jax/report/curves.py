@@ -1,5 +1,4 @@
-"""Lines over a numeric axis, such as responses over doses or scores over sample sizes (kind
-"curve").
+"""Figures of kind "curve": lines over a numeric axis, such as doses or sample sizes.
 
 Left out: fits. What is drawn are the values given, with the uncertainty given beside them.
 """
@@ -76,9 +75,7 @@ def draw_line(axis: Axes, part: pd.DataFrame, index: int) -> None:
 
 
 def is_geometric(x: Float[np.ndarray, " n"]) -> bool:
-    """True for positive x over two decades or more whose steps are more even as ratios than as
-    differences.
-    """
+    """True for positive x over two decades or more with steps that are more even as ratios."""
     x = np.unique(x[np.isfinite(x)])
     if len(x) < 4 or x[0] <= 0 or x[-1] < 100 * x[0]:
         return False

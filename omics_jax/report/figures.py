@@ -76,9 +76,7 @@ def draw(
 
 
 def named_parts(frame: pd.DataFrame) -> list[str]:
-    """The names of a frame's series, panels, rows and the like, for those who do not see the
-    figure.
-    """
+    """The names of a frame's series, panels, rows and the like, for the figure's alt text."""
     sentences = []
     for column in NAMING_COLUMNS:
         values = frame[column].unique() if column in frame else ()

@@ -1,5 +1,6 @@
-"""Points on a plane without scales, such as a latent space, coloured by category or by number (kind
-"map").
+"""Figures of kind "map": points on a plane without scales, coloured by category or by number.
+
+An example is a latent space.
 
 The same points may stand in several panels, each coloured by something else. Left out: densities,
 and ellipses around categories.

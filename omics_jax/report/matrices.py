@@ -1,5 +1,4 @@
-"""A matrix of counts, such as a confusion matrix: cells coloured by their share of the row (kind
-"matrix").
+"""Figures of kind "matrix": counts, such as a confusion matrix, coloured by their share of the row.
 
 Left out: clustering, and any order but that of the frame.
 """
@@ -55,8 +54,9 @@ def draw_matrix(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
 
 
 def count_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows and columns in order of first appearance; 0 where the frame has no cell, the sum where
-    it has several.
+    """A table of counts: 0 where the frame has no cell, the sum where it has several.
+
+    Rows and columns are in the order of their first appearance.
     """
     sums = frame.groupby(["row", "column"], sort=False)["value"].sum().unstack(fill_value=0.0)
     return sums.loc[frame["row"].unique(), frame["column"].unique()]

@@ -98,9 +98,9 @@ def draw_totals(axis: Axes, overlap: Overlap) -> None:
     """A bar per modality towards the left, with the number of patients who have it."""
     totals = overlap.totals
     axis.barh(np.arange(len(totals)), totals, height=0.55, color="#8c8c8c")
-    beside = {"xytext": (-3, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+    left_of_bar = {"xytext": (-3, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
     for row, total in enumerate(totals):
-        axis.annotate(f"{total:,.0f}", (total, row), **beside, fontsize=9.5)
+        axis.annotate(f"{total:,.0f}", (total, row), **left_of_bar, fontsize=9.5)
     axis.set_xlim((totals.max(initial=0.0) or 1.0) * 1.6, 0)
     axis.set_title("in total", loc="right")
     axis.tick_params(length=0, labelleft=False, labelbottom=False)

@@ -94,11 +94,11 @@ def main_arm(metrics: Mapping) -> str:
 def scope_sentence(metrics: Mapping) -> str:
     """How many splits, groups and arms the numbers rest on."""
     replicates = metrics.get("replicates") or []
-    own = [r for r in replicates if r.get("arm") in (None, main_arm(metrics))] or replicates
-    groups = {str(r["group"]) for r in own if r.get("group") not in (None, "")}
+    of_main_arm = [r for r in replicates if r.get("arm") in (None, main_arm(metrics))] or replicates
+    groups = {str(r["group"]) for r in of_main_arm if r.get("group") not in (None, "")}
     arms, baselines = len(metrics.get("arms") or {}), len(metrics.get("baselines") or {})
     parts = [
-        count_of(len(own), "test split") if own else "",
+        count_of(len(of_main_arm), "test split") if of_main_arm else "",
         count_of(len(groups), "group") if len(groups) > 1 else "",
         count_of(arms, "arm") if arms > 1 else "",
         count_of(baselines, "baseline"),
@@ -161,7 +161,7 @@ def arm_details(arm: str, entry: Mapping, better: Mapping[str, str]) -> dict:
     }
 
 
-def key_figure(key: Mapping, own: str) -> dict | None:
+def key_figure(key: Mapping, name: str) -> dict | None:
     """The key results as dots with intervals, a panel per metric; None for a lone number."""
     from omics_jax.report import figures
 
@@ -179,8 +179,8 @@ def key_figure(key: Mapping, own: str) -> dict | None:
     frame = compared if len(compared) else frame[methods > 0]
     if frame["value"].count() < 2:
         return None
-    title, x_label = f"{own} beside its baselines", "mean, with its 95 % interval"
-    drawing = figures.draw("intervals", frame, title, x_label, "", highlight=own, share_x=False)
+    title, x_label = f"{name} beside its baselines", "mean, with its 95 % interval"
+    drawing = figures.draw("intervals", frame, title, x_label, "", highlight=name, share_x=False)
     return image(drawing) | {"note": drawing.note}
 
 

@@ -85,9 +85,7 @@ def p_value(p: object) -> str:
 
 
 def estimate(entry: Mapping | None) -> dict:
-    """One summary entry (mean, ci95, ...) as {"value", "low", "high"} and the texts {"mean",
-    "interval"}.
-    """
+    """One summary entry as {"value", "low", "high"} and the texts {"mean", "interval"}."""
     entry = entry or {}
     low, high = entry.get("ci95") or (None, None)
     mean, low_text, high_text = numbers([entry.get("mean"), low, high])
@@ -165,8 +163,10 @@ def _from_values(counts: Sequence[int]) -> str:
 
 
 def verdict(comparison: Mapping, better: Mapping[str, str]) -> str:
-    """One of "better", "worse", "different" (direction unknown), "unclear", "unknown" (no evidence
-    given).
+    """The verdict on a comparison in one word.
+
+    "better" or "worse"; "different": significant, but the metric has no better side; "unclear": not
+    significant; "unknown": no evidence given.
 
     Evidence is the adjusted p-value, else p, else the 95 % interval; `difference` is a minus b.
     """
@@ -296,9 +296,9 @@ def statement(name: str, metrics: Mapping, better: Mapping[str, str]) -> str:
         return f"{name} was run; it reports no summary."
     scored = [metric for metric in summary if is_number((summary[metric] or {}).get("mean"))]
     metric = next(iter(scored), next(iter(summary)))
-    own = estimate(summary[metric])
-    interval = f" (95 % interval {own['interval']})" if own["interval"] else ""
-    text = f"{name} reaches a mean {metric} of {own['mean']}{interval}"
+    score = estimate(summary[metric])
+    interval = f" (95 % interval {score['interval']})" if score["interval"] else ""
+    text = f"{name} reaches a mean {metric} of {score['mean']}{interval}"
     means = {name: (scores.get(metric) or {}).get("mean") for name, scores in baselines.items()}
     means = {name: mean for name, mean in means.items() if is_number(mean)}
     if not means:

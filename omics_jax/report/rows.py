@@ -1,5 +1,4 @@
-"""Figures with a labelled row per entry: rankings and values with intervals (kinds "ranking" and
-"intervals").
+"""Figures of kinds "ranking" and "intervals", with a labelled row per entry.
 
 Left out: figures on a plane (`planes.py`) or over a numeric axis (`curves.py`).
 """
@@ -31,9 +30,7 @@ MOST_RANKED = 25
 
 
 def draw_ranking(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Largest magnitude first: bars, or dots where there are intervals or several series share the
-    labels.
-    """
+    """Bars, largest magnitude first; dots for intervals and for series that share labels."""
     frame = frame[np.isfinite(frame["value"])]
     series = series_of(frame)
     if len(series) <= len(PALETTE) and share_labels(series):

@@ -1,5 +1,6 @@
-"""Measured series and what a model filled in: a row per variable, a column per patient (kind
-"series").
+"""Figures of kind "series": measured series and imputed values, a row per variable.
+
+Every patient has a column.
 
 Dots are values that the model saw, open dots are held-out values, the line with its band is what
 was imputed; ticks on a panel's floor mark when the variable was observed. Left out: events, doses
@@ -96,9 +97,7 @@ def draw_imputed(axis: Axes, imputed: pd.DataFrame) -> None:
 
 
 def rug(axis: Axes, observed: pd.DataFrame, held_out: pd.DataFrame) -> None:
-    """A tick on the panel's floor at every observed time; words where the variable was never
-    measured.
-    """
+    """A tick on the panel's floor at every observed time, or a text that nothing was measured."""
     times = observed["x"][np.isfinite(observed["value"])]
     on_the_floor = axis.get_xaxis_transform()
     axis.vlines(times, 0, 0.07, transform=on_the_floor, color="black", linewidth=1.0, zorder=2)

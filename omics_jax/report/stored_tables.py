@@ -101,7 +101,7 @@ def printed_frame(frame: pd.DataFrame) -> dict:
 def printed_column(column: pd.Series) -> tuple[list[str], bool]:
     """The cells as text and whether they are numbers; "–" for what is missing.
 
-    Whole numbers stay as written (ids, years, counts); in a column of text only empty cells are
+    Integers (ids, years, counts) remain as written; in a column of text only empty cells are
     missing.
     """
     text = column.str.strip()
@@ -109,6 +109,9 @@ def printed_column(column: pd.Series) -> tuple[list[str], bool]:
     values = pd.to_numeric(text[~missing], errors="coerce")
     if missing.all() or values.isna().any():
         return [cell if cell else results.ABSENT for cell in text], False
-    whole = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
-    cells = iter(text[~missing] if whole else results.aligned(list(map(float, values))))
-    return [results.ABSENT if gone else next(cells).replace("-", "−") for gone in missing], True
+    are_integers = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
+    cells = iter(text[~missing] if are_integers else results.aligned(list(map(float, values))))
+    printed = []
+    for is_missing in missing:
+        printed.append(results.ABSENT if is_missing else next(cells).replace("-", "−"))
+    return printed, True

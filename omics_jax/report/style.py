@@ -85,7 +85,7 @@ def svg_text(figure: Figure) -> str:
 
 def clean(label: object, longest: int = 42) -> str:
     """A label in one line of at most `longest` characters, without what XML cannot hold."""
-    text = "".join(c if c.isprintable() else " " for c in str(label))
+    text = "".join(character if character.isprintable() else " " for character in str(label))
     text = " ".join(text.split()) or "–"
     return text if len(text) <= longest else f"{text[: longest - 13]}…{text[-12:]}"
 

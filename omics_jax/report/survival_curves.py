@@ -1,5 +1,4 @@
-"""Survival curves: steps over time with their bands, and how many patients are under observation
-(kind "survival").
+"""Figures of kind "survival": step curves with bands, and the number of patients at risk.
 
 Left out: marks of censoring, tests and hazard ratios; the series' names and the caption give them.
 """
@@ -26,9 +25,7 @@ MOST_STEPS = 7  # between ticks
 
 
 def draw_survival(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]) -> Figure:
-    """Steps from 1 at time 0, with bands; below them the numbers at risk at the ticks of the time
-    axis.
-    """
+    """Steps from 1 at time 0, with bands, above the numbers at risk at the time axis's ticks."""
     frame = frame[np.isfinite(frame["x"])]
     series = keep_first(series_of(frame), len(PALETTE), note)
     series = {name: by_time(part) for name, part in series.items()}

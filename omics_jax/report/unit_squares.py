@@ -1,5 +1,4 @@
-"""Figures on the unit square: ROC and precision-recall curves, and calibration (kinds "roc", "pr"
-and "calibration").
+"""Figures of kinds "roc", "pr" and "calibration", on the unit square.
 
 Each has its line of reference (chance, or perfect calibration). Left out: areas, scores and
 intervals; the series' names and the caption give them.
@@ -170,8 +169,8 @@ def label_squares(
     (axis,) = axes
     axis.set(xlabel=x_label and clean(x_label, 50), ylabel=y_label and clean(y_label, 50))
     axis.set_anchor("W")
-    beside = {"loc": "upper left", "bbox_to_anchor": (1.04, 1.0)}
-    axis.legend(handles=handles, **beside, handlelength=2.6, labelspacing=0.9)
+    right_of_plot = {"loc": "upper left", "bbox_to_anchor": (1.04, 1.0)}
+    axis.legend(handles=handles, **right_of_plot, handlelength=2.6, labelspacing=0.9)
 
 
 def square(axis: Axes, end: float, ticks: int) -> None:

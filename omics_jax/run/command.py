@@ -1,14 +1,14 @@
-"""The commands: a config in, a run directory out.
+"""The commands, which take a config and write a run directory.
 
     train      read, make the arms, train and predict every replicate, score, conclude, report
     tune       only choose the tuned constants
-    inspect    only say what was understood of the data, and what would be trained
+    inspect    only show how the data were understood, and what would be trained
     evaluate   score and report a finished training again
-    predict    take new rows through a finished training
+    predict    predict new rows with a finished training
 
-Training resumes where it was interrupted; what comes after it depends on nothing but the saved
-predictions. Each command imports its own steps, so that `--help` and a mistake in a config are
-answered before JAX is loaded.
+Training resumes where it was interrupted; all later steps depend on the saved predictions alone.
+Each command imports its own steps, so that `--help` and mistakes in a config are answered before
+JAX is loaded.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
 
 
 def inspect(method: ModuleType, config: Any, folder: Path) -> None:
-    """Says what was understood of the data and what would be trained; trains nothing."""
+    """Shows how the data were understood and what would be trained; trains nothing."""
     from omics_jax.run.inspection import data_lines, training_line
     from omics_jax.run.prepare import arms_of, read_data, write_summary
 
@@ -156,7 +156,7 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
 
 
 def predict(method: ModuleType, config: Any, folder: Path) -> None:
-    """Takes new rows through a finished training, see `run.predict`."""
+    """Predicts new rows with a finished training, see `run.predict`."""
     from omics_jax.run.predict import predict_new_rows
 
     print_and_log(predict_new_rows(method, config, folder))

@@ -1,4 +1,4 @@
-"""A run directory: which file stands where, and whether a command may go on in it."""
+"""A run directory: the places of its files, and whether a command may continue in it."""
 
 from __future__ import annotations
 

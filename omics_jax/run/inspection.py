@@ -1,4 +1,4 @@
-"""What is said of an experiment before it is trained: its data, its arms, the rows they use."""
+"""The description of an experiment before training: its data, its arms, the rows they use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`config.run`: how a run is carried out, which is no part of what it computes."""
+"""`config.run`: how a run is carried out, which does not change what it computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished training leaves: `tables/`, `predictions.npz`, `metrics.json`, `report.html`.
+"""The outputs of a finished training: `tables/`, `predictions.npz`, `metrics.json`, `report.html`.
 
 All of it follows from the saved predictions, so that it can be made again without training.
 """

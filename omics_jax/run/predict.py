@@ -1,8 +1,7 @@
-"""New rows through a finished run: a file in, tables of predictions out.
+"""Prediction of new rows with a finished run: a file in, tables of predictions out.
 
-A prediction is the mean over the replicates (folds) of a group, with their standard deviation
-beside it. Replicates trained on other features may not predict a cell; it is nan there, and the
-mean is over the others.
+A prediction is the mean over the replicates (folds) of a group, with their standard deviation. A
+replicate that was not trained on a feature does not predict its cells; the mean is over the others.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}"
 
 
-def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
+def _trained_arm(folder: Path, chosen: str) -> tuple[str, dict[str, Any]]:
     """Name and record of the arm to predict with."""
     if not (folder / "metrics.json").exists():
         raise UserError(
@@ -74,7 +73,7 @@ def _trained_arm(folder: Path, wanted: str) -> tuple[str, dict[str, Any]]:
             "--mode=train"
         )
     records = read_json(folder / "training.json")
-    name = wanted or next(iter(read_json(folder / "metrics.json")["arms"]))
+    name = chosen or next(iter(read_json(folder / "metrics.json")["arms"]))
     if name not in records:
         raise UserError(
             f"the run in {folder} has no arm {name!r}; set config.run.arm to one of "
@@ -149,11 +148,10 @@ def _write_group(
 
 
 def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (n, ...) float32 over the replicates (r, n, ...) that are not
-    nan; nan where all are.
+    """Mean and s.d. (n, ...) float32 over the replicates (r, n, ...) that are not nan.
 
-    In double precision the mean of equal numbers is that number, so that an observed value comes
-    out as it came in.
+    They are nan where all replicates are. In double precision the mean of equal numbers is that
+    number, so observed values are unchanged.
     """
     known = ~np.isnan(stacked)
     count = known.sum(axis=0)

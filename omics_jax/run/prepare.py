@@ -1,7 +1,7 @@
 """From a config to the arms of its experiment, ready to train.
 
-On the way the run directory is begun: `data.json` says what was understood of the data,
-`config.json` what was asked for, `training.json` what a prediction of new rows needs of each arm.
+It also writes the first files of the run directory: `data.json` describes the data, `config.json`
+is the config, and `training.json` has what a prediction of new rows needs to know of each arm.
 """
 
 from __future__ import annotations

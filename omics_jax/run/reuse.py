@@ -1,4 +1,4 @@
-"""Copies from another run the arms that this one need not train again, or need only finish."""
+"""Reuse of another run: its trained arms are copied, so that this run need not train them again."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ from omics_jax.training.history import History
 
 
 def copy_trained_arms(other: Path, arms: Sequence[Arm], folder: Path) -> list[str]:
-    """Copies what another run has trained of arms of the same name, config and data.
+    """Copies the checkpoints, tuning and history of arms with the same name, config and data.
 
-    Their history comes with them. What is already here stays.
+    Partly trained arms are copied too. Files that this run already has are not replaced.
 
     Returns:
-      Names of the arms of which something was copied.
+      names of the arms of which something was copied.
 
     Raises:
-      UserError: no run there, other data, or no arm in common.
+      UserError: `other` holds no run or other data, or the runs have no arm in common.
     """
     if not (other / "training.json").exists():
         raise UserError(
-            f"config.run.reuse is {str(other)!r}, where no run is; name the directory of one"
+            f"config.run.reuse is {str(other)!r}, which holds no run; name the directory of a run"
         )
     if _fingerprint(other) != _fingerprint(folder):
         raise UserError(
-            f"config.run.reuse: the data of {other} are not those of this run; train without it"
+            f"config.run.reuse: the data of {other} differ from those of this run; train without it"
         )
-    here, there = read_json(folder / "training.json"), read_json(other / "training.json")
+    own_records = read_json(folder / "training.json")
+    other_records = read_json(other / "training.json")
+    shared_names = [arm for arm in arms if arm.name in other_records]
     same = [
         arm
-        for arm in arms
-        if arm.name in there and _learned_from(arm, there) == _learned_from(arm, here)
+        for arm in shared_names
+        if _training_record(arm, other_records) == _training_record(arm, own_records)
     ]
     if not same:
         raise UserError(
             f"config.run.reuse: {other} has no arm of the same name and config; its arms: "
-            f"{list(there)}"
+            f"{list(other_records)}"
         )
     return [arm.name for arm in same if _copy(other, arm, folder)]
 
@@ -52,9 +54,9 @@ def _fingerprint(run: Path) -> str:
 
 
 def _copy(other: Path, arm: Arm, folder: Path) -> bool:
-    """Copies an arm's tuning and its checkpoints; false where there was nothing to copy.
+    """Copies an arm's tuning and its checkpoints; False if there was nothing to copy.
 
-    The folder of checkpoints takes its name last, so that an interrupted copy is made again.
+    The folder of checkpoints gets its final name last, so that an interrupted copy is repeated.
     """
     tuning, tuning_here = tuning_file(other, arm), tuning_file(folder, arm)
     copies_tuning = tuning.exists() and not tuning_here.exists()
@@ -72,10 +74,10 @@ def _copy(other: Path, arm: Arm, folder: Path) -> bool:
     return True
 
 
-def _learned_from(arm: Arm, records: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an arm's record that decides its variables.
+def _training_record(arm: Arm, records: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an arm's record that determines its variables.
 
-    Which experiment it was trained for and how it was run decide nothing.
+    The experiment's name and the section `run` do not.
     """
     record = records[arm.name]
     config = record["config"]

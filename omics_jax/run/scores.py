@@ -1,6 +1,6 @@
-"""Every replicate scored beside its baselines, and the scores summed up for `metrics.json`.
+"""Scores of every replicate and of its baselines, and their summary in `metrics.json`.
 
-What is scored are the saved predictions, by the system's own `evaluate`.
+The saved predictions are scored, by the system's own `evaluate`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training the arms of an experiment, one after the other, and saving what each replicate predicts.
+"""Training the arms of an experiment in order, and saving the predictions of each replicate.
 
 An arm that starts from another takes over its final variables; an arm that is tuned is tuned first.
 The training itself is `training.loop.fit`, which resumes from its checkpoints.

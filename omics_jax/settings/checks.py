@@ -1,7 +1,7 @@
 """Checks of the values of a config, by dotted keys such as "model.latent".
 
 A check raises UserError with the key, its value and what to give instead. Left out: checks that
-need the data, which stand with the reader or the system.
+need the data, which are in the reader or the system.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def config_value(config: Any, key: str) -> Any:
 
 
 def check_choices(config: Any, choices: Mapping[str, Collection[Any]]) -> None:
-    """Refuses a word that is not among its key's choices.
+    """Refuses a value that is not among its key's choices.
 
-    Where the value is a list, it must not be empty and may hold these choices only.
+    A value that is a list must have at least one item, and only choices as items.
     """
     for key, allowed in choices.items():
         value = config_value(config, key)
@@ -35,7 +35,7 @@ def check_choices(config: Any, choices: Mapping[str, Collection[Any]]) -> None:
 
 
 def check_minimum(config: Any, minimums: Mapping[str, float | int]) -> None:
-    """Refuses a number below its key's minimum (NaN too), or a list with such a number."""
+    """Refuses NaN and numbers below their key's minimum, also as items of a list."""
     for key, minimum in minimums.items():
         value = config_value(config, key)
         numbers = [value] if isinstance(value, int | float) else value

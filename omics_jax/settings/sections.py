@@ -1,6 +1,6 @@
 """What the configs of all systems share: the choice after the colon of --config, and section run.
 
-The fields of one system stand in its own file in configs/.
+The fields of one system are in its own file in configs/.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-# In a prediction these sections are those of the command that predicts; all others are those of
-# the training.
+# A prediction takes these sections from its own command, and all others from the training.
 PREDICTION_SECTIONS = ("run", "predict")
 
 
 def new_config(system: str, choice: str, sizes: Sequence[str]) -> tuple[ConfigDict, list[str]]:
     """A config with its system and experiment, and the sizes named in `choice`.
 
-    Where `choice` names no experiment it is "", the system's first. Whether the system has that
-    experiment is checked when the system is loaded, which takes longer than a config may.
+    Without an experiment in `choice`, `config.experiment` is "", which stands for the system's
+    first. Whether the system has the experiment is checked later, because loading a system takes
+    too long here.
 
     choice: the name of an experiment and of sizes, in any order, separated by commas; all optional.
 
     Raises:
-      ValueError: more than one word that is no size.
+      ValueError: more than one word that is not a size.
     """
     words = [word.strip() for word in choice.split(",") if word.strip()]
     experiments = [word for word in words if word not in sizes]
     if len(experiments) > 1:
         raise ValueError(
-            f"{' and '.join(map(repr, experiments))} are no sizes {tuple(sizes)}, and only one "
-            "word can name the experiment"
+            f"{' and '.join(map(repr, experiments))} are not among the sizes {tuple(sizes)}, and "
+            "only one word can name the experiment"
         )
     config = ConfigDict(dict(system=system, experiment="".join(experiments)))
     return config, [word for word in words if word in sizes]
@@ -45,8 +45,8 @@ def prediction_config(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
 def run_section(spread: str = "replicates") -> ConfigDict:
     """How a run is carried out, not what it computes: a run may be resumed with other values."""
     run = ConfigDict()
-    run.devices = 0  # 0: all there are
-    run.spread = spread  # data | replicates: what several devices (on a CPU, cores) share out
+    run.devices = 0  # 0: all available
+    run.spread = spread  # data | replicates: what is split over devices (on a CPU, over cores)
     run.strategy = "auto"  # auto | map | vmap
     run.chunk = 0  # replicates trained together; 0 chooses
     run.block_seconds = 1.0  # duration of a compiled block, between two checkpoints or signals

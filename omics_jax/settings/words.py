@@ -1,4 +1,4 @@
-"""Settings that are text with a grammar: "rna=a.csv, mirna=b.csv"."""
+"""Parsing of settings that are structured text, such as "rna=a.csv, mirna=b.csv"."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from omics_jax.errors import UserError
 
 
 def parse_pairs(text: str, setting: str) -> dict[str, str]:
-    """ "rna=a.csv, mirna=b.csv" as a mapping; "" is empty.
+    """The pairs of a text such as "rna=a.csv, mirna=b.csv"; none for "".
 
     Raises:
-      UserError: a part without a name or value, or a name given twice.
+      UserError: a part without a name or value, or a name that occurs twice.
     """
     pairs: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -25,10 +25,10 @@ def parse_pairs(text: str, setting: str) -> dict[str, str]:
 
 
 def parse_number(text: str, setting: str) -> float:
-    """The number that a text says.
+    """The number that a text represents.
 
     Raises:
-      UserError: it says none.
+      UserError: the text is not a number.
     """
     try:
         return float(text)

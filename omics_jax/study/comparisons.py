@@ -1,8 +1,7 @@
-"""Comparisons that experiments draw from their scored replicates: which models there are, which
-pairs are tested, and the correction over a family of tests.
+"""The models of an experiment, tests between pairs of them, and the correction over all tests.
 
-The tests themselves stand in `evaluation.comparisons`. Left out: what a system compares (its own
-metrics and arms), which is its conclusion's to say.
+The tests themselves are in `evaluation.comparisons`. Left out: which metrics and arms a system
+compares, which its `conclusions` choose.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from omics_jax.evaluation import comparisons
 from omics_jax.study.system import MODEL, Results
 
 Model = tuple[str, str]  # (arm, `MODEL` or the name of a simple model)
-Contrast = tuple[Model, Model, str]  # a minus b in a metric
+Contrast = tuple[Model, Model, str]  # (a, b, metric): a minus b in the metric
 Compare = Callable[[Model, Model, str], list[dict]]
 
 
@@ -25,57 +24,62 @@ def network(arm: str) -> Model:
 
 
 def metrics_of(results: Results, arm: str) -> list[str]:
-    """The metrics of an arm's own model, in the order in which it was scored."""
+    """The metrics of the model that an arm trained, in the order of scoring."""
     return _rows(results.scores, network(arm))["metric"].unique().tolist()
 
 
 def arms_with(results: Results, metric: str) -> list[str]:
-    """The arms whose own model has the metric, in the order of training."""
+    """The arms whose trained model has the metric, in the order of training."""
     scores = results.scores
-    chosen = (scores["metric"] == metric) & (scores["model"] == MODEL)
-    return list(dict.fromkeys(scores.loc[chosen, "arm"]))
+    is_chosen = (scores["metric"] == metric) & (scores["model"] == MODEL)
+    return list(dict.fromkeys(scores.loc[is_chosen, "arm"]))
 
 
 def simple_models(results: Results, arm: str = "", metric: str = "") -> list[Model]:
-    """The simple models beside an arm (or any) that have a metric (or any)."""
+    """The simple models, of one arm if `arm` is given and with one metric if `metric` is given."""
     scores = results.scores
-    chosen = scores["model"] != MODEL
+    is_chosen = scores["model"] != MODEL
     if arm:
-        chosen &= scores["arm"] == arm
+        is_chosen &= scores["arm"] == arm
     if metric:
-        chosen &= scores["metric"] == metric
-    return list(
-        dict.fromkeys(zip(scores.loc[chosen, "arm"], scores.loc[chosen, "model"], strict=True))
-    )
+        is_chosen &= scores["metric"] == metric
+    rows = scores[is_chosen]
+    return list(dict.fromkeys(zip(rows["arm"], rows["model"], strict=True)))
 
 
 def compare_all(
     results: Results, contrasts: Iterable[Contrast], compare: Compare | None = None
 ) -> list[dict]:
-    """The test of every contrast, in the form of `evaluation.comparisons.compare`.
+    """The tests of all contrasts, as `evaluation.comparisons.compare` returns them.
 
-    compare: the test; the corrected resampled t-test over folds unless given.
+    compare: the test; by default the corrected resampled t-test over folds.
     """
 
     def over_folds(a: Model, b: Model, metric: str) -> list[dict]:
         return comparisons.compare(results.scores, a, b, metric)
 
     test = compare or over_folds
-    return [found for a, b, metric in contrasts for found in test(a, b, metric)]
+    tests = []
+    for a, b, metric in contrasts:
+        tests += test(a, b, metric)
+    return tests
 
 
 def short_label(name: str) -> str:
-    """ "arm/model" by its arm, "arm/simple" by the simple model, which then is of one arm only."""
+    """The arm of "arm/model" and the simple model of "arm/simple".
+
+    It identifies a simple model only if a single arm has simple models.
+    """
     return full_label(name).split("/")[-1]
 
 
 def full_label(name: str) -> str:
-    """ "arm/model" by its arm, "arm/simple" in full."""
+    """The arm of "arm/model"; "arm/simple" unchanged."""
     return name.removesuffix(f"/{MODEL}")
 
 
 def adjusted_family(tests: Sequence[dict], label: Callable[[str], str] = short_label) -> list[dict]:
-    """The tests with p adjusted over all of them after Holm, their models named by `label`."""
+    """The tests with p adjusted over all of them after Holm, and their models named by `label`."""
     return [
         {**test, "a": label(test["a"]), "b": label(test["b"])}
         for test in comparisons.with_adjusted_p(tests)
@@ -83,7 +87,7 @@ def adjusted_family(tests: Sequence[dict], label: Callable[[str], str] = short_l
 
 
 def mean_score(scores: pd.DataFrame, model: Model, metric: str) -> float:
-    """The mean of a model's metric over all its replicates; nan where there is none."""
+    """The mean of a model's metric over all replicates; nan where it was not scored."""
     rows = _rows(scores, model)
     return float(rows.loc[rows["metric"] == metric, "value"].mean())
 

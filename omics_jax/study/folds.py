@@ -1,8 +1,8 @@
-"""From a dataset to replicates: folds dealt by group, seeds and labels, and what a spec counts.
+"""From a dataset to replicates: folds by group, seeds, labels, and the sizes that a spec records.
 
-Every system deals its rows here, so that a fold means the same everywhere: groups (persons, cell
-lines) never part, the seed of a replicate is that of its split, and what a replicate needs is
-fitted to its training rows alone.
+Every system deals its folds here, so that they are alike everywhere: groups (persons, cell lines)
+are never split, the seed of a replicate depends on its split alone, and its constants are fitted to
+its training rows alone.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def deal_folds(
     strata: Real[np.ndarray, " n"] | None = None,
     rows: Int[np.ndarray, " m"] | Bool[np.ndarray, " n"] | None = None,
 ) -> list[Split]:
-    """`config.repeats` times `config.folds` folds of the rows, groups together.
+    """`config.folds` folds of the rows, `config.repeats` times; groups are never split.
 
-    strata: (n,) codes whose shares every fold keeps, see `repeated_group_folds`.
-    rows: those that are dealt; None for all.
+    strata: (n,) codes that are balanced over the folds, see `repeated_group_folds`.
+    rows: the rows to deal; None for all.
     """
     return repeated_group_folds(
         dataset.groups.astype(str),
@@ -42,18 +42,20 @@ def deal_folds(
     )
 
 
-def strata_of(codes: np.ndarray, known: Bool[np.ndarray, " n"]) -> np.ndarray:
-    """(n,) the code of every row whose outcome is known, `UNKNOWN` elsewhere."""
+def strata_of(
+    codes: Real[np.ndarray, " n"], known: Bool[np.ndarray, " n"]
+) -> Real[np.ndarray, " n"]:
+    """The code of every row with a known outcome, `UNKNOWN` elsewhere."""
     return np.where(known, codes, UNKNOWN)
 
 
 def seed_of(config: Any, split: Split) -> int:
-    """Of the split itself, not of its place among the replicates."""
+    """The seed of a split's replicate, whatever its position among the replicates."""
     return config.seed + 1000 * split.repeat + split.fold
 
 
 def labels_of(split: Split, group: str = "all") -> dict[str, Any]:
-    """The labels of a split's replicate."""
+    """The labels of a split's replicate, see `Replicate.labels`."""
     return {"group": group, "fold": split.fold, "repeat": split.repeat}
 
 
@@ -64,9 +66,9 @@ def replicates(
     constants_of: Callable[[Split], Constants],
     group: str = "all",
 ) -> list[Replicate]:
-    """A replicate per split, whose rows are all of one slot.
+    """A replicate per split, with its rows in one slot.
 
-    constants_of: split -> what is fitted to its training rows.
+    constants_of: split -> the constants fitted to its training rows.
     """
     return [
         Replicate(
@@ -82,10 +84,11 @@ def replicates(
 
 
 def features_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:
-    """Modality -> feature names, as a `DataSpec` keeps them."""
+    """Modality -> feature names, for `DataSpec.features`."""
     return {name: tuple(m.features.astype(str).tolist()) for name, m in dataset.modalities.items()}
 
 
 def most_rows(replicates: Sequence[Replicate]) -> dict[str, int]:
-    """Slot -> the most training rows that any replicate has, as a `DataSpec` keeps them."""
-    return {slot: max(len(r.rows[slot]) for r in replicates) for slot in replicates[0].rows}
+    """Slot -> the most training rows that any replicate has, for `DataSpec.rows`."""
+    slots = replicates[0].rows
+    return {slot: max(len(replicate.rows[slot]) for replicate in replicates) for slot in slots}

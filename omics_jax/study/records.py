@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back, by the types of their fields; what a run keeps of a `DataSpec`."""
+"""Dataclasses to JSON and back, by the types of their fields; a run stores its `DataSpec` so."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from typing import Any
 
 
 def to_record(value: Any) -> Any:
-    """A dataclass of text, numbers, tuples, mappings and dataclasses as what JSON can hold."""
+    """A dataclass of text, numbers, tuples, mappings and dataclasses, as JSON can hold it."""
     return dataclasses.asdict(value)
 
 
 def from_record(kind: Any, record: Any) -> Any:
-    """The value of type `kind` that `to_record` (and JSON) made a record of.
+    """The value of type `kind` from its record: the inverse of `to_record`, also through JSON.
 
     Raises:
       KeyError: the record lacks a field that has no default.
     """
     if dataclasses.is_dataclass(kind):
         types = typing.get_type_hints(kind)
-        required = [f.name for f in dataclasses.fields(kind) if _has_no_default(f)]
-        names = [*required, *(name for name in types if name in record and name not in required)]
+        required = [field.name for field in dataclasses.fields(kind) if _has_no_default(field)]
+        optional = [name for name in types if name in record and name not in required]
+        names = [*required, *optional]
         return kind(**{name: from_record(types[name], record[name]) for name in names})
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
-        return tuple(from_record(arguments[0], each) for each in record)
-    if origin is not None and issubclass_of_mapping(origin):
-        return {key: from_record(arguments[1], each) for key, each in record.items()}
+        return tuple(from_record(arguments[0], item) for item in record)
+    if is_mapping_type(origin):
+        return {key: from_record(arguments[1], value) for key, value in record.items()}
     return record
 
 
-def issubclass_of_mapping(origin: Any) -> bool:
-    """Whether the origin of a generic type is a mapping."""
+def is_mapping_type(origin: Any) -> bool:
+    """Whether the origin of a type, such as `dict` of `dict[str, int]`, is a mapping."""
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 

@@ -2,10 +2,10 @@
 
 The folder (or file) of a system, `omics_jax/systems/NAME`, exports
 
-  read(config, on_progress) -> Dataset      the user's files, or the simulator
+  read(config, on_progress) -> Dataset      from the user's files or the simulator
   build(config, spec) -> System             the method for one config and one shape of data
   EXPERIMENTS: name -> Experiment           the first is the default
-  Spec                                      its kind of `DataSpec`, where it has one of its own
+  Spec                                      its subclass of `DataSpec`, if it has one
 
 and nothing else: `run` and `report` know no system by name.
 """
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pandas as pd
+from jaxtyping import PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
@@ -27,16 +28,18 @@ from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
 Rows = Mapping[str, jax.Array]  # field -> (n, ...)
-MODEL = "model"  # in the column "model" of scores and tables: the arm's own; else a simple model
+# In the column "model" of scores and tables: the model that the arm trained. Other values are the
+# names of simple models.
+MODEL = "model"
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What building a system needs to know of its data; kept with a run, which predicts without
-    them.
+    """What building a system needs to know of its data.
 
-    A system that needs more than this adds fields in a dataclass of its own; they hold text,
-    numbers, tuples, mappings and dataclasses, and `study.records` restores them by their types.
+    It is stored with a run, so that prediction does not need the training data. A system that needs
+    more fields adds them in a subclass; they hold text, numbers, tuples, mappings and dataclasses,
+    and `study.records` restores them by their types.
 
     features: modality -> feature names, in order.
     rows: slot -> the most training rows that any replicate has.
@@ -47,7 +50,7 @@ class DataSpec:
 
 
 def _no_new_rows(config: Any) -> Dataset:
-    raise UserError(f"{config.system} predicts no new rows; use another system or experiment")
+    raise UserError(f"{config.system} cannot predict new rows; use another system or experiment")
 
 
 @dataclass(frozen=True)
@@ -55,35 +58,34 @@ class System:
     """One method, built for one config and one shape of data.
 
     Attributes:
-      arrays: dataset -> field -> (N, ...), the rows as the device sees them.
+      arrays: dataset -> field -> (N, ...), the rows as arrays for the device.
       init: (key, batch, constants) -> {"params", "batch_stats"}.
-      stages: trained in order; each hands its variables to the next.
+      stages: trained in order; each passes its variables on to the next.
       predict: (variables, rows of one slot) -> field -> (n, ...). Deterministic; a row's prediction
-        depends on that row alone and never changes what was observed.
+        depends on that row alone, and observed values are never changed.
       evaluate: (predictions, test, train) -> Evaluation; on the host.
       baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
-      better: metric -> "higher" or "lower", for those that have a better side.
+      better: metric -> "higher" or "lower", for metrics that have a better side.
       predict_batch: rows predicted at once.
-      extra_parts: other rows of a replicate that are predicted: "validation", which are scored
-        under metrics named "validation_...", and "train", from which `probes` learn.
-      probes: (predictions of the training rows, these, predictions of the test rows, these) ->
-        name -> predictions: classical models on what the network makes of the rows, scored as
+      extra_parts: rows of a replicate that are predicted besides its test rows: "validation", which
+        are scored under metrics named "validation_...", and "train", to which `probes` are fitted.
+      probes: (predictions of the training rows, these rows, predictions of the test rows, these
+        rows) -> name -> predictions: classical models on the network's predictions, scored as
         baselines.
       read_new: config of the command -> new rows in the units of the user's files, on the features
         of the training.
-      sources: config of the command -> the files that hold the new rows, for the name of what is
-        written.
-      prepare_new: new rows in the user's units -> as `read` would have left them.
-      predict_new: `predict` for new rows, where `predict` also gives what only scoring reads; None
-        for `predict` itself.
+      sources: config of the command -> the files of the new rows, by which output files are named.
+      prepare_new: new rows in the user's units -> new rows as `read` would return them.
+      predict_new: `predict` for new rows, without fields that only scoring reads; None for
+        `predict` itself.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
-    init: Callable[[jax.Array, Batch, Variables], Variables]
+    init: Callable[[PRNGKeyArray, Batch, Variables], Variables]
     stages: tuple[Stage, ...]
     predict: Callable[[Variables, Rows], Rows]
     evaluate: Callable[[Predictions, Dataset, Dataset], Evaluation]
@@ -106,35 +108,36 @@ class System:
 
 @dataclass(frozen=True)
 class Range:
-    """What a tuned constant may be: from `low` to `high`, uniform in its logarithm, or (`log`
-    False) in itself.
+    """The range of a tuned constant, from `low` to `high`.
+
+    log: whether draws are uniform in the logarithm of the constant, or else in the constant itself.
 
     Raises:
-      UserError: an empty range, or one from 0 or below whose logarithm is wanted.
+      UserError: an empty range, or a `log` range that starts at 0 or below.
     """
 
     low: float
     high: float
     log: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0):
-            wanted = "0 < low < high" if self.log else "low < high"
+            condition = "0 < low < high" if self.log else "low < high"
             raise UserError(
-                f"the range of a tuned constant is {self.low} to {self.high}; it must have {wanted}"
+                f"the range of a tuned constant is {self.low} to {self.high}; it must have "
+                f"{condition}"
             )
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Constants of an arm's replicates that are chosen on one of them before all are trained, see
-    `run.tuning`.
+    """The search for an arm's constants on one replicate, before all are trained; see `run.tuning`.
 
     space: constant -> its range.
     seed: of the draws.
-    trials: sets of constants tried.
-    replicate: index of the one they are tried on.
-    watch: monitored value of the last stage that is to become least.
+    trials: number of sets of constants that are tried.
+    replicate: index of the replicate on which they are tried.
+    watch: the monitored value of the last stage that is minimised.
 
     Raises:
       UserError: less than one trial.
@@ -146,7 +149,7 @@ class Tuning:
     replicate: int = 0
     watch: str = "validation_loss"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.trials < 1:
             raise UserError(f"the number of trials of a tuning is {self.trials}; give 1 or more")
 
@@ -155,16 +158,18 @@ class Tuning:
 class Arm:
     """A system with the rows and replicates it is trained on.
 
-    config, spec: what the system was built from.
+    config, spec: the arguments of `build` that made the system.
     dataset: the rows that the replicates index.
-    start_from: name of an earlier arm whose final variables this one starts from.
-    starts: the replicate of it that each of this arm's starts from; () for the one in the same
-      place.
+    start_from: name of an earlier arm, from whose final variables this arm starts.
+    starts: for each replicate, the index of the earlier arm's replicate from which it starts; ()
+      for the replicate with the same index.
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
-    tuning: how constants of all its replicates are chosen before it is trained.
-    sections: the parts of `config` that what it learns depends on; () for all of them.
-    main: the summary speaks of it; where no arm says so, of the first that no other starts from.
-    with_baselines: False where another arm of the experiment has the same simple models.
+    tuning: the search for the constants of its replicates, before it is trained; None for none.
+    sections: the parts of `config` on which its training depends; () for all of them.
+    main: whether the summary is of this arm; without such an arm it is of the first arm from which
+      no other starts.
+    with_baselines: whether its simple models are scored; False where another arm of the experiment
+      has the same ones.
     """
 
     name: str
@@ -188,10 +193,10 @@ class Results:
 
     scores: tidy, with the columns arm, model (`MODEL` or a simple model's name), replicate, group,
       fold, repeat, seed, metric, value, n_train, n_test.
-    frames: name -> the frames of that name from the first repeat's evaluations, one below the
-      other, with arm, model, group and fold added.
-    sizes: group -> (number of data groups such as cell lines, number of rows) tested over all folds
-      of a repeat.
+    frames: name -> the frames of that name from the first repeat's evaluations, concatenated, with
+      columns for arm, model, group and fold.
+    sizes: group -> (number of data groups such as cell lines, number of rows) that all folds of a
+      repeat test.
     labels: arm -> what distinguishes it, such as {"latent": 20}.
     """
 
@@ -203,12 +208,13 @@ class Results:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment concludes over all its replicates: comparisons (see metrics.json) and
-    tables.
+    """What an experiment concludes from all its replicates.
 
-    intervals: (arm, model, metric) -> 95 % interval of the mean, by `method`, where splits share
-      their test rows, so that the corrected t-test does not hold; metrics without one then have
-      none. None: by the corrected t-test.
+    comparisons: tests, as in metrics.json.
+    tables: name -> table of the report.
+    intervals: (arm, model, metric) -> 95 % interval of the mean by `method`, for splits that share
+      their test rows, where the corrected t-test does not hold; other metrics then have no
+      interval. None for intervals by the corrected t-test.
     """
 
     comparisons: Sequence[Mapping[str, Any]] = ()
@@ -218,7 +224,7 @@ class Findings:
 
 
 class Experiment(NamedTuple):
-    """What is trained, and what is concluded from it.
+    """The arms that are trained, and the conclusions from their scores.
 
     arms: (config, dataset) -> the arms, in the order of training.
     conclude: the scored replicates of all arms -> comparisons and tables.

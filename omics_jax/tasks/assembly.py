@@ -1,4 +1,4 @@
-"""A `System` from an encoder and its tasks: what all systems of this shape have in common."""
+"""A `System` from an encoder and its tasks: the parts that all such systems share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.study.system import System
@@ -16,7 +15,7 @@ from omics_jax.tasks import network as task_network
 from omics_jax.tasks.baselines import simple_models
 from omics_jax.tasks.network import TaskNetwork
 from omics_jax.tasks.prediction import prediction_columns
-from omics_jax.tasks.scoring import better, evaluate_tasks
+from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings
 from omics_jax.tasks.stages import training_stages
 from omics_jax.tasks.task import outcome_arrays
@@ -30,20 +29,20 @@ def task_system(
     rows: Mapping[str, int],
     *,
     inputs: Callable[[Dataset], Mapping[str, np.ndarray]],
-    init: Callable[[jax.Array, Batch, Variables], Variables],
+    init: Callable[[PRNGKeyArray, Batch, Variables], Variables],
     features: Callable[[Dataset, Dataset], Features],
     encoder_stages: Mapping[str, Callable[[], Stage]] | None = None,
     **fields: Any,
 ) -> System:
-    """The system of an encoder with a head per task, beside simple models on the same features.
+    """The system of an encoder with a head per task, and simple models on the same features.
 
     Args:
       rows: slot -> the most training rows of any replicate.
-      inputs: dataset -> what the encoder reads of its rows, field -> (n, ...).
+      inputs: dataset -> the fields of its rows that the encoder reads, name -> (n, ...).
       init: see `System.init`.
-      features: (train, test) -> what simple models read of both, nothing missing.
-      encoder_stages: name -> what makes a stage that trains the encoder alone.
-      fields: others of `System`, or other values of these.
+      features: (train, test) -> the features of both for simple models, with nothing missing.
+      encoder_stages: name -> a function that makes a stage of the encoder alone.
+      fields: any other field of `System`; they override those that are set here.
     """
     check_task_settings(network.config)
     tasks = network.tasks
@@ -62,6 +61,6 @@ def task_system(
         "evaluate": partial(evaluate_tasks, tasks),
         "baselines": baselines,
         "columns": prediction_columns(tasks),
-        "better": better(tasks),
+        "better": better_sides(tasks),
     }
     return System(**{**common, **fields})

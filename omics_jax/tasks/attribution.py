@@ -1,15 +1,14 @@
-"""Which inputs every prediction stands on, and arms of networks that learned permuted outcomes.
+"""Attribution of predictions to input features, and arms of networks trained on permuted outcomes.
 
-Attributions are integrated gradients (Sundararajan et al. 2017) of a task's score; their null are
-networks trained on the same rows with each outcome dealt anew, so that no input is related to any.
-What is concluded from both stands in `interpretation`.
+Attributions are integrated gradients (Sundararajan et al. 2017) of a task's score. Their null comes
+from networks trained on the same rows with permuted outcomes, so that no input is related to an
+outcome. `interpretation` compares the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -45,17 +44,18 @@ def attributions(
 ) -> dict[str, Array]:
     """TASK_attribution_M (n, F): what each feature of modality M adds to a task's score.
 
-    The sum over all features is the row's score minus that of the baseline. Score: the
-    log-probability of the class that is predicted of the row; the value in standard deviations; the
-    risk.
+    The sum over all features is the row's score minus that of the baseline. The score is the
+    log-probability of the class that is predicted for the row, the value in standard deviations, or
+    the risk.
 
     Args:
       outputs: x -> the outputs of every head.
       baseline: modality -> (F,), such as the average training row.
-      steps: gradients on the way from the baseline to a row.
+      steps: gradients on the path from the baseline to a row.
       hazard: of the risk, see `mtlr.risk`.
     """
-    predicted, fields = outputs(x), {}
+    predicted = outputs(x)
+    fields = {}
     for task in tasks:
 
         def task_score(x: Inputs, task: Task = task) -> Float[Array, " n"]:
@@ -69,7 +69,7 @@ def attributions(
 def score(
     task: Task, predicted: Float[Array, "n K"], output: Float[Array, "n K"], hazard: str
 ) -> Float[Array, " n"]:
-    """The number that is attributed, from a head's output; the class is that of `predicted`."""
+    """The score that is attributed, from a head's output; `predicted` chooses the class."""
     if task.kind == "classification":
         chosen = jnp.argmax(predicted, axis=1)[:, None]
         return jnp.take_along_axis(jax.nn.log_softmax(output), chosen, axis=1)[:, 0]
@@ -79,7 +79,7 @@ def score(
 def attribution_frames(
     tasks: Sequence[Task], modalities: Sequence[str], predictions: Predictions, test: Dataset
 ) -> dict[str, Frame]:
-    """ "attribution_TASK" -> the `magnitudes` of every task that has attributions."""
+    """The `magnitudes` of every task that has attributions, by the name attribution_TASK."""
     frames = {}
     for task in tasks:
         if all(f"{task.name}_attribution_{name}" in predictions for name in modalities):
@@ -91,11 +91,11 @@ def attribution_frames(
 def magnitudes(
     modalities: Sequence[str], task: str, predictions: Predictions, test: Dataset
 ) -> pd.DataFrame:
-    """modality, feature, magnitude, signed: a task's mean |attribution| and mean attribution over
-    test rows, whether or not their outcome is known.
+    """A task's mean |attribution| (magnitude) and mean attribution (signed) of every feature.
 
-    A modality's rows are those in which it was measured: what the network reads of an imputed one
-    comes from its sources. nan where no test row has the modality.
+    The means are over all test rows in which the modality was measured, with or without a known
+    outcome; nan where there is none. Rows in which it was imputed are left out, because there the
+    network reads its sources. Columns: modality, feature, magnitude, signed.
     """
     frames = []
     for name in modalities:
@@ -110,27 +110,26 @@ def magnitudes(
 # --- the null -------------------------------------------------------------------------------------
 
 
-def permuted(arm: Arm, tasks: Sequence[Task], slot: str) -> Arm:
-    """The arm's first replicate, `config.interpret.permutations` times, each with its own outcomes
-    and seed.
+def permuted_arm(arm: Arm, tasks: Sequence[Task], slot: str) -> Arm:
+    """The arm's first replicate, `config.interpret.permutations` times, on permuted outcomes.
 
-    What was fitted to the outcomes (scales, bins of time) stays: a permutation of the training rows
-    does not change it. All start from what the first replicate starts from, which no outcome has
-    taught.
+    Each has its own permutation and seed. Constants that were fitted to the outcomes (scales, bins
+    of time) remain, because a permutation of the training rows does not change them. All start from
+    the variables that the first replicate starts from, which are trained without outcomes.
     """
     first, config = arm.replicates[0], arm.config
     table = arm.system.arrays(arm.dataset)
     parts = (first.rows[slot], first.validation[slot])
-    deal = partial(permuted_outcomes, tasks, table, parts)
-    replicates = [
-        replace(
+    replicates = []
+    for number in range(config.interpret.permutations):
+        outcomes = permuted_outcomes(tasks, table, parts, (config.seed, number))
+        replicate = replace(
             first,
             seed=config.seed + 1000 * (config.repeats + number),
-            constants={**first.constants, **deal((config.seed, number))},
+            constants={**first.constants, **outcomes},
             labels={**first.labels, "group": f"permutation {number + 1}"},
         )
-        for number in range(config.interpret.permutations)
-    ]
+        replicates.append(replicate)
     return replace(
         arm,
         name=PERMUTED,
@@ -147,14 +146,15 @@ def permuted_outcomes(
     parts: Sequence[Int[np.ndarray, " _"]],
     seed: Sequence[int],
 ) -> dict[str, np.ndarray]:
-    """y_T (and e_T) (N,) of every task, dealt anew among the rows of each part whose outcome is
-    known.
+    """y_T (and e_T) (N,) of every task T, permuted among the rows of each part.
 
-    Time and event of a row stay together; tasks are permuted independently of each other.
+    Only rows with a known outcome are permuted. Time and event of a row stay together; tasks are
+    permuted independently of each other. Rows in no part are unchanged.
 
-    table: y_T, k_T (and e_T) of all N rows; rows in no part keep theirs.
+    table: y_T, k_T (and e_T) of all N rows.
     """
-    rng, fields = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    fields = {}
     for task in tasks:
         is_known = table[f"k_{task.name}"]
         source = np.arange(len(is_known))

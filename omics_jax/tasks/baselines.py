@@ -1,12 +1,13 @@
-"""Simple models beside the network, on principal components of the same features.
+"""Simple models to compare the network with, on principal components of the same features.
 
-Each is fitted on the training rows alone, at fixed ordinary settings that no data chose, and
-returns the fields that `scoring` reads. Left out: any search over settings.
+Each is fitted to the training rows alone, with fixed, ordinary settings, and returns the fields
+that `scoring` reads. Left out: any search over settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -18,7 +19,8 @@ from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
 
 COMPONENTS = 100
-NEGLIGIBLE = 1e-4  # components of so small a share of the first one's s.d. are rounding in float32
+# A component whose s.d. is a smaller share of the first one's is a rounding error of float32.
+NEGLIGIBLE = 1e-4
 ROWS_PER_COMPONENT = 10  # of the Cox regression, which gives every component unit variance
 TREES = 200
 GRID_TIMES = 30
@@ -32,20 +34,27 @@ Fields = dict[str, np.ndarray]
 def simple_models(
     tasks: Sequence[Task], x: Features, x_test: TestFeatures, train: Dataset, test: Dataset
 ) -> dict[str, Fields]:
-    """Linear models and forests on principal components of all features, and what needs no feature.
+    """Linear models and forests on principal components of all features, and featureless models.
 
-    At most 100 components are fitted on the training rows x, and each task on those with its
-    outcome. Settings are fixed and ordinary. "PCA + linear": logistic regression (C = 1, components
-    in units of the first one's s.d.), ridge (leave-one-out alpha), Cox on the first components, one
-    per 10 rows; "forest": random forests and `survival_forest`; "no features": class frequencies,
-    mean, Kaplan-Meier. Survival curves stand at 0 and 30 quantiles of the training events.
+    At most 100 components are fitted to the training rows x, and each task's models to the training
+    rows with a known outcome.
+
+      "PCA + linear": logistic regression (C = 1, components in units of the first one's s.d.),
+        ridge (leave-one-out alpha), or Cox regression on the first components, one per 10 rows;
+      "forest": random forests and `survival_forest`;
+      "no features": class frequencies, the mean, or Kaplan-Meier.
+
+    Survival curves are given at 0 and 30 quantiles of the training events.
 
     Args:
       x, x_test: features of the rows of `train` and `test` on one scale, nothing missing.
 
+    Returns:
+      name of the model -> TASK_FIELD, see `prediction.predict_tasks`.
+
     Raises:
       UserError: a task without a labelled training row, with one class only, or without an event;
-        features of which none varies.
+        no feature that varies.
     """
     x, x_test = component_scores(x, x_test)
     predictions: dict[str, Fields] = {name: {} for name in MODELS}
@@ -65,7 +74,7 @@ def simple_models(
 def component_scores(
     x: Features, x_test: TestFeatures
 ) -> tuple[Float[np.ndarray, "n c"], Float[np.ndarray, "t c"]]:
-    """Scores of both on the principal components of x, those that are more than rounding.
+    """Scores of both on the principal components of x, without `NEGLIGIBLE` components.
 
     Raises:
       UserError: no feature varies.
@@ -77,7 +86,7 @@ def component_scores(
     if not sd[0] > 0:
         raise UserError(
             f"none of {x.shape[1]} features varies over {len(x)} training rows, so that a baseline "
-            "has nothing to learn from; check the files, or choose other rules for features"
+            "has nothing to learn from; check the files, or change the rules that select features"
         )
     axes = pca.components_[sd > NEGLIGIBLE * sd[0]].T
     return tuple(((part - pca.mean_) @ axes).astype(np.float64) for part in (x, x_test))
@@ -95,15 +104,15 @@ def _fit_classes(
             f"{task.classes[codes[0]]!r}, and a classifier needs two classes; check its column, or "
             "leave the target out"
         )
-    # One unit for all components: at unit variance each, the last of a small cohort would drown the
-    # first in noise.
+    # One unit for all components: if each had unit variance, the last components of a small cohort,
+    # which are noise, would weigh as much as the first.
     unit = x[:, 0].std()
 
-    def probability(model):
+    def probability(model: Any) -> Fields:
         model.fit(x / unit, codes)
-        found = np.zeros((len(x_test), len(task.classes)))
-        found[:, model.classes_] = model.predict_proba(x_test / unit)
-        return {"probability": found}
+        values = np.zeros((len(x_test), len(task.classes)))
+        values[:, model.classes_] = model.predict_proba(x_test / unit)
+        return {"probability": values}
 
     frequencies = np.bincount(codes, minlength=len(task.classes)) / len(codes)
     return {
@@ -139,21 +148,24 @@ def _fit_survival(
         "no features": (survival_models.kaplan_meier_for_all, None),
     }
 
-    def fields(model, components):
+    def fields(model: Callable[..., Any], components: int | None) -> Fields:
         risk, curves = model(x[:, :components], *observed, x_test[:, :components], grid)
-        median, times = survival.median_survival(curves, grid), np.tile(grid, (len(x_test), 1))
-        reached = {"median": np.minimum(median, grid[-1]), "median_reached": np.isfinite(median)}
-        return {"risk": risk, "survival": curves, "times": times, **reached}
+        median = survival.median_survival(curves, grid)
+        return {
+            "risk": risk,
+            "survival": curves,
+            "times": np.tile(grid, (len(x_test), 1)),
+            "median": np.minimum(median, grid[-1]),
+            "median_reached": np.isfinite(median),
+        }
 
-    return {name: fields(*model) for name, model in models.items()}
+    return {name: fields(model, components) for name, (model, components) in models.items()}
 
 
 def ridge(
     x: Features, y: Float[np.ndarray, "n ..."], x_test: TestFeatures
 ) -> Float[np.ndarray, "t ..."]:
-    """Ridge regression on components as they are scaled, one alpha for all columns of y by
-    leave-one-out error.
-    """
+    """Ridge regression with one alpha for all columns of y, chosen by the leave-one-out error."""
     from sklearn.linear_model import RidgeCV
 
     return RidgeCV(alphas=ALPHAS).fit(x, y).predict(x_test)

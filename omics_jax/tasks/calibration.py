@@ -1,8 +1,9 @@
-"""Temperatures for heads that are too sure of themselves: the last stage, where it is asked for.
+"""Temperatures that calibrate overconfident heads, in an optional last stage.
 
-A network that stopped early by the sum of its tasks has overfitted some. For every task that
-predicts probabilities one number T, by which its outputs are divided, is fitted to the validation
-rows, see `training.calibration`. The order of a row's classes stays. Not of any paper here.
+Training stops by the sum of the tasks' losses, when some tasks are already overfitted. The outputs
+of every task that predicts probabilities are therefore divided by a temperature T, fitted to the
+validation rows (`training.calibration`). The order of a row's classes does not change. The papers
+of the systems here do not calibrate.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from omics_jax.tasks.task import Task
 from omics_jax.training.calibration import CALIBRATION
@@ -31,10 +33,14 @@ def initial_temperatures(tasks: Sequence[Task]) -> dict[str, dict[str, jax.Array
     return {CALIBRATION: logarithms} if logarithms else {}
 
 
-def tempered(variables: Variables, outputs: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    """Task -> (n, K) outputs over their task's temperature, which is 1 until calibrated."""
+def apply_temperatures(
+    variables: Variables, outputs: Mapping[str, Float[Array, "n _"]]
+) -> dict[str, Float[Array, "n _"]]:
+    """Task -> (n, K) outputs divided by the task's temperature, which is 1 until calibrated."""
     logarithms = variables["params"].get(CALIBRATION, {})
-    return {
-        name: output / jnp.exp(logarithms[name]) if name in logarithms else output
-        for name, output in outputs.items()
+    divided = {
+        name: outputs[name] / jnp.exp(logarithm)
+        for name, logarithm in logarithms.items()
+        if name in outputs
     }
+    return {**outputs, **divided}

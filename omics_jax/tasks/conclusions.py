@@ -1,4 +1,4 @@
-"""What is concluded of any network that predicts outcomes: tests against simple models, means."""
+"""Conclusions about any network that predicts outcomes: tests against simple models, and means."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from omics_jax.study.comparisons import (
 from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.tasks.figures import task_figures
 
-# The metrics that are tested and those that tables show, by how their names end; all of them stand
-# in metrics.json.
+# The ends of the names of the metrics that are tested, and of those that tables show. All metrics
+# are in metrics.json.
 TESTED = ("accuracy", "macro_f1", "auroc", "rmse", "r2", "c_index", "ibs")
 SHOWN = ("accuracy", "macro_f1", "auroc", "rmse", "r2", "c_index", "c_index_uno", "ibs")
 
@@ -29,17 +29,19 @@ def conclude_tasks(results: Results) -> Findings:
 
 
 def tested_metrics(metrics: Iterable[str]) -> list[str]:
-    """Those of the metrics that are tested."""
-    return [metric for metric in metrics if metric.endswith(tuple(f"_{end}" for end in TESTED))]
+    """The metrics that are tested, see `TESTED`."""
+    ends = tuple(f"_{end}" for end in TESTED)
+    return [metric for metric in metrics if metric.endswith(ends)]
 
 
 def against_simple(results: Results, arm: str) -> list[dict]:
-    """An arm's network minus each simple model beside it in every tested metric, p after Holm."""
-    return adjusted_family(compare_all(results, contrasts_with_simple(results, arm)), full_label)
+    """Tests of an arm's network against its simple models in every tested metric, p after Holm."""
+    tests = compare_all(results, contrasts_with_simple(results, arm))
+    return adjusted_family(tests, full_label)
 
 
 def contrasts_with_simple(results: Results, arm: str) -> list[Contrast]:
-    """The same as contrasts, for a larger family."""
+    """The contrasts of `against_simple`, for tests that are adjusted in a larger family."""
     return [
         (network(arm), rival, metric)
         for metric in tested_metrics(metrics_of(results, arm))
@@ -48,9 +50,10 @@ def contrasts_with_simple(results: Results, arm: str) -> list[Contrast]:
 
 
 def mean_and_sd(results: Results, arm: str, suffix: str = "") -> dict[str, str]:
-    """Metric -> "mean (s.d.)" over the replicates of an arm's network, of the metrics in `SHOWN`.
+    """Metric -> "mean (s.d.)" over the replicates of an arm's network, for the metrics in `SHOWN`.
 
-    suffix: of the metrics on a subset of the rows, such as "_complete"; the names are without it.
+    suffix: the end of the metrics' names on a subset of the rows, such as "_complete"; it is
+      removed from the names that are returned.
     """
     scores = results.scores
     rows = scores[(scores["arm"] == arm) & (scores["model"] == MODEL)]

@@ -1,7 +1,7 @@
 """The figures of predicted outcomes, from the test rows of all folds of the first repeat.
 
-Survival is drawn by risk group within each fold: risks of networks trained on other patients have
-no common scale.
+Risk groups for survival curves are formed within each fold, because the risks that different
+networks predict have no common scale.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from omics_jax.tasks.binary_figures import probability_curves
 from omics_jax.tasks.scoring import EMBEDDING
 
 GROUPS = ("lowest third", "middle third", "highest third")
+CALIBRATION_GROUPS = 5
 
 
 def task_figures(results: Results, arm: str) -> dict[str, Table]:
-    """The figures of an arm's tasks and of the embedding, by the kind of what was scored."""
+    """The figures of an arm's tasks and of its embedding, by the kind of the scored frames."""
     tables = {}
     for name, frame in results.frames.items():
         if frame.kind == BINARY:
@@ -35,65 +36,72 @@ def task_figures(results: Results, arm: str) -> dict[str, Table]:
 
 
 def rows_of_arm(frame: Frame, arm: str) -> pd.DataFrame:
-    """The rows of a scored frame that an arm's own model made."""
+    """The rows of a scored frame that an arm's own model predicted."""
     rows = frame.rows
     return rows[(rows["arm"] == arm) & (rows["model"] == MODEL)]
 
 
-def _risk_groups(name: str, own: pd.DataFrame) -> Table:
-    """Kaplan-Meier curves by third of predicted risk, thirds taken within each fold, and the
-    log-rank test.
-    """
-    group = own.groupby("fold")["risk"].transform(
-        lambda r: follow_up.risk_groups(r.to_numpy(), len(GROUPS))
+# --- survival -------------------------------------------------------------------------------------
+
+
+def _survival_figures(name: str, rows: pd.DataFrame) -> dict[str, Table]:
+    return {
+        f"{name}_groups": _risk_groups(name, rows),
+        f"{name}_calibration": _calibration(name, rows),
+    }
+
+
+def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
+    """Kaplan-Meier curves by third of predicted risk within each fold, and the log-rank test."""
+    group = rows.groupby("fold")["risk"].transform(
+        lambda risk: follow_up.risk_groups(risk.to_numpy(), len(GROUPS))
     )
-    frames = []
+    curves = []
     for code, label in enumerate(GROUPS):
-        part = own[group == code]
-        if part.empty:
+        members = rows[group == code]
+        if members.empty:
             continue
         times, curve, at_risk = follow_up.kaplan_meier(
-            part["time"].to_numpy(), part["event"].to_numpy()
+            members["time"].to_numpy(), members["event"].to_numpy()
         )
-        frames.append(pd.DataFrame({"x": times, "y": curve, "at_risk": at_risk, "series": label}))
-    try:
-        test = follow_up.log_rank(own["time"].to_numpy(), own["event"].to_numpy(), group.to_numpy())
-        said = (
-            f"Log-rank chi2 {test.statistic:.1f} on {test.df} degrees of freedom, p {test.p:.2g}."
-        )
-    except UserError as error:
-        said = f"No log-rank test: {error}."
-    caption = f"Test patients of all folds, by third of predicted risk within their fold. {said}"
-    frame = pd.concat(frames, ignore_index=True)
+        curves.append(pd.DataFrame({"x": times, "y": curve, "at_risk": at_risk, "series": label}))
+    frame = pd.concat(curves, ignore_index=True)
+    caption = (
+        "Test patients of all folds, by third of predicted risk within their fold. "
+        f"{_log_rank_sentence(rows, group)}"
+    )
     return Table(
         "survival", frame, f"{name} by predicted risk", caption, "time", "share without the event"
     )
 
 
-def _calibration(name: str, own: pd.DataFrame) -> Table:
-    """Observed (Kaplan-Meier) against predicted survival at the times that the table has, folds
-    pooled.
-    """
-    frames = []
-    for k in range(1, 1 + sum(column.startswith("survival_") for column in own.columns)):
-        time = own[f"time_{k}"].median()
+def _log_rank_sentence(rows: pd.DataFrame, group: pd.Series) -> str:
+    times, events = rows["time"].to_numpy(), rows["event"].to_numpy()
+    try:
+        test = follow_up.log_rank(times, events, group.to_numpy())
+    except UserError as error:
+        return f"No log-rank test: {error}."
+    return f"Log-rank chi2 {test.statistic:.1f} on {test.df} degrees of freedom, p {test.p:.2g}."
+
+
+def _calibration(name: str, rows: pd.DataFrame) -> Table:
+    """Observed (Kaplan-Meier) against predicted survival, folds pooled, at the scored times."""
+    times, events = rows["time"].to_numpy(), rows["event"].to_numpy()
+    curves = []
+    for k in range(1, 1 + sum(column.startswith("survival_") for column in rows.columns)):
+        time = float(rows[f"time_{k}"].median())
+        predicted = rows[f"survival_{k}"].to_numpy()
         try:
-            found = survival.calibration_at(
-                own["time"].to_numpy(),
-                own["event"].to_numpy(),
-                own[f"survival_{k}"].to_numpy(),
-                float(time),
-                5,
-            )
-        except UserError:  # nobody was followed so far
+            points = survival.calibration_at(times, events, predicted, time, CALIBRATION_GROUPS)
+        except UserError:  # no patient was followed until this time
             continue
-        frames.append(pd.DataFrame(found).assign(series=f"at {time:,.0f}"))
+        curves.append(pd.DataFrame(points).assign(series=f"at {time:,.0f}"))
     caption = (
         "Fifths of the test patients by predicted survival: predicted mean against Kaplan-Meier, "
-        "with 95 % intervals, at config.survival.times or, where none is named, the quartiles of "
-        "all patients' event times."
+        "with 95 % intervals, at config.survival.times or, if it is empty, at the quartiles of all "
+        "patients' event times."
     )
-    frame = pd.concat(frames, ignore_index=True).dropna(subset=["y"]) if frames else pd.DataFrame()
+    frame = pd.concat(curves, ignore_index=True).dropna(subset=["y"]) if curves else pd.DataFrame()
     return Table(
         "calibration",
         frame,
@@ -104,27 +112,28 @@ def _calibration(name: str, own: pd.DataFrame) -> Table:
     )
 
 
-def _confusion(name: str, own: pd.DataFrame) -> Table:
-    counts = pd.crosstab(own["label"], own["predicted"])
-    # Of all classes and in one order on both sides, so that what is right lies on the diagonal.
+# --- classes and numbers --------------------------------------------------------------------------
+
+
+def _confusion(name: str, rows: pd.DataFrame) -> Table:
+    counts = pd.crosstab(rows["label"], rows["predicted"])
+    # The same classes in the same order on both sides put correct predictions on the diagonal.
     names = sorted({*counts.index, *counts.columns})
-    counts = counts.reindex(index=names, columns=names, fill_value=0).rename_axis(
-        index="row", columns="column"
-    )
+    counts = counts.reindex(index=names, columns=names, fill_value=0)
+    counts = counts.rename_axis(index="row", columns="column")
     frame = counts.stack().rename("value").reset_index()
-    caption = "Test patients of all folds."
     return Table(
         "matrix",
         frame,
         f"{name}: observed and predicted",
-        caption,
+        "Test patients of all folds.",
         f"predicted {name}",
         f"observed {name}",
     )
 
 
-def _scatter(name: str, own: pd.DataFrame) -> Table:
-    frame = own.rename(columns={"observed": "x", "value": "y"})[["x", "y"]]
+def _scatter(name: str, rows: pd.DataFrame) -> Table:
+    frame = rows.rename(columns={"observed": "x", "value": "y"})[["x", "y"]]
     return Table(
         "scatter",
         frame,
@@ -135,35 +144,35 @@ def _scatter(name: str, own: pd.DataFrame) -> Table:
     )
 
 
-def _map(own: pd.DataFrame) -> Table:
-    """The first fold's embedding, a panel per task: another fold's network has other axes."""
-    first = own[own["fold"] == own["fold"].min()]
-    given = {"id", "x", "y", "model", "arm", "group", "fold"}
+# --- the embedding --------------------------------------------------------------------------------
+
+
+def _map(rows: pd.DataFrame) -> Table:
+    """The first fold's embedding, a panel per task; the axes of other folds' networks differ."""
+    first = rows[rows["fold"] == rows["fold"].min()]
+    no_tasks = {"id", "x", "y", "model", "arm", "group", "fold"}
     columns: dict[str, list] = {
         name: [] for name in ("x", "y", "panel", "value", "quantity", "series")
     }
-    for task in [column for column in own.columns if column not in given]:
-        number = pd.api.types.is_numeric_dtype(first[task])
-        rows = len(first)
+    for task in [column for column in rows.columns if column not in no_tasks]:
+        is_number = pd.api.types.is_numeric_dtype(first[task])
+        count = len(first)
+        if is_number:
+            values, series = first[task].astype(float).tolist(), [""] * count
+        else:
+            values, series = [np.nan] * count, first[task].fillna("").astype(str).tolist()
         columns["x"] += first["x"].tolist()
         columns["y"] += first["y"].tolist()
-        columns["panel"] += [task] * rows
-        columns["value"] += first[task].astype(float).tolist() if number else [np.nan] * rows
-        columns["quantity"] += [task if number else ""] * rows
-        columns["series"] += [""] * rows if number else first[task].fillna("").astype(str).tolist()
+        columns["panel"] += [task] * count
+        columns["value"] += values
+        columns["quantity"] += [task if is_number else ""] * count
+        columns["series"] += series
     caption = (
         "Test patients of the first fold on the two main axes of the embedding, coloured by each "
         "outcome in turn."
     )
     frame = pd.DataFrame(columns) if columns["x"] else pd.DataFrame()
     return Table("map", frame, "Embedding", caption, "first axis", "second axis")
-
-
-def _survival_figures(name: str, rows: pd.DataFrame) -> dict[str, Table]:
-    return {
-        f"{name}_groups": _risk_groups(name, rows),
-        f"{name}_calibration": _calibration(name, rows),
-    }
 
 
 _FIGURES = {

@@ -1,7 +1,7 @@
 """The heads of several tasks on one embedding: flax modules, a head per task.
 
-Source: OmiEmbed (Zhang et al. 2021) for the layers of classes and numbers, with batch norm; the
-survival head is linear, dropout, tanh. Left out: losses (`losses`).
+Source: OmiEmbed (Zhang et al. 2021). Heads of classes and numbers have batch norm; the layers of a
+survival head are linear, dropout, tanh. Left out: the losses, see `losses`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class Head(nn.Module):
 
 
 class Heads(nn.Module):
-    """The heads of several tasks on one embedding. heads: task -> the attributes of its `Head`."""
+    """The heads of several tasks on one embedding.
+
+    heads: task -> the attributes of its `Head`.
+    """
 
     heads: Mapping[str, Mapping[str, Any]]
 
@@ -56,12 +59,12 @@ def heads_of(tasks: Sequence[Task], settings: Any) -> Heads:
     """
 
     def attributes(task: Task) -> dict[str, Any]:
-        own = settings[task.kind]
+        head = settings[task.kind]
         return {
             "kind": task.kind,
-            "widths": tuple(own.widths),
+            "widths": tuple(head.widths),
             "outputs": task.outputs,
-            "dropout": own.dropout,
+            "dropout": head.dropout,
         }
 
     return Heads({task.name: attributes(task) for task in tasks})

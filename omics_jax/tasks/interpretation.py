@@ -1,12 +1,12 @@
-"""What attributions say of the features, beside networks that learned from permuted outcomes.
+"""Which features the predictions depend on, tested against networks trained on permuted outcomes.
 
-For every task a ranking of features with p-values against the permuted networks, and how stable it
-is over folds. The attributions themselves stand in `attribution`.
+For every task: a ranking of features with p-values against the permuted networks, and the stability
+of the ranking over folds. The attributions themselves are computed in `attribution`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,129 +26,125 @@ from omics_jax.tasks.attribution import ATTRIBUTION, NETWORK, PERMUTED
 TOP = 30
 LEVEL = 0.05
 NULL = (
-    "The null are {permutations} networks that were trained on the same patients with each outcome "
-    "dealt anew among the training patients that have one, and among the validation patients "
-    "likewise, so that no measurement is related to any outcome. They are explained on the same "
-    "test patients. "
+    "The null distribution is of {permutations} networks trained on the same patients after each "
+    "outcome was permuted among the training patients that have one, and likewise among the "
+    "validation patients, so that no measurement is related to an outcome. Their attributions are "
+    "on the same test patients. "
 )
 
 
 def ranking_tables(results: Results) -> dict[str, Table]:
-    """For every task its ranking and a table of all features, and one line per task of how many
-    stand out.
-    """
-    found, lines = {}, []
+    """The ranking and all features of every task, and a summary with a row per task."""
+    tables, summaries = {}, []
     for key, frame in results.frames.items():
         if frame.kind != ATTRIBUTION:
             continue
         task = key.removeprefix("attribution_")
-        features, line = _tested(frame.rows)
-        lines.append({"task": task, **line})
-        found[f"{task}_ranking"] = _ranking(task, features, line)
-        found[f"{task}_features"] = _all_features(task, features, line)
+        features, summary = _test_features(frame.rows)
+        summaries.append({"task": task, **summary})
+        tables[f"{task}_ranking"] = _ranking(task, features, summary)
+        tables[f"{task}_features"] = _all_features(task, features, summary)
     caption = (
-        "Of the features that vary, those beyond the permuted networks at a false discovery rate "
-        f"(q) below {LEVEL:g} and, more strictly, where the chance of any false one among them is "
-        "below that (family-wise p). Rank stability: mean Spearman correlation of the features' "
-        "attribution between the networks of two folds."
+        "Of the features that vary, the number beyond the permuted networks at a false discovery "
+        f"rate (q) below {LEVEL:g} and, more strictly, at a probability below {LEVEL:g} that any "
+        "of them is false (family-wise p). Rank stability: mean Spearman correlation of the "
+        "features' attributions between the networks of two folds."
     )
-    return {
-        "interpretation": Table("table", pd.DataFrame(lines), "Features that stand out", caption),
-        **found,
-    }
+    frame = pd.DataFrame(summaries)
+    return {"interpretation": Table("table", frame, "Features beyond the null", caption), **tables}
 
 
-def shares(magnitudes: Float[np.ndarray, "r d"]) -> Float[np.ndarray, "r d"]:
-    """Magnitudes over their sum in the replicate, over all modalities; nan stays nan, and is no
-    part of the sum.
+def attribution_shares(magnitudes: Float[np.ndarray, "r d"]) -> Float[np.ndarray, "r d"]:
+    """Magnitudes divided by their sum over all features of the replicate; nan is not in the sum.
 
-    A network that learned something is surer in all it says, so that every feature's magnitude is
-    above those of the permuted networks; what a feature is to a prediction is its part of it.
+    A network that learned something is more confident in all its predictions, so that every
+    feature's magnitude is above those of the permuted networks. The share does not depend on this.
     """
     total = np.nansum(magnitudes, axis=1, keepdims=True)
     return magnitudes / np.where(total > 0, total, 1)
 
 
-def p_values(
+def permutation_p_values(
     observed: Num[np.ndarray, " d"], null: Num[np.ndarray, "p d"]
 ) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-    """p of each feature by the pooled nulls, and p for the family by maxT; nan for features that
-    are 0 throughout.
+    """(p of each feature by the pooled nulls, family-wise p by maxT); nan for features always 0.
 
     maxT compares features on one scale: each is standardised by its observed and null values
-      together, which treats
-    all permutations and the truth alike and so keeps it exact.
+    together. This treats the observed value and all permutations alike, so maxT remains exact.
     """
-    together = np.concatenate([observed[None], null])
-    never = (together == 0).all(axis=0)
-    spread = together.std(axis=0)
-    scaled = np.where(
-        spread > 0, (together - together.mean(axis=0)) / np.where(spread > 0, spread, 1), np.nan
-    )
-    p = np.where(never, np.nan, pooled_permutation_p(observed, null))
-    return p, np.where(never, np.nan, max_t_p(scaled[0], scaled[1:]))
+    values = np.concatenate([observed[None], null])
+    always_zero = (values == 0).all(axis=0)
+    sd = values.std(axis=0)
+    standardized = (values - values.mean(axis=0)) / np.where(sd > 0, sd, 1)
+    standardized = np.where(sd > 0, standardized, np.nan)
+    p = np.where(always_zero, np.nan, pooled_permutation_p(observed, null))
+    p_family = np.where(always_zero, np.nan, max_t_p(standardized[0], standardized[1:]))
+    return p, p_family
 
 
-def _tested(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
-    """All features of a task with their p-values, most attributed first, and what is to be said of
-    them together.
-    """
-    folds, null = _replicates(frame, NETWORK), _replicates(frame, PERMUTED)
-    first = folds[0]
-    of_folds, of_null = (shares(np.stack([f["magnitude"] for f in part])) for part in (folds, null))
-    p, p_family = p_values(of_folds[0], of_null)
+def _test_features(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int | float]]:
+    """A task's features with their p-values, largest share first, and a summary of the tests."""
+    folds, null = _replicates(rows, NETWORK), _replicates(rows, PERMUTED)
+    fold_shares, null_shares = _shares(folds), _shares(null)
+    p, p_family = permutation_p_values(fold_shares[0], null_shares)
     q = benjamini_hochberg(p)
-    found = first[["modality", "feature", "magnitude", "signed"]].assign(
-        share=of_folds[0],
-        null_share=of_null.mean(axis=0),
+    features = folds[0][["modality", "feature", "magnitude", "signed"]].assign(
+        share=fold_shares[0],
+        null_share=null_shares.mean(axis=0),
         p=p,
         q=q,
         p_family=p_family,
-        share_over_folds=of_folds.mean(axis=0),
+        share_over_folds=fold_shares.mean(axis=0),
     )
-    everywhere = np.isfinite(of_folds).all(axis=0) & (of_folds > 0).any(axis=0)
-    line = {
+    is_comparable = np.isfinite(fold_shares).all(axis=0) & (fold_shares > 0).any(axis=0)
+    summary = {
         "features": int(np.isfinite(p).sum()),
         "q below .05": int((q < LEVEL).sum()),
         "family-wise p below .05": int((p_family < LEVEL).sum()),
         "permutations": len(null),
-        "rank stability": round(spearman_stability(of_folds[:, everywhere]), 3),
+        "rank stability": round(spearman_stability(fold_shares[:, is_comparable]), 3),
     }
-    return found.sort_values(["share", "modality", "feature"], ascending=[False, True, True]), line
+    order = ["share", "modality", "feature"]
+    return features.sort_values(order, ascending=[False, True, True]), summary
 
 
-def _replicates(frame: pd.DataFrame, arm: str) -> list[pd.DataFrame]:
+def _shares(replicates: Sequence[pd.DataFrame]) -> Float[np.ndarray, "r d"]:
+    return attribution_shares(np.stack([features["magnitude"] for features in replicates]))
+
+
+def _replicates(rows: pd.DataFrame, arm: str) -> list[pd.DataFrame]:
     """The tables of an arm's replicates, in their order."""
-    own = frame[(frame["arm"] == arm) & (frame["model"] == MODEL)]
-    return [part for _, part in own.groupby(["group", "fold"], sort=False)]
+    of_arm = rows[(rows["arm"] == arm) & (rows["model"] == MODEL)]
+    return [replicate for _, replicate in of_arm.groupby(["group", "fold"], sort=False)]
 
 
-def _ranking(task: str, found: pd.DataFrame, line: Mapping) -> Table:
-    names = (found["feature"] + " (" + found["modality"] + ")").to_numpy()
-    percent, p, q = (found[name].to_numpy(np.float64) for name in ("share", "p", "q"))
-    frame = top_features(names, 100 * percent, p, q, TOP)
+def _ranking(task: str, features: pd.DataFrame, summary: Mapping[str, int | float]) -> Table:
+    names = (features["feature"] + " (" + features["modality"] + ")").to_numpy()
+    share, p, q = (features[name].to_numpy(np.float64) for name in ("share", "p", "q"))
+    frame = top_features(names, 100 * share, p, q, TOP)
     frame["series"] = np.where(
         frame["p_adjusted"] < LEVEL, "beyond the null (q < .05)", "within the null"
     )
     caption = (
-        f"{line['q below .05']:,} of {line['features']:,} features that vary are at q < .05. A bar "
-        "is a feature's part of all that moves the prediction away from that of the average "
-        "patient (integrated gradients, mean size over the first fold's test patients). "
-        f"{NULL.format(permutations=line['permutations'])}It tells which features the network uses "
-        "more than it would without anything to learn, not which act."
+        f"{summary['q below .05']:,} of {summary['features']:,} features that vary have q < .05. A "
+        "bar is a feature's share of the total attribution: of what moves predictions away from "
+        "that for the average patient (integrated gradients, mean magnitude over the first fold's "
+        f"test patients). {NULL.format(permutations=summary['permutations'])}The test shows which "
+        "features the network uses more than a network with nothing to learn, not which features "
+        "are causal."
     )
-    title = f"{task}: what its prediction stands on"
+    title = f"{task}: the features its prediction depends on"
     return Table("ranking", frame.dropna(subset=["value"]), title, caption, "% of the attribution")
 
 
-def _all_features(task: str, found: pd.DataFrame, line: Mapping) -> Table:
+def _all_features(task: str, features: pd.DataFrame, summary: Mapping[str, int | float]) -> Table:
     caption = (
         "magnitude and signed: mean |attribution| and mean attribution over the first fold's test "
         "patients that have the modality, in the unit of the score (log-probability of the "
-        "predicted class, standard deviations, risk). share: the magnitude over the sum of all; "
-        "null_share: its mean over the permuted networks. p: of the share against the permuted "
-        "networks, the nulls of all features pooled; q: p after Benjamini and Hochberg over all "
-        "features; p_family: maxT of Westfall and Young. Rank stability over the folds "
-        f"{line['rank stability']:.2f}."
+        "predicted class, standard deviations, risk). share: the magnitude divided by the sum of "
+        "all; null_share: its mean over the permuted networks. p: of the share against the "
+        "permuted networks, with the nulls of all features pooled; q: p after Benjamini and "
+        "Hochberg over all features; p_family: maxT of Westfall and Young. Rank stability over "
+        f"the folds: {summary['rank stability']:.2f}."
     )
-    return Table("table", found, f"{task}: all features", caption)
+    return Table("table", features, f"{task}: all features", caption)

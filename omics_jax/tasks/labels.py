@@ -1,4 +1,4 @@
-"""What is fitted to the outcomes of a fold's training rows, and whether these are enough."""
+"""Constants fitted to the outcomes of training rows, and checks of the outcomes of every fold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
@@ -21,17 +21,19 @@ Rows = Int[np.ndarray, " _"]
 
 
 def known_outcomes(dataset: Dataset, task: Task, rows: Rows) -> np.ndarray | Observed:
-    """The outcomes of the given rows that have one; times and events of a survival task."""
+    """The known outcomes among these rows; times and events of a survival task."""
     return outcome(dataset, task, rows[known_rows(dataset, task)[rows]])
 
 
 def fit_to_outcomes(
     config: Any, dataset: Dataset, tasks: Sequence[Task], train: Rows, name: str
 ) -> dict[str, np.ndarray]:
-    """The constants of a fold's tasks: T_mean and T_sd () of every number T, T_edges (K + 1,) of
-    every survival task T.
+    """The constants of a fold's tasks.
 
-    config: its section `survival` names the kind of grid. name: of the fold, for messages.
+    These are T_mean and T_sd () of every number T, and T_edges (K + 1,) of every survival task T.
+
+    config: its section `survival` names the kind of grid.
+    name: of the fold, for messages.
     """
     constants = _scales(dataset, tasks, train)
     for task in tasks:
@@ -41,7 +43,7 @@ def fit_to_outcomes(
 
 
 def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:
-    """Mean and s.d. of every number to predict."""
+    """Mean and s.d. of every number that is predicted."""
     scales = {}
     for task in tasks:
         if task.kind == "regression":
@@ -51,61 +53,68 @@ def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, n
     return scales
 
 
-def _time_grid(config: Any, dataset: Dataset, task: Task, train: Rows, name: str) -> np.ndarray:
-    """(K + 1,) the edges of a survival task's bins in a fold."""
+def _time_grid(
+    config: Any, dataset: Dataset, task: Task, train: Rows, name: str
+) -> Float[np.ndarray, " edges"]:
+    """The K + 1 edges of a survival task's bins in a fold."""
     times, events = known_outcomes(dataset, task, train)
     try:
         return mtlr.time_grid(times, events, task.bins, config.survival.grid)
     except UserError as error:
         raise UserError(
-            f"{task.name}, {name}: {error} (config.survival.bins, 0 to choose)"
+            f"{task.name}, {name}: {error} (config.survival.bins; 0 chooses the number)"
         ) from None
 
 
 def with_bins(
     config: Any, dataset: Dataset, tasks: Sequence[Task], training_rows: Sequence[Rows]
 ) -> tuple[Task, ...]:
-    """The tasks, survival tasks with their number of bins: `config.survival.bins`, or 0 to choose.
+    """The tasks, with the number of bins of survival tasks; `config.survival.bins` = 0 chooses it.
 
-    training_rows: of every fold, since all folds share one shape.
+    training_rows: of every fold, because all folds have the same number of bins.
     """
 
-    def binned(task: Task) -> Task:
+    def with_number(task: Task) -> Task:
         if task.kind != "survival":
             return task
-        return replace(
-            task, bins=config.survival.bins or _number_of_bins(dataset, task, training_rows)
-        )
+        bins = config.survival.bins or _number_of_bins(dataset, task, training_rows)
+        return replace(task, bins=bins)
 
-    return tuple(map(binned, tasks))
+    return tuple(map(with_number, tasks))
 
 
 def _number_of_bins(dataset: Dataset, task: Task, training_rows: Sequence[Rows]) -> int:
-    """The root of the fewest training events of a fold; 2 or more where there are as many times."""
-    observed = [known_outcomes(dataset, task, rows) for rows in training_rows]
-    roots = [math.isqrt(int(events.sum())) for _, events in observed]
-    distinct = [len(np.unique(times[(events == 1) & (times > 0)])) for times, events in observed]
-    return int(max(1, min(max(2, min(roots)), min(distinct))))
+    """The square root of the number of training events, in the fold with the fewest.
+
+    At least 2, but no more than the fewest distinct event times of a fold, and at least 1.
+    """
+    roots, distinct_times = [], []
+    for rows in training_rows:
+        times, events = known_outcomes(dataset, task, rows)
+        roots.append(math.isqrt(int(events.sum())))
+        distinct_times.append(len(np.unique(times[(events == 1) & (times > 0)])))
+    bins = max(2, min(roots))
+    return int(max(1, min(bins, min(distinct_times))))
 
 
 def curve_times(
     config: Any, dataset: Dataset, tasks: Sequence[Task]
 ) -> Mapping[str, tuple[float, ...]]:
-    """Survival task -> the times at which its curves are kept and calibration is drawn.
+    """Survival task -> the times at which its curves are stored and calibration is drawn.
 
-    `config.survival.times`, or the quartiles of all events: curves are read there, nothing is
-    fitted to them.
+    These are `config.survival.times` or the quartiles of all events, of test rows too: curves are
+    only read there, and nothing is fitted to these times.
     """
     times = {}
     for task in tasks:
         if task.kind == "survival":
             observed = known_outcomes(dataset, task, np.arange(len(dataset)))
-            given = tuple(config.survival.times)
-            times[task.name] = given or tuple(event_times_at(observed, QUARTILES).tolist())
+            configured = tuple(config.survival.times)
+            times[task.name] = configured or tuple(event_times_at(observed, QUARTILES).tolist())
     return times
 
 
-def check_members(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
+def check_class_sizes(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
     """Refuses a class with fewer members than folds."""
     for task in tasks:
         if task.kind != "classification":
@@ -116,12 +125,12 @@ def check_members(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
             if count < folds:
                 raise UserError(
                     f"the {task.name} {name!r} has {count} of the patients, fewer than the {folds} "
-                    "folds; leave classes with so few out (data.only), or use fewer folds"
+                    "folds; leave out such small classes (data.only), or use fewer folds"
                 )
 
 
 def check_labels(dataset: Dataset, tasks: Sequence[Task], split: Split) -> None:
-    """Refuses a fold in which a task cannot be learned or judged."""
+    """Refuses a fold in which a task cannot be trained or scored."""
     for task in tasks:
         for part in ("train", "validation", "test"):
             _check_part(dataset, task, split, part)
@@ -134,15 +143,15 @@ def _check_part(dataset: Dataset, task: Task, split: Split, part: str) -> None:
     observed = known_outcomes(dataset, task, rows)
     count = len(observed[0] if task.kind == "survival" else observed)
     if task.kind == "classification":
-        wanted, enough = "two classes", len(np.unique(observed)) >= 2
+        needed, is_enough = "two classes", len(np.unique(observed)) >= 2
     elif task.kind == "regression":
-        wanted, enough = "two values", count >= 2
+        needed, is_enough = "two values", count >= 2
     else:
-        wanted, enough = "an event", bool(observed[1].any())
-    if not enough:
+        needed, is_enough = "one event", bool(observed[1].any())
+    if not is_enough:
         raise UserError(
-            f"fold {split.fold}, repeat {split.repeat}: of {len(rows):,} {part} rows {count:,} "
-            f"have a known {task.name}, which are not enough ({wanted} at least); use fewer folds, "
+            f"fold {split.fold}, repeat {split.repeat}: {count:,} of {len(rows):,} {part} rows "
+            f"have a known {task.name}, but these must include at least {needed}; use fewer folds, "
             "or leave the task out"
         )
 
@@ -152,7 +161,7 @@ def _check_classes(dataset: Dataset, task: Task, split: Split) -> None:
     missing = np.flatnonzero(np.bincount(codes, minlength=len(task.classes)) == 0)
     if len(missing):
         raise UserError(
-            f"fold {split.fold}, repeat {split.repeat}: its training rows hold nobody of the "
-            f"{task.name} {task.classes[missing[0]]!r}; leave classes with so few patients out, or "
+            f"fold {split.fold}, repeat {split.repeat}: none of its training rows is of the "
+            f"{task.name} {task.classes[missing[0]]!r}; leave out classes with so few patients, or "
             "use fewer folds"
         )

@@ -1,10 +1,9 @@
-"""The losses of several tasks on the outputs of their heads, as terms that are masked and weighed.
+"""The losses of several tasks on the outputs of their heads, without rows of unknown outcome.
 
     L_down = (1/K) sum_k w_k L_k                       (the multi-task paper's equation 2)
 
 L_k is the cross-entropy of classes, the absolute or squared error of numbers in standard deviations
-of the training rows, or the MTLR likelihood of survival times; rows whose outcome is unknown count
-nothing in it.
+of the training rows, or the negative MTLR log-likelihood of survival times.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from omics_jax.training import balancing
 from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Balance, Term, Terms, Variables
 
-OUTCOME_FIELDS = ("y_.*", "e_.*", "k_.*")  # what the losses read of a row
+OUTCOME_FIELDS = ("y_.*", "e_.*", "k_.*")  # the fields of a row that the losses read
 BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
 
 Outputs = Mapping[str, Float[Array, "n _"]]  # task -> the outputs of its head
@@ -46,13 +45,15 @@ class TaskLosses:
     regression_loss: str = "mae"
 
     def terms(self, constants: Variables, outputs: Outputs, rows: Rows) -> dict[str, Term]:
-        """task_T: the summed loss of the live rows whose outcome T is known, and their number."""
+        """task_T: the summed loss of the live rows with a known outcome T, and their number."""
         return {
             f"task_{task.name}": self._term(task, constants, outputs[task.name], rows)
             for task in self.tasks
         }
 
-    def _term(self, task: Task, constants: Variables, output: jax.Array, rows: Rows) -> Term:
+    def _term(
+        self, task: Task, constants: Variables, output: Float[Array, "n _"], rows: Rows
+    ) -> Term:
         weight = (rows[f"k_{task.name}"] & rows["live"]).astype(jnp.float32)
         observed = outcomes(constants, rows, task)
         target = jnp.where(weight > 0, observed["y"], 0)
@@ -70,57 +71,63 @@ class TaskLosses:
 
     def weighted(self, terms: Terms) -> Float[Array, " K"]:
         """w_k L_k / K of every task."""
-        losses = [self.weights.get(t.name, 1.0) * terms[f"task_{t.name}"].mean for t in self.tasks]
+        losses = []
+        for task in self.tasks:
+            weight = self.weights.get(task.name, 1.0)
+            losses.append(weight * terms[f"task_{task.name}"].mean)
         return jnp.stack(losses) / len(losses)
 
     def total(self, terms: Terms) -> Float[Array, ""]:
         """L_down."""
         return jnp.sum(self.weighted(terms))
 
-    def monitored(self, terms: Terms) -> dict[str, jax.Array]:
-        """L_down, by which training stops, and every task's loss."""
-        by_task = {f"validation_{t.name}": terms[f"task_{t.name}"].mean for t in self.tasks}
+    def monitored(self, terms: Terms) -> dict[str, Float[Array, ""]]:
+        """L_down, by which training stops, and every task's loss, for the history."""
+        names = [task.name for task in self.tasks]
+        by_task = {f"validation_{name}": terms[f"task_{name}"].mean for name in names}
         return {"monitor": self.total(terms), **by_task}
 
 
 def losses_of(config: Any, tasks: Sequence[Task], weights: Mapping[str, float]) -> TaskLosses:
-    """The losses that a config's sections `survival` and `model` ask for."""
+    """The losses by a config's sections `survival` and `model`."""
     return TaskLosses(
         tuple(tasks), weights, config.survival.convention, config.model.regression_loss
     )
 
 
 def outcomes(constants: Variables, rows: Rows, task: Task) -> dict[str, Float[Array, " n"]]:
-    """y (and e) (n,): the rows' own, or those that the replicate's constants y_T (and e_T) (N,)
-    give to all rows instead.
+    """y (and e) (n,) of a task T: from the rows, or from the constants y_T (and e_T) (N,) if any.
 
-    So a replicate can learn from permuted outcomes; they must be known where the rows' own are.
+    Constants let a replicate learn from permuted outcomes. They must be known where those of the
+    rows are.
     """
 
-    def values(key: str) -> jax.Array:
-        return constants[key][rows["row"]] if key in constants else rows[key]
+    def values(name: str) -> Float[Array, " n"]:
+        return constants[name][rows["row"]] if name in constants else rows[name]
 
     return {field: values(f"{field}_{task.name}") for field in task.fields}
 
 
 def balance_of(
-    settings: Any, losses: TaskLosses, outside: Callable[[Terms], jax.Array]
+    settings: Any, losses: TaskLosses, unbalanced: Callable[[Terms], jax.Array]
 ) -> Balance | None:
-    """How the tasks' gradients are weighed against each other; None for fixed weights.
+    """How the tasks' gradients are weighted against each other; None for fixed weights.
 
     settings: the config's section `balancing`.
-    outside: terms -> a loss that takes no part in the balancing, such as the encoder's own.
+    unbalanced: terms -> a loss that is not balanced with the tasks', such as the encoder's own.
     """
     count = len(losses.tasks)
     if settings.name == "fixed" or count < 2:
         return None
-    learned = optimizer(dict(name="adam", learning_rate=settings.learning_rate), 1)
+    adam = optimizer(dict(name="adam", learning_rate=settings.learning_rate), 1)
     if settings.name == "gradnorm":
-        balance = balancing.gradnorm(losses.weighted, count, learned, settings.alpha)
+        balance = balancing.gradnorm(losses.weighted, count, adam, settings.alpha)
     elif settings.name == "uncertainty":
-        squared = losses.regression_loss == "mse"
-        factors = [0.5 if t.kind == "regression" and squared else 1.0 for t in losses.tasks]
-        balance = balancing.uncertainty(losses.weighted, factors, learned)
+        is_squared = losses.regression_loss == "mse"
+        factors = [
+            0.5 if task.kind == "regression" and is_squared else 1.0 for task in losses.tasks
+        ]
+        balance = balancing.uncertainty(losses.weighted, factors, adam)
     else:
         balance = balancing.pcgrad(losses.weighted)
-    return balancing.with_unweighted_loss(outside, balance)
+    return balancing.with_unweighted_loss(unbalanced, balance)

@@ -1,9 +1,9 @@
-"""`TaskNetwork`: any encoder with a head per task; what a system of the shape "encoder + tasks" is.
+"""`TaskNetwork`: any encoder with a head per task.
 
-    z = encode(x)                       the system's own
+    z = encode(x)                       defined by the system
     y_k = head_k(z) / T_k               one head per task, T_k = 1 until calibrated
 
-How it is trained stands in `stages`.
+The stages that train it are in `stages`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from omics_jax.nn.blocks import RowInfo
 from omics_jax.nn.modules import apply_module, init_modules
@@ -30,11 +29,11 @@ HEADS = "heads"  # the module of all heads
 
 
 class Encoded(NamedTuple):
-    """What an encoder makes of rows.
+    """The output of an encoder.
 
-    embedding: (n, d), what the heads read.
-    terms: of the encoder's own losses, {} where it has none.
-    stats: its new batch statistics, {} without training.
+    embedding: (n, d), which the heads read.
+    terms: of the encoder's own loss; {} if it has none.
+    stats: new batch statistics; {} outside of training.
     """
 
     embedding: Float[Array, "n d"]
@@ -55,22 +54,21 @@ class TaskNetwork:
       config: of the run; its sections heads, survival, model, balancing and training are read.
       tasks: those that have a head.
       slot: of the rows it is trained on.
-      encode: (variables, rows, key) -> Encoded; with a key it is in training, with None it is
-        deterministic.
+      encode: (variables, rows, key) -> Encoded; a key means training, None a deterministic output.
       modules: names of the encoder's modules among the parameters.
       encoder_loss: terms -> the encoder's own loss.
-      encoder_weight: of that loss beside the tasks'.
+      encoder_weight: of the encoder's loss, relative to the tasks' losses.
       weights: task -> w_k, 1 where it has none.
-      prepare: (variables, rows) -> fields that `encode` finds in the rows instead of computing
-        them, where what they depend on is frozen; None for none.
+      prepare: (variables, rows) -> fields that depend on frozen parameters alone. They are computed
+        once per stage, and `encode` reads them from the rows. None if there are none.
     """
 
     config: Any
     tasks: tuple[Task, ...]
     slot: str
-    encode: Callable[[Variables, Rows, jax.Array | None], Encoded]
+    encode: Callable[[Variables, Rows, PRNGKeyArray | None], Encoded]
     modules: tuple[str, ...] = ("encoder",)
-    encoder_loss: Callable[[Terms], jax.Array | float] = no_loss
+    encoder_loss: Callable[[Terms], Float[Array, ""] | float] = no_loss
     encoder_weight: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
     prepare: Callable[[Variables, Rows], Rows] | None = None
@@ -92,20 +90,21 @@ class TaskNetwork:
 
 
 def row_info(rows: Rows) -> RowInfo:
-    """What layers must know of a batch's rows."""
+    """The row ids and the mask of padding that layers read of a batch."""
     return RowInfo(rows["live"], rows["row"])
 
 
 def init_network(
     network: TaskNetwork,
-    key: jax.Array,
+    key: PRNGKeyArray,
     rows: Rows,
     encoder: Mapping[str, tuple[Any, ...]],
     width: int,
 ) -> Variables:
-    """{"params", "batch_stats"} of the encoder, the heads and, where calibrated, the temperatures.
+    """{"params", "batch_stats"} of the encoder, the heads and, if calibrated, the temperatures.
 
-    encoder: name -> (module, its inputs...). width: d of the embedding.
+    encoder: name -> (module, its inputs...).
+    width: d of the embedding.
     """
     z = jnp.zeros((len(rows["row"]), width))
     variables = init_modules(key, {**encoder, HEADS: (network.heads, z, row_info(rows))})
@@ -114,22 +113,30 @@ def init_network(
 
 
 def head_outputs(
-    network: TaskNetwork, variables: Variables, z: jax.Array, rows: Rows, key=None
-) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-    """Task -> (n, outputs) from the embedding z (n, d), and new statistics; a key trains."""
-    outputs, stats = untempered_outputs(network, variables, z, rows, key)
-    return calibration.tempered(variables, outputs), stats
+    network: TaskNetwork,
+    variables: Variables,
+    z: Float[Array, "n d"],
+    rows: Rows,
+    key: PRNGKeyArray | None = None,
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Task -> (n, outputs), and new batch statistics; a key means training."""
+    outputs, stats = uncalibrated_outputs(network, variables, z, rows, key)
+    return calibration.apply_temperatures(variables, outputs), stats
 
 
-def untempered_outputs(
-    network: TaskNetwork, variables: Variables, z: jax.Array, rows: Rows, key=None
-) -> tuple[dict[str, jax.Array], dict[str, Any]]:
-    """The same of the heads themselves, before any calibration."""
+def uncalibrated_outputs(
+    network: TaskNetwork,
+    variables: Variables,
+    z: Float[Array, "n d"],
+    rows: Rows,
+    key: PRNGKeyArray | None = None,
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """As `head_outputs`, but not divided by the temperatures."""
     return apply_module(network.heads, HEADS, variables, key, z, row_info(rows))
 
 
-def predict(network: TaskNetwork, variables: Variables, rows: Rows) -> dict[str, jax.Array]:
-    """embedding (n, d), and every task's prediction as `prediction.predict_tasks` describes it."""
+def predict(network: TaskNetwork, variables: Variables, rows: Rows) -> dict[str, Array]:
+    """embedding (n, d), and every task's prediction, see `prediction.predict_tasks`."""
     z = network.encode(variables, rows, None).embedding
     outputs, _ = head_outputs(network, variables, z, rows)
     hazard = network.config.survival.hazard

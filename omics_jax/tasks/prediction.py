@@ -1,4 +1,4 @@
-"""From the outputs of the heads to predictions in the units of the data."""
+"""Predictions in the units of the data, from the outputs of the heads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
-# What a prediction of each kind of task consists of; the field of task T is called T_FIELD.
+# The fields of a prediction by kind of task; the name of a field of task T is T_FIELD.
 FIELDS = {
     "classification": ("probability",),
     "regression": ("value",),
@@ -25,15 +25,17 @@ def predict_tasks(
     constants: Variables,
     outputs: Mapping[str, Float[Array, "n _"]],
     hazard: str = "proper",
-) -> dict[str, jax.Array]:
-    """Every task's prediction from its outputs.
+) -> dict[str, Array]:
+    """Every task's prediction from the outputs of its head.
 
     hazard: see `mtlr.risk`.
 
     Returns:
-      T_probability (n, C); T_value (n,) in the input's units; of a survival task T_risk (n,), the
-      summed cumulative hazard, T_survival (n, K + 1) at T_times (n, K + 1), and T_median (n,), the
-      end of the grid where the curve stays above one half (T_median_reached False).
+      of a classification T_probability (n, C);
+      of a regression T_value (n,) in the input's units;
+      of a survival task T_risk (n,), the summed cumulative hazard, T_survival (n, K + 1) at
+      T_times (n, K + 1), and T_median (n,) with T_median_reached (n,). Where the curve remains
+      above one half, T_median is the end of the grid and T_median_reached is False.
     """
     predictions = {}
     for task in tasks:
@@ -42,15 +44,22 @@ def predict_tasks(
     return predictions
 
 
-def _predict_classes(task, constants, output, hazard):
+def _predict_classes(
+    task: Task, constants: Variables, output: Float[Array, "n C"], hazard: str
+) -> dict[str, Array]:
     return {"probability": jax.nn.softmax(output)}
 
 
-def _predict_value(task, constants, output, hazard):
-    return {"value": output[:, 0] * constants[f"{task.name}_sd"] + constants[f"{task.name}_mean"]}
+def _predict_value(
+    task: Task, constants: Variables, output: Float[Array, "n 1"], hazard: str
+) -> dict[str, Array]:
+    mean, sd = constants[f"{task.name}_mean"], constants[f"{task.name}_sd"]
+    return {"value": output[:, 0] * sd + mean}
 
 
-def _predict_survival(task, constants, output, hazard):
+def _predict_survival(
+    task: Task, constants: Variables, output: Float[Array, "n K"], hazard: str
+) -> dict[str, Array]:
     edges = constants[f"{task.name}_edges"]
     median = mtlr.median_survival(output, edges)
     return {
@@ -70,7 +79,7 @@ _PREDICT = {
 
 
 def prediction_columns(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
-    """Field of a prediction -> names of its columns, for what is written of new rows."""
+    """Field of a prediction -> names of its columns in the files that are written for new rows."""
     columns = {}
     for task in tasks:
         if task.kind == "classification":

@@ -1,4 +1,4 @@
-"""Folds of rows with outcomes, and what every fold fits to its training rows."""
+"""Folds of rows with outcomes, and a replicate per fold with the constants fitted to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.errors import UserError
 from omics_jax.study import folds
-from omics_jax.tasks.labels import check_labels, check_members, fit_to_outcomes, with_bins
+from omics_jax.tasks.labels import check_class_sizes, check_labels, fit_to_outcomes, with_bins
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
 from omics_jax.training.calibration import CALIBRATION, with_calibration_rows
@@ -19,7 +19,7 @@ from omics_jax.training.stage import Replicate
 
 
 def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Split]]:
-    """All tasks of the data, with their numbers of bins, and folds stratified by the first.
+    """All tasks of the data, with their numbers of bins, and folds stratified by `strata_by_task`.
 
     Raises:
       UserError: nothing to predict, a weight of no outcome, a class with fewer members than folds.
@@ -28,7 +28,7 @@ def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Sp
     if not tasks:
         raise UserError("the data hold nothing to predict; name columns with outcomes")
     check_weights(config, tasks)
-    check_members(dataset, tasks, config.folds)
+    check_class_sizes(dataset, tasks, config.folds)
     splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
     return with_bins(config, dataset, tasks, [split.train for split in splits]), splits
 
@@ -41,13 +41,14 @@ def task_replicates(
     slot: str,
     constants_of: Callable[[Split], Mapping[str, np.ndarray]],
 ) -> list[Replicate]:
-    """A replicate per split, with what is fitted to its outcomes and, where a stage calibrates, its
-    calibration rows.
+    """A replicate per split, with the constants of its encoder and of its tasks.
 
-    constants_of: split -> what the encoder needs that is fitted to the training rows.
+    Where a stage calibrates, the validation rows are also its calibration rows.
+
+    constants_of: split -> the encoder's constants, fitted to the split's training rows.
 
     Raises:
-      UserError: a fold in which a task cannot be learned or judged.
+      UserError: a fold in which a task cannot be trained or scored.
     """
 
     def all_constants(split: Split) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
-"""How predicted outcomes are judged: scores of every kind of task, and the rows they were made of.
+"""Scores of predicted outcomes for every kind of task, and the predictions that were scored.
 
-The papers score AUC and F1, RMSE and R2, and the C-index; the other scores ask whether
-probabilities and survival curves can be believed. Left out: the simple models (`baselines`), and
-comparisons over folds, which are the experiment's to conclude.
+The papers report AUC and F1, RMSE and R2, and the C-index; the other scores measure whether
+probabilities and survival curves are calibrated. Left out: the simple models (`baselines`), and
+comparisons over folds (`conclusions`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
@@ -33,7 +33,7 @@ BETTER = {
     "regression": {"rmse": "lower", "mae": "lower", "r2": "higher"},
     "survival": {"c_index": "higher", "c_index_uno": "higher", "ibs": "lower", "auc_t": "higher"},
 }
-# The log loss of a class that was ruled out stays finite.
+# Keeps the log loss finite where the observed class was predicted with a probability of 0.
 PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
 # The Brier score is integrated between these quantiles of the test events' times.
 BRIER_SHARES = np.array([0.05, 0.95])
@@ -44,8 +44,8 @@ Subset = Callable[[Dataset], Bool[np.ndarray, " n"]]
 Fields = dict[str, np.ndarray]
 
 
-def better(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
-    """Metric -> the better side, "higher" or "lower", on all rows, on subsets and in validation."""
+def better_sides(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
+    """Metric -> "higher" or "lower", the better side, for all rows, subsets and validation rows."""
     suffixes = ("", *(f"_{subset}" for subset in subsets))
     sides = {
         f"{task.name}_{metric}{suffix}": side
@@ -68,46 +68,44 @@ def evaluate_tasks(
     times: Mapping[str, Sequence[float]] | None = None,
     subsets: Mapping[str, Subset] | None = None,
 ) -> Evaluation:
-    """Scores of what was predicted of the test rows; those without an outcome count in none of its
-    scores.
+    """The scores of the test rows' predictions; a task is scored on rows with a known outcome.
 
     Args:
-      predictions: of a task t the fields t_FIELD (see `prediction.predict_tasks`); what lacks one
-        is not scored. Survival curves stand on the same times in every row, the first 0.
+      predictions: of a task T the fields T_FIELD (see `prediction.predict_tasks`); a task that
+        lacks one is not scored. Survival curves have the same times in every row, the first 0.
       train: its outcomes give the censoring distribution.
-      times: survival task -> the times at which its curves are kept; where it has none, the
-        quartiles of the training events.
-      subsets: name -> test rows that are also scored by themselves, as t_METRIC_NAME.
+      times: survival task -> the times at which its curves are stored; the quartiles of the
+        training events where it has none.
+      subsets: name -> a function that selects test rows, which are also scored by themselves, as
+        T_METRIC_NAME.
 
-    Returns the metrics, t_METRIC,
-      accuracy, macro_f1 (mean over classes that occur among the labels or the predicted classes),
-        auroc (of two classes the ordinary one, else the mean of one-versus-rest over the classes
-        that it is defined for), log_loss;
-      rmse, mae, r2;
-      c_index (Harrell), c_index_uno, ibs (integrated Brier score between the 5th and 95th
-        percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles of the test
-        events, their mean weighted as in `cumulative_dynamic_auc`), d_calibration_p; censoring
+    Returns:
+      metrics: T_METRIC, nan where the rows do not suffice:
+        of a classification accuracy, macro_f1 (mean over the classes that occur among the labels or
+        the predicted classes), auroc (with more than two classes the mean of one-versus-rest over
+        the classes for which it is defined), log_loss;
+        of a regression rmse, mae, r2;
+        of a survival task c_index (Harrell), c_index_uno, ibs (integrated Brier score between the
+        5th and 95th percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles
+        of the test events, averaged as in `cumulative_dynamic_auc`), d_calibration_p; censoring
         weights are those of the training rows.
-    A metric that the rows do not suffice for is nan.
-
-    Frames:
-      t, of the kind of the task: what was predicted beside what was observed, a row per row with an
-      outcome; "binary t" where there are two classes, see `binary.binary_frame`; "latent": two
-      principal components of predictions["embedding"] (n, L).
+      frames: T, of the kind of the task, with the prediction and the observation of every row that
+        has an outcome; "binary T" of two classes, see `binary.binary_frame`; "latent", two
+        principal components of predictions["embedding"] (n, L).
     """
     scores, frames = {}, {}
-    parts = {"": np.ones(len(test), bool)}
-    parts |= {f"_{name}": subset(test) for name, subset in (subsets or {}).items()}
+    rows_by_suffix = {"": np.ones(len(test), bool)}
+    for name, subset in (subsets or {}).items():
+        rows_by_suffix[f"_{name}"] = subset(test)
     for task in tasks:
         if not all(f"{task.name}_{field}" in predictions for field in FIELDS[task.kind]):
             continue
-        for suffix, rows in parts.items():
+        for suffix, rows in rows_by_suffix.items():
             values = _task_scores(task, predictions, test, train, rows)
             scores |= {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
         curve_times = (times or {}).get(task.name, ())
-        frames[task.name] = Frame(
-            task.kind, _task_rows(task, predictions, test, train, curve_times)
-        )
+        task_rows = _task_rows(task, predictions, test, train, curve_times)
+        frames[task.name] = Frame(task.kind, task_rows)
         if len(task.classes) == 2:
             frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
     if "embedding" in predictions:
@@ -130,23 +128,27 @@ def _task_scores(
     train: Dataset,
     chosen: Bool[np.ndarray, " n"],
 ) -> dict[str, float]:
-    """The scores of one task on those of the chosen rows whose outcome is known."""
+    """The scores of one task on the chosen rows with a known outcome."""
     rows = chosen & known_rows(test, task)
     fields = _fields(task, predictions, rows)
-    fitted = outcome(train, task, known_rows(train, task))
-    return _METRICS[task.kind](fields, outcome(test, task, rows), fitted)
+    observed = outcome(test, task, rows)
+    if task.kind == "classification":
+        return _class_metrics(fields, observed)
+    if task.kind == "regression":
+        return _value_metrics(fields, observed)
+    return _survival_metrics(fields, observed, outcome(train, task, known_rows(train, task)))
 
 
 def _task_rows(
     task: Task, predictions: Predictions, test: Dataset, train: Dataset, times: Sequence[float]
 ) -> pd.DataFrame:
-    """What was predicted of the rows with an outcome beside what was observed."""
+    """The prediction and the observation of every row with an outcome."""
     rows = known_rows(test, task)
     fields, observed = _fields(task, predictions, rows), outcome(test, task, rows)
     ids = test.ids[rows].astype(str)
     if task.kind == "survival":
-        fitted = outcome(train, task, known_rows(train, task))
-        columns = _survival_columns(fields, observed, fitted, times)
+        train_outcome = outcome(train, task, known_rows(train, task))
+        columns = _survival_columns(fields, observed, train_outcome, times)
     elif task.kind == "classification":
         columns = _class_columns(task, fields, observed)
     else:
@@ -161,22 +163,36 @@ def _fields(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) 
     }
 
 
-def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"], fitted) -> dict[str, float]:
+def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, float]:
     p = fields["probability"]
     if not len(label):
         return dict.fromkeys(BETTER["classification"], float("nan"))
-    predicted, classes = p.argmax(axis=1), p.shape[1]
-    hits = np.bincount(label[predicted == label], minlength=classes)
-    named = np.bincount(label, minlength=classes) + np.bincount(predicted, minlength=classes)
-    asked = range(classes) if classes > 2 else (1,)
-    areas = np.array([classification.auroc(p[:, c], label == c) for c in asked])
-    of_label = np.clip(p[np.arange(len(label)), label], PROBABILITY_FLOOR, 1)
+    predicted = p.argmax(axis=1)
+    p_label = np.clip(p[np.arange(len(label)), label], PROBABILITY_FLOOR, 1)
     return {
         "accuracy": float((predicted == label).mean()),
-        "macro_f1": float((2 * hits[named > 0] / named[named > 0]).mean()),
-        "auroc": float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan"),
-        "log_loss": float(-np.log(of_label).mean()),
+        "macro_f1": _macro_f1(label, predicted, p.shape[1]),
+        "auroc": _mean_auroc(p, label),
+        "log_loss": float(-np.log(p_label).mean()),
     }
+
+
+def _macro_f1(
+    label: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], classes: int
+) -> float:
+    """2 TP / (2 TP + FP + FN), averaged over classes with a denominator above 0."""
+    true_positives = np.bincount(label[predicted == label], minlength=classes)
+    labelled = np.bincount(label, minlength=classes)
+    denominator = labelled + np.bincount(predicted, minlength=classes)
+    occurs = denominator > 0
+    return float((2 * true_positives[occurs] / denominator[occurs]).mean())
+
+
+def _mean_auroc(p: Float[np.ndarray, "n C"], label: Int[np.ndarray, " n"]) -> float:
+    classes = p.shape[1]
+    scored = range(classes) if classes > 2 else (1,)
+    areas = np.array([classification.auroc(p[:, code], label == code) for code in scored])
+    return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
 
 
 def _class_columns(
@@ -190,32 +206,34 @@ def _class_columns(
     }
 
 
-def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"], fitted) -> dict[str, float]:
+def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"]) -> dict[str, float]:
     if not len(observed):
         return dict.fromkeys(BETTER["regression"], float("nan"))
     observed = observed.astype(np.float64)
-    error, spread = fields["value"] - observed, ((observed - observed.mean()) ** 2).sum()
+    error = fields["value"] - observed
+    total_squares = ((observed - observed.mean()) ** 2).sum()
+    varies = np.ptp(observed) > 0
     return {
         "rmse": float(np.sqrt((error**2).mean())),
         "mae": float(np.abs(error).mean()),
-        "r2": float(1 - (error**2).sum() / spread) if np.ptp(observed) > 0 else float("nan"),
+        "r2": float(1 - (error**2).sum() / total_squares) if varies else float("nan"),
     }
 
 
-def _survival_metrics(fields: Fields, test: Observed, fitted: Observed) -> dict[str, float]:
+def _survival_metrics(fields: Fields, test: Observed, train: Observed) -> dict[str, float]:
     risk, curves, times = fields["risk"], fields["survival"], fields["times"]
     scores = {
         "c_index": lambda: concordance.concordance(*test, risk),
-        "c_index_uno": lambda: concordance.concordance_uno(fitted, test, risk),
-        "ibs": lambda: _integrated_brier(fitted, test, curves, _grid(times)),
-        "auc_t": lambda: _mean_auc(fitted, test, risk),
+        "c_index_uno": lambda: concordance.concordance_uno(train, test, risk),
+        "ibs": lambda: _integrated_brier(train, test, curves, _grid(times)),
+        "auc_t": lambda: _mean_auc(train, test, risk),
         "d_calibration_p": lambda: _d_calibration_p(test, curves, _grid(times)),
     }
     return {name: _or_nan(score) for name, score in scores.items()}
 
 
 def _or_nan(score: Callable[[], float]) -> float:
-    """nan where the rows do not suffice: no row, no event, no two rows to compare, no follow-up."""
+    """The score, or nan without a row, an event, two rows to compare, or enough follow-up."""
     try:
         return score()
     except UserError:
@@ -227,21 +245,24 @@ def _grid(times: Real[np.ndarray, "n m"]) -> Real[np.ndarray, " m"]:
         raise UserError("there is no row with a time and an event to evaluate; give at least one")
     if (times != times[0]).any():
         raise ValueError(
-            "survival curves of one prediction stand on the same times in every row, and these do "
-            "not"
+            "the rows of a prediction have survival curves at different times; give all rows the "
+            "same times"
         )
     return times[0]
 
 
 def _integrated_brier(
-    train: Observed, test: Observed, curves: Real[np.ndarray, "n m"], grid
+    train: Observed,
+    test: Observed,
+    curves: Real[np.ndarray, "n m"],
+    grid: Real[np.ndarray, " m"],
 ) -> float:
-    at = np.unique(np.linspace(*event_times_at(test, BRIER_SHARES), BRIER_TIMES))
+    first, last = event_times_at(test, BRIER_SHARES)
+    at = np.unique(np.linspace(first, last, BRIER_TIMES))
     if len(at) < 2:
         return float("nan")
-    return survival.integrated_brier_score(
-        train, test, np.stack([np.interp(at, grid, curve) for curve in curves]), at
-    )
+    curves_at = np.stack([np.interp(at, grid, curve) for curve in curves])
+    return survival.integrated_brier_score(train, test, curves_at, at)
 
 
 def _mean_auc(train: Observed, test: Observed, risk: Real[np.ndarray, " n"]) -> float:
@@ -249,21 +270,27 @@ def _mean_auc(train: Observed, test: Observed, risk: Real[np.ndarray, " n"]) -> 
     return concordance.cumulative_dynamic_auc(train, test, risk, at)[1]
 
 
-def _d_calibration_p(test: Observed, curves: Real[np.ndarray, "n m"], grid) -> float:
+def _d_calibration_p(
+    test: Observed, curves: Real[np.ndarray, "n m"], grid: Real[np.ndarray, " m"]
+) -> float:
     times, events = test
-    return survival.d_calibration(survival.survival_at_own_time(curves, grid, times), events).p
+    survival_at_time = survival.survival_at_own_time(curves, grid, times)
+    return survival.d_calibration(survival_at_time, events).p
 
 
 def _survival_columns(
-    fields: Fields, test: Observed, fitted: Observed, times: Sequence[float] = ()
+    fields: Fields, test: Observed, train: Observed, times: Sequence[float] = ()
 ) -> dict[str, np.ndarray]:
-    """Survival stands at the times, or the quartiles of the training events; nan where there is
-    none.
+    """Columns of observed and predicted survival, with the curves at `times`.
+
+    Without `times` they are at the quartiles of the training events, nan if there is no event.
     """
-    quartiles = (
-        event_times_at(fitted, QUARTILES) if fitted[1].any() else np.full(len(QUARTILES), np.nan)
-    )
-    at = np.asarray(times, np.float64) if len(times) else quartiles
+    if len(times):
+        at = np.asarray(times, np.float64)
+    elif train[1].any():
+        at = event_times_at(train, QUARTILES)
+    else:
+        at = np.full(len(QUARTILES), np.nan)
     rows = zip(fields["times"], fields["survival"], strict=True)
     curves = np.array([np.interp(at, grid, curve) for grid, curve in rows]).reshape(-1, len(at))
     return {
@@ -280,7 +307,7 @@ def _survival_columns(
 def _embedding_plane(
     tasks: Sequence[Task], embedding: Real[np.ndarray, "n L"], test: Dataset
 ) -> pd.DataFrame:
-    """Each row's place on the first two principal axes of the test rows, with the outcomes."""
+    """Each row's coordinates on the test rows' first two principal axes, with the outcomes."""
     x, y = _principal_plane(embedding).T
     columns = {"id": test.ids.astype(str), "x": x, "y": y}
     for task in tasks:
@@ -288,27 +315,22 @@ def _embedding_plane(
     return pd.DataFrame(columns)
 
 
-def _shown_outcome(task: Task, test: Dataset) -> np.ndarray:
-    """(n,) names of classes, "" where unknown; numbers or times, nan where unknown."""
+def _shown_outcome(task: Task, test: Dataset) -> Shaped[np.ndarray, " n"]:
+    """Names of classes, "" where unknown; numbers or times, nan where unknown."""
     known, values = known_rows(test, task), outcome(test, task)
     if task.kind == "classification":
-        names = [task.classes[int(c)] if k else "" for c, k in zip(values, known, strict=True)]
-        return np.array(names)
+        pairs = zip(values, known, strict=True)
+        return np.array([task.classes[int(code)] if is_known else "" for code, is_known in pairs])
     return np.where(known, values[0] if task.kind == "survival" else values, np.nan)
 
 
 def _principal_plane(embedding: Real[np.ndarray, "n L"]) -> Float[np.ndarray, "n 2"]:
-    """Scores on the first two axes, each turned so that its largest loading is positive; 0 on one
-    that is not there.
+    """Scores on the first two principal axes; 0 on an axis that the data do not have.
+
+    The sign of an axis is such that its largest loading is positive.
     """
     centred = embedding - embedding.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    largest = np.abs(axes).argmax(axis=1)
+    axes = axes * np.sign(axes[np.arange(len(axes)), largest])[:, None]
     return np.pad(centred @ axes.T, ((0, 0), (0, 2 - len(axes))))
-
-
-_METRICS = {
-    "classification": _class_metrics,
-    "regression": _value_metrics,
-    "survival": _survival_metrics,
-}

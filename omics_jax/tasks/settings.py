@@ -1,4 +1,4 @@
-"""What a config says of tasks, and what is refused in it."""
+"""The settings of tasks in a config: their weights, and checks of their values."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from omics_jax.tasks.task import KINDS, Task
 
 
 def weights_of(config: Any) -> dict[str, float]:
-    """Task -> w_k, of those that `config.weights` names.
+    """Task -> w_k, for the tasks that `config.weights` names.
 
     Raises:
-      UserError: a weight that is no number of 0 or more.
+      UserError: a weight that is not a number of 0 or more.
     """
     weights = {}
     for name, text in parse_pairs(config.weights, "weights").items():
@@ -35,7 +35,7 @@ def weights_of(config: Any) -> dict[str, float]:
 
 
 def check_weights(config: Any, tasks: Sequence[Task]) -> None:
-    """Refuses weights of tasks that the data do not have."""
+    """Refuses weights for tasks that the data do not have."""
     unknown = sorted(weights_of(config).keys() - {task.name for task in tasks})
     if unknown:
         names = ", ".join(task.name for task in tasks) or "none"
@@ -46,8 +46,9 @@ def check_weights(config: Any, tasks: Sequence[Task]) -> None:
 
 
 def check_task_settings(config: Any) -> None:
-    """Refuses values that cannot be in the sections heads, survival, balancing, training and
-    `weights` of a config.
+    """Refuses invalid values in the sections of a config that every `TaskNetwork` reads.
+
+    These are heads, survival, balancing, training and weights, and `model.regression_loss`.
     """
     choices = {
         "model.regression_loss": ("mae", "mse"),
@@ -60,15 +61,15 @@ def check_task_settings(config: Any) -> None:
     if not {"heads", "all"} & set(config.training.stages):
         raise UserError(
             f"config.training.stages is {tuple(config.training.stages)}, which trains no head; "
-            "name the stage heads or all, too"
+            "add the stage heads or all"
         )
-    weights_of(config)
-    least = {
+    weights_of(config)  # refuses invalid weights
+    minimums = {
         "training.batch_size": 2,
         "training.patience": 1,
         "survival.bins": 0,
         "survival.times": 0,
         **{f"heads.{kind}.widths": 1 for kind in KINDS},
     }
-    check_minimum(config, least)
+    check_minimum(config, minimums)
     check_rates(config, [f"heads.{kind}.dropout" for kind in KINDS])

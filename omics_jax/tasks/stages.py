@@ -1,26 +1,30 @@
-"""How a `TaskNetwork` is trained: the heads alone, everything, and calibration.
+"""The stages that train a `TaskNetwork`: the heads alone, everything, and calibration.
 
     heads        the heads on the frozen embedding:  L_down = (1/K) sum_k w_k L_k
     all          everything:                         lambda L_encoder + L_down
     calibration  a temperature per class or survival task, on the validation rows
 
-A stage that trains the encoder alone is the system's own.
+Left out: stages that train the encoder alone, which the system defines.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from omics_jax.tasks.calibration import tempered
+from omics_jax.tasks.calibration import apply_temperatures
 from omics_jax.tasks.losses import OUTCOME_FIELDS, balance_of
-from omics_jax.tasks.network import HEADS, TaskNetwork, head_outputs, untempered_outputs
+from omics_jax.tasks.network import HEADS, Rows, TaskNetwork, head_outputs, uncalibrated_outputs
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
-from omics_jax.training.stage import Stage, Terms, Variables
+from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
+
+Stats = Mapping[str, Any]  # new batch statistics
 
 
 def training_stages(
@@ -31,7 +35,7 @@ def training_stages(
     """The stages that `config.training.stages` names: the encoder's, heads, all, calibration.
 
     rows: slot -> the most rows of it that a replicate has.
-    encoder_stages: name -> what makes the stage, of those that come before the heads'.
+    encoder_stages: name -> a function that makes the stage; they come before the other stages.
     """
     makers = {
         **(encoder_stages or {}),
@@ -44,8 +48,12 @@ def training_stages(
     return tuple(stages)
 
 
-def section_stage(network: TaskNetwork, name: str, rows: int, **fields) -> Stage:
-    """A stage by the config's section `training`; `fields` are others of `build_stage`."""
+def section_stage(network: TaskNetwork, name: str, rows: int, **fields: Any) -> Stage:
+    """A stage with the settings of the config's section `training`.
+
+    rows: the most rows that a replicate trains on.
+    fields: the other arguments of `build_stage`.
+    """
     settings = network.config.training
     return build_stage(
         name,
@@ -62,19 +70,22 @@ def heads_stage(network: TaskNetwork, rows: int) -> Stage:
     """The heads alone. The encoder is frozen, so its embedding is computed once per stage."""
     losses = network.losses
 
-    def terms_of(variables, batch, key=None):
+    def head_terms(
+        variables: Variables, batch: Batch, key: PRNGKeyArray | None = None
+    ) -> tuple[Terms, Stats]:
         rows = batch[network.slot]
         outputs, stats = head_outputs(network, variables, rows["z"], rows, key)
         return losses.terms(variables["constants"], outputs, rows), stats
 
-    def loss(variables, batch, key):
-        terms, stats = terms_of(variables, batch, key)
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
+        terms, stats = head_terms(variables, batch, key)
         return terms, {**variables["batch_stats"], **stats}
 
-    def monitor(variables, batch):
-        return losses.monitored(terms_of(variables, batch)[0])
+    def monitor(variables: Variables, batch: Batch) -> dict[str, Float[Array, ""]]:
+        terms, _ = head_terms(variables, batch)
+        return losses.monitored(terms)
 
-    def features(variables, rows):
+    def features(variables: Variables, rows: Rows) -> dict[str, Float[Array, "n d"]]:
         return {"z": network.encode(variables, rows, None).embedding}
 
     return section_stage(
@@ -91,28 +102,31 @@ def heads_stage(network: TaskNetwork, rows: int) -> Stage:
 
 
 def joint_stage(network: TaskNetwork, rows: int) -> Stage:
-    """Encoder and heads together, tasks balanced as the config's section `balancing` asks."""
+    """Encoder and heads together, with the task balancing of the config's section `balancing`."""
     losses = network.losses
 
-    def terms_of(variables, batch, key=None):
+    def all_terms(
+        variables: Variables, batch: Batch, key: PRNGKeyArray | None = None
+    ) -> tuple[Terms, Stats]:
         rows = batch[network.slot]
         encoded = network.encode(variables, rows, key)
-        later = None if key is None else jax.random.fold_in(key, 3)
-        outputs, stats = head_outputs(network, variables, encoded.embedding, rows, later)
+        heads_key = None if key is None else jax.random.fold_in(key, 3)
+        outputs, stats = head_outputs(network, variables, encoded.embedding, rows, heads_key)
         terms = losses.terms(variables["constants"], outputs, rows)
         return {**encoded.terms, **terms}, {**encoded.stats, **stats}
 
-    def loss(variables, batch, key):
-        terms, stats = terms_of(variables, batch, key)
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
+        terms, stats = all_terms(variables, batch, key)
         return terms, {**variables["batch_stats"], **stats}
 
-    def monitor(variables, batch):
-        return losses.monitored(terms_of(variables, batch)[0])
+    def monitor(variables: Variables, batch: Batch) -> dict[str, Float[Array, ""]]:
+        terms, _ = all_terms(variables, batch)
+        return losses.monitored(terms)
 
-    def weighted_encoder_loss(terms: Terms) -> jax.Array:
+    def weighted_encoder_loss(terms: Terms) -> Float[Array, ""]:
         return jnp.asarray(network.encoder_weight * network.encoder_loss(terms))
 
-    def objective(terms: Terms) -> jax.Array:
+    def objective(terms: Terms) -> Float[Array, ""]:
         return weighted_encoder_loss(terms) + losses.total(terms)
 
     return section_stage(
@@ -133,14 +147,15 @@ def temperature_stage(network: TaskNetwork, rows: int) -> Stage:
     tasks = network.calibrated
     losses = replace(network.losses, tasks=tasks)
 
-    def features(variables: Variables, rows):
+    def features(variables: Variables, rows: Rows) -> dict[str, Float[Array, "n _"]]:
         z = network.encode(variables, rows, None).embedding
-        outputs, _ = untempered_outputs(network, variables, z, rows)
+        outputs, _ = uncalibrated_outputs(network, variables, z, rows)
         return {f"output_{task.name}": outputs[task.name] for task in tasks}
 
-    def terms(variables: Variables, rows):
+    def terms(variables: Variables, rows: Rows) -> dict[str, Term]:
         outputs = {task.name: rows[f"output_{task.name}"] for task in tasks}
-        by_field = losses.terms(variables["constants"], tempered(variables, outputs), rows)
+        calibrated = apply_temperatures(variables, outputs)
+        by_field = losses.terms(variables["constants"], calibrated, rows)
         return {task.name: by_field[f"task_{task.name}"] for task in tasks}
 
     epochs = network.config.training.epochs.calibration

@@ -1,5 +1,4 @@
-"""What is predicted of a row: a class, a number or a survival time, as the targets of a `Dataset`
-say.
+"""Tasks: the outcomes of a `Dataset` that are predicted, classes, numbers or survival times.
 
 Left out: the losses and heads of the tasks (`losses`, `heads`), and how predictions are scored.
 """
@@ -28,9 +27,9 @@ PARTS = ("time", "event")  # the two targets, X.time and X.event, of a survival 
 class Task:
     """One outcome.
 
-    name: of the target; of a survival task, what stands before ".time" and ".event".
+    name: of the target, or of a survival task's two targets without ".time" and ".event".
     classes: of a classification, the names of its C classes in the order of their codes.
-    bins: of a survival task with a head, the K bins of its grid of times.
+    bins: of a survival task with a head, the number K of bins in its time grid.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Task:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The parts of an outcome: y and, of a survival time, the event e."""
+        """The parts of an outcome: y, and for survival also the event e."""
         return ("y", "e") if self.kind == "survival" else ("y",)
 
     @property
@@ -64,14 +63,14 @@ def tasks_of(dataset: Dataset) -> tuple[Task, ...]:
     and any other target is a regression.
 
     Raises:
-      UserError: a target and a survival task of one name.
+      UserError: a target and a survival task with the same name.
     """
     tasks = tuple(dict.fromkeys(_task_of(dataset, name) for name in dataset.targets))
     for task in tasks:
         if task.kind == "survival" and task.name in dataset.targets:
             raise UserError(
-                f"{task.name!r} is a target and, by '{task.name}.time' and '{task.name}.event', a "
-                "survival outcome too; rename one of them in the settings"
+                f"{task.name!r} is the name of a target and of the survival outcome of "
+                f"'{task.name}.time' and '{task.name}.event'; rename one of them in the settings"
             )
     return tasks
 
@@ -91,23 +90,23 @@ def binary_task(dataset: Dataset) -> Task:
 
 
 def known_rows(dataset: Dataset, task: Task) -> Bool[np.ndarray, " n"]:
-    """The rows whose outcome is known; of a survival task both the time and the event."""
+    """Whether each row's outcome is known; of a survival task both the time and the event."""
     return np.logical_and.reduce([dataset.targets[name][1] for name in task.targets])
 
 
 def outcome(dataset: Dataset, task: Task, rows: Any = slice(None)) -> np.ndarray | Observed:
     """Codes (n,), values (n,) in the input's units, or (times (n,), events (n,)).
 
-    They mean something only where `known_rows`.
+    The values of rows that are not among `known_rows` are arbitrary.
 
-    rows: of the dataset, as numpy indexes them; all of them unless given.
+    rows: a numpy index of the dataset's rows; all by default.
     """
     values = tuple(dataset.targets[name][0][rows] for name in task.targets)
     return values if task.kind == "survival" else values[0]
 
 
 def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
-    """Quantiles of the times of events.
+    """Quantiles of the event times, of rows whose event was observed.
 
     Raises:
       UserError: no event.
@@ -118,9 +117,10 @@ def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float
     return np.quantile(times[events.astype(bool)].astype(np.float64), shares)
 
 
-def strata_by_task(dataset: Dataset, tasks: Sequence[Task]) -> np.ndarray | None:
-    """(n,) strata for folds: the first classes or, without any, the events of the first survival
-    task; None where there are only numbers.
+def strata_by_task(dataset: Dataset, tasks: Sequence[Task]) -> Real[np.ndarray, " n"] | None:
+    """Strata for folds: the first classes, or without any, the events of the first survival task.
+
+    None where there are only numbers.
     """
     order = ("classification", "survival", "regression")
     first = min(tasks, key=lambda task: order.index(task.kind), default=None)
@@ -132,15 +132,17 @@ def strata_by_task(dataset: Dataset, tasks: Sequence[Task]) -> np.ndarray | None
 
 
 def outcome_arrays(dataset: Dataset, tasks: Sequence[Task]) -> dict[str, np.ndarray]:
-    """The outcomes as the device sees them: of every task T y_T (and e_T) (n,) float32, 0 where
-    unknown, and k_T (n,) bool, whether it is known; all unknown where the data lack the target.
+    """The outcomes as arrays for the device.
+
+    For every task T these are y_T (and e_T) (n,) float32, 0 where unknown, and k_T (n,) bool,
+    whether the outcome is known. It is unknown in every row of data that lack the target.
     """
     arrays = {}
     for task in tasks:
-        measured = all(name in dataset.targets for name in task.targets)
-        known = known_rows(dataset, task) if measured else np.zeros(len(dataset), bool)
+        in_data = all(name in dataset.targets for name in task.targets)
+        known = known_rows(dataset, task) if in_data else np.zeros(len(dataset), bool)
         for field, name in zip(task.fields, task.targets, strict=True):
-            values = dataset.targets[name][0] if measured else np.zeros(len(dataset))
+            values = dataset.targets[name][0] if in_data else np.zeros(len(dataset))
             arrays[f"{field}_{task.name}"] = np.where(known, values, 0).astype(np.float32)
         arrays[f"k_{task.name}"] = known
     return arrays

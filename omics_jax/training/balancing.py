@@ -1,9 +1,10 @@
 """Task balancing: ways to combine the gradients of several tasks into one.
 
 PCGrad (Yu et al. 2020) projects the gradients. GradNorm (Chen et al. 2018) and homoscedastic
-uncertainty (Kendall et al. 2018) weight them, by weights that are learnt together with the network.
-A task without a label in a batch has loss 0 and gradient 0 there; it keeps its weight and moves no
-other's. Fixed weights are left out: they are part of a stage's objective.
+uncertainty (Kendall et al. 2018) weight them, with weights that are learned together with the
+network. A task without a label in a batch has loss 0 and gradient 0 there; its weight does not
+change, and it does not change the weights of others. Left out: fixed weights, which are part of a
+stage's objective.
 """
 
 from __future__ import annotations
@@ -96,8 +97,8 @@ def gradnorm(
     and is scaled back to sum T. Means and the scaling are over the tasks with a gradient in the
     batch; the others keep w_i and their moments. The norm is over the trainable parameters that at
     least two tasks of the batch reach: a task's own head is not balanced against the other tasks.
-    The paper takes the last shared layer alone, to save backward passes; here every task's whole
-    gradient is there anyway.
+    The paper uses the last shared layer alone, to save backward passes; here the full gradient of
+    every task is computed anyway.
 
     Deviates: w is kept above 0 (`LEAST_WEIGHT`, before the scaling), where algorithm 1 and the code
     of OmiEmbed let it turn negative, which climbs the task's loss. L(0) is frozen once (OmiEmbed
@@ -160,10 +161,10 @@ def _gradnorm_slope(
 
 def _rescaled(before: PerTask, descended: PerTask, present: Present) -> PerTask:
     """The descended weights, kept above 0, with the sum that the present ones had before."""
-    kept = jnp.where(present, jnp.maximum(descended, LEAST_WEIGHT), 0)
+    weights = jnp.where(present, jnp.maximum(descended, LEAST_WEIGHT), 0)
     total = _sum_present(before, present)
-    scale = total / jnp.where(present.any(), jnp.sum(kept), 1)
-    return jnp.where(present, kept * scale, before)
+    scale = total / jnp.where(present.any(), jnp.sum(weights), 1)
+    return jnp.where(present, weights * scale, before)
 
 
 def _sum_present(values: PerTask, present: Present) -> Float[Array, ""]:

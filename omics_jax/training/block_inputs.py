@@ -19,7 +19,7 @@ from omics_jax.training.stage import Stage, fields_read
 
 @dataclass(frozen=True)
 class BlockInputs:
-    """What the blocks of one stage of one chunk read, besides the state: see `block.make_block`.
+    """The inputs of a chunk's blocks in one stage, other than the state; see `block.make_block`.
 
     Attributes:
       seeds: (c,) uint32.

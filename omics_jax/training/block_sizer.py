@@ -1,4 +1,4 @@
-"""How many steps the next block gets."""
+"""The number of steps of the next block."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ MOST_GROWTH = 8  # from one block to the next
 
 
 class BlockSizer:
-    """Chooses the steps of the next block from how long the last one took.
+    """Chooses the number of steps of the next block from the duration of the last one.
 
-    So that its programs take `Options.block_seconds` each, or with `Options.block_steps` steps.
+    Each of its programs should take `Options.block_seconds`, or have `Options.block_steps` steps.
 
     Args:
       longest: the most steps a block may have.
@@ -28,7 +28,7 @@ class BlockSizer:
         return min(max(self._next, 1), self._longest, remaining)
 
     def record(self, seconds: float, count: int) -> None:
-        """A program of the last block, which had `count` steps, took this long."""
+        """Records how long a program of the last block, with `count` steps, took."""
         if self._is_fixed:
             return
         fitting = self._seconds / max(seconds / count, FASTEST_STEP)

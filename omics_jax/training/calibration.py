@@ -1,14 +1,14 @@
-"""A last stage for networks that are overconfident: a few numbers, fitted to the validation rows.
+"""A last stage for overconfident networks: a few numbers, fitted to the validation rows.
 
-They lie in the module "calibration", by name of what they calibrate, and are 0 where they change
-nothing, such as the logarithm of a temperature T by which logits are divided (Guo et al. 2017,
-ICML). What is minimised is
+They are parameters of the module "calibration", by the name of what they calibrate, and change
+nothing where they are 0, such as the logarithm of a temperature T by which logits are divided (Guo
+et al. 2017, ICML). The stage minimises
 
     sum over names k of  L_k + sum_i a_ki^2 / (2 s^2 n_k)
 
-with s = 1/2 and n_k the validation rows whose outcome is known. Without the prior, rows that are
-all classified rightly would ask for a T of 0, and a network that knows nothing for an infinite one.
-The rows are validation rows, so nothing that learns from training rows has seen them.
+with s = 1/2 and n_k the number of validation rows with a known outcome. Without the prior, the best
+T would be 0 if all rows are classified correctly, and infinite for a network that has learned
+nothing. Validation rows are used because nothing else is fitted to them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Rows = Mapping[str, jax.Array]
 
 
 def with_calibration_rows(replicates: Sequence[Replicate], slot: str) -> list[Replicate]:
-    """The replicates, whose validation rows of `slot` are also the rows they are calibrated on."""
+    """The replicates, with their validation rows of `slot` also as calibration rows."""
     return [replace(r, rows={**r.rows, CALIBRATION: r.validation[slot]}) for r in replicates]
 
 
@@ -54,7 +54,7 @@ def calibration_stage(
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Mapping]:
         slot = batch[CALIBRATION]
         losses = terms(variables, slot)
-        # The prior is no sum over rows, so each of several devices adds its share of it.
+        # The prior is not a sum over rows, so each of several devices adds its share of it.
         share = jnp.sum(slot["live"], dtype=jnp.float32) / rows
         module = variables["params"][CALIBRATION]
         squares = {name: _sum_of_squares(module[name]) for name in losses}

@@ -68,7 +68,7 @@ class Checkpoints:
         except UserError as failure:
             if error is None:
                 raise
-            # The error that is being raised came first and says more.
+            # The error that is already being raised came first and is more informative.
             _log.error("%s", failure)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any]) -> None:
@@ -168,8 +168,8 @@ class Checkpoints:
         """The state and the meta of one step, verified.
 
         Raises:
-          DamagedFile: it is not what was written.
-          UserError: it is intact, but of another training.
+          DamagedFile: its bytes are not those that were written.
+          UserError: it is intact, but belongs to another training.
         """
         import orbax.checkpoint as ocp
 
@@ -177,17 +177,17 @@ class Checkpoints:
         body = unseal(record)
         if body["step"] != step:
             raise DamagedFile(f"it holds step {body['step']}")
-        wanted = _by_path(target)
-        self._check_same_leaves(step, wanted, body["manifest"])
-        arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in wanted.items()}
+        expected = _by_path(target)
+        self._check_same_leaves(step, expected, body["manifest"])
+        arrays = {name: np.zeros(*_shape_and_dtype(leaf)) for name, leaf in expected.items()}
         stored = {name: array for name, array in arrays.items() if array.size}
         arrays.update(self._read_item(step, "state", ocp.args.StandardRestore(stored)))
         check_digests(arrays, body["manifest"])
-        leaves = [arrays[name] for name in wanted]
+        leaves = [arrays[name] for name in expected]
         return jax.tree.unflatten(jax.tree.structure(target), leaves), body["meta"]
 
-    def _check_same_leaves(self, step: int, wanted: Mapping, manifest: Mapping) -> None:
-        differences = _differences(wanted, manifest)
+    def _check_same_leaves(self, step: int, expected: Mapping, manifest: Mapping) -> None:
+        differences = _differences(expected, manifest)
         if differences:
             more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
             raise UserError(

@@ -1,6 +1,6 @@
-"""How many devices train, and what is shared out over them.
+"""The devices that train, and what is split over them.
 
-Either the rows of every batch, or whole replicates, over devices or over the cores of a CPU.
+Split are the rows of every batch, or whole replicates, over devices or over the cores of a CPU.
 `parallel` compiles a block accordingly; no other module knows how many devices there are.
 """
 

@@ -56,8 +56,10 @@ class History:
                 return False
             return line["replicate"] in replicates and line["epoch"] >= epoch
 
-        kept = [text for text in _complete_lines(self.path) if not comes_again(json.loads(text))]
-        write_atomically(self.path, "".join(kept))
+        remaining = [
+            text for text in _complete_lines(self.path) if not comes_again(json.loads(text))
+        ]
+        write_atomically(self.path, "".join(remaining))
 
     def values(
         self, stage: str, replicates: Sequence[int], before: int
@@ -66,14 +68,14 @@ class History:
 
         Epoch by epoch and, within one, replicate by replicate; null comes back as NaN.
         """
-        wanted = [
+        lines = [
             line
             for line in self._our_lines()
             if line["stage"] == stage and line["replicate"] in replicates and line["epoch"] < before
         ]
-        wanted.sort(key=lambda line: (line["epoch"], line["replicate"]))
+        lines.sort(key=lambda line: (line["epoch"], line["replicate"]))
         place = {"stage", "replicate", "label", "epoch", *self.constants}
-        for line in wanted:
+        for line in lines:
             values = {
                 name: math.nan if value is None else value
                 for name, value in line.items()

@@ -19,8 +19,8 @@ def make_initializer(training: Training) -> Callable[..., Variables]:
     """(seed, batch, constants) -> the variables of one replicate, as `training.init` makes them."""
 
     def initialize(seed, batch, constants):
-        made = training.init(jax.random.key(seed), batch, constants)
-        return {"batch_stats": {}, **made, "constants": constants}
+        initial = training.init(jax.random.key(seed), batch, constants)
+        return {"batch_stats": {}, **initial, "constants": constants}
 
     return initialize
 
@@ -65,13 +65,13 @@ def shapes_of_variables(training: Training) -> Variables:
     inputs = initializer_inputs(training, [0])
     seed, batch, constants = jax.tree.map(lambda x: x[0], inputs)
     if training.start is not None:
-        made = jax.eval_shape(training.init, jax.random.key(0), batch, constants)
-        _check_start(training.start, made)
+        initial = jax.eval_shape(training.init, jax.random.key(0), batch, constants)
+        _check_start(training.start, initial)
     return jax.eval_shape(make_initializer(training), np.uint32(0), batch, constants)
 
 
 def replace_by_start(training: Training, variables: Variables, chunk: Sequence[int]) -> Variables:
-    """The variables (c, ...), in which the modules that the start also has are taken from it."""
+    """The variables (c, ...), with the modules that `training.start` also has taken from it."""
     start = training.start
     if start is None:
         return variables
@@ -86,17 +86,17 @@ def replace_by_start(training: Training, variables: Variables, chunk: Sequence[i
     return replaced
 
 
-def _check_start(start: Variables, made: Variables) -> None:
+def _check_start(start: Variables, initial: Variables) -> None:
     """Refuses a start that shares no module with what `init` makes, or one of another shape."""
-    if not start["params"].keys() & made["params"].keys():
+    if not start["params"].keys() & initial["params"].keys():
         raise ValueError(
-            f"the start has the modules {', '.join(sorted(start['params']))}, of which the network "
-            f"has none; it has {', '.join(sorted(made['params']))}"
+            f"the start has only the modules {', '.join(sorted(start['params']))}, and the network "
+            f"has none of them; it has {', '.join(sorted(initial['params']))}"
         )
     for kind in KINDS:
-        for name in start[kind].keys() & made.get(kind, {}).keys():
+        for name in start[kind].keys() & initial.get(kind, {}).keys():
             theirs = _leaf_shapes(start[kind][name], leading_axes=1)
-            ours = _leaf_shapes(made[kind][name])
+            ours = _leaf_shapes(initial[kind][name])
             if theirs != ours:
                 raise ValueError(
                     f"the start's module {name!r} is of another shape: {theirs} there and {ours} "

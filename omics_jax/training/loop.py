@@ -117,7 +117,7 @@ def is_finished(plan: Plan, folder: Path) -> bool:
 def _load(
     plan: Plan, compiled: CompiledStage, context: RunContext, chunk: list[int]
 ) -> Variables | None:
-    """What a finished stage handed on (c, ...), padded; None where it has to be trained."""
+    """The variables (c, ...) of a finished stage, padded; None where it must be trained."""
     name = compiled.stage.name
     loaded = load_stage(context.folder, name, chunk, plan.shapes)
     if loaded is None:

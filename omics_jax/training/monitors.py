@@ -1,4 +1,4 @@
-"""What a stage may watch on its validation rows: measures of `omics_jax.evaluation`, jit-able.
+"""Monitors for the validation rows of a stage: measures of `omics_jax.evaluation`, jit-able.
 
 The area under the ROC curve is taken as the Mann-Whitney statistic (Hanley & McNeil 1982, Radiology
 143:29-36). A stage's monitor is "lower is better", so the AUC enters one with a minus sign. Left

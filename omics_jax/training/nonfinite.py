@@ -1,4 +1,4 @@
-"""What to say when a step turned out not to be finite: where it was, and which rows did it."""
+"""The message about a step that was not finite: where it was, and which rows caused it."""
 
 from __future__ import annotations
 

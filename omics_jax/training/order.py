@@ -1,4 +1,4 @@
-"""Which rows each step of a block sees: a function of (seed, stage, epoch, row id).
+"""The rows that each step of a block sees, as a function of (seed, stage, epoch, row id).
 
 Nothing has to be advanced or stored. The rows of an epoch are ordered by one uniform number per
 row, keyed by the row itself, so the order does not depend on how the index array was padded or

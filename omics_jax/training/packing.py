@@ -1,4 +1,4 @@
-"""Small arrays laid end to end, so that an operation on all of them is a few operations in all.
+"""Small arrays concatenated, so that an operation on all of them is a few operations in total.
 
 Networks have many biases and small kernels, and every array costs a dozen operations to compile and
 to start.

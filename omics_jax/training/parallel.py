@@ -200,20 +200,20 @@ def _make_splitter() -> Callable[..., list[_ReplicateInputs]]:
     )
 
     def split(state, seed, rows, replicate_table, validation):
-        c = len(seed)
-        tables = validation_tables = split_table(replicate_table, c)
+        count = len(seed)
+        tables = validation_tables = split_table(replicate_table, count)
         # With resident rows both tables are one and the same.
         if validation["replicate_table"] is not replicate_table:
-            validation_tables = split_validation_table(validation["replicate_table"], c)
+            validation_tables = split_validation_table(validation["replicate_table"], count)
         parts = (
-            _split_replicates(state, c),
-            _split_replicates(seed, c),
-            _split_replicates(rows, c),
+            _split_replicates(state, count),
+            _split_replicates(seed, count),
+            _split_replicates(rows, count),
             tables,
-            split_validation_rows(validation["rows"], c),
+            split_validation_rows(validation["rows"], count),
             validation_tables,
         )
-        return [_ReplicateInputs(*one) for one in zip(*parts, strict=True)]
+        return [_ReplicateInputs(*replicate_parts) for replicate_parts in zip(*parts, strict=True)]
 
     return split
 
@@ -231,19 +231,19 @@ def _run_in_pieces(
     with ThreadPoolExecutor(threads) as pool:
         for low, high in pairwise(bounds):
             futures = [
-                pool.submit(train, one, low, high, previous)
-                for one, previous in zip(inputs, futures, strict=True)
+                pool.submit(train, replicate_inputs, low, high, previous)
+                for replicate_inputs, previous in zip(inputs, futures, strict=True)
             ]
     return [future.result() for future in futures]
 
 
-def _split_replicates(tree: Any, c: int) -> list[Any]:
+def _split_replicates(tree: Any, count: int) -> list[Any]:
     """The c entries of a tree's leading axis, each in its own memory: states are donated."""
 
     def entry(x, i):
         return jax.device_put(np.asarray(x)[i : i + 1], may_alias=False)
 
-    return [jax.tree.map(lambda x, i=i: entry(x, i), tree) for i in range(c)]
+    return [jax.tree.map(lambda x, i=i: entry(x, i), tree) for i in range(count)]
 
 
 # --- placing arrays on devices --------------------------------------------------------------------

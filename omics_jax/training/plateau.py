@@ -48,10 +48,10 @@ class Plateau:
             "floor": (self.floor >= 0, "0 or more"),
             "threshold": (0 <= self.threshold < 1, "0 or more and below 1"),
         }
-        for name, (in_range, wanted) in ranges.items():
+        for name, (in_range, allowed) in ranges.items():
             if not in_range:
                 value = getattr(self, name)
-                raise UserError(f"the plateau's {name} is {value}; it must be {wanted}")
+                raise UserError(f"the plateau's {name} is {value}; it must be {allowed}")
 
 
 class PlateauState(NamedTuple):

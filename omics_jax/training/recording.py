@@ -1,4 +1,4 @@
-"""What becomes of the epochs of a stage: lines in the history, and decisions to stop early.
+"""Recording of the epochs of a stage in the history, and decisions to stop replicates early.
 
 A `prune` function is asked about every epoch that is written, epoch by epoch and, within one,
 replicate by replicate. A replicate that it stops is neither written nor asked about again.

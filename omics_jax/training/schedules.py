@@ -149,16 +149,16 @@ def _check_number(name: str, value: Any, above_zero: bool = False) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number and math.isfinite(value) and (value > 0 or (value == 0 and not above_zero)):
         return
-    wanted = "a positive number" if above_zero else "a number of 0 or more"
-    raise UserError(f"{name} is {value!r}; it must be {wanted}")
+    allowed = "a positive number" if above_zero else "a number of 0 or more"
+    raise UserError(f"{name} is {value!r}; it must be {allowed}")
 
 
 def _check_word(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuses what is not a word, or none of the choices where there are some."""
     if isinstance(value, str) and value and (not choices or value in choices):
         return
-    wanted = f"choose one of {', '.join(choices)}" if choices else "name a monitored value"
-    raise UserError(f"{name} is {value!r}; {wanted}")
+    advice = f"choose one of {', '.join(choices)}" if choices else "name a monitored value"
+    raise UserError(f"{name} is {value!r}; {advice}")
 
 
 def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:

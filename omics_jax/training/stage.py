@@ -1,4 +1,4 @@
-"""The values a training is made of: `Term`, `Stage`, `Replicate`.
+"""The values that describe a training: `Term`, `Stage`, `Replicate`.
 
 A system describes its training with these; the trainer (`step`, `block`, `loop`) runs them and does
 not know what is being trained.
@@ -82,9 +82,9 @@ class Stage:
         them on and no epoch was better; without it, the last. Or name -> scalar, of which "monitor"
         decides and the others are only written to the history.
       patience: stop after this many monitored epochs without improvement; None trains all epochs.
-      monitor_every: epochs from one look at the monitor to the next.
-      features: (variables, batch of one slot) -> field -> (width, ...): what the frozen part of the
-        network makes of every row. Computed once at the start of the stage; the batch holds it
+      monitor_every: number of epochs between two evaluations of the monitor.
+      features: (variables, batch of one slot) -> field -> (width, ...): the output of the frozen
+        part of the network. It is computed once, at the start of the stage, and batches hold it
         under these names.
       reads: regexes, each matching whole names of the fields of a row that `loss` and `monitor`
         read. Of a table that stays on the host only these are gathered.
@@ -140,7 +140,7 @@ def monitored_values(stage: Stage, variables: Variables, batch: Batch) -> Mappin
 
 
 def fields_read(stage: Stage, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the fields of a row that the stage reads."""
+    """The fields of a row that the stage reads."""
 
     def is_read(name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in stage.reads)

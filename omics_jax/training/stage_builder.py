@@ -1,4 +1,4 @@
-"""A `Stage` built from the settings that every system keeps in its config.
+"""A `Stage` built from the settings that every system has in its config.
 
 Such a section holds `epochs`, `batch_size`, `patience`, sometimes `monitor_every`, and an
 `optimizer` with `name`, `learning_rate`, and optionally `clip` and `weight_decay`. Left out: what
@@ -41,7 +41,7 @@ def build_stage(
       fields: any other field of `Stage` (`trainable`, `monitor`, `patience`, `features`, ...).
 
     Raises:
-      UserError: settings of the optimiser that cannot be, see `schedules.optimizer`; epochs, a
+      UserError: invalid settings of the optimiser, see `schedules.optimizer`; epochs, a
         batch size, monitor_every or patience below 1, see `Stage`.
       ValueError: a learning rate of the name "plateau" in a stage without a monitor.
       KeyError: a slot of `batch_size` that `rows` does not count.

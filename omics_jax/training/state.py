@@ -1,4 +1,4 @@
-"""`TrainState`: everything a training has to remember, and nothing random.
+"""`TrainState`: everything that a training must remember, with no random state.
 
 Keys, noise and row order are functions of (seed, stage, step, row), so this state and two integers
 (stage, position of the block) resume a run bit for bit.

@@ -226,7 +226,7 @@ def test_a_wrong_record_is_named_with_its_line(tmp_path, case):
 def test_a_record_in_two_folders_is_refused(tmp_path):
     twice = {"set-x/101.txt": FIRST, "set-y/101.txt": FIRST}
     with pytest.raises(
-        UserError, match=r"'101' stands twice, as set-x/101.txt and set-y/101.txt; remove"
+        UserError, match=r"'101' occurs twice, as set-x/101.txt and set-y/101.txt; remove"
     ):
         read_series(settings(archive(tmp_path, "both.tar", twice)))
 

@@ -68,7 +68,7 @@ def test_the_id_column_by_name(tmp_path):
     [
         (
             "p1,61\np2,40\np1,61\n",
-            ["the patient 'p1' stands twice, at line 2 and line 4", "remove one"],
+            ["the patient 'p1' occurs twice, at line 2 and line 4", "remove one"],
         ),
         ("p1,61\n,40\n", ["line 3 has no patient name", "fill it in"]),
     ],

@@ -76,7 +76,7 @@ MATRICES = {
     "truncated gzip": ("m.csv.gz", gzip.compress(CSV.encode())[:-12],
         ["gzip stream ends", "again"]),
     "corrupt gzip": ("m.csv.gz", b"\x1f\x8b\x08\x00" + b"\x07" * 40, ["gzip", "fetch it again"]),
-    "plain as gzip": ("m.csv.gz", CSV, ["not a sound gzip", "drop .gz"]),
+    "plain as gzip": ("m.csv.gz", CSV, ["not a valid gzip", "drop .gz"]),
     "gct as text": ("m.txt", GCT, ["line 1", "GCT", "name the file .gct"]),
     "unknown suffix": ("m.xlsx", CSV, ["suffix '.xlsx'", "use one of .gct"]),
     "gzipped gctx": ("m.gctx.gz", gzip.compress(b"x"), [".gctx", "unpack it first"]),
@@ -108,7 +108,7 @@ MATRICES = {
     "gctx truncated": ("m.gctx", b"\x89HDF\r\n\x1a\n" + b"\0" * 50,
         ["damaged or truncated", "again"]),
     "h5ad not hdf5": ("m.h5ad", CSV, ["not an HDF5 file", "check its name"]),
-    "parquet damaged": ("m.parquet", b"PAR1junkPAR1", ["not a sound Parquet", "write it again"]),
+    "parquet damaged": ("m.parquet", b"PAR1junkPAR1", ["not a valid Parquet", "write it again"]),
     "npz not zip": ("m.npz", b"nonsense", ["not an .npz", "numpy.savez"]),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as shapes
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Modality
 from omics_jax.data.formats.read import read_matrix
-from omics_jax.data.patients.read import read_multiomics
+from omics_jax.data.patients.read import read_patients
 from omics_jax.errors import UserError
 
 
@@ -149,9 +149,9 @@ def test_patients_are_the_same_in_files_and_in_memory(monkeypatch, tmp_path):
         **{key: "" for key in ("path", "survival", "id", "barcode")},
         **{"orientation": "auto", "classes": {}, "survival_times": {}},
     )
-    one = read_multiomics(settings)
+    one = read_patients(settings)
     monkeypatch.setattr(mapped, "MAPPED_BYTES", 1)
     monkeypatch.setattr(mapped, "_BLOCK_BYTES", 1)
-    other = read_multiomics(settings)
+    other = read_patients(settings)
     assert isinstance(other.modalities["mirna"].values, np.memmap)
     assert one.fingerprint() == other.fingerprint() and one.notes == other.notes

@@ -148,7 +148,7 @@ def test_genes_of_the_same_name_are_refused_or_averaged(tmp_path, monkeypatch, f
     path = write(tmp_path, format_)
     if format_ == ".gct":
         path.write_text(gct12())
-    with pytest.raises(UserError, match="'EGFR' stands twice.*data.repeated=mean"):
+    with pytest.raises(UserError, match="'EGFR' occurs twice.*data.repeated=mean"):
         read_matrix(path)
     matrix = read_matrix(path, repeated="mean")
     both = np.nanmean(VALUES[:, [1, 3]], axis=1)

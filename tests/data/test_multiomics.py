@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from scipy import sparse
 
 from omics_jax.data.dataset.summary import overlaps
-from omics_jax.data.patients.read import read_multiomics
+from omics_jax.data.patients.read import read_patients
 from omics_jax.errors import UserError
 
 DEFAULTS = {
@@ -58,7 +58,7 @@ def settings(**changes) -> SimpleNamespace:
 
 def error_of(**changes) -> str:
     with pytest.raises(UserError) as caught:
-        read_multiomics(settings(**changes))
+        read_patients(settings(**changes))
     return str(caught.value)
 
 
@@ -178,7 +178,7 @@ def test_every_format_and_orientation_gives_the_same_patients(tmp_path, name):
         "mirna": write(tmp_path / "genes-mirna.tsv", MIRNA),
     }
     told = []
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(modalities=modalities, clinical=clinical(tmp_path), **TARGETS),
         lambda *args: told.append(args),
     )
@@ -192,7 +192,7 @@ def test_every_format_and_orientation_gives_the_same_patients(tmp_path, name):
 
 
 def test_notes_say_what_was_understood(tmp_path):
-    notes = read_multiomics(
+    notes = read_patients(
         settings(modalities=files(tmp_path), clinical=clinical(tmp_path), **TARGETS)
     ).notes
     for expected in (
@@ -227,7 +227,7 @@ def test_the_order_of_files_and_rows_changes_nothing(tmp_path, seed):
             write(folder / name, frame)
             for name, frame in zip(("r.csv", "m.npz", "c.tsv"), frames, strict=True)
         ]
-        return read_multiomics(
+        return read_patients(
             settings(modalities=dict(rna=paths[0], mirna=paths[1]), clinical=paths[2], **TARGETS)
         )
 
@@ -246,7 +246,7 @@ def test_overlaps_against_counting(tmp_path, seed):
         )
         for name, here in zip("abc", has.T, strict=True)
     }
-    dataset = read_multiomics(settings(modalities=modalities))
+    dataset = read_patients(settings(modalities=modalities))
     assert dataset.ids.tolist() == [f"p{i:02}" for i in np.flatnonzero(has.any(axis=1))]
     found = overlaps(dataset)
     assert found["patients"].is_monotonic_decreasing and found["patients"].sum() == len(dataset)
@@ -263,18 +263,18 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
         "rna": write(tmp_path / "genes-rna.csv", RNA),
         "mirna": write(tmp_path / "mirna.npz", MIRNA),
     }
-    dataset = read_multiomics(settings(modalities=found, **TARGETS))
+    dataset = read_patients(settings(modalities=found, **TARGETS))
     assert_modality(dataset.modalities["rna"], RNA)
     assert not dataset.targets and any(
         note.endswith("no target type, age, OS.") for note in dataset.notes
     )
     samples = RNA.set_axis([f"TCGA-AA-000{k}-01" for k in range(4)])
-    barcoded = read_multiomics(
+    barcoded = read_patients(
         settings(modalities={"rna": write(tmp_path / "genes-b.csv", samples)}, barcode="tcga")
     )
     assert barcoded.ids.tolist() == ["TCGA-AA-0000", "TCGA-AA-0002", "TCGA-AA-0003"]
     genes = RNA.set_axis(["TP53", "EGFR", "MYC", "ACTB"], axis=1)
-    judged = read_multiomics(settings(modalities={"rna": write(tmp_path / "genes-j.csv", genes)}))
+    judged = read_patients(settings(modalities={"rna": write(tmp_path / "genes-j.csv", genes)}))
     assert judged.ids.tolist() == ["p0", "p1", "p4"]
     assert "genes-j.csv has samples in columns, judged by its names and shape." in judged.notes
     assert "set orientation=" in error_of(modalities={"rna": write(tmp_path / "genes-u.csv", RNA)})
@@ -287,13 +287,13 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
 def test_survival_in_a_table_of_its_own(tmp_path):
     path = write(tmp_path / "survival.tsv", CLINICAL[["days", "dead"]].assign(age="1").iloc[::-1])
     told = write(tmp_path / "c.csv", CLINICAL[["cancer", "age"]])
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(modalities=files(tmp_path), clinical=told, survival=path, **TARGETS)
     )
     assert_targets(dataset)
     assert dataset.table.columns.tolist() == ["cancer", "age", "days", "dead"]
     assert dataset.table["age"].tolist() == ["", "61", "", "40.5", "70"]
-    alone = read_multiomics(settings(modalities=files(tmp_path), survival=path, **TARGETS))
+    alone = read_patients(settings(modalities=files(tmp_path), survival=path, **TARGETS))
     assert set(alone.targets) == {"OS.time", "OS.event"}
     assert any(note.endswith("no target type, age.") for note in alone.notes)
 
@@ -310,7 +310,7 @@ def test_a_config_is_settings_and_empty_entries_mean_none(tmp_path):
     )
     config.classes.subtype = ""
     config.survival_times.PFI = ("", "")
-    assert_targets(read_multiomics(config))
+    assert_targets(read_patients(config))
 
 
 def test_blocks_are_united_and_lack_what_others_have(tmp_path):
@@ -323,7 +323,7 @@ def test_blocks_are_united_and_lack_what_others_have(tmp_path):
         A_samples=["p1", "p3"],
         A_features=["g1", "g2"],
     )
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(modalities={"states": str(tmp_path / "b.npz")}, classes={"cohort": "block"})
     )
     states = dataset.modalities["states"]
@@ -353,7 +353,7 @@ def test_mudata_takes_every_modality_and_its_annotations(tmp_path, where):
     path = write_h5mu(
         tmp_path / "cohort.h5mu", shared, titled=where != "table", rna=rna, mirna=mirna
     )
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(path=path, clinical=clinical(tmp_path) if where == "table" else "", **TARGETS)
     )
     assert list(dataset.modalities) == ["rna", "mirna"] and dataset.ids.tolist() == IDS
@@ -381,7 +381,7 @@ def omiembed_folder(tmp_path):
 
 def test_omiembed_layout(tmp_path):
     folder = omiembed_folder(tmp_path)
-    dataset = read_multiomics(settings(path=str(folder), **TARGETS))
+    dataset = read_patients(settings(path=str(folder), **TARGETS))
     assert list(dataset.modalities) == ["rna", "mirna", "P"]
     assert_modality(dataset.modalities["rna"], RNA)
     assert_modality(dataset.modalities["P"], MIRNA)
@@ -390,18 +390,18 @@ def test_omiembed_layout(tmp_path):
     assert dataset.table.columns.tolist() == ["site", "label", "age", "cancer", "days", "dead"]
     assert any("sample_list.tsv" in note for note in dataset.notes)
     (folder / "labels.tsv").unlink()
-    without = read_multiomics(settings(path=str(folder), **TARGETS))
+    without = read_patients(settings(path=str(folder), **TARGETS))
     assert "type" not in without.targets and "age" in without.targets
     assert any("has no labels.tsv, so there is no target type" in note for note in without.notes)
-    named = read_multiomics(settings(path=str(folder), clinical=clinical(tmp_path), **TARGETS))
+    named = read_patients(settings(path=str(folder), clinical=clinical(tmp_path), **TARGETS))
     assert_targets(named)
-    unnamed = read_multiomics(settings(path=str(folder)))
+    unnamed = read_patients(settings(path=str(folder)))
     assert set(unnamed.targets) == {"value", "survival.time", "survival.event"}
-    followed = read_multiomics(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
+    followed = read_patients(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
     assert set(followed.targets) == {"OS.time", "OS.event"}
     for name in ("values.tsv", "survival.tsv"):
         (folder / name).unlink()
-    assert read_multiomics(settings(path=str(folder), **TARGETS)).ids.tolist() == IDS
+    assert read_patients(settings(path=str(folder), **TARGETS)).ids.tolist() == IDS
 
 
 def test_barcodes_join_samples_and_patients(tmp_path):
@@ -415,7 +415,7 @@ def test_barcodes_join_samples_and_patients(tmp_path):
         "rna": write(tmp_path / "genes-rna.tsv", rna.fillna(1)),
         "mirna": write(tmp_path / "mirna.csv", mirna),
     }
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(modalities=paths, clinical=write(tmp_path / "c.csv", told), barcode="tcga")
     )
     assert dataset.ids.tolist() == ["TCGA-AA-0001", "TCGA-AA-0002"]
@@ -432,7 +432,7 @@ def test_target_columns_are_never_features(tmp_path):
         dead=["1", "0", "1", "0"], cancer=["A", "B", "A", "B"]
     )
     path = write(tmp_path / "flat.csv", flat)
-    dataset = read_multiomics(settings(modalities={"rna": path}, orientation="samples", **TARGETS))
+    dataset = read_patients(settings(modalities={"rna": path}, orientation="samples", **TARGETS))
     assert dataset.modalities["rna"].features.tolist() == RNA.columns.tolist()
     assert dataset.targets["age"][0].tolist() == [0, 61, 70] and set(dataset.table) == {
         "age",
@@ -487,7 +487,7 @@ def test_settings_that_are_refused(tmp_path, change, fragments):
 
 def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
     flat = write(tmp_path / "flat.csv", RNA.fillna(0) * 0 + 3.5)
-    dataset = read_multiomics(
+    dataset = read_patients(
         settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path))
     )
     warned = [note for note in dataset.notes if note.startswith("Warning: no feature of")]
@@ -524,7 +524,7 @@ def test_barcodes_of_different_length_are_recognised(tmp_path, name):
     path = write(tmp_path / name, RNA.set_axis(samples))
     assert "set barcode='tcga'" in error_of(modalities={"rna": path}, clinical=told)
     assert (
-        len(read_multiomics(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
+        len(read_patients(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
     )
 
 
@@ -548,8 +548,8 @@ def test_features_of_the_same_name_count_as_their_mean_and_this_is_said(tmp_path
         )
     ]
     for path in paths:
-        assert f"{RNA.columns[0]!r} stands twice" in error_of(**path)
-        dataset = read_multiomics(settings(**path, repeated="mean"))
+        assert f"{RNA.columns[0]!r} occurs twice" in error_of(**path)
+        dataset = read_patients(settings(**path, repeated="mean"))
         rna = dataset.modalities["rna"]
         assert (
             dataset.ids.tolist() == mean.index.tolist()
@@ -583,11 +583,11 @@ def test_a_modality_that_shares_no_patient(tmp_path):
         (
             {"A_X": [[1.0]], "A_samples": ["p1"], "A_features": ["f"]}
             | {"B_X": [[1.0]], "B_samples": ["p1"], "B_features": ["f"]},
-            ["'p1' stands twice, at A_samples[0] and B_samples[0]"],
+            ["'p1' occurs twice, at A_samples[0] and B_samples[0]"],
         ),
         (
             {"A_X": [[1.0, 2.0]], "A_samples": ["p1"], "A_features": ["f", "f"]},
-            ["'f' stands twice, at A_features[0]"],
+            ["'f' occurs twice, at A_features[0]"],
         ),
     ],
 )
@@ -654,10 +654,10 @@ def test_real_cohort_is_the_same_in_three_formats(real_data):
         **shared,
     )
     xena, mudata = (
-        read_multiomics(text),
-        read_multiomics(settings(path=str(mini / "brca.h5mu"), **shared)),
+        read_patients(text),
+        read_patients(settings(path=str(mini / "brca.h5mu"), **shared)),
     )
-    h5ad = read_multiomics(settings(modalities={"rna": str(mini / "brca_rna.h5ad")}, **shared))
+    h5ad = read_patients(settings(modalities={"rna": str(mini / "brca_rna.h5ad")}, **shared))
     followed = pd.read_csv(text.survival, sep="\t").query("OS == OS and `OS.time` > 0")
     assert (
         len(xena) == 120
@@ -688,7 +688,7 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
         "rna": write(tmp_path / "rna.csv", RNA),
         "mirna": write(tmp_path / "mirna.csv", MIRNA),
     }
-    found = read_multiomics(
+    found = read_patients(
         settings(
             modalities=modalities, clinical=clinical(tmp_path), **TARGETS, only={"cancer": "BRCA"}
         )
@@ -701,7 +701,7 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
     both = settings(
         modalities=mirna, clinical=clinical(tmp_path), only={"cancer": "BRCA+ACC", "dead": "Alive"}
     )
-    assert read_multiomics(both).ids.tolist() == ["p2"]
+    assert read_patients(both).ids.tolist() == ["p2"]
 
 
 @pytest.mark.parametrize(
@@ -715,7 +715,7 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
             {"cancer": "BRCA+LIHC"},
             "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA",
         ),
-        ({"cancer": "ACC"}, "modality 'rna' has nobody of those data.only asks for"),
+        ({"cancer": "ACC"}, "modality 'rna' has none of the patients that data.only selects"),
     ],
     ids=["column", "cell", "modality"],
 )

@@ -202,11 +202,11 @@ ARRAYS = {
     ),
     "features twice": (
         {"X": X, "features": NAMES[[0, 1, 0]]},
-        ["'HR' stands twice", "features[0] and features[2]"],
+        ["'HR' occurs twice", "features[0] and features[2]"],
     ),
     "ids twice": (
         {"X": X, "ids": np.array(list("abcda"))},
-        ["patient 'a' stands twice", "row 1 and row 5", "rename"],
+        ["patient 'a' occurs twice", "row 1 and row 5", "rename"],
     ),
     "groups short": ({"X": X, "groups": np.array(["a"])}, ["groups has length 1", "5 patients"]),
     "static short": ({"X": X, "static": np.ones((3, 2))}, ["static has 3 rows", "5 patients"]),
@@ -312,7 +312,7 @@ def test_outcomes_join_by_id_and_are_masked_where_unknown(tmp_path):
 OUTCOMES = {
     "no label": ("who,dead\na,1\n", ["no column 'died'", "label"]),
     "no id": ("id,died\na,1\n", ["no column 'who'", "outcome_id"]),
-    "twice": ("who,died\na,1\nb,0\na,0\n", ["'a' stands twice", "line 2 and line 4", "remove one"]),
+    "twice": ("who,died\na,1\nb,0\na,0\n", ["'a' occurs twice", "line 2 and line 4", "remove one"]),
     "two": ("who,died\na,1\nb,2\n", ["line 3: died is 2, which is neither 0 nor 1", "recode"]),
     "text": ("who,died\na,1\nb,yes\n", ["line 3: died is 'yes', which is neither 0 nor 1"]),
     "strangers": (

@@ -305,7 +305,7 @@ def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
 
 def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
     with pytest.raises(
-        UserError, match="with the very values of data.path; a model cannot be tested"
+        UserError, match="with the same values as in data.path; a model cannot be tested"
     ):
         joining.join_patients(dataset, dataset)
     series = dataset.modalities["series"]

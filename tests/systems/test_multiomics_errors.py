@@ -86,7 +86,7 @@ def arms(dataset, *words):
         (("--config.folds=50",), "has 32 of the patients, fewer than the 50 folds"),
         (
             ("--config.missing=mask", "--config.model.fusion=early"),
-            "there are no branches; set fusion to intermediate",
+            "model.fusion=early has no branches; set model.fusion to intermediate",
         ),
         (("--config.training.stages=('embedding',)",), "which trains no head"),
         (
@@ -136,7 +136,7 @@ def test_a_class_with_fewer_members_than_folds_is_named(dataset):
     )
     with pytest.raises(
         UserError,
-        match="the type 'rare' has 1 of the patients, fewer than the 3 folds; leave classes",
+        match="the type 'rare' has 1 of the patients, fewer than the 3 folds; leave out",
     ):
         arms(spoiled)
 

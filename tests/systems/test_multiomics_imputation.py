@@ -50,9 +50,9 @@ def test_an_imputers_estimate_by_hand():
 def test_a_source_that_a_patient_lacks_is_0_and_flagged():
     x = {"a": jnp.ones((2, 2)), "b": jnp.full((2, 1), jnp.nan)}
     has = {"a": jnp.array([True, True]), "b": jnp.array([False, False])}
-    both = imputer.sources_of(("a", "b"), x, has)
+    both = imputer.join_sources(("a", "b"), x, has)
     np.testing.assert_array_equal(both, np.tile([1, 1, 0, 1, 0], (2, 1)))
-    np.testing.assert_array_equal(imputer.sources_of(("a",), x, has), np.ones((2, 2)))
+    np.testing.assert_array_equal(imputer.join_sources(("a",), x, has), np.ones((2, 2)))
     assert imputer.input_size({"a": 2, "b": 1}, ("a", "b")) == 5
     assert imputer.input_size({"a": 2}, ("a",)) == 2
 

@@ -15,10 +15,10 @@ from omics_jax.systems.multiomics import assembly, model
 from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.systems.multiomics.patients import (
     SLOT,
+    impute_patients,
     imputed_values,
-    patients,
-    prepared,
-    read_patients,
+    prepare_patients,
+    prepared_patients,
 )
 from omics_jax.training.freezing import freeze, keep_frozen_stats
 
@@ -51,17 +51,17 @@ def bce_by_hand(x, logits, cells):
 
 def test_equation_1_by_hand(early):
     shape, variables, rows = early.shape, early.variables, early.rows
-    read = patients(shape, variables, rows)
-    terms, mean, _ = model.embedding_terms(shape, variables, read, rows)
-    (mu, log_variance), _ = model.encode_patients(shape, variables, read, rows)
+    patients = impute_patients(shape, variables, rows)
+    terms, mean, _ = model.embedding_terms(shape, variables, patients, rows)
+    (mu, log_variance), _ = model.encode_patients(shape, variables, patients, rows)
     held = {part: variables[part]["embedding"] for part in ("params", "batch_stats")}
     info = RowInfo(rows["live"], rows["row"])
     logits = shape.embedding.apply(held, mu, info, method=Embedding.decode)
     bce = []
     for name in shape.used:
-        cells = np.asarray(read.cells[name])
+        cells = np.asarray(patients.cells[name])
         np.testing.assert_array_equal(cells, early.cells(name))
-        bce.append(bce_by_hand(read.x[name], logits[name], cells))
+        bce.append(bce_by_hand(patients.x[name], logits[name], cells))
     mu, s = np.asarray(mu, np.float64), np.asarray(log_variance, np.float64)
     kl = -0.5 * (1 + s - mu**2 - np.exp(s))
     k_kl = shape.config.model.k_kl
@@ -69,7 +69,7 @@ def test_equation_1_by_hand(early):
     assert float(model.embedding_loss(shape, terms)) == pytest.approx(expected, rel=1e-5)
     summed = replace(shape, config=early.arm.config.copy_and_resolve_references())
     summed.config.model.reduction = "sum"
-    terms, *_ = model.embedding_terms(summed, variables, read, rows)
+    terms, *_ = model.embedding_terms(summed, variables, patients, rows)
     per_patient = np.array(bce) * [early.alive(name) for name in shape.used]
     expected = per_patient.mean() + k_kl * kl.sum(axis=1).mean()
     assert float(model.embedding_loss(summed, terms)) == pytest.approx(expected, rel=1e-5)
@@ -86,29 +86,29 @@ def incomplete(masked):
 def test_a_missing_branch_says_nothing_and_learns_nothing(masked, incomplete):
     shape, variables, rows = masked.shape, masked.variables, masked.rows
     name, has = incomplete
-    read = patients(shape, variables, rows)
-    nonsense = jnp.where(has[:, None], read.x[name], 0.9)
-    spoiled = read._replace(x={**read.x, name: nonsense})
+    patients = impute_patients(shape, variables, rows)
+    nonsense = jnp.where(has[:, None], patients.x[name], 0.9)
+    spoiled = patients._replace(x={**patients.x, name: nonsense})
 
     @jax.jit
-    def mean_of(read):
-        (mean, _), _ = model.encode_patients(shape, variables, read, rows, jax.random.key(3))
+    def mean_of(patients):
+        (mean, _), _ = model.encode_patients(shape, variables, patients, rows, jax.random.key(3))
         return mean
 
-    assert np.array_equal(mean_of(read), mean_of(spoiled))
-    terms, *_ = model.embedding_terms(shape, variables, read, rows)
-    learned = np.asarray(read.cells[name])[has]
+    assert np.array_equal(mean_of(patients), mean_of(spoiled))
+    terms, *_ = model.embedding_terms(shape, variables, patients, rows)
+    learned = np.asarray(patients.cells[name])[has]
     assert float(terms[f"bce_{name}"].weight) == learned.sum()
 
 
 def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked, incomplete):
     shape, variables, rows = masked.shape, masked.variables, masked.rows
     name, has = incomplete
-    read = patients(shape, variables, rows)
-    _, stats = model.encode_patients(shape, variables, read, rows, jax.random.key(0))
+    patients = impute_patients(shape, variables, rows)
+    _, stats = model.encode_patients(shape, variables, patients, rows, jax.random.key(0))
     layer = f"branches_{name}_0"
     kernel = np.asarray(variables["params"]["embedding"][layer]["Dense_0"]["kernel"])
-    hidden = np.asarray(read.x[name])[has] @ kernel
+    hidden = np.asarray(patients.x[name])[has] @ kernel
     moved = stats["embedding"][layer]["MaskedBatchNorm_0"]["mean"]
     np.testing.assert_allclose(moved, 0.1 * hidden.mean(axis=0), rtol=1e-4, atol=1e-6)
 
@@ -182,9 +182,9 @@ def test_stage_2_reads_what_prediction_reads(multitask):
 
 def test_prepared_patients_are_those_made_on_the_spot(multitask):
     shape, variables, rows = multitask.shape, multitask.variables, multitask.rows
-    once = prepared(shape, variables, rows)
-    ready = read_patients(shape, variables, {**rows, **once})
-    now = jax.tree.map(np.asarray, read_patients(shape, variables, rows))
+    once = prepare_patients(shape, variables, rows)
+    ready = prepared_patients(shape, variables, {**rows, **once})
+    now = jax.tree.map(np.asarray, prepared_patients(shape, variables, rows))
     jax.tree.map(np.testing.assert_array_equal, ready, now)
     assert now.imputed.any() and now.present.all()
     for i, name in enumerate(shape.used):

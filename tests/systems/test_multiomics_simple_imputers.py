@@ -41,7 +41,7 @@ def test_a_perfect_imputation_is_best_and_on_the_better_side_of_noise():
     best = scores_of({**fields, "mirna_estimate": truth})
     poor = scores_of({**fields, "mirna_estimate": noise})
     assert best == {"mirna_rmse": 0, "mirna_mae": 0, "mirna_pearson": pytest.approx(1)}
-    sides = simple_imputers.better_imputation(["mirna"])
+    sides = simple_imputers.imputation_sides(["mirna"])
     assert best.keys() < sides.keys()
     for name, value in best.items():
         assert (value > poor[name]) == (sides[name] == "higher")

@@ -15,20 +15,19 @@ def test_the_family_wise_p_is_exact_and_features_that_never_vary_are_no_tests():
     false = 0
     for _ in range(400):
         draws = rng.exponential([1.0, 1.0, 5.0, 20.0, 0.0], (20, 5))
-        p, family = interpretation.p_values(draws[0], draws[1:])
+        p, family = interpretation.permutation_p_values(draws[0], draws[1:])
         assert np.isnan(p).tolist() == np.isnan(family).tolist() == [False] * 4 + [True]
         false += np.nanmin(family) <= 0.05
     assert 6 <= false <= 35  # 20 expected, s.d. 4.4
     draws[0, 0] = 30
-    p, family = interpretation.p_values(draws[0], draws[1:])
+    p, family = interpretation.permutation_p_values(draws[0], draws[1:])
     assert np.nanargmin(p) == 0 and p[0] < 0.02 and family[0] == 0.05
 
 
 def test_shares_are_free_of_how_sure_a_network_is():
     magnitudes = np.array([[1.0, 3.0, np.nan], [10.0, 30.0, np.nan], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(
-        interpretation.shares(magnitudes), [[0.25, 0.75, np.nan], [0.25, 0.75, np.nan], [0, 0, 0]]
-    )
+    shares = interpretation.attribution_shares(magnitudes)
+    np.testing.assert_array_equal(shares, [[0.25, 0.75, np.nan], [0.25, 0.75, np.nan], [0, 0, 0]])
 
 
 FEATURES = [f"gene{j}" for j in range(8)]

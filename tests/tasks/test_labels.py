@@ -71,7 +71,7 @@ def test_there_are_no_more_bins_than_distinct_times_of_events():
 
 def test_a_grid_that_the_events_cannot_fill_names_the_task_and_the_fold(dataset, tasks):
     many = labels.with_bins(settings(bins=80), dataset, tasks, EVERY_FOLD)
-    with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins, 0 to"):
+    with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins; 0 chooses"):
         labels.fit_to_outcomes(settings(bins=80), dataset, many, np.arange(60), "fold 1, repeat 0")
 
 
@@ -118,7 +118,7 @@ PARTS = (range(0, 4), range(4, 8), range(8, 12))
         (
             {"type": np.r_[[0, 1] * 4, [0] * 4]},
             {"type": ("A", "B")},
-            r"of 4 test rows 4 have a known type, which are not enough \(two classes at least\)",
+            "4 of 4 test rows have a known type, but these must include at least two classes; use",
         ),
         (
             {"age": (np.arange(12.0), np.arange(12) != 5)},
@@ -128,17 +128,17 @@ PARTS = (range(0, 4), range(4, 8), range(8, 12))
         (
             {"age": (np.arange(12.0), ~np.isin(np.arange(12), (5, 6, 7)))},
             {},
-            r"of 4 validation rows 1 have a known age, which are not enough \(two values at least",
+            "1 of 4 validation rows have a known age, but these must include at least two values;",
         ),
         (
             {"OS.time": np.arange(1.0, 13), "OS.event": np.r_[[0] * 4, [1] * 8]},
             {},
-            r"of 4 train rows 4 have a known OS, which are not enough \(an event at least\)",
+            "4 of 4 train rows have a known OS, but these must include at least one event; use",
         ),
         (
             {"type": np.r_[[0, 1] * 2, [0, 2] * 4]},
             {"type": ("A", "B", "C")},
-            r"its training rows hold nobody of the type 'C'",
+            "none of its training rows is of the type 'C'",
         ),
     ],
 )
@@ -154,10 +154,10 @@ def test_a_fold_in_which_a_task_cannot_be_learned_or_judged_is_refused(targets, 
 
 def test_a_class_with_fewer_members_than_folds_is_named():
     dataset = labelled({"type": np.r_[[0] * 9, 1, 1]}, classes={"type": ("A", "rare")})
-    labels.check_members(dataset, tasks_of(dataset), 2)
-    sentence = "the type 'rare' has 2 of the patients, fewer than the 3 folds; leave classes"
+    labels.check_class_sizes(dataset, tasks_of(dataset), 2)
+    sentence = "the type 'rare' has 2 of the patients, fewer than the 3 folds; leave out"
     with pytest.raises(UserError, match=sentence):
-        labels.check_members(dataset, tasks_of(dataset), 3)
+        labels.check_class_sizes(dataset, tasks_of(dataset), 3)
 
 
 def test_what_is_known_of_a_task_is_of_the_rows_asked_for(dataset):

@@ -164,7 +164,7 @@ def test_a_perfect_prediction_is_best_and_on_the_better_side_of_a_guess(cohort):
         if metric in ideal:
             assert value == pytest.approx(ideal[metric], abs=1e-6), name
     poor = score(perfect(test) | guesses(len(test)), test, train).metrics
-    sides = scoring.better((TYPE, AGE, OS), ["complete"])
+    sides = scoring.better_sides((TYPE, AGE, OS), ["complete"])
     assert best.keys() - sides.keys() == {"OS_d_calibration_p"}
     for name in best.keys() & sides.keys():
         assert (best[name] > poor[name]) == (sides[name] == "higher") and best[name] != poor[
@@ -244,7 +244,9 @@ def test_a_broken_prediction_is_no_lack_of_rows(cohort):
         score(broken, test, train)
     shifted = guesses(len(test))
     shifted["OS_times"] = shifted["OS_times"] + np.arange(len(test))[:, None]
-    with pytest.raises(ValueError, match="on the same times in every row"):
+    with pytest.raises(
+        ValueError, match="survival curves at different times; give all rows the same"
+    ):
         score(shifted, test, train)
 
 

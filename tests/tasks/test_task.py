@@ -31,7 +31,7 @@ def test_tasks_follow_the_targets(cohort):
         labelled({"b.event": np.ones(2), "x.time": np.ones(2), "b.time": np.ones(2)}),
     )
     assert tasks_of(alone) == (Task("b", "survival"), Task("x.time", "regression"))
-    with pytest.raises(UserError, match="'OS' is a target and"):
+    with pytest.raises(UserError, match="'OS' is the name of a target and"):
         tasks_of(labelled({"OS": values, "OS.time": values, "OS.event": values}))
 
 

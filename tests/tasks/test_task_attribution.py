@@ -113,7 +113,7 @@ def arms():
         replicates=tiny.replicates,
         start_from="earlier",
     )
-    return tiny.tasks, arm, attribution.permuted(arm, tiny.tasks, SLOT)
+    return tiny.tasks, arm, attribution.permuted_arm(arm, tiny.tasks, SLOT)
 
 
 def in_order(pairs):
@@ -151,7 +151,7 @@ def test_the_null_starts_where_the_first_replicate_does_and_is_known_as_the_null
     groups = [r.labels["group"] for r in null.replicates]
     assert groups == [f"permutation {i}" for i in range(1, PERMUTATIONS + 1)]
     assert not null.with_baselines
-    alone = attribution.permuted(replace(network, start_from=None), arms[0], SLOT)
+    alone = attribution.permuted_arm(replace(network, start_from=None), arms[0], SLOT)
     assert alone.starts == ()
 
 

@@ -13,7 +13,7 @@ from trees import leaves_differ
 
 from omics_jax.nn.blocks import Block, RowInfo
 from omics_jax.tasks.heads import Head, heads_of
-from omics_jax.tasks.network import HEADS, head_outputs, no_loss, predict, untempered_outputs
+from omics_jax.tasks.network import HEADS, head_outputs, no_loss, predict, uncalibrated_outputs
 from omics_jax.tasks.prediction import FIELDS
 
 
@@ -97,7 +97,7 @@ def test_a_temperature_divides_the_outputs_of_its_task_alone(tiny, z):
     logarithms = {"type": jnp.log(jnp.float32(2)), "OS": jnp.float32(0)}
     params = {**tiny.variables["params"], "calibration": logarithms}
     heated = {**tiny.variables, "params": params}
-    raw, _ = untempered_outputs(tiny.network, heated, z, tiny.rows)
+    raw, _ = uncalibrated_outputs(tiny.network, heated, z, tiny.rows)
     outputs, stats = head_outputs(tiny.network, heated, z, tiny.rows)
     assert stats == {}
     for name, factor in {"type": 2, "age": 1, "OS": 1}.items():

@@ -128,5 +128,5 @@ def test_a_fold_without_enough_outcomes_is_refused():
     values = np.arange(30.0)
     few = labelled({"age": (values, values < 3)})
     tasks, splits = deal_tasks(tiny_config(), few)
-    with pytest.raises(UserError, match="have a known age, which are not enough"):
+    with pytest.raises(UserError, match="have a known age, but these must include at least"):
         task_replicates(tiny_config(), few, tasks, splits, SLOT, train_size)

@@ -44,7 +44,7 @@ def test_a_weight_of_no_outcome_is_named_beside_the_outcomes():
         ({"survival": {"convention": "left"}}, "config.survival.convention is 'left'"),
         ({"survival": {"hazard": "odd"}}, "config.survival.hazard is 'odd'; choose one of proper"),
         ({"survival": {"bins": -1}}, "config.survival.bins is -1; give 0 or more"),
-        ({"training": {"stages": ("calibration",)}}, "which trains no head; name the stage heads"),
+        ({"training": {"stages": ("calibration",)}}, "which trains no head; add the stage heads"),
         ({"training": {"batch_size": 1}}, "config.training.batch_size is 1; give 2 or more"),
         ({"training": {"patience": 0}}, "config.training.patience is 0; give 1 or more"),
         ({"heads": {"survival": {"widths": (0,), "dropout": 0.0}}}, "heads.survival.widths is"),

@@ -70,7 +70,7 @@ def test_a_task_alone_is_not_balanced():
 
 
 def test_some_stage_trains_the_heads():
-    with pytest.raises(UserError, match="which trains no head; name the stage heads or all"):
+    with pytest.raises(UserError, match="which trains no head; add the stage heads or all"):
         Tiny(training={"stages": ("calibration",)})
 
 

@@ -202,7 +202,7 @@ def test_starts_that_do_not_fit_are_refused(outcome):
     none = {"params": {"other": trained["params"]["heads"]}, "batch_stats": {}}
     with pytest.raises(
         ValueError,
-        match="the start has the modules other, of which the network has none; it has deco",
+        match="the start has only the modules other, and the network has none of them; it has deco",
     ):
         make_plan(replace(ready.training, start=none), ready.options)
     wide = {

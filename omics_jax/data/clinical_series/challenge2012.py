@@ -171,7 +171,7 @@ def _check_records(path: Path, records: Sequence[_Record]):
     for record in records:
         if record.id in first_place:
             raise UserError(
-                f"{path}: record {record.id!r} stands twice, as {first_place[record.id]} and "
+                f"{path}: record {record.id!r} occurs twice, as {first_place[record.id]} and "
                 f"{record.place}; remove one of them"
             )
         first_place[record.id] = record.place

@@ -72,7 +72,7 @@ def _index_ids(
     for row, name in enumerate(names):
         if name in row_of_id:
             raise UserError(
-                f"{path}: {id_column} {name!r} stands twice, at {places[row_of_id[name]]} and "
+                f"{path}: {id_column} {name!r} occurs twice, at {places[row_of_id[name]]} and "
                 f"{places[row]}; remove one of them"
             )
         row_of_id[name] = row

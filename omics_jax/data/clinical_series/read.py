@@ -118,33 +118,33 @@ def _bin_starts(n: int, n_steps: int, bin_hours: float) -> Modality:
 # --- which variables ------------------------------------------------------------------------------
 
 
-def _choose_statics(observations: Observations, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    if wanted == DESCRIPTORS and not observations.statics:
+def _choose_statics(observations: Observations, requested: tuple[str, ...]) -> tuple[str, ...]:
+    if requested == DESCRIPTORS and not observations.statics:
         # The configuration's default names the challenge's descriptors; other files may lack them.
-        return tuple(name for name in wanted if name in observations.names)
-    _check_known(observations, "static", wanted)
-    return wanted or observations.statics
+        return tuple(name for name in requested if name in observations.names)
+    _check_known(observations, "static", requested)
+    return requested or observations.statics
 
 
 def _choose_variables(
-    observations: Observations, wanted: tuple[str, ...], statics: tuple[str, ...]
+    observations: Observations, requested: tuple[str, ...], statics: tuple[str, ...]
 ) -> tuple[str, ...]:
-    _check_known(observations, "variable", wanted)
+    _check_known(observations, "variable", requested)
     names = [str(name) for name in np.sort(observations.names)]
     all_but_statics = tuple(name for name in names if name not in statics)
-    chosen = wanted or observations.variables or all_but_statics
+    chosen = requested or observations.variables or all_but_statics
     if not chosen:
         raise UserError(
-            f"{observations.source} holds no variable beside the statics {quoted_list(statics)}; "
-            "shorten statics"
+            f"{observations.source} holds no variable other than the statics "
+            f"{quoted_list(statics)}; shorten statics"
         )
     return chosen
 
 
-def _check_known(observations: Observations, kind: str, wanted: Sequence[str]):
-    """Every wanted name is in the file, or is known to its format though these patients lack it."""
+def _check_known(observations: Observations, kind: str, requested: Sequence[str]):
+    """Refuses a name that is neither in the file nor known to its format."""
     known = {*map(str, observations.names), *observations.variables, *observations.statics}
-    for name in wanted:
+    for name in requested:
         if name not in known:
             near = nearest(name, known)
             some = quoted_list(observations.names)

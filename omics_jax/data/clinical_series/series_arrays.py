@@ -131,7 +131,7 @@ def _modality(values: Float32[np.ndarray, "*shape"], features: np.ndarray) -> Mo
     return Modality(np.where(mask, values, np.float32(0)), mask, features)
 
 
-def _static(path: Path, arrays: Arrays, n: int, wanted: tuple[str, ...]) -> Modality:
+def _static(path: Path, arrays: Arrays, n: int, requested: tuple[str, ...]) -> Modality:
     static = _floats(path, "static", take_array(path, arrays, ("static",), 2))
     if len(static) != n:
         raise UserError(
@@ -139,8 +139,8 @@ def _static(path: Path, arrays: Arrays, n: int, wanted: tuple[str, ...]) -> Moda
         )
     names = _column_names(path, arrays, "static_features", static.shape[1], "static")
     # The configuration's default names the challenge's descriptors, which mean nothing here.
-    asks_for_all = wanted in ((), DESCRIPTORS)
-    columns = locate_names(path, "static feature", names, None if asks_for_all else wanted)
+    asks_for_all = requested in ((), DESCRIPTORS)
+    columns = locate_names(path, "static feature", names, None if asks_for_all else requested)
     return _modality(static[:, columns], names[columns])
 
 

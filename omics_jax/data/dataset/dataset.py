@@ -64,7 +64,7 @@ class Dataset:
 
     Attributes:
       ids: (n,) str, unique.
-      groups: (n,) str; rows of one group (cell line, patient, donor) never part in a split.
+      groups: (n,) str; all rows of a group (cell line, patient, donor) are in one part of a split.
       modalities: name -> Modality of n rows.
       table: n rows of annotations (drug, dose, platform, ...), indexed like `ids`.
       targets: name -> (values (n,), mask (n,)).

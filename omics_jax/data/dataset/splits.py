@@ -1,4 +1,4 @@
-"""Splits in which groups (cell lines, patients) never part.
+"""Splits in which all rows of a group (cell line, patient) are in one part.
 
 A keyed hash of each group's name decides its fold, so an assignment depends on the names and the
 seed alone: never on the order of the rows in a file, on the process or on a library's random
@@ -120,8 +120,8 @@ def _check_folds(names: np.ndarray, rows: np.ndarray, folds: int, repeats: int) 
         if groups >= 3:
             mend = f"set the number of folds to {groups} or less"
         raise UserError(
-            f"{folds} folds were asked for but the rows form only {groups} groups, which may not "
-            f"part; {mend}"
+            f"{folds} folds were asked for but the rows form only {groups} groups, which cannot "
+            f"be split; {mend}"
         )
 
 

@@ -110,7 +110,7 @@ def _unpacked(path: Path) -> bytes:
         ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
-            f"{path} is not a sound gzip file ({error}); fetch it again, or drop .gz if it is plain"
+            f"{path} is not a valid gzip file ({error}); fetch it again, or drop .gz if it is plain"
         ) from None
     except OSError as error:
         raise UserError(

@@ -42,26 +42,26 @@ def check_names(
     second = names.index(names[first], first + 1)
     mean = ", or set data.repeated=mean" if kind in ("gene", "feature") else ""
     raise UserError(
-        f"{path}: the {kind} {names[first]!r} stands twice, at {place(first)} and "
+        f"{path}: the {kind} {names[first]!r} occurs twice, at {place(first)} and "
         f"{place(second)}; rename or remove one of them{mean}"
     )
 
 
 def locate_names(
-    path: str | os.PathLike, kind: str, names: Shaped[np.ndarray, " n"], wanted: Names | None
+    path: str | os.PathLike, kind: str, names: Shaped[np.ndarray, " n"], requested: Names | None
 ) -> Int[np.ndarray, " k"]:
-    """(k,) indices of the wanted names among `names`; of all of them, in order, for None.
+    """(k,) indices of the requested names among `names`; None requests all of them, in order.
 
     Raises:
-      UserError: a wanted name is missing.
+      UserError: a requested name is missing.
     """
-    if wanted is None:
+    if requested is None:
         return np.arange(len(names))
     index_of = {str(name): i for i, name in enumerate(names)}
-    missing = [name for name in wanted if str(name) not in index_of]
+    missing = [name for name in requested if str(name) not in index_of]
     if missing:
         near = nearest(missing[0], index_of)
         example = f"its {kind}s are called like {str(names[0])!r}"
         mend = f"did you mean {near!r}?" if near else example
         raise UserError(f"{path} has no {kind} {missing[0]!r}; {mend}")
-    return np.array([index_of[str(name)] for name in wanted], dtype=int)
+    return np.array([index_of[str(name)] for name in requested], dtype=int)

@@ -32,9 +32,9 @@ _READ_ERRORS = (
 
 
 def npz_arrays(
-    path: Path, wanted: Callable[[str], Any] = lambda name: True
+    path: Path, is_needed: Callable[[str], Any] = lambda name: True
 ) -> dict[str, np.ndarray]:
-    """The arrays of an .npz whose names are wanted, by name; the others are not looked at."""
+    """The arrays of an .npz whose names are needed, by name; the others are not read."""
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{path} is not an .npz archive, or is truncated; write it again with numpy.savez"
@@ -43,7 +43,7 @@ def npz_arrays(
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {}
-            for name in filter(wanted, archive.files):
+            for name in filter(is_needed, archive.files):
                 member = archive.zip.getinfo(f"{name}.npy")
                 stored_plain = member.compress_type == zipfile.ZIP_STORED
                 can_map = stored_plain and member.file_size >= mapped.MAPPED_BYTES

@@ -28,7 +28,7 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         frame = parquet.read_table(path).to_pandas()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(
-            f"{path} is not a sound Parquet file ({str(error)[:80]}); write it again"
+            f"{path} is not a valid Parquet file ({str(error)[:80]}); write it again"
         ) from None
     if not len(frame) or not len(frame.columns):
         raise UserError(

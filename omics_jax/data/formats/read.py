@@ -64,7 +64,7 @@ def read_matrix(
       annotations: columns of delimited text and Parquet that are annotations although they hold
         numbers (age, dose); names that the file does not have are ignored. Columns of text always
         are annotations.
-      repeated: what becomes of genes of the same name: "error", or "mean" for the mean of their
+      repeated: how to treat genes of the same name: "error", or "mean" for the mean of their
         observed values, in the file's scale.
 
     Empty cells, NA, N/A, NaN, null and none (any case) are unobserved. GCT and GCTX features are

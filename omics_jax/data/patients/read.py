@@ -59,7 +59,7 @@ class _Samples:
     notes: list[str] = field(default_factory=list)
 
 
-def read_multiomics(settings, on_progress: OnProgress = lambda done, total, what: None) -> Dataset:
+def read_patients(settings, on_progress: OnProgress = lambda done, total, what: None) -> Dataset:
     """Reads modalities of patients and what is known about them.
 
     Args:
@@ -233,7 +233,7 @@ def _annotation_table(
     Args:
       matrices: modalities of patients.
       shared: annotations of samples that hold for all modalities.
-      settings: see `read_multiomics`.
+      settings: see `read_patients`.
     """
     files = filled(settings.modalities, "modalities").values()
     source = settings.path or ", ".join(Path(path).name for path in files)

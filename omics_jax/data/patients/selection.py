@@ -1,4 +1,4 @@
-"""Which patients are used: those of the modalities, and of these the ones that `only` asks for."""
+"""Which patients are used: those of the modalities, or of these the ones that `only` selects."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def all_patients(matrices: Mapping[str, Matrix]) -> Shaped[np.ndarray, " n"]:
 
 
 def check_shared_patients(matrices: Mapping[str, Matrix], tables: Sequence[PatientTable]):
-    """Every table, and every modality of several, has a patient in common with the modalities."""
+    """Refuses a table or a modality that shares no patient with the (other) modalities."""
     for table in tables:
         _check_table(matrices, table)
     patients = {name: set(matrix.ids.tolist()) for name, matrix in matrices.items()}
-    for name, own in patients.items():
-        others = set().union(*(ids for other, ids in patients.items() if other != name))
-        if others and own.isdisjoint(others):
+    for name, ids in patients.items():
+        others = set().union(*(patients[other] for other in patients if other != name))
+        if others and ids.isdisjoint(others):
             id_here, id_there = str(matrices[name].ids[0]), min(others)
             raise UserError(
                 f"modality {name!r} shares no patient with any other (it has ids such as "
@@ -55,7 +55,7 @@ def _check_table(matrices: Mapping[str, Matrix], table: PatientTable):
 def filter_patients(
     matrices: Mapping[str, Matrix], columns: TargetColumns, only: Mapping[str, str]
 ) -> tuple[dict[str, Matrix], list[str]]:
-    """The modalities of the patients whose cells are among those asked for, and notes.
+    """The modalities of the patients whose cells are among those that `only` lists, and notes.
 
     Args:
       matrices: modalities of patients.
@@ -63,24 +63,24 @@ def filter_patients(
       only: column of a table -> cells joined by "+".
 
     Raises:
-      UserError: an unknown column, a cell that no patient has, or a modality without any patient
-        who is left.
+      UserError: an unknown column, a cell that no patient has, or a modality without any of the
+        selected patients.
     """
     ids, notes = all_patients(matrices), []
     for column, text in only.items():
-        wanted = [cell.strip() for cell in text.split("+")]
-        is_wanted = np.isin(_cells(columns, ids, column, wanted), wanted)
+        selected = [cell.strip() for cell in text.split("+")]
+        is_selected = np.isin(_cells(columns, ids, column, selected), selected)
         notes.append(
-            f"{is_wanted.sum():,} of {len(ids):,} patients have {column} {' or '.join(wanted)}."
+            f"{is_selected.sum():,} of {len(ids):,} patients have {column} {' or '.join(selected)}."
         )
-        ids = ids[is_wanted]
+        ids = ids[is_selected]
     filtered = {}
     for name, matrix in matrices.items():
         rows = np.flatnonzero(np.isin(matrix.ids, ids))
         if not len(rows):
             raise UserError(
-                f"modality {name!r} has nobody of those data.only asks for; leave it out, or ask "
-                "for more"
+                f"modality {name!r} has none of the patients that data.only selects; leave it out, "
+                "or select more patients"
             )
         is_complete = len(rows) == len(matrix.ids)
         filtered[name] = matrix if is_complete else matrix.take(rows, slice(None))
@@ -88,15 +88,15 @@ def filter_patients(
 
 
 def _cells(
-    columns: TargetColumns, ids: np.ndarray, column: str, wanted: Sequence[str]
+    columns: TargetColumns, ids: np.ndarray, column: str, selected: Sequence[str]
 ) -> np.ndarray:
-    """(n,) text of the column, which holds all the wanted cells."""
+    """(n,) text of the column, which must hold all the selected cells."""
     table = columns.table(ids)
     if column not in table:
         have = ", ".join(map(str, table.columns[:_SHOWN])) or "none"
         raise UserError(f"data.only names the column {column!r}; the patients' tables have {have}")
     cells = table[column].astype(str).to_numpy()
-    unknown = [cell for cell in wanted if cell not in cells]
+    unknown = [cell for cell in selected if cell not in cells]
     if unknown:
         have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
         raise UserError(

@@ -1,4 +1,4 @@
-"""The settings of `read_multiomics`, checked before a file is opened; "" anywhere means none.
+"""The settings of `read_patients`, checked before a file is opened; "" anywhere means none.
 
 Which files:
   modalities: name -> path: CSV, TSV, TXT (also .gz), Parquet, GCT, GCTX, .h5ad, an .npz of X,

@@ -101,7 +101,7 @@ def _index_samples(path: str, table: pd.DataFrame, samples: Sequence[str]) -> di
         if sample in row_of_sample:
             first_place = table.index[row_of_sample[sample]]
             raise UserError(
-                f"{path}: sample {sample!r} stands twice, at {first_place} and {place}; remove "
+                f"{path}: sample {sample!r} occurs twice, at {first_place} and {place}; remove "
                 "one of them"
             )
         row_of_sample[sample] = row

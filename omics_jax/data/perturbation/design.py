@@ -61,7 +61,7 @@ def select_treated(
       UserError: a drug that no treated profile has, or a dose that is not a number.
     """
     if settings.drugs:
-        rows = _of_wanted_drugs(conditions, rows, settings.drugs)
+        rows = _of_selected_drugs(conditions, rows, settings.drugs)
     if settings.dose != "highest":
         return rows, []
     drugs = conditions.column("drug", 'dose="highest"')
@@ -74,16 +74,18 @@ def select_treated(
     return [row for row, keep in zip(rows, is_highest, strict=True) if keep], [note]
 
 
-def _of_wanted_drugs(conditions: Conditions, rows: list[int], wanted: Sequence[str]) -> list[int]:
+def _of_selected_drugs(
+    conditions: Conditions, rows: list[int], selected: Sequence[str]
+) -> list[int]:
     drugs = conditions.column("drug", "drugs")
     treated_drugs = dict.fromkeys(drugs[row] for row in rows)
-    for drug in wanted:
+    for drug in selected:
         if drug not in treated_drugs:
             near = nearest(drug, treated_drugs)
             some = ", ".join(sorted(treated_drugs)[:6])
             mend = f"did you mean {near!r}?" if near else f"treated are {some}"
             raise UserError(f"{conditions.source} has no treated profile of drug {drug!r}; {mend}")
-    return [row for row in rows if drugs[row] in set(wanted)]
+    return [row for row in rows if drugs[row] in set(selected)]
 
 
 # --- pairs by conditions --------------------------------------------------------------------------

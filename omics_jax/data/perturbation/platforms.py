@@ -83,8 +83,13 @@ def pair_block(
     """
     treated = [row for row, _ in pairs]
     treated_ids = [str(matrix.ids[row]) for row in treated]
-    control_ids = [";".join(str(matrix.ids[c]) for c in controls) for _, controls in pairs]
-    both_ids = [f"{c}|{t}" for c, t in zip(control_ids, treated_ids, strict=True)]
+    control_ids = [
+        ";".join(str(matrix.ids[control]) for control in controls) for _, controls in pairs
+    ]
+    both_ids = [
+        f"{control}|{treated_id}"
+        for control, treated_id in zip(control_ids, treated_ids, strict=True)
+    ]
     x1, m1 = pairing.control_profiles(matrix.values, matrix.mask, pairs)
     return Block(
         source=str(path),

@@ -5,7 +5,7 @@ mean fill and range are scikit-learn's `SimpleImputer` and `MinMaxScaler`. Left 
 correction, and anything that fits one modality to another.
 
 All folds of a modality get constants of one shape: a fixed number of features (`top_k`), or the
-union of what each fold keeps, with a mask `alive` of the features that are the fold's own.
+union of the features that each fold keeps, with a mask `alive` of those that the fold itself keeps.
 """
 
 from __future__ import annotations
@@ -61,35 +61,38 @@ def fit_folds(
         training_statistics(modality, rows, place)
         for rows, place in zip(folds, places, strict=True)
     ]
-    kept = [
+    kept_by_fold = [
         kept_features(fold, rules, place) for fold, place in zip(statistics, places, strict=True)
     ]
     if rules.top_k is not None:
-        kept = [
+        kept_by_fold = [
             _most_variable_mask(modality, rows, fold, mask, rules.top_k)
-            for rows, fold, mask in zip(folds, statistics, kept, strict=True)
+            for rows, fold, mask in zip(folds, statistics, kept_by_fold, strict=True)
         ]
-        if all(mask.sum() == rules.top_k for mask in kept):
+        if all(mask.sum() == rules.top_k for mask in kept_by_fold):
             every_one = np.ones(rules.top_k, bool)
             return [
                 constants_of(fold, np.flatnonzero(mask).astype(np.int32), every_one)
-                for fold, mask in zip(statistics, kept, strict=True)
+                for fold, mask in zip(statistics, kept_by_fold, strict=True)
             ]
-    columns, alive = union_of_folds(kept)
-    return [constants_of(fold, columns, own) for fold, own in zip(statistics, alive, strict=True)]
+    columns, alive = union_of_folds(kept_by_fold)
+    return [
+        constants_of(fold, columns, fold_alive)
+        for fold, fold_alive in zip(statistics, alive, strict=True)
+    ]
 
 
 def _most_variable_mask(
     modality: Modality,
     rows: Int[np.ndarray, " r"],
     statistics: Statistics,
-    kept: Bool[np.ndarray, " f"],
+    is_kept: Bool[np.ndarray, " f"],
     top_k: int,
 ) -> Bool[np.ndarray, " f"]:
     """The `top_k` kept features of largest training variance, or all if there are fewer."""
     variance = column_variance(modality, rows, statistics)
-    chosen = np.zeros(len(kept), bool)
-    chosen[most_variable(variance, kept, min(top_k, int(kept.sum())))] = True
+    chosen = np.zeros(len(is_kept), bool)
+    chosen[most_variable(variance, is_kept, min(top_k, int(is_kept.sum())))] = True
     return chosen
 
 
@@ -109,10 +112,10 @@ def on_union(
 ) -> tuple[Int[np.ndarray, " k"], list[dict[str, np.ndarray]]]:
     """The columns that any fold uses, ascending, and every fold's constants on these.
 
-    So folds that chose other features can share one table, one network and its names.
+    Folds that selected different features can thereby share one table and one network.
 
     Args:
-      folds: as of `fit_folds`, of a modality of `width` features.
+      folds: as returned by `fit_folds`, of a modality with `width` features.
 
     Returns:
       (k,) int32 columns, and for each fold `alive`, `fill`, `low` and `high` (k,); where a fold
@@ -127,13 +130,13 @@ def on_union(
 
 def _spread(constants: Constants, columns: Int[np.ndarray, " k"]) -> dict[str, np.ndarray]:
     """One fold's constants on the ascending columns of the union."""
-    own = constants["alive"]
-    place = np.searchsorted(columns, constants["columns"][own])
+    alive = constants["alive"]
+    place = np.searchsorted(columns, constants["columns"][alive])
     spread = {"alive": np.zeros(len(columns), bool)}
     spread["alive"][place] = True
     for name in ("fill", "low", "high"):
         spread[name] = np.zeros(len(columns), np.float32)
-        spread[name][place] = constants[name][own]
+        spread[name][place] = constants[name][alive]
     return spread
 
 

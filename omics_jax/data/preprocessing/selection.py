@@ -61,20 +61,20 @@ class Rules:
 
 
 def kept_features(statistics: Statistics, rules: Rules, name: str) -> Bool[np.ndarray, " f"]:
-    """(f,) bool: the features that pass all rules but `top_k`.
+    """(f,) bool: the features that pass all rules except `top_k`.
 
     Raises:
-      UserError: none does.
+      UserError: no feature does.
     """
     by_rule = _features_by_rule(statistics, rules)
-    kept = np.logical_and.reduce(list(by_rule.values()))
-    if not kept.any():
+    is_kept = np.logical_and.reduce(list(by_rule.values()))
+    if not is_kept.any():
         counts = ", ".join(f"{rule} {passing.sum():,}" for rule, passing in by_rule.items())
         raise UserError(
-            f"{name}: of {len(kept):,} features none passes all rules in the training rows "
+            f"{name}: of {len(is_kept):,} features none passes all rules in the training rows "
             f"({counts}); loosen a rule, or leave the modality out"
         )
-    return kept
+    return is_kept
 
 
 def _features_by_rule(statistics: Statistics, rules: Rules) -> dict[str, Bool[np.ndarray, " f"]]:
@@ -107,18 +107,18 @@ def random_share(width: int, share: float, seed: int) -> Bool[np.ndarray, " f"]:
 
 
 def most_variable(
-    variance: Float[np.ndarray, " f"], kept: Bool[np.ndarray, " f"], k: int
+    variance: Float[np.ndarray, " f"], is_kept: Bool[np.ndarray, " f"], k: int
 ) -> Int[np.ndarray, " k"]:
-    """int32 indices, ascending, of the k kept features of largest variance; of ties the first."""
-    candidates = np.flatnonzero(kept)
+    """int32 indices, ascending, of the k kept features of largest variance; the first of ties."""
+    candidates = np.flatnonzero(is_kept)
     order = np.argsort(-variance[candidates], kind="stable")
     return np.sort(candidates[order[:k]]).astype(np.int32)
 
 
 def union_of_folds(
-    kept: Sequence[Bool[np.ndarray, " f"]],
+    kept_by_fold: Sequence[Bool[np.ndarray, " f"]],
 ) -> tuple[Int[np.ndarray, " k"], Bool[np.ndarray, "folds k"]]:
     """The columns that any fold keeps, int32 and ascending, and which of them each fold keeps."""
-    stacked = np.stack(kept)
+    stacked = np.stack(kept_by_fold)
     columns = np.flatnonzero(stacked.any(axis=0)).astype(np.int32)
     return columns, stacked[:, columns]

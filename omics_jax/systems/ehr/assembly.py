@@ -39,13 +39,14 @@ Probes = Callable[[Predictions, Dataset, Predictions, Dataset], Mapping[str, Pre
 
 
 def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> System:
-    """The system for one config and one shape of data: an imputer's, or with `classifier.network` a
-    classifier's.
+    """The system for one config and one shape of data: an imputer or, with a network, a classifier.
 
-    probes: classical models on what an imputer makes of the rows, see `System.probes`.
+    The network is `config.classifier.network`.
+
+    probes: classical models on the output of an imputer, see `System.probes`.
 
     Raises:
-      UserError: a value of `config` that cannot be.
+      UserError: an invalid value in `config`.
     """
     check_config(config)
     shape = shape_of(config, spec)
@@ -91,7 +92,7 @@ def shape_of(config: ConfigDict, spec: DataSpec) -> ModelShape:
 
 
 def check_config(config: ConfigDict) -> None:
-    """Refuses a config with values that cannot be."""
+    """Refuses a config with invalid values."""
     check_choices(config, _choices(config))
     _check_held_out(tuple(config.held_out))
     weights = {
@@ -113,7 +114,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def _choices(config: ConfigDict) -> dict[str, tuple[str, ...]]:
-    """Dotted key -> what may stand there."""
+    """Dotted key -> its possible values."""
     choices = {
         "model.imputer": IMPUTERS,
         "model.gaps": ("paper", "code"),

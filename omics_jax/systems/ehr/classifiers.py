@@ -1,15 +1,16 @@
-"""The classifiers on top of an imputer (Arul Raj, Qian & Ibrahim, *Fine-tuning - a transfer
-learning approach*).
+"""The classifiers on top of an imputer.
 
-The paper's four read what a pretrained imputer makes of a stay: `mlp2` (14,081 parameters at 108
-hidden units) and `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series, imputed
-or raw, starting from that state. One vector of 108 goes in (the counts leave no room for two), so
-the directions are averaged. `summary` is ours: the plain summaries a clinical statistician would
-compute, encoded piecewise-linearly, beside a GRU over values, masks and gaps, pooled over time, and
-the imputer's state. Each of them may be several members that are trained side by side and averaged
-(Lakshminarayanan et al. 2017, deep ensembles).
+Source: Arul Raj, Qian & Ibrahim, *Fine-tuning - a transfer learning approach*.
 
-Deviates: the widths of `mlp5` are ours, the paper names none.
+The paper's four read the output of a pretrained imputer for a stay: `mlp2` (14,081 parameters at
+108 hidden units) and `mlp5` its last hidden state; `lstm` (76,721) and `gru` (61,061) a series,
+imputed or raw, starting from that state. By these counts the input is one vector of 108, so the two
+directions are averaged. `summary` is ours: it reads the plain summaries that a clinical
+statistician would compute, encoded piecewise-linearly, a GRU over values, masks and gaps, pooled
+over time, and the imputer's state. Each of them may be an ensemble of several members (deep
+ensembles, Lakshminarayanan et al. 2017).
+
+Deviates: the widths of `mlp5` are ours; the paper gives none.
 """
 
 from __future__ import annotations
@@ -187,8 +188,9 @@ def summaries(
     static: Float[Array, "n S"],
     static_m: Bool[Array, "n S"],
 ) -> tuple[Float[Array, "n F"], Bool[Array, "n F"]]:
-    """Plain summaries, which boosting is given, too: F = 8 D + S values, 0 where unknown, and which
-    are known.
+    """Plain summaries of n stays, F = 8 D + S values, 0 where unknown, and which of them are known.
+
+    The boosted trees read them too.
 
     Per variable mean, min, max, last, rate of observation, first, sample s.d. and slope per hour;
     then the statics.

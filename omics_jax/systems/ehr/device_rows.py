@@ -1,7 +1,7 @@
-"""A dataset of stays as arrays: what the device sees of every row, see `stays` for its fields.
+"""A dataset of stays as arrays for the device; `stays` describes the fields of a row.
 
-What is held out for scoring is decided here, once for a dataset; what is hidden in training is
-drawn in every step, by `stays.hidden_cells`.
+Cells that are held out for scoring are chosen here, once for a dataset. Cells that are hidden in
+training are drawn in every step, by `stays.hidden_cells`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HeldLevels = Callable[[Dataset], UInt8[np.ndarray, "n T D"]]  # dataset -> see `
 
 
 def device_rows(held: HeldLevels, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The rows as the device sees them, see `stays`."""
+    """The rows as arrays for the device, see `stays`."""
     series, static = dataset.modalities["series"], statics(dataset)
     hours = dataset.modalities["hours"]
     n = len(dataset)
@@ -60,7 +60,7 @@ def measured_values(dataset: Dataset) -> Float[np.ndarray, "n T D"]:
 
 
 def statics(dataset: Dataset, names: Sequence[str] = ()) -> Modality:
-    """The static descriptors; those of `names`, all of them unknown, where the data have none."""
+    """The static descriptors; where the data have none, those of `names`, with unknown values."""
     if "static" in dataset.modalities:
         return dataset.modalities["static"]
     shape = len(dataset), len(names)

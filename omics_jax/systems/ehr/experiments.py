@@ -41,8 +41,9 @@ CLASSIFYING = ("classifier", "finetune", "tune")
 
 
 def mortality(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """The outcome by the configured classifier, and by the paper's two-layer network in the regimes
-    `config.compare_regimes`.
+    """The outcome by the configured classifier, and by the paper's two-layer network.
+
+    The latter is trained in every regime of `config.compare_regimes`.
     """
     return _outcome_arms(config, dataset, deal_patients)
 
@@ -63,8 +64,9 @@ def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 
 
 def imputation(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """How well held-out cells are imputed: by the configured imputer, by `config.imputers` in its
-    size, and by simple methods.
+    """The error on held-out cells of the configured imputer, of others, and of simple methods.
+
+    The others are those of `config.imputers`, in the configured imputer's size.
     """
     replicates = imputing_replicates(config, dataset)
     arms = []
@@ -88,9 +90,7 @@ def table3(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 def tables(
     config: ConfigDict, dataset: Dataset, regimes: Sequence[str] = ("frozen", "unfrozen")
 ) -> list[Arm]:
-    """Tables II (frozen) and III (unfrozen): networks x learning-rate strategies, and the classical
-    models.
-    """
+    """Tables II (frozen) and III (unfrozen): networks by learning rates, and classical models."""
     networks, strategies = config.tables.networks, config.tables.strategies
     _check_installed("xgboost", "boost")
     if "optuna" in strategies:
@@ -108,9 +108,7 @@ def tables(
 
 
 def forgetting(config: ConfigDict, dataset: Dataset) -> list[Arm]:
-    """What fine-tuning does to the imputations: held-out error before it and after it, by network
-    and regime.
-    """
+    """Held-out imputation error before and after fine-tuning, by network and regime."""
     replicates = outcome_replicates(config, dataset)
     config = _with_forgetting(config)
     arms = [_imputer(config, dataset, replicates)]
@@ -157,7 +155,7 @@ def _imputer(
 ) -> Arm:
     """The arm that pretrains, named after its imputer.
 
-    with_probes: whether classical models learn from what it makes of the rows.
+    with_probes: whether classical models are fitted to its output.
     """
     config = config.copy_and_resolve_references()
     config.classifier.network = ""
@@ -250,14 +248,17 @@ def _with_learning_rate(replicates: Iterable[Replicate], rates: Range) -> list[R
 
 
 def _with_forgetting(config: ConfigDict) -> ConfigDict:
-    """The config of classifiers that also show how well their imputer still imputes."""
+    """The config of classifiers that are also scored on the imputations of their imputer."""
     config = config.copy_and_resolve_references()
     config.predict.forgetting = True
     return config
 
 
 def _check_installed(package: str, extra: str) -> None:
-    """Refuses, at its start, an experiment that needs a package at its end. extra: installs it."""
+    """Refuses an experiment before training if it needs a missing package after it.
+
+    extra: the extra of omics_jax that installs the package.
+    """
     if find_spec(package) is None:
         raise UserError(
             f"this experiment needs {package}; install it with pip install 'omics_jax[{extra}]'"

@@ -1,9 +1,9 @@
-"""BRITS (Cao et al. 2018) and CSAI (Qian et al., arXiv 2312.16713): imputing from both sides.
+"""BRITS (Cao et al. 2018) and CSAI (Qian et al., arXiv 2312.16713): bidirectional imputation.
 
-A recurrent network walks through the hours and, before it sees step t, estimates every variable:
-from its state, from the other variables, and from both weighed by how long the variable has not
-been seen. A second network of its own weights walks backwards. With input x (0 where missing), mask
-m, gap d (hours since a variable was last seen), state h:
+A recurrent network steps through the hours. Before it sees step t it estimates every variable: from
+its state, from the other variables, and from both, weighted by the time since the variable was last
+observed. A second network with its own weights runs backwards. With input x (0 where missing), mask
+m, gap d (hours since a variable was last observed), state h:
 
     h <- h * exp(-relu(W d + b))                       memory fades               (1)
     xhat = W h + b                                     from the state             (2)
@@ -14,14 +14,14 @@ m, gap d (hours since a variable was last seen), state h:
 
 CSAI starts from a state conditioned on the patient: the last observations and an embedding of the
 gaps, relative to each variable's usual one, are 2T tokens of a transformer layer, mixed to one
-vector. Both directions are one scan with their parameters stacked; everything a step needs is
-computed inside it, because on a CPU memory is dearer than maths.
+vector. Both directions are one scan with their parameters stacked; everything that a step needs is
+computed inside it, because on a CPU memory traffic costs more than arithmetic.
 
 Deviates: biases of the decays start at 0 (uninitialised in the released CSAI), attention runs
 within a patient (across the batch in the release), the backward gaps are those of the reversed
 mask, and the consistency loss averages over cells that were imputed (over all cells in both
-releases); `config.compat` brings the last three back. Source of the equations: the paper's, and the
-released code where the paper is silent.
+releases); `config.compat` restores the last three. Source of the equations: the papers, and the
+released code for what the papers do not state.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Series(NamedTuple):
 
 
 class Imputation(NamedTuple):
-    """What a pass over a batch yields.
+    """The output of a pass over a batch.
 
     estimates: chat of the forward and of the backward network, both in forward time.
     hidden: last states. states: those of every step, in forward time, or None.
@@ -206,8 +206,9 @@ def initial_state(
     usual_gap: Float[Array, " D"],
     key: PRNGKeyArray | None,
 ) -> Float[Array, "2 n H"]:
-    """h_0: zeros in BRITS, conditioned on the patient in CSAI; with `config.static` the descriptors
-    are added.
+    """h_0: zeros in BRITS, conditioned on the patient in CSAI.
+
+    With `config.static` the descriptors are added.
     """
     h = jnp.zeros((2, len(series.row), config.hidden))
     if config.imputer == "csai":
@@ -238,18 +239,19 @@ def conditional_state(
 ) -> Float[Array, "n H"]:
     """CSAI's h_0 of one direction from last observations and gaps.
 
-    Both halves pass through one embedding and share their positions, as released; nothing tells the
-    halves apart but what they hold. The published order is a projection C -> H of all 2T tokens and
-    then their linear mix to one; both are linear, so the mix goes first here. Deviates: no dropout
-    on the attention weights, of which there are most. As h_0 has read every observation, an
-    estimate at an observed cell is not blind to it; at hidden and held-out cells it is.
+    Both halves pass through one embedding and share their positions, as released; only their values
+    distinguish them. The published order is a projection C -> H of all 2T tokens and then their
+    linear mix to one; both are linear, so the mix comes first here. Deviates: no dropout on the
+    attention weights, which are the largest array. Because h_0 depends on every observation, the
+    estimate at an observed cell depends on the cell's own value; at hidden and held-out cells it
+    does not.
     """
     if config.compat.cross_patient_attention:
         return _state_from_tokens(p, config, last, gap, usual_gap, row, key)
     few = math.gcd(len(row), ROWS_AT_ONCE)
 
-    # A few patients at a time, recomputed on the way back: their attention weights then never leave
-    # the cache.
+    # A few patients at a time, recomputed in the backward pass, so that their attention weights
+    # never leave the cache.
     @jax.checkpoint
     def state_of_few(part: tuple[Array, Array, Array]) -> Float[Array, "few H"]:
         last, gap, row = part
@@ -303,6 +305,6 @@ def _both_directions(a: Array) -> Array:
 
 
 def _in_forward_time(by_step: Float[Array, "T 2 n k"]) -> Float[Array, "2 n T k"]:
-    """What a scan over both directions yields, the backward half turned into forward time."""
+    """The output of a scan over both directions, with the backward half in forward time."""
     a = jnp.moveaxis(by_step, 0, 2)
     return jnp.stack([a[0], a[1][:, ::-1]])

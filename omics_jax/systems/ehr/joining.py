@@ -60,7 +60,7 @@ def _stack(
 
 
 def _join_modalities(internal: Dataset, external: Dataset) -> dict[str, Modality]:
-    """What both sets have, on the internal features; steps pair by their order."""
+    """The modalities that both sets have, on the internal features; steps are paired by order."""
     joined = {}
     for name, a in internal.modalities.items():
         if name not in external.modalities:
@@ -75,7 +75,7 @@ def _join_modalities(internal: Dataset, external: Dataset) -> dict[str, Modality
 
 
 def _notes(internal: Dataset, external: Dataset, repeated: Sequence[str]) -> list[str]:
-    """What the user is told of the external patients."""
+    """Notes for the user on the external patients."""
     notes = [f"external: {note}" for note in external.notes]
     variables, theirs = (d.modalities["series"].features for d in (internal, external))
     shared = int(np.isin(variables, theirs).sum())
@@ -136,21 +136,21 @@ def _check_patients(internal: Dataset, external: Dataset, repeated: Sequence[str
     same = [name for name in repeated if is_same(name)]
     if same:
         raise UserError(
-            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the very "
-            "values of data.path; a model cannot be tested on whom it was trained on: take them "
-            "out of one of the files"
+            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the same "
+            "values as in data.path; a model cannot be tested on patients it was trained on: "
+            "remove them from one of the files"
         )
 
 
 def _check_persons(internal: Dataset, external: Dataset) -> None:
-    """Refuses persons with stays on both sides, where both files say whose a stay is."""
+    """Refuses persons with stays on both sides, if both files name the person of a stay."""
     both_name_persons = all((d.groups != d.ids).any() for d in (internal, external))
     both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
     if both_name_persons and both:
         raise UserError(
             f"{count_phrase(len(both), 'group', both)} in data.path and in data.external.path; a "
-            "model cannot be tested on persons it was trained on: take them out of one of the "
-            "files, or name them apart if they are others"
+            "model cannot be tested on persons it was trained on: remove them from one of the "
+            "files, or rename them if they are different persons"
         )
 
 

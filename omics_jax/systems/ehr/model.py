@@ -1,13 +1,13 @@
-"""Pretrain an imputer, then classify from what it learned: the EHR system's losses and stages.
+"""Pretrain an imputer, then train a classifier on its states: the EHR system's losses and stages.
 
     pretrain     imputation loss alone, on series with some observed cells hidden in every step
-    classify     classification loss alone, on all that was observed; the imputer is frozen, and its
+    classify     classification loss alone, on all observed cells; the imputer is frozen, and its
                  features are computed once
     finetune     the same loss, with the imputer trained too
     calibration  two numbers, on the validation patients (not in the papers)
 
-The networks are in `imputers` and `classifiers`, what they see of a stay is in `stays`, and what is
-predicted of it in `predictions`.
+The networks are in `imputers` and `classifiers`, their inputs in `stays`, and the predictions in
+`predictions`.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def init(
     batch: Batch,
     constants: Variables,
 ) -> Variables:
-    """Parameters of "imputer"; for a classifier's arm also "classifier", and where it is calibrated
-    "calibration".
-    """
+    """Parameters of "imputer", for a classifier's arm also of "classifier" and "calibration"."""
     config = shape.config
     sizes = shape.variables, shape.statics
     imputer_key, classifier_key = (jax.random.fold_in(key, k) for k in (0, 1))
@@ -113,8 +111,7 @@ def imputation_loss(
 
 
 def imputation_objective(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
-    """sum over terms of its weight times sum_t (sum / count)_t, over both directions; consistency
-    once.
+    """The weighted sum over terms of sum_t (sum / count)_t over both directions; consistency once.
 
     By `config.pretrain.weights`. Published for BRITS are .3 for history, feature and combined and
     .1 for consistency, for CSAI combined and consistency alone (`configs/ehr.py:paper`); our
@@ -146,8 +143,7 @@ def imputation_monitor(shape: ModelShape, variables: Variables, batch: Batch) ->
 def encode(
     shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None = None
 ) -> dict[str, Array]:
-    """What the imputer makes of all that was observed: hidden (n, H), imputed (n, T, D) on the
-    training scale.
+    """The imputer on all observed cells: hidden (n, H), imputed (n, T, D) on the training scale.
 
     `key` switches the imputer's dropout on, where it is trained.
     """
@@ -158,7 +154,7 @@ def encode(
 
 
 def classifier_inputs(shape: ModelShape, variables: Variables, rows: Rows, encoded: Rows) -> Inputs:
-    """A classifier's inputs from rows and what `encode` made of them."""
+    """A classifier's inputs from rows and their output of `encode`."""
     constants = variables["constants"]
     series = observed_series(shape, constants, rows, rows["m"])
     gap = time_gaps(series.m, series.hours, "paper")
@@ -229,8 +225,9 @@ def calibrated_logit(variables: Variables, logit: Float[Array, " n"]) -> Float[A
 def classification_loss(
     shape: ModelShape, frozen: bool, variables: Variables, batch: Batch, key: PRNGKeyArray
 ) -> tuple[Terms, dict]:
-    """bce: the members' mean cross entropy over rows with a known outcome; a death weighs
-    `positive_weight`.
+    """bce: the members' mean cross-entropy over rows with a known outcome.
+
+    A death has the weight `positive_weight`.
     """
     config = shape.config.classifier
     rows = batch[SLOT]
@@ -250,7 +247,7 @@ def classification_loss(
 def classification_monitor(
     shape: ModelShape, frozen: bool, variables: Variables, batch: Batch
 ) -> dict[str, Float[Array, ""]]:
-    """Minus the AUROC of the validation rows, by which training stops, and their cross entropy."""
+    """Minus the AUROC of the validation rows, by which training stops, and their cross-entropy."""
     rows = batch[SLOT]
     encoded = rows if frozen else encode(shape, variables, rows)
     inputs = classifier_inputs(shape, variables, rows, encoded)

@@ -1,7 +1,6 @@
-"""What the EHR networks predict of a stay: its imputed series, and the probability of the outcome.
+"""Predictions of the EHR networks for a stay: its imputed series, and the outcome's probability.
 
-The last part of the story that `model` tells. Series come back in the input's units, with what was
-observed unchanged to the bit.
+Series are returned in the input's units, with observed values unchanged to the bit.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from omics_jax.training.stage import Variables
 
 
 def predict_imputation(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """The imputed series and what the imputer knows of a stay.
+    """The imputed series of a stay, its uncertainty, and the imputer's hidden states.
 
     Returns (input units where a series, observed cells bit-identical):
       imputed (n, T, D); disagreement (n, T, D), half the distance of both directions' estimates, 0
@@ -75,8 +74,9 @@ def predict_new_imputation(shape: ModelShape, variables: Variables, rows: Rows) 
 def impute_level(
     shape: ModelShape, variables: Variables, rows: Rows, level: int
 ) -> tuple[Float[Array, "n T D"], Float[Array, "n T D"]]:
-    """What is imputed from the cells that a held-out share leaves, and the disagreement of both
-    directions; input units.
+    """Imputed values when a held-out share is hidden, and the disagreement of both directions.
+
+    Both are in the input's units.
     """
     constants = variables["constants"]
     shown = rows["m"] & ~held_out_cells(rows, level)
@@ -119,13 +119,14 @@ def in_input_units(
     shown: Bool[Array, "n T D"],
     estimate: Float[Array, "n T D"],
 ) -> Float[Array, "n T D"]:
-    """Observed cells exactly as they came, the others the estimate in the input's units."""
+    """Observed cells unchanged, other cells the estimate in the input's units."""
     return jnp.where(shown, rows["x"], estimate * constants["sd"] + constants["mean"])
 
 
 def predict_outcome(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """probability (n,) of the outcome; with `config.predict.forgetting` also imputed_LEVEL of the
-    first level.
+    """probability (n,) of the outcome.
+
+    With `config.predict.forgetting` also imputed_LEVEL of the first level.
     """
     inputs = classifier_inputs(shape, variables, rows, encode(shape, variables, rows))
     predictions = {"probability": jax.nn.sigmoid(classify(shape, variables, inputs))}

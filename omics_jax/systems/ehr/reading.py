@@ -62,9 +62,7 @@ def _simulate(config: ConfigDict, settings: ConfigDict | dict) -> Dataset:
 
 
 def handle_empty_patients(dataset: Dataset, keep: bool) -> Dataset:
-    """The dataset with (`keep`) or without its patients that have no observation, and a note on
-    them if there are any.
-    """
+    """Keeps (`keep`) or removes patients without any observation; adds a note if there are any."""
     seen = dataset.modalities["series"].observed_rows
     if seen.all():
         return dataset

@@ -1,4 +1,4 @@
-"""From stays to replicates: who trains, validates and is tested, and what is fitted to whom."""
+"""From stays to replicates: the patients of the parts of a fold, and the constants fitted to it."""
 
 from __future__ import annotations
 
@@ -145,8 +145,9 @@ def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> DataSpec:
 def constants_of(
     config: ConfigDict, dataset: Dataset, train: Int[np.ndarray, " rows"]
 ) -> dict[str, np.ndarray]:
-    """What is fitted to the training rows: scales, usual gaps (hours or steps) and hiding rates per
-    variable.
+    """Constants of the training rows: scales, usual gaps (hours or steps) and hiding rates.
+
+    All are per variable.
     """
     mask = dataset.modalities["series"].mask[train]
     hours = dataset.modalities["hours"].values
@@ -171,8 +172,8 @@ def _scale_of_statics(static: Modality, train: Int[np.ndarray, " rows"]) -> dict
         return {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
     values, mask = static.values[train], static.mask[train]
     fitted = fit_standardizer(values, mask, np.zeros(len(train), int), 1)
-    # Of a descriptor that no training row has nothing is known: any other z than 0 would be noise
-    # to the network.
+    # An infinite s.d. makes z 0 for a descriptor that no training row has: the network would take
+    # any other value for noise.
     sd = np.where(mask.any(axis=0), fitted["sd"][0], np.float32(np.inf))
     return {"static_mean": fitted["mean"][0], "static_sd": sd}
 

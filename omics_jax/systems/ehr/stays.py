@@ -1,6 +1,6 @@
-"""What the networks see of a stay: its series on the training rows' scale, without hidden cells.
+"""The networks' view of a stay: its series on the training rows' scale, without hidden cells.
 
-The first half of the story that `model` tells. A row is a stay of T steps and D variables:
+A row is a stay of T steps and D variables:
 
     x, m             (T, D)  what was measured, in the input's units, and which cells are shown
     held             (T, D)  the level (1, 2, ...) at which a cell is held out, 0 for never
@@ -31,7 +31,7 @@ Constants = Mapping[str, Array]  # fitted to the training rows, see `replicates.
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What the sizes of a model follow from.
+    """The settings and sizes that determine the shapes of a model.
 
     config: of the run. steps, variables, statics: T, D and S. levels: names of the shares of cells
     that are held out.

@@ -1,7 +1,7 @@
 """Multi-omics: impute missing modalities, embed, predict several outcomes at once.
 
-`model` is the paper; `assembly` makes a `System` of it; `cohort` says who is studied, `experiments`
-what is trained and `conclusions` what is concluded.
+`model` holds the paper's equations and `assembly` makes a `System` of them. `cohort` selects the
+patients, `experiments` lists what is trained, and `conclusions` compares the results.
 """
 
 from omics_jax.systems.multiomics.assembly import Spec, build

@@ -28,7 +28,7 @@ from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
 from omics_jax.tasks.prediction import prediction_columns
-from omics_jax.tasks.scoring import better, evaluate_tasks
+from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.task import Task
 
@@ -37,14 +37,14 @@ STAGES = ("embedding", "heads", "all", "calibration")
 
 @dataclass(frozen=True)
 class Spec(DataSpec):
-    """What an arm is about.
+    """What building an arm's system needs to know of its data.
 
     used: the modalities that are embedded.
     edges: modality -> the sources from which it is imputed.
     tasks: those that have a head; () for the imputers alone.
-    times: survival task -> the times at which its curves are kept.
-    some_incomplete: some tested patients lack a modality, so the complete ones are also scored by
-      themselves.
+    times: survival task -> the times at which its curves are stored.
+    some_incomplete: whether some tested patients lack a modality; the complete ones are then also
+      scored by themselves.
     """
 
     used: tuple[str, ...] = ()
@@ -55,19 +55,15 @@ class Spec(DataSpec):
 
 
 def build(config: Any, spec: Spec) -> System:
-    """The system for one config and one shape of data: the imputers' (no task in `spec`), or the
-    network's.
+    """The system for one config and one shape of data: the imputers if `spec` has no task.
 
     Raises:
-      UserError: a value of `config` that cannot be.
+      UserError: an invalid value in `config`.
     """
     check(config)
     shape = shape_of(config, spec)
-    return (
-        _network_system(config, spec, shape)
-        if spec.tasks
-        else _imputing_system(config, spec, shape)
-    )
+    build_system = _network_system if spec.tasks else _imputing_system
+    return build_system(config, spec, shape)
 
 
 def shape_of(config: Any, spec: Spec) -> ModelShape:
@@ -77,7 +73,9 @@ def shape_of(config: Any, spec: Spec) -> ModelShape:
 
 
 def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
-    imputed = {f: spec.features[name] for name in spec.edges for f in (name, f"{name}_sd")}
+    columns = {}
+    for name in spec.edges:
+        columns |= {name: spec.features[name], f"{name}_sd": spec.features[name]}
     return System(
         arrays=partial(inputs, shape),
         init=partial(imputation.init, shape),
@@ -85,11 +83,11 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         predict=partial(imputation.predict, shape),
         evaluate=simple_imputers.evaluate_imputation,
         baselines=partial(simple_imputers.imputation_baselines, _rules(config, spec), spec.edges),
-        # Simple methods learn, and are scored, on the scale of the network: that of its patients.
+        # Simple imputers are fitted and scored on the same patients and scale as the network.
         baseline_slots=(SLOT,) if OTHERS in spec.rows else (),
-        columns=imputed,
+        columns=columns,
         imputes={name: name for name in spec.edges},
-        better=simple_imputers.better_imputation(spec.edges),
+        better=simple_imputers.imputation_sides(spec.edges),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,
@@ -113,7 +111,7 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),
         columns={"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)},
-        better=better(spec.tasks, (COMPLETE,)),
+        better=better_sides(spec.tasks, (COMPLETE,)),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,
@@ -122,11 +120,10 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
 
 
 def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
-    """The scores of all tasks (`tasks.scoring`); complete patients by themselves where some lack a
-    modality.
+    """The scores of all tasks, see `tasks.scoring`; complete patients are also scored separately.
 
-    Frames beside the tasks': "overlap", how many patients have which modalities; "imputed_share",
-    of every patient; "attribution_TASK" where there are attributions.
+    Frames besides those of the tasks: "overlap", the number of patients per combination of
+    modalities; "imputed_share" of every patient; "attribution_TASK" where there are attributions.
     """
     subsets = {COMPLETE: partial(is_complete, spec.used)} if spec.some_incomplete else {}
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times, subsets=subsets)
@@ -142,12 +139,12 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
 
 
 def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"]:
-    """Whether a patient has all these modalities."""
+    """(n,) whether a patient has all these modalities."""
     return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
 
 
 def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The modalities as the device sees them: x_M, m_M (n, F) and has (n, M)."""
+    """The modalities as arrays for the device: x_M, m_M (n, F) and has (n, M), see `model`."""
     modalities = {name: dataset.modalities[name] for name in shape.sizes}
     x = {f"x_{name}": mapped.zero_missing(m.values, m.mask) for name, m in modalities.items()}
     masks = {f"m_{name}": m.mask for name, m in modalities.items()}
@@ -159,7 +156,7 @@ def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def rules_of(config: Any, name: str) -> Rules:
-    """The rules by which a modality's features are chosen in every fold."""
+    """The rules by which a modality's features are selected in every fold."""
     settings = config.preprocess
     zeros = parse_pairs(settings.zeros, "preprocess.zeros").get(name, "keep")
     share = parse_pairs(settings.share, "preprocess.share").get(name, "1")
@@ -173,14 +170,15 @@ def rules_of(config: Any, name: str) -> Rules:
 
 
 def _rules(config: Any, spec: Spec) -> dict[str, Rules]:
-    """The rules for simple models; the random share was drawn before the features were limited to
-    those of any fold.
+    """The rules for simple models, on the features that any fold uses.
+
+    These are already limited to the random share, so no share of them is drawn again.
     """
     return {name: replace(rules_of(config, name), share=1.0) for name in spec.features}
 
 
 def check(config: Any) -> None:
-    """Refuses values of the config that cannot be."""
+    """Refuses invalid values of the config."""
     choices = {
         "model.fusion": FUSIONS,
         "model.reduction": ("mean", "sum"),
@@ -192,18 +190,18 @@ def check(config: Any) -> None:
     check_task_settings(config)
     if config.missing == "mask" and config.model.fusion == "early":
         raise UserError(
-            "config.missing is mask, which leaves the branch of a missing modality out, and with "
-            "model.fusion=early there are no branches; set fusion to intermediate, or missing to "
+            "config.missing=mask leaves out the branch of a missing modality, but "
+            "model.fusion=early has no branches; set model.fusion to intermediate, or missing to "
             "impute or complete"
         )
-    check_minimum(config, _LEAST)
+    check_minimum(config, _MINIMUMS)
     for key in ("model.branch", "model.shared"):
         if not config_value(config, key):
             raise UserError(f"config.{key} is (); give one or more widths")
     check_rates(config, ["model.dropout"])
 
 
-_LEAST = {
+_MINIMUMS = {
     "model.latent": 1,
     "model.k_kl": 0,
     "model.k_embed": 0,

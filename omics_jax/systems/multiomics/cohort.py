@@ -1,4 +1,4 @@
-"""Who is studied, once for all arms: outcomes, folds, and what is imputed from what."""
+"""The study's patients, the same for all arms: outcomes, folds, and the sources of imputation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from omics_jax.settings.words import parse_pairs
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.multiomics.assembly import rules_of
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
-from omics_jax.tasks.labels import check_members
+from omics_jax.tasks.labels import check_class_sizes
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
 
-# Tables and columns of every run, which no outcome may be called.
+# Tables and columns of every run; an outcome must have another name.
 RESERVED = (
     "latent", "overlap", "imputed_share", "id", "x", "y", "model", "arm", "group", "fold",
 )  # fmt: skip
@@ -38,9 +38,9 @@ class Cohort:
     tasks: the outcomes to predict.
     splits: folds of the study's patients.
     target: (n,) whether a patient is of the class that the study is about; None for all patients.
-    others: patients on whom imputers are pretrained first.
-    fit: (modality, splits) -> the constants fitted to the training rows of every split; fitted once
-      for equal rows.
+    others: (o,) indices of the patients on whom imputers are pretrained.
+    fit: (modality, splits) -> the constants fitted to the training rows of every split; for the
+      same training rows they are fitted only once.
     """
 
     dataset: Dataset
@@ -53,10 +53,12 @@ class Cohort:
 
 
 def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
-    """The patients of a study and their folds, stratified by the first classes or, without any, by
-    the first event.
+    """The patients of a study and their folds, stratified as in `strata_by_task`.
 
     predicts: whether the experiment predicts outcomes, and so needs one.
+
+    Raises:
+      UserError: no outcome to predict, or one that cannot be used, see `_check_tasks`.
     """
     names = tuple(dataset.modalities)
     target_name, target = _target_class(config, dataset)
@@ -81,9 +83,7 @@ def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
 def _check_tasks(
     config: Any, dataset: Dataset, names: Sequence[str], tasks: Sequence[Task]
 ) -> None:
-    """Refuses outcomes whose names stand for something else, weights of no outcome, and classes
-    with fewer members than folds.
-    """
+    """Refuses reserved names, weights of no outcome, and classes with fewer members than folds."""
     for task in tasks:
         if task.name in (*names, *RESERVED):
             other = "a modality" if task.name in names else "a table of every run"
@@ -91,11 +91,11 @@ def _check_tasks(
                 f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
             )
     check_weights(config, tasks)
-    check_members(dataset, tasks, config.folds)
+    check_class_sizes(dataset, tasks, config.folds)
 
 
 def _fit_once(config: Any, dataset: Dataset) -> Fit:
-    """`Cohort.fit`, which remembers what it has fitted to the same rows."""
+    """`Cohort.fit`, which stores what it fitted and returns it for the same rows."""
     fitted: dict[tuple[str, tuple[bytes, ...]], list[dict[str, np.ndarray]]] = {}
 
     def fit(name: str, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
@@ -113,13 +113,13 @@ def _fit_once(config: Any, dataset: Dataset) -> Fit:
 
 
 def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, " n"] | None]:
-    """The classification whose class `imputation.transfer` names, and the patients of that class.
+    """The classification in `imputation.transfer`, and the patients of the class it names there.
 
-    ("", None) where it names none.
+    ("", None) where the setting is empty.
 
     Raises:
-      UserError: several classes, a classification or class that the data lack, or nobody outside of
-        the class.
+      UserError: several classes, a classification or class that the data lack, or no patient
+        outside the class.
     """
     setting = config.imputation.transfer
     pairs = parse_pairs(setting, "imputation.transfer")
@@ -127,7 +127,7 @@ def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, 
         return "", None
     if len(pairs) > 1:
         raise UserError(f"imputation.transfer is {setting!r}; name one class, as in type=LIHC")
-    (name, wanted), *_ = pairs.items()
+    ((name, target_class),) = pairs.items()
     tasks = {task.name: task for task in tasks_of(dataset) if task.kind == "classification"}
     if name not in tasks:
         have = ", ".join(tasks) or "none; name one with data.classes"
@@ -136,16 +136,17 @@ def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, 
             f"have {have}"
         )
     classes = tasks[name].classes
-    if wanted not in classes:
+    if target_class not in classes:
         raise UserError(
-            f"imputation.transfer names the {name} {wanted!r}; the data hold {', '.join(classes)}"
+            f"imputation.transfer names the {name} {target_class!r}; the data hold "
+            f"{', '.join(classes)}"
         )
-    of_class = outcome(dataset, tasks[name]) == classes.index(wanted)
-    rows = known_rows(dataset, tasks[name]) & of_class
+    is_target = outcome(dataset, tasks[name]) == classes.index(target_class)
+    rows = known_rows(dataset, tasks[name]) & is_target
     if rows.all():
         raise UserError(
-            f"imputation.transfer={name}={wanted}: every patient is of that class; there is no "
-            "other to learn from"
+            f"imputation.transfer={name}={target_class}: every patient is of that class, so there "
+            "is no other patient to learn from; name another class, or leave the setting empty"
         )
     return name, rows
 
@@ -153,9 +154,9 @@ def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, 
 def _other_patients(
     dataset: Dataset, target: Bool[np.ndarray, " n"] | None
 ) -> Int[np.ndarray, " o"]:
-    """Patients who are not known to be of the study's class; none where it is about everyone.
+    """Patients who are not known to be of the study's class; none where it includes everyone.
 
-    Nobody who is, by another sample, a patient of the study.
+    A patient of the study who has another sample outside the class is left out.
     """
     if target is None:
         return np.array([], int)
@@ -163,15 +164,15 @@ def _other_patients(
     return np.flatnonzero(~target & ~np.isin(groups, groups[target]))
 
 
-# --- what is imputed from what --------------------------------------------------------------------
+# --- the sources of imputation --------------------------------------------------------------------
 
 
 def edges_between(config: Any, cohort: Cohort) -> Edges:
-    """Modality -> the sources it is imputed from; `imputation.edges`, or each from all others.
+    """Modality -> the sources it is imputed from, by `imputation.edges` or each from all others.
 
     Raises:
       UserError: a modality that the data lack, or one that would be imputed from itself; a fold
-        without patients to learn an imputation from.
+        without a patient who has both a modality and a source of it.
     """
     edges = _edges_of(config.imputation.edges, cohort.names)
     has = {name: m.observed_rows for name, m in cohort.dataset.modalities.items()}
@@ -190,7 +191,7 @@ def _edges_of(setting: str, names: Sequence[str]) -> Edges:
         target: tuple(source.strip() for source in sources.split("+"))
         for target, sources in pairs.items()
     }
-    # The paper's edges are for its modalities; data without one of these do without its edges.
+    # The default edges are between the paper's modalities; those of absent modalities are dropped.
     absent = {name for name in DEFAULT_NAMES if name not in names}
     edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}
     if len(names) > 1 and not edges:

@@ -1,4 +1,4 @@
-"""What the multi-omics experiments conclude: tests between arms, and tables beside the paper's."""
+"""What the multi-omics experiments conclude: tests between arms, and tables of their results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from omics_jax.tasks.conclusions import (
 from omics_jax.tasks.interpretation import ranking_tables
 
 COMPLETE = "complete"  # the subset of test patients who have every modality
-ON_COMPLETE = f"_{COMPLETE}"  # what ends a metric's name that is of these
+ON_COMPLETE = f"_{COMPLETE}"  # the end of a metric's name on this subset
 
 Labels = Mapping[str, Mapping[str, Any]]
 
@@ -44,9 +44,7 @@ def conclude_multitask(results: Results) -> Findings:
 
 
 def conclude_imputation(results: Results) -> Findings:
-    """The imputers' errors against those of the simple methods and, with transfer, of training
-    without it.
-    """
+    """The imputers against the simple imputers and, with transfer, against training without it."""
     arm, *others = results.labels
     metrics = [metric for metric in metrics_of(results, arm) if metric.endswith("_rmse")]
     rivals = [*simple_models(results, arm), *map(network, others)]
@@ -56,7 +54,7 @@ def conclude_imputation(results: Results) -> Findings:
 
 
 def conclude_arms(results: Results) -> Findings:
-    """Arms A to D by modality set, every pair of them tested, beside what the paper prints."""
+    """Arms A to D by modality set, with tests of every pair and the paper's own results."""
     labels = {arm: label for arm, label in results.labels.items() if "letter" in label}
     joint = [arm for arm in labels if simple_models(results, arm)]
     between = adjusted_family(_tests_between(results, labels), full_label)
@@ -67,10 +65,11 @@ def conclude_arms(results: Results) -> Findings:
         "paper": published.table(),
         **_imputation_table(results),
     }
-    # Of the last network, or of the last networks for one task each.
+    # Figures of the last network, or of the last networks for one task each.
     last = {**labels[joint[-1]], "tasks": ""}
     for arm in joint:
-        if {**labels[arm], "tasks": ""} == last:
+        is_last = {**labels[arm], "tasks": ""} == last
+        if is_last:
             tables |= arm_figures(results, arm)
     return Findings(between + against, tables)
 
@@ -79,13 +78,17 @@ def conclude_stages(results: Results) -> Findings:
     """All three stages against training without some of them."""
     first, *others = _networks(results)
     metrics = tested_metrics(metrics_of(results, first))
-    tests = [t for m in metrics for other in others for t in _paired(results, first, other, m)]
+    tests = []
+    for metric in metrics:
+        for other in others:
+            tests += _paired_tests(results, first, other, metric)
     rows = [{"trained": arm, **mean_and_sd(results, arm)} for arm in (first, *others)]
     caption = (
-        "Mean and s.d. over the test folds; training without a stage has as many epochs in all."
+        "Mean (s.d.) over the test folds. Training without a stage has the same total number of "
+        "epochs."
     )
     tables = {
-        "stages": Table("table", pd.DataFrame(rows), "What each stage is worth", caption),
+        "stages": Table("table", pd.DataFrame(rows), "What each stage contributes", caption),
         **_imputation_table(results),
         **arm_figures(results, first),
     }
@@ -93,9 +96,7 @@ def conclude_stages(results: Results) -> Findings:
 
 
 def conclude_interpret(results: Results) -> Findings:
-    """Which features every task's prediction stands on, beside what the network is worth against
-    simple models.
-    """
+    """The features that every task's prediction depends on, and tests against simple models."""
     tables = {
         **ranking_tables(results),
         **arm_figures(results, NETWORK),
@@ -113,7 +114,7 @@ def _networks(results: Results) -> list[str]:
 
 
 def _tests_between(results: Results, labels: Labels) -> list[dict]:
-    """Every pair of arms with one modality set and a metric in common."""
+    """Tests of every pair of arms that share a modality set and a metric."""
     tests = []
     for metric in tested_metrics(results.scores["metric"].unique()):
         by_set: dict[str, list[str]] = {}
@@ -122,34 +123,34 @@ def _tests_between(results: Results, labels: Labels) -> list[dict]:
                 by_set.setdefault(label["modalities"], []).append(arm)
         for arms in by_set.values():
             for a, b in combinations(arms, 2):
-                tests += _paired(results, a, b, metric)
+                tests += _paired_tests(results, a, b, metric)
     return tests
 
 
-def _paired(results: Results, a: str, b: str, metric: str) -> list[dict]:
-    """a against b on the patients both tested: the complete ones if one tested others too."""
+def _paired_tests(results: Results, a: str, b: str, metric: str) -> list[dict]:
+    """Tests of a against b on the same patients: the complete ones if an arm tested others too."""
     scores = results.scores
     on_complete = metric + ON_COMPLETE
-    metric_of = {
-        arm: on_complete if on_complete in metrics_of(results, arm) else metric for arm in (a, b)
-    }
-    chosen = [
-        (scores["arm"] == arm) & (scores["metric"] == name) for arm, name in metric_of.items()
-    ]
-    name = metric if set(metric_of.values()) == {metric} else on_complete
-    same_rows = scores[chosen[0] | chosen[1]].assign(metric=name)
-    return comparisons.compare(same_rows, network(a), network(b), name)
+    common_name = metric
+    is_chosen = pd.Series(False, index=scores.index)
+    for arm in (a, b):
+        name = on_complete if on_complete in metrics_of(results, arm) else metric
+        is_chosen |= (scores["arm"] == arm) & (scores["metric"] == name)
+        if name == on_complete:
+            common_name = on_complete
+    same_patients = scores[is_chosen].assign(metric=common_name)
+    return comparisons.compare(same_patients, network(a), network(b), common_name)
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
 def _arms_table(results: Results, labels: Labels) -> Table:
-    """A row per modality set and arm; the models of one task each (A, C) are joined into a row."""
+    """A row per modality set and arm; the models for one task each (A, C) share a row."""
     rows: dict[tuple[str, str, str], dict[str, str]] = {}
+    suffixes = {"all tested": "", "complete": ON_COMPLETE}
     for arm, label in labels.items():
-        parts = {"all tested": "", "complete": ON_COMPLETE}
-        for patients, suffix in parts.items():
+        for patients, suffix in suffixes.items():
             means = mean_and_sd(results, arm, suffix)
             if means:
                 key = (label["modalities"], label["letter"], patients)
@@ -157,15 +158,15 @@ def _arms_table(results: Results, labels: Labels) -> Table:
     names = ("modalities", "arm", "patients")
     lines = [{**dict(zip(names, key, strict=True)), **means} for key, means in rows.items()]
     caption = (
-        "A: a network per task, patients with all of the modalities; B: one network for all "
-        "tasks, the same patients; C, D: the same with missing modalities imputed. Mean (s.d.) "
-        "over the test folds. C and D are comparable with A and B on the complete patients."
+        "A: a network per task, on patients with all of the modalities; B: one network for all "
+        "tasks, on the same patients; C, D: as A and B, with missing modalities imputed. Mean "
+        "(s.d.) over the test folds. On the complete patients all four can be compared."
     )
     return Table("table", pd.DataFrame(lines).fillna(""), "Arms by modality set", caption)
 
 
 def _imputation_table(results: Results) -> dict[str, Table]:
-    """The errors of imputing each modality, of the imputers and of the simple methods."""
+    """The errors of every modality's imputers and simple imputers."""
     imputers = [arm for arm, labels in results.labels.items() if labels.get("imputer")]
     if not imputers:
         return {}
@@ -179,7 +180,7 @@ def _imputation_table(results: Results) -> dict[str, Table]:
             rows.append({"modality": name, "method": method, error: summary})
     frame = pd.DataFrame(rows).groupby(["modality", "method"], sort=False).first().reset_index()
     caption = (
-        "Modalities of test patients that were measured, imputed as if they were not; mean (s.d.) "
-        "over the folds, on the 0 to 1 scale of the training patients."
+        "Measured modalities of test patients, imputed as if they were missing. Mean (s.d.) over "
+        "the folds, on the 0 to 1 scale of the training patients."
     )
     return {"imputation": Table("table", frame.fillna(""), "Imputation", caption)}

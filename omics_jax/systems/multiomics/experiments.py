@@ -1,6 +1,4 @@
-"""The experiments of the multi-omics system as arms: imputers first, then the networks that start
-from them.
-"""
+"""The experiments of the multi-omics system: an arm of imputers and the networks that use them."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from omics_jax.systems.multiomics import conclusions
 from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
-from omics_jax.tasks.attribution import NETWORK, permuted
+from omics_jax.tasks.attribution import NETWORK, permuted_arm
 from omics_jax.tasks.labels import curve_times, with_bins
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task
@@ -38,9 +36,7 @@ LETTERS = {"A": (False, False), "B": (True, False), "C": (False, True), "D": (Tr
 
 
 def multitask(config: Any, dataset: Dataset) -> list[Arm]:
-    """One network for all tasks on all modalities; `config.missing` says what becomes of missing
-    ones.
-    """
+    """One network for all tasks on all modalities; `config.missing` chooses how to treat gaps."""
     cohort = cohort_of(config, dataset)
     edges = _edges_if(config.missing == "impute", config, cohort)
     network = _network_arm(config, cohort, "multitask", cohort.names, cohort.tasks, edges)
@@ -48,50 +44,58 @@ def multitask(config: Any, dataset: Dataset) -> list[Arm]:
 
 
 def arms(config: Any, dataset: Dataset) -> list[Arm]:
-    """The paper's arms A to D (one network per task or one for all; complete or imputed data) by
-    modality set.
-    """
+    """The paper's arms A to D by modality set, see `LETTERS`."""
     letters = tuple(config.arms.letters)
     if not letters or not set(letters) <= set(LETTERS):
         raise UserError(f"config.arms.letters is {letters}; give one or more of A, B, C, D")
     cohort = cohort_of(config, dataset)
     edges = _edges_if(any(LETTERS[letter][1] for letter in letters), config, cohort)
-    # Simple models stand beside the networks for all tasks, or, where none is asked for, beside
-    # those for one.
+    # Simple models are compared with the networks for all tasks, or if the experiment has none,
+    # with those for one task.
     any_joint = any(LETTERS[letter][0] for letter in letters)
     networks = []
     for used in _modality_sets(config.arms.sets, cohort.names):
         for letter in letters:
-            joint, imputed = LETTERS[letter]
-            for tasks in [cohort.tasks] if joint else [(task,) for task in cohort.tasks]:
-                words = [letter, "+".join(used), *([] if joint else [tasks[0].name])]
-                arm = _network_arm(
-                    config,
-                    cohort,
-                    ", ".join(words),
-                    used,
-                    tasks,
-                    edges if imputed else {},
-                    missing="impute" if imputed and edges else "complete",
-                    labels={
-                        "letter": letter,
-                        "modalities": "+".join(used),
-                        "tasks": "+".join(task.name for task in tasks),
-                    },
-                    with_baselines=joint or not any_joint,
-                )
-                networks.append(arm)
-    # The last network for all tasks, which is what A to D lead up to, and has simple models beside
-    # it.
-    leading = ("B", "D") if any_joint else ("A", "C")
-    main = [arm.name for arm in networks if arm.labels["letter"] in leading][-1]
+            is_joint = LETTERS[letter][0]
+            task_sets = [cohort.tasks] if is_joint else [(task,) for task in cohort.tasks]
+            for tasks in task_sets:
+                arm = _letter_arm(config, cohort, letter, used, tasks, edges)
+                networks.append(replace(arm, with_baselines=is_joint or not any_joint))
+    # The summary is of the last network that is compared with simple models.
+    main = [arm.name for arm in networks if arm.with_baselines][-1]
     networks = [replace(arm, main=arm.name == main) for arm in networks]
     return [*_imputer_arms(config, cohort, edges), *networks]
 
 
+def _letter_arm(
+    config: Any,
+    cohort: Cohort,
+    letter: str,
+    used: tuple[str, ...],
+    tasks: tuple[Task, ...],
+    edges: Edges,
+) -> Arm:
+    """The network of one of the paper's arms, for one modality set and for these tasks."""
+    is_joint, is_imputed = LETTERS[letter]
+    modalities = "+".join(used)
+    words = [letter, modalities] if is_joint else [letter, modalities, tasks[0].name]
+    task_names = "+".join(task.name for task in tasks)
+    return _network_arm(
+        config,
+        cohort,
+        ", ".join(words),
+        used,
+        tasks,
+        edges if is_imputed else {},
+        missing="impute" if is_imputed and edges else "complete",
+        labels={"letter": letter, "modalities": modalities, "tasks": task_names},
+    )
+
+
 def stages(config: Any, dataset: Dataset) -> list[Arm]:
-    """What each stage is worth: all three, and without those of `config.left_out`, over as many
-    epochs in all.
+    """What each stage contributes: training with all three, and without those in `left_out`.
+
+    The total number of epochs is the same in every arm.
     """
     cohort = cohort_of(config, dataset)
     edges = _edges_if(config.missing == "impute", config, cohort)
@@ -125,9 +129,9 @@ def _without_stages(config: Any, left_out: Sequence[str]) -> Any:
 
 
 def imputation(config: Any, dataset: Dataset) -> list[Arm]:
-    """How well measured modalities are imputed from others, by direction, beside simple methods.
+    """How well measured modalities are imputed from others, compared with simple imputers.
 
-    With `imputation.transfer` also without what other patients have taught.
+    With `imputation.transfer` the imputers are also trained without pretraining on other patients.
     """
     cohort = cohort_of(config, dataset, predicts=False)
     edges = edges_between(config, cohort)
@@ -141,13 +145,13 @@ def imputation(config: Any, dataset: Dataset) -> list[Arm]:
 
 
 def interpret(config: Any, dataset: Dataset) -> list[Arm]:
-    """Which features every prediction stands on, beside networks that learned permuted outcomes."""
+    """Which features the predictions depend on, with networks on permuted outcomes as the null."""
     cohort = cohort_of(config, dataset)
     edges = _edges_if(config.missing == "impute", config, cohort)
-    explaining = config.copy_and_resolve_references()
-    explaining.predict.attributions = True
-    arm = _network_arm(explaining, cohort, NETWORK, cohort.names, cohort.tasks, edges)
-    return [*_imputer_arms(config, cohort, edges), arm, permuted(arm, cohort.tasks, SLOT)]
+    with_attributions = config.copy_and_resolve_references()
+    with_attributions.predict.attributions = True
+    arm = _network_arm(with_attributions, cohort, NETWORK, cohort.names, cohort.tasks, edges)
+    return [*_imputer_arms(config, cohort, edges), arm, permuted_arm(arm, cohort.tasks, SLOT)]
 
 
 EXPERIMENTS = {
@@ -162,14 +166,14 @@ EXPERIMENTS = {
 # --- arms -----------------------------------------------------------------------------------------
 
 
-def _edges_if(wanted: bool, config: Any, cohort: Cohort) -> Edges:
-    return edges_between(config, cohort) if wanted else {}
+def _edges_if(imputes: bool, config: Any, cohort: Cohort) -> Edges:
+    return edges_between(config, cohort) if imputes else {}
 
 
 def _imputer_arms(config: Any, cohort: Cohort, edges: Edges, transfer: bool = True) -> list[Arm]:
-    """The arm that trains an imputer for every modality that has sources, if there is one.
+    """The arm that trains an imputer for every modality with sources; [] if none has any.
 
-    transfer: with pretraining on other patients, where the study is about one class.
+    transfer: whether to pretrain on other patients, where the study is about one class.
     """
     if not edges:
         return []
@@ -209,16 +213,15 @@ def _network_arm(
 ) -> Arm:
     """An arm that embeds the modalities `used` and predicts `tasks`.
 
-    missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes what
-      is missing by `edges`; "mask" leaves the branch of a missing modality out. `config.missing`
-      unless given.
+    missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes
+      missing modalities by `edges`; "mask" leaves out the branch of a missing modality. The default
+      is `config.missing`.
     """
     missing = missing or config.missing
     patients = _patients_of_arm(cohort, used, missing, edges)
     splits = [_restricted(split, patients) for split in cohort.splits]
     tasks = with_bins(config, cohort.dataset, tasks, [split.train for split in splits])
-    # An imputed modality needs its sources, whether or not they are embedded, on the scale that the
-    # imputers were fitted on.
+    # Imputers read all sources, even those that are not embedded, on the scale of their training.
     names, scaled_on = (cohort.names, cohort.splits) if edges else (used, splits)
     dataset, replicates = _replicates(config, cohort, splits, names, tasks, scaled_on)
     tested = np.concatenate([split.test for split in splits])
@@ -247,20 +250,26 @@ def _network_arm(
 def _patients_of_arm(
     cohort: Cohort, used: Sequence[str], missing: str, edges: Edges
 ) -> Bool[np.ndarray, " n"]:
-    """The patients an arm is about: those that have, or can be given, the modalities."""
+    """(n,) whether an arm includes a patient, who must have the modalities or sources of them.
+
+    With `missing` "mask" one of the modalities is enough.
+    """
     has = {name: m.observed_rows for name, m in cohort.dataset.modalities.items()}
     if missing == "mask":
         return np.any([has[name] for name in used], axis=0)
-    available = [
-        has[name] | np.any([has[source] for source in edges.get(name, ())], axis=0) for name in used
-    ]
+    available = []
+    for name in used:
+        sources = [has[source] for source in edges.get(name, ())]
+        available.append(has[name] | np.any(sources, axis=0))
     return np.all(available, axis=0)
 
 
 def _restricted(split: Split, chosen: Bool[np.ndarray, " n"]) -> Split:
-    """The split's rows among the chosen ones."""
-    rows = {part: getattr(split, part) for part in ("train", "validation", "test")}
-    rows = {part: indices[chosen[indices]] for part, indices in rows.items()}
+    """The split without the rows that are not chosen."""
+    rows = {}
+    for part in ("train", "validation", "test"):
+        indices = getattr(split, part)
+        rows[part] = indices[chosen[indices]]
     for part, indices in rows.items():
         if not len(indices):
             raise UserError(
@@ -278,37 +287,37 @@ def _replicates(
     tasks: Sequence[Task],
     scaled_on: Sequence[Split] | None = None,
 ) -> tuple[Dataset, list[Replicate]]:
-    """The patients on the features that any fold uses, and a replicate per split with what is
-    fitted to it.
+    """The patients on the features that any fold uses, and a replicate per split.
 
-    scaled_on: the splits whose training rows the preprocessing is fitted to; `splits` unless given.
+    scaled_on: the splits to whose training rows the preprocessing is fitted; `splits` by default.
     """
-    modalities, constants = {}, {split: {} for split in map(_place, splits)}
+    modalities = {}
+    constants: dict[tuple[int, int], dict[str, np.ndarray]] = {_key(split): {} for split in splits}
     for name in names:
         modality = cohort.dataset.modalities[name]
         fitted = cohort.fit(name, scaled_on or splits)
         columns, by_fold = on_union(fitted, len(modality.features))
         modalities[name] = modality.select_features(modality.features[columns])
-        for split, values in zip(splits, by_fold, strict=True):
-            own = {f"{name}_{key}": value for key, value in values.items()}
-            constants[_place(split)].update(own)
+        for split, fold_constants in zip(splits, by_fold, strict=True):
+            for field, value in fold_constants.items():
+                constants[_key(split)][f"{name}_{field}"] = value
     dataset = replace(cohort.dataset, modalities=modalities)
 
-    replicates = task_replicates(
-        config, dataset, tasks, splits, SLOT, lambda split: constants[_place(split)]
-    )
-    return dataset, replicates
+    def constants_of(split: Split) -> dict[str, np.ndarray]:
+        return constants[_key(split)]
+
+    return dataset, task_replicates(config, dataset, tasks, splits, SLOT, constants_of)
 
 
-def _place(split: Split) -> tuple[int, int]:
+def _key(split: Split) -> tuple[int, int]:
     return split.repeat, split.fold
 
 
 def _modality_sets(setting: str, names: Sequence[str]) -> list[tuple[str, ...]]:
-    """ "rna, rna+mirna" as modality sets; "" is each modality alone, then the first two, the first
-    three, up to all.
+    """The modality sets of a setting such as "rna, rna+mirna".
 
-    Of RNA, methylation and miRNA in this order "" is the five sets of the paper.
+    The default, "", is each modality alone, then the first two, the first three, up to all. For
+    RNA, methylation and miRNA in this order these are the five sets of the paper.
     """
     if not setting:
         alone = [(name,) for name in names]
@@ -317,7 +326,7 @@ def _modality_sets(setting: str, names: Sequence[str]) -> list[tuple[str, ...]]:
         tuple(dict.fromkeys(name.strip() for name in part.split("+")))
         for part in setting.split(",")
     ]
-    for name in {name for one in sets for name in one}:
+    for name in {name for modality_set in sets for name in modality_set}:
         if name not in names:
             raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")
     return list(dict.fromkeys(sets))

@@ -1,4 +1,4 @@
-"""Figures of who has which modality and what was imputed of it."""
+"""Figures of the modalities that patients have, and of the share that was imputed."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from omics_jax.tasks.figures import rows_of_arm, task_figures
 
 
 def arm_figures(results: Results, arm: str) -> dict[str, Table]:
-    """The figures of an arm's tasks, of the imputed values and of who has what."""
+    """The figures of an arm's tasks, of its imputed values and of its patients' modalities."""
     tables = task_figures(results, arm)
-    for name, draw in {"imputed_share": _imputed_share, "overlap": _overlap}.items():
-        rows = rows_of_arm(results.frames[name], arm) if name in results.frames else pd.DataFrame()
-        if len(rows):
-            tables["modalities" if name == "overlap" else name] = draw(rows)
+    share_rows = _frame_rows(results, "imputed_share", arm)
+    if len(share_rows):
+        tables["imputed_share"] = _imputed_share(share_rows)
+    overlap_rows = _frame_rows(results, "overlap", arm)
+    if len(overlap_rows):
+        tables["modalities"] = _overlap(overlap_rows)
     return tables
 
 
-def _imputed_share(own: pd.DataFrame) -> Table:
-    shares = own.groupby("modalities", sort=False)["imputed"]
+def _frame_rows(results: Results, name: str, arm: str) -> pd.DataFrame:
+    """An arm's rows of a scored frame; empty where no arm has the frame."""
+    frame = results.frames.get(name)
+    return pd.DataFrame() if frame is None else rows_of_arm(frame, arm)
+
+
+def _imputed_share(rows: pd.DataFrame) -> Table:
+    shares = rows.groupby("modalities", sort=False)["imputed"]
     frame = shares.agg(["size", "mean", "min", "max"]).reset_index()
     frame.columns = ["measured", "patients", "imputed, mean", "least", "most"]
     caption = (
-        "Share of the values a prediction stands on that were not measured, over the tested "
-        "patients by what was measured of them; single missing cells count. Each patient's own is "
+        "The share of the values behind a prediction that were not measured, by which modalities "
+        "the tested patients have; single missing cells count too. The share of every patient is "
         "in predictions.npz (imputed_share)."
     )
     frame = frame.sort_values("patients", ascending=False, kind="stable", ignore_index=True)
     return Table("table", frame, "Imputed values", caption)
 
 
-def _overlap(own: pd.DataFrame) -> Table:
-    frame = own.groupby("combination", sort=False)["patients"].sum().reset_index()
-    caption = "How many of the tested patients have which modalities, over all folds."
-    return Table("overlap", frame, "Who has what", caption, "", "patients")
+def _overlap(rows: pd.DataFrame) -> Table:
+    frame = rows.groupby("combination", sort=False)["patients"].sum().reset_index()
+    caption = "How many of the tested patients have each combination of modalities, over all folds."
+    return Table("overlap", frame, "Measured modalities", caption, "", "patients")

@@ -1,9 +1,9 @@
 """Impute missing modalities, each from its sources: the imputers' loss, stages and predictions.
 
     pretrain_M   the imputer of modality M on patients of other classes, if the config asks for it
-    impute_M     the same on the training patients that have M and a source
+    impute_M     the same imputer on the training patients that have M and a source
 
-Source: as `imputer`, which holds the network. What `model` does with the imputed values comes next.
+Source: as `imputer`, which holds the network. `model` then embeds the imputed values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.patients import (
@@ -33,7 +33,7 @@ from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
 
-def init(shape: ModelShape, key: jax.Array, batch: Batch, constants: Variables) -> Variables:
+def init(shape: ModelShape, key: PRNGKeyArray, batch: Batch, constants: Variables) -> Variables:
     """{"imputer": modality -> the parameters of its imputer}, for every modality with sources."""
     settings = shape.config.imputation
     imputers = {}
@@ -51,9 +51,10 @@ def init(shape: ModelShape, key: jax.Array, batch: Batch, constants: Variables) 
 
 def loss(
     shape: ModelShape, name: str, slot: str, variables: Variables, batch: Batch
-) -> tuple[Terms, Any]:
-    """squares (E,): of every member, over the cells that were observed in patients that have a
-    source too.
+) -> tuple[Terms, dict[str, Any]]:
+    """The term "squares" (E,): every member's squared errors over the cells it learns from.
+
+    These are the observed cells of patients that also have a source.
     """
     rows, constants = batch[slot], variables["constants"]
     cells = _learned_cells(shape, name, constants, rows)
@@ -64,33 +65,38 @@ def loss(
 
 
 def objective(terms: Terms) -> Float[Array, ""]:
-    """sum over members of the RMSE of the batch, TDimpute's loss; members share nothing."""
+    """TDimpute's loss, the RMSE of the batch, summed over members, which share no parameters."""
     mean = terms["squares"].mean
-    return jnp.sum(jnp.where(mean > 0, jnp.sqrt(jnp.where(mean > 0, mean, 1)), 0))
+    # The inner `where` keeps the gradient of the root finite at 0.
+    root = jnp.sqrt(jnp.where(mean > 0, mean, 1))
+    return jnp.sum(jnp.where(mean > 0, root, 0))
 
 
 def monitor(shape: ModelShape, name: str, variables: Variables, batch: Batch) -> Float[Array, ""]:
-    """RMSE of the members' mean on the validation patients that have the modality and a source, on
-    the 0-1 scale.
-    """
+    """RMSE of the members' mean over the same cells of the validation patients, in [0, 1]."""
     rows, constants = batch[SLOT], variables["constants"]
     cells = _learned_cells(shape, name, constants, rows)
     estimate = imputed_values(shape, variables, rows, name).mean(axis=0)
     residual = estimate - scaled(constants, rows, name)
     squares = jnp.sum(jnp.where(cells, residual**2, 0))
-    return jnp.sqrt(Term(squares, jnp.sum(cells, dtype=residual.dtype)).mean)
+    count = jnp.sum(cells, dtype=residual.dtype)
+    return jnp.sqrt(Term(squares, count).mean)
 
 
 def _learned_cells(
     shape: ModelShape, name: str, constants: Variables, rows: Rows
 ) -> Bool[Array, "n F"]:
     """The observed cells of live patients with a source, of features that the replicate chose."""
-    able = rows["live"] & imputable(shape, measured(shape, rows), name)
-    return able[:, None] & rows[f"m_{name}"] & constants[f"{name}_alive"]
+    has_source = imputable(shape, measured(shape, rows), name)
+    is_learned = rows["live"] & has_source
+    return is_learned[:, None] & rows[f"m_{name}"] & constants[f"{name}_alive"]
 
 
 def stages(shape: ModelShape, rows: Mapping[str, int]) -> tuple[Stage, ...]:
-    """A stage per imputed modality; with patients of other classes one on these before it."""
+    """A stage per imputed modality, after one on patients of other classes if there are any.
+
+    rows: slot -> the most rows of it that a replicate has.
+    """
     return tuple(
         _stage(shape, name, slot, rows[slot])
         for name in shape.edges
@@ -101,12 +107,14 @@ def stages(shape: ModelShape, rows: Mapping[str, int]) -> tuple[Stage, ...]:
 
 def _stage(shape: ModelShape, name: str, slot: str, rows: int) -> Stage:
     settings = shape.config.imputation
-    stage, epochs, batch_size = f"impute_{name}", settings.epochs, settings.batch_size
     if slot == OTHERS:
-        stage, epochs = f"pretrain_{name}", settings.transfer_epochs
-        batch_size = settings.transfer_batch_size
+        stage_name = f"pretrain_{name}"
+        epochs, batch_size = settings.transfer_epochs, settings.transfer_batch_size
+    else:
+        stage_name = f"impute_{name}"
+        epochs, batch_size = settings.epochs, settings.batch_size
     return build_stage(
-        stage,
+        stage_name,
         loss=lambda variables, batch, key: loss(shape, name, slot, variables, batch),
         objective=objective,
         rows={slot: rows},
@@ -120,48 +128,53 @@ def _stage(shape: ModelShape, name: str, slot: str, rows: int) -> Stage:
 
 
 def predict(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """What the imputers make of patients, of every modality M with sources.
+    """The imputed values of every modality M that has sources.
 
     Returns:
-      M (n, F): the rows' units, observed cells bit-identical, the others the members' mean, or, in
-      patients without a source (M_source (n,) False), the training mean; 0 where the training rows'
-      features are others (see `predict_new`). M_sd: s.d. of the members, 0 where a cell was
-      observed. For scoring, on the training rows' 0-1 scale: M_estimate, whatever was measured,
-      M_truth, what was, and M_scored, where there are both.
+      In the rows' units: M (n, F), whose observed cells are bit-identical. Other cells are the mean
+      of the members, or the training mean in patients without a source; 0 for features that this
+      replicate did not choose (see `predict_new`). M_sd (n, F), the s.d. of the members, 0 where a
+      cell was observed. M_source (n,), whether the patient has a source.
+      For scoring, on the training rows' scale [0, 1]: M_estimate (n, F), the mean of the members in
+      every cell, M_truth (n, F), the measured values, and M_scored (n, F), where there are both.
     """
-    constants, has, fields = variables["constants"], measured(shape, rows), {}
+    constants = variables["constants"]
+    has = measured(shape, rows)
+    fields = {}
     for name in shape.edges:
         span = constants[f"{name}_high"] - constants[f"{name}_low"]
         members = imputed_values(shape, variables, rows, name)
-        source, seen = imputable(shape, has, name), rows[f"m_{name}"]
-        alive = constants[f"{name}_alive"]
+        has_source = imputable(shape, has, name)
+        observed = rows[f"m_{name}"]
+        estimated = has_source[:, None] & constants[f"{name}_alive"]
         mean = members.mean(axis=0)
         imputed = unscaled(constants, name, mean)
-        estimate = jnp.where(source[:, None] & alive, imputed, constants[f"{name}_fill"])
-        fields[name] = jnp.where(seen, rows[f"x_{name}"], estimate)
-        fields[f"{name}_sd"] = jnp.where(seen, 0, span * members.std(axis=0))
-        fields[f"{name}_source"] = source
+        estimate = jnp.where(estimated, imputed, constants[f"{name}_fill"])
+        fields[name] = jnp.where(observed, rows[f"x_{name}"], estimate)
+        fields[f"{name}_sd"] = jnp.where(observed, 0, span * members.std(axis=0))
+        fields[f"{name}_source"] = has_source
         fields[f"{name}_estimate"] = mean
         fields[f"{name}_truth"] = scaled(constants, rows, name)
-        fields[f"{name}_scored"] = seen & alive & source[:, None]
+        fields[f"{name}_scored"] = observed & estimated
     return fields
 
 
 def predict_new(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """What `predict` imputes, with nan for what this replicate cannot say, so that others may say
-    it.
+    """What `predict` imputes, with nan for cells that only other replicates can estimate.
 
     Returns:
-      M (n, F): nan where a cell was not observed and the replicate's training rows chose other
-      features. M_sd: nan there, and where nothing but the training mean stands, in patients without
-      a source. M_source (n,).
+      M (n, F): nan where a cell was not observed and this replicate did not choose the feature.
+      M_sd (n, F): nan there too, and in patients without a source, whose cells are the training
+      mean. M_source (n,).
     """
-    predicted, fields = predict(shape, variables, rows), {}
+    predicted = predict(shape, variables, rows)
+    fields = {}
     for name in shape.edges:
-        seen, alive = rows[f"m_{name}"], variables["constants"][f"{name}_alive"]
-        source = predicted[f"{name}_source"]
-        estimated = alive & source[:, None]
-        fields[name] = jnp.where(seen | alive, predicted[name], jnp.nan)
-        fields[f"{name}_sd"] = jnp.where(seen | estimated, predicted[f"{name}_sd"], jnp.nan)
-        fields[f"{name}_source"] = source
+        observed = rows[f"m_{name}"]
+        alive = variables["constants"][f"{name}_alive"]
+        has_source = predicted[f"{name}_source"]
+        sd, has_sd = predicted[f"{name}_sd"], observed | (alive & has_source[:, None])
+        fields[name] = jnp.where(observed | alive, predicted[name], jnp.nan)
+        fields[f"{name}_sd"] = jnp.where(has_sd, sd, jnp.nan)
+        fields[f"{name}_source"] = has_source
     return fields

@@ -5,17 +5,17 @@
     heads       the heads alone, on the frozen mean of q(z|x):
                 L_down = (1/K) sum_k w_k L_k                                          (equation 2)
     all         everything: lambda L_embed + L_down                                   (equation 3)
-    calibration if asked for: a temperature per class or survival task, on the validation patients
-                (not the paper's)
+    calibration optional, and not in the paper: a temperature per class or survival task, on the
+                validation patients
 
-Source: the paper that couples deep imputation with multi-task learning on TCGA; missing modalities
-are imputed before (`imputation`) and the imputers frozen here. The heads and all stages but the
-first are those of any network with several tasks (`omics_jax.tasks`).
+Source: the paper that couples deep imputation with multi-task learning on TCGA. Missing modalities
+are imputed by networks that were trained before (`imputation`) and are frozen here. The heads and
+all stages but the first are those of any network with several tasks (`omics_jax.tasks`).
 
-A row is a patient: of every modality M its values x_M (F,) and mask m_M (F,) in the input's units,
-`has` (M,) the modalities that were measured, and of every task T its outcome y_T (of survival time
-y_T and event e_T) and whether it is known, k_T. What the network sees of it stands in `patients`,
-its layers in `networks`.
+A row is a patient. For every modality M it has values x_M (F,) in the input's units and their mask
+m_M (F,); `has` (M,) marks the modalities that were measured. For every task T it has an outcome y_T
+(for survival the time y_T and event e_T) and k_T, whether it is known. `patients` makes of a row
+what the network reads; the network's layers are in `networks`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.nn.modules import apply_module
 from omics_jax.nn.noise import row_normal
@@ -39,9 +39,9 @@ from omics_jax.systems.multiomics.patients import (
     Patients,
     Rows,
     average,
-    patients,
-    prepared,
-    read_patients,
+    impute_patients,
+    prepare_patients,
+    prepared_patients,
     scaled,
 )
 from omics_jax.tasks import network as task_network
@@ -70,9 +70,9 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
     weights: task -> w_k of equation 2, 1 where it has none.
     """
 
-    def encode(variables: Variables, rows: Rows, key: jax.Array | None) -> Encoded:
-        read = read_patients(shape, variables, rows)
-        terms, mean, stats = embedding_terms(shape, variables, read, rows, key)
+    def encode(variables: Variables, rows: Rows, key: PRNGKeyArray | None) -> Encoded:
+        patients = prepared_patients(shape, variables, rows)
+        terms, mean, stats = embedding_terms(shape, variables, patients, rows, key)
         return Encoded(mean, terms, stats)
 
     return TaskNetwork(
@@ -84,24 +84,26 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
         encoder_loss=partial(embedding_loss, shape),
         encoder_weight=shape.config.model.k_embed,
         weights=weights,
-        prepare=partial(prepared, shape) if shape.edges else None,
+        prepare=partial(prepare_patients, shape) if shape.edges else None,
     )
 
 
 def init(
-    shape: ModelShape, network: TaskNetwork, key: jax.Array, batch: Batch, constants: Variables
+    shape: ModelShape, network: TaskNetwork, key: PRNGKeyArray, batch: Batch, constants: Variables
 ) -> Variables:
-    """{"embedding", "heads"} and, where modalities are imputed, {"imputer"}, where calibrated,
-    {"calibration"}.
+    """{"params", "batch_stats"} of the embedding, the heads, the imputers and the temperatures.
+
+    The modules are "embedding" and "heads", with "imputer" where modalities are imputed and
+    "calibration" where a stage calibrates.
     """
     rows = batch[SLOT]
     has_all = jnp.ones((len(rows["row"]), len(shape.used)), bool)
     x = {name: scaled(constants, rows, name) for name in shape.used}
     embedding = {EMBEDDING: (shape.embedding, x, has_all, row_info(rows))}
     latent = shape.config.model.latent
-    made = init_network(network, jax.random.fold_in(key, 1), rows, embedding, latent)
+    variables = init_network(network, jax.random.fold_in(key, 1), rows, embedding, latent)
     imputers = imputation.init(shape, key, batch, constants)["params"] if shape.edges else {}
-    return {**made, "params": {**imputers, **made["params"]}}
+    return {**variables, "params": {**imputers, **variables["params"]}}
 
 
 # --- the embedding --------------------------------------------------------------------------------
@@ -110,18 +112,18 @@ def init(
 def encode_patients(
     shape: ModelShape,
     variables: Variables,
-    read: Patients,
+    patients: Patients,
     rows: Rows,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[tuple[Latent, Latent], dict[str, Any]]:
-    """(mean, log variance) of q(z|x), and new statistics; a key means training."""
+    """(mean, log variance) of q(z|x), and new batch statistics; a key means training."""
     return apply_module(
         shape.embedding,
         EMBEDDING,
         variables,
         key,
-        read.x,
-        read.present,
+        patients.x,
+        patients.present,
         row_info(rows),
         method=Embedding.encode,
     )
@@ -130,19 +132,22 @@ def encode_patients(
 def embedding_terms(
     shape: ModelShape,
     variables: Variables,
-    read: Patients,
+    patients: Patients,
     rows: Rows,
-    key: jax.Array | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Terms, Latent, dict[str, Any]]:
-    """Terms of equation 1 by one draw of z per patient (its mean without `key`), q's mean, and the
-    new statistics.
+    """The terms of equation 1, the mean of q(z|x), and the new batch statistics.
+
+    z is one draw per patient, or the mean where `key` is None.
 
     Returns:
-      bce_M: binary cross-entropy summed over the observed or imputed cells of modality M, weight
-      the cells, or with the reduction "sum" the patients they would fill; kl: of the live patients,
-      summed over the latent dimensions.
+      terms: bce_M is the binary cross-entropy summed over the observed or imputed cells of modality
+        M. Its weight is the number of cells; with the reduction "sum" it is that number divided by
+        the number of features, which is the number of patients if every cell is filled. kl is
+        summed over the live patients and the latent dimensions; its weight is the number of
+        patients.
     """
-    (mean, log_variance), stats = encode_patients(shape, variables, read, rows, key)
+    (mean, log_variance), stats = encode_patients(shape, variables, patients, rows, key)
     z = mean
     decoding_key = None
     if key is not None:
@@ -159,7 +164,7 @@ def embedding_terms(
         row_info(rows),
         method=Embedding.decode,
     )
-    terms = _reconstruction_terms(shape, variables["constants"], read, rows, logits)
+    terms = _reconstruction_terms(shape, variables["constants"], patients, rows, logits)
     live = rows["live"]
     kl = jnp.sum(jnp.exp(log_variance) + mean**2 - 1 - log_variance, axis=1) / 2
     terms["kl"] = Term(jnp.sum(jnp.where(live, kl, 0)), jnp.sum(live, dtype=kl.dtype))
@@ -169,15 +174,16 @@ def embedding_terms(
 def _reconstruction_terms(
     shape: ModelShape,
     constants: Variables,
-    read: Patients,
+    patients: Patients,
     rows: Rows,
     logits: Mapping[str, Float[Array, "n F"]],
 ) -> dict[str, Term]:
     """bce_M of every modality M, see `embedding_terms`."""
-    terms, per_patient = {}, shape.config.model.reduction == "sum"
+    per_patient = shape.config.model.reduction == "sum"
+    terms = {}
     for name in shape.used:
-        cells = read.cells[name] & rows["live"][:, None]
-        bce = optax.sigmoid_binary_cross_entropy(logits[name], read.x[name])
+        cells = patients.cells[name] & rows["live"][:, None]
+        bce = optax.sigmoid_binary_cross_entropy(logits[name], patients.x[name])
         features = jnp.sum(constants[f"{name}_alive"], dtype=bce.dtype) if per_patient else 1
         weight = jnp.sum(cells, dtype=bce.dtype) / features
         terms[f"bce_{name}"] = Term(jnp.sum(jnp.where(cells, bce, 0)), weight)
@@ -185,8 +191,10 @@ def _reconstruction_terms(
 
 
 def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
-    """Equation 1. "mean": BCE per feature and KL per latent dimension, as OmiEmbed; "sum": both per
-    patient.
+    """Equation 1.
+
+    With the reduction "mean" the BCE is per feature and the KL per latent dimension, as in
+    OmiEmbed; with "sum" both are per patient.
     """
     model = shape.config.model
     bce = sum(terms[f"bce_{name}"].mean for name in shape.used) / len(shape.used)
@@ -194,17 +202,17 @@ def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
     return bce + model.k_kl * terms["kl"].mean / dimensions
 
 
-# --- its stage ------------------------------------------------------------------------------------
+# --- the stage that trains it ---------------------------------------------------------------------
 
 
 def embedding_stage(network: TaskNetwork, rows: int) -> Stage:
-    """The VAE alone, on at most `rows` rows of a replicate; other stages are of `tasks.stages`."""
+    """The VAE alone, on at most `rows` rows of a replicate; see `tasks.stages` for other stages."""
 
-    def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Any]:
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Any]:
         encoded = network.encode(variables, batch[SLOT], key)
         return encoded.terms, {**variables["batch_stats"], **encoded.stats}
 
-    def monitor(variables: Variables, batch: Batch) -> jax.Array:
+    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
         return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
 
     return section_stage(
@@ -225,15 +233,16 @@ def embedding_stage(network: TaskNetwork, rows: int) -> Stage:
 def predict(
     shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
 ) -> dict[str, Array]:
-    """Every task's prediction (see `tasks.prediction`) and what it stands on.
+    """Every task's prediction, the embedding, and how much of what it read was imputed.
 
     Returns:
-      also embedding (n, latent): the mean of q(z|x). imputed_share (n,): of the features that the
-      embedding reads of a patient, those that were imputed or filled in; a modality whose branch is
-      left out is not read. With `config.predict.attributions` those of `explain`.
+      the fields of `tasks.prediction.predict_tasks`;
+      embedding (n, latent): the mean of q(z|x);
+      imputed_share (n,): see `imputed_share`;
+      with `config.predict.attributions` also the fields of `explain`.
     """
     predictions = task_network.predict(network, variables, rows)
-    present = patients(shape, variables, rows).present
+    present = impute_patients(shape, variables, rows).present
     predictions["imputed_share"] = imputed_share(shape, variables["constants"], rows, present)
     if shape.config.predict.attributions:
         predictions |= explain(shape, network, variables, rows)
@@ -241,15 +250,20 @@ def predict(
 
 
 def imputed_share(
-    shape: ModelShape, constants: Variables, rows: Rows, present: jax.Array
+    shape: ModelShape, constants: Variables, rows: Rows, present: Bool[Array, "n M"]
 ) -> Float[Array, " n"]:
-    """The share of the features read of a patient that were not measured; 0 where all were."""
-    # In early fusion what stands in for an absent modality is read; see `Embedding.encode`.
+    """Of the features that the embedding reads of a patient, the share that was not measured.
+
+    A modality whose branch is left out is not read.
+    """
+    # Early fusion also reads the values that stand in for an absent modality, see
+    # `Embedding.encode`.
     is_read = present | (shape.embedding.fusion == "early")
-    read = [constants[f"{name}_alive"] & is_read[:, i, None] for i, name in enumerate(shape.used)]
-    read = jnp.concatenate(read, axis=1)
-    seen = jnp.concatenate([rows[f"m_{name}"] for name in shape.used], axis=1)
-    return jnp.sum(~seen & read, axis=1) / jnp.maximum(jnp.sum(read, axis=1), 1)
+    reads = [constants[f"{name}_alive"] & is_read[:, i, None] for i, name in enumerate(shape.used)]
+    cells_read = jnp.concatenate(reads, axis=1)
+    observed = jnp.concatenate([rows[f"m_{name}"] for name in shape.used], axis=1)
+    unmeasured = jnp.sum(~observed & cells_read, axis=1)
+    return unmeasured / jnp.maximum(jnp.sum(cells_read, axis=1), 1)
 
 
 def explain(
@@ -257,20 +271,20 @@ def explain(
 ) -> dict[str, Array]:
     """TASK_attribution_M (n, F) of every task and modality, see `tasks.attribution`.
 
-    The baseline is the average training patient. A cell that was filled with the training mean and
-    a feature that the replicate did not choose get 0 (to rounding), and so does a modality that is
-    left out; an imputed one counts as measured.
+    The baseline is the average training patient. The attribution is 0 (to rounding) for a cell that
+    was filled with the training mean, a feature that the replicate did not choose, and a modality
+    that is left out. An imputed modality is treated as if it had been measured.
     """
-    read = patients(shape, variables, rows)
+    patients = impute_patients(shape, variables, rows)
 
-    def outputs(x: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        (mean, _), _ = encode_patients(shape, variables, read._replace(x=x), rows)
+    def outputs(x: Mapping[str, Float[Array, "n _"]]) -> dict[str, Float[Array, "n _"]]:
+        (mean, _), _ = encode_patients(shape, variables, patients._replace(x=x), rows)
         return head_outputs(network, variables, mean, rows)[0]
 
     return attributions(
         shape.tasks,
         outputs,
-        read.x,
+        patients.x,
         {name: average(variables["constants"], name) for name in shape.used},
         steps=shape.config.interpret.steps,
         hazard=shape.config.survival.hazard,

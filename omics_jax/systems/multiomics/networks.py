@@ -24,11 +24,12 @@ Inputs = Mapping[str, Float[Array, "n _"]]
 
 
 class Embedding(nn.Module):
-    """q(z|x) and p(x|z).
+    """q(z|x) and p(x|z); the decoder mirrors the encoder.
 
-    sizes: modality -> F, in order. fusion: see the module. branch: widths of a modality's own
-    layers, from the input on. shared: widths of the layers after the modalities are joined. The
-    decoder is the encoder's mirror.
+    sizes: modality -> F, in order.
+    fusion: "early" or "intermediate", see the module.
+    branch: widths of the layers that each modality has of its own, from the input on.
+    shared: widths of the layers after the modalities are joined.
     """
 
     sizes: Mapping[str, int]
@@ -38,13 +39,11 @@ class Embedding(nn.Module):
     latent: int
     dropout: float
 
-    def setup(self):
-        own = len(self.branch) if self.fusion == "intermediate" else 0
-
+    def setup(self) -> None:
         def block(width: int) -> Block:
             return Block(width, self.dropout)
 
-        if own:
+        if self.fusion == "intermediate" and self.branch:
             self.branches = {m: [block(w) for w in self.branch] for m in self.sizes}
             self.unbranches = {
                 m: [block(w) for w in reversed(self.branch[:-1])] for m in self.sizes
@@ -58,10 +57,10 @@ class Embedding(nn.Module):
     def encode(
         self, x: Inputs, present: Bool[Array, "n M"], rows: RowInfo
     ) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
-        """Mean and log variance of q(z|x). An absent modality's branch counts 0; in early fusion
-        its values are read.
+        """Mean and log variance of q(z|x).
 
-        Batch norm of a branch is over the live rows that have the modality.
+        The branch of an absent modality returns 0, and its batch norm is over the live rows that
+        have the modality. Early fusion has no branches and reads the values that stand in for it.
         """
         parts = []
         for i, m in enumerate(self.sizes):

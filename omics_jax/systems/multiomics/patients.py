@@ -1,7 +1,6 @@
-"""What the networks see of a patient: modalities on the training rows' scale, missing ones imputed
-or marked.
+"""Patients as the networks see them: modalities scaled to the training rows, missing ones imputed.
 
-How a row is laid out stands in `model`.
+The fields of a row are described in `model`.
 """
 
 from __future__ import annotations
@@ -22,14 +21,19 @@ from omics_jax.training.stage import Variables
 SLOT = "patients"
 OTHERS = "others"  # patients of other classes, on which an imputer may be trained first
 
+Rows = Mapping[str, Array]
+Values = Float[Array, "n F"]
+Cells = Bool[Array, "n F"]
+PatientMask = Bool[Array, " n"]
+
 
 @dataclass(frozen=True)
 class ModelShape:
     """The shapes of a model.
 
     config: of the run.
-    sizes: modality -> F, all that the rows have.
-    used: those that are embedded.
+    sizes: modality -> F, of all modalities in the rows.
+    used: the modalities that are embedded.
     edges: modality -> the sources from which it is imputed where it is missing.
     tasks: those that have a head.
     """
@@ -43,107 +47,124 @@ class ModelShape:
     @property
     def embedding(self) -> Embedding:
         """The network that embeds the modalities `used`."""
-        m = self.config.model
-        sizes = {name: self.sizes[name] for name in self.used}
-        return Embedding(sizes, m.fusion, tuple(m.branch), tuple(m.shared), m.latent, m.dropout)
-
-
-Rows = Mapping[str, Array]
-Values = Float[Array, "n F"]
+        settings = self.config.model
+        return Embedding(
+            sizes={name: self.sizes[name] for name in self.used},
+            fusion=settings.fusion,
+            branch=tuple(settings.branch),
+            shared=tuple(settings.shared),
+            latent=settings.latent,
+            dropout=settings.dropout,
+        )
 
 
 class Patients(NamedTuple):
-    """Patients as the embedding reads them.
+    """Patients as the embedding reads them, of M used modalities.
 
-    x: modality -> (n, F) in [0, 1], whatever is missing filled.
-    present: (n, M) measured or imputed, of the modalities used.
-    cells: modality -> (n, F), where x was observed, or imputed with its whole modality.
-    imputed: (n, M) the modalities that were imputed.
+    x: modality -> (n, F) in [0, 1], every missing cell filled.
+    present: (n, M) whether the modality was measured or imputed.
+    cells: modality -> (n, F) whether the cell was observed, or imputed with its whole modality.
+    imputed: (n, M) whether the modality was imputed.
     """
 
     x: Mapping[str, Values]
     present: Bool[Array, "n M"]
-    cells: Mapping[str, Bool[Array, "n F"]]
+    cells: Mapping[str, Cells]
     imputed: Bool[Array, "n M"]
+
+
+# --- one modality ---------------------------------------------------------------------------------
 
 
 def scaled(constants: Variables, rows: Rows, name: str) -> Values:
     """A modality on the training rows' min-max scale, the training mean where a cell is missing."""
-    return features.scale(_scale_of(constants, name), rows[f"x_{name}"], rows[f"m_{name}"])
+    fitted = _scale_of(constants, name)
+    return features.scale(fitted, rows[f"x_{name}"], rows[f"m_{name}"])
 
 
 def unscaled(constants: Variables, name: str, values: Values) -> Values:
-    """Values of that scale in the rows' units."""
-    return features.invert(_scale_of(constants, name), values)
+    """Values on the scale of `scaled`, converted to the rows' units."""
+    fitted = _scale_of(constants, name)
+    return features.invert(fitted, values)
 
 
 def average(constants: Variables, name: str) -> Float[Array, " F"]:
-    """The training mean of every feature of a modality, on that scale."""
+    """The training mean of every feature of a modality, on the scale of `scaled`."""
     fitted = _scale_of(constants, name)
-    observed = jnp.ones((1, len(fitted["fill"])), bool)
-    return features.scale(fitted, fitted["fill"][None], observed)[0]
+    mean = fitted["fill"][None]
+    observed = jnp.ones(mean.shape, bool)
+    return features.scale(fitted, mean, observed)[0]
 
 
 def _scale_of(constants: Variables, name: str) -> dict[str, Float[Array, " F"]]:
     return {key: constants[f"{name}_{key}"] for key in ("fill", "low", "high")}
 
 
-def measured(shape: ModelShape, rows: Rows) -> dict[str, Bool[Array, " n"]]:
-    """Modality -> whether the patient has it."""
-    return {name: rows["has"][:, i] for i, name in enumerate(shape.sizes)}
+def measured(shape: ModelShape, rows: Rows) -> dict[str, PatientMask]:
+    """Modality -> whether it was measured in the patient."""
+    has = rows["has"]
+    return {name: has[:, i] for i, name in enumerate(shape.sizes)}
 
 
-def imputable(
-    shape: ModelShape, has: Mapping[str, Bool[Array, " n"]], name: str
-) -> Bool[Array, " n"]:
+def imputable(shape: ModelShape, has: Mapping[str, PatientMask], name: str) -> PatientMask:
     """Whether the patient has a source of the modality."""
-    return jnp.any(jnp.stack([has[source] for source in shape.edges[name]]), axis=0)
+    sources = [has[source] for source in shape.edges[name]]
+    return jnp.any(jnp.stack(sources), axis=0)
 
 
 def imputed_values(
     shape: ModelShape, variables: Variables, rows: Rows, name: str
 ) -> Float[Array, "E n F"]:
-    """Every member's estimate of a modality on its scale, whatever was measured of it; 0 for the
-    features that this replicate did not choose.
+    """Every member's estimate of a modality on the scale of `scaled`, measured or not.
+
+    Features that this replicate did not choose are 0.
     """
+    constants = variables["constants"]
+    params = variables["params"]["imputer"][name]
     sources = shape.edges[name]
-    x = {source: scaled(variables["constants"], rows, source) for source in sources}
-    inputs = imputer.sources_of(sources, x, measured(shape, rows))
-    estimates = imputer.estimate(variables["params"]["imputer"][name], inputs)
-    return jnp.where(variables["constants"][f"{name}_alive"], estimates, 0)
+    x = {source: scaled(constants, rows, source) for source in sources}
+    has = measured(shape, rows)
+    inputs = imputer.join_sources(sources, x, has)
+    estimates = imputer.estimate(params, inputs)
+    return jnp.where(constants[f"{name}_alive"], estimates, 0)
 
 
-def patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
-    """Rows as the embedding reads them, missing modalities imputed where the model has an imputer
-    for them.
-    """
-    constants, has = variables["constants"], measured(shape, rows)
+# --- all modalities -------------------------------------------------------------------------------
+
+
+def impute_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
+    """Rows as the embedding reads them; modalities that have an imputer are imputed if missing."""
+    constants = variables["constants"]
+    has = measured(shape, rows)
     x, cells, present, imputed = {}, {}, [], []
     for name in shape.used:
-        x[name] = scaled(constants, rows, name)
-        filled = jnp.zeros_like(has[name])
+        values = scaled(constants, rows, name)
+        is_imputed = jnp.zeros_like(has[name])
         if name in shape.edges:
-            filled = ~has[name] & imputable(shape, has, name)
-            mean = imputed_values(shape, variables, rows, name).mean(axis=0)
-            x[name] = jnp.where(filled[:, None], mean, x[name])
-        cells[name] = (rows[f"m_{name}"] | filled[:, None]) & constants[f"{name}_alive"]
-        present.append(has[name] | filled)
-        imputed.append(filled)
+            is_imputed = ~has[name] & imputable(shape, has, name)
+            members = imputed_values(shape, variables, rows, name)
+            mean = members.mean(axis=0)
+            values = jnp.where(is_imputed[:, None], mean, values)
+        is_filled = rows[f"m_{name}"] | is_imputed[:, None]
+        x[name] = values
+        cells[name] = is_filled & constants[f"{name}_alive"]
+        present.append(has[name] | is_imputed)
+        imputed.append(is_imputed)
     return Patients(x, jnp.stack(present, axis=1), cells, jnp.stack(imputed, axis=1))
 
 
-def prepared(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """`patients` as fields of rows: what a stage with a frozen imputer computes once."""
-    made = patients(shape, variables, rows)
-    fields = {f"p_{name}": made.x[name] for name in shape.used}
-    fields |= {f"c_{name}": made.cells[name] for name in shape.used}
-    return {**fields, "present": made.present, "imputed": made.imputed}
+def prepare_patients(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
+    """`impute_patients` as fields of rows, for stages whose frozen imputers need run only once."""
+    patients = impute_patients(shape, variables, rows)
+    fields = {f"p_{name}": patients.x[name] for name in shape.used}
+    fields |= {f"c_{name}": patients.cells[name] for name in shape.used}
+    return {**fields, "present": patients.present, "imputed": patients.imputed}
 
 
-def read_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
-    """The patients of a batch, as `prepared` once or made now."""
+def prepared_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Patients:
+    """The patients of a batch: from the fields of `prepare_patients`, or imputed now without."""
     if "present" not in rows:
-        return patients(shape, variables, rows)
+        return impute_patients(shape, variables, rows)
     x = {name: rows[f"p_{name}"] for name in shape.used}
     cells = {name: rows[f"c_{name}"] for name in shape.used}
     return Patients(x, rows["present"], cells, rows["imputed"])

@@ -1,5 +1,6 @@
-"""What the paper prints for TCGA; its table II is not in our copy, and these are the cells that its
-text keeps.
+"""The results that the paper prints for TCGA.
+
+Only the numbers in its text are here: the copy that was at hand lacks its table II.
 """
 
 import pandas as pd
@@ -34,6 +35,6 @@ def table() -> Table:
     ).fillna("")
     caption = (
         "From the paper's text: 8,129 complete patients of TCGA (A, B) or 9,671 with imputed ones "
-        "(C, D), 5 folds. Other patients, features and folds than those here."
+        "(C, D), 5 folds. Its patients, features and folds are not those used here."
     )
     return Table("table", frame, "What the paper prints", caption)

@@ -1,5 +1,6 @@
-"""Patients and their modalities: the user's files or the simulator in, and new patients for a
-trained run.
+"""Patients and their modalities from the user's files or the simulator; new patients to predict.
+
+The file formats are those of `data.patients`; here the config's text becomes its settings.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
 
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
-RESERVED = "<+,="  # what separates names in settings
+RESERVED = "<+,="  # characters that separate names in settings
 # The settings of `config.data` that the reader takes as they are, and those that hold pairs.
 PLAIN = (
     "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
@@ -32,14 +33,14 @@ OnProgress = Callable[[int, int, str], None]
 
 
 def _silent(done: int, total: int, what: str) -> None:
-    """No progress is shown."""
+    """Shows no progress."""
 
 
 def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
-    """Modalities from the files `config.data` names, or from the simulator where it names none.
+    """Modalities from the files that `config.data` names, or from the simulator if it names none.
 
-    What `config.preprocess` does to all rows alike is done here: log2(x + 1), sites of chromosome Y
-    out.
+    Of `config.preprocess`, the steps that fit nothing are done here: log2(x + 1), and removing
+    sites on chromosome Y.
     """
     dataset = _read_modalities(config, config.preprocess, on_progress)
     return take_logarithms(config.preprocess, dataset)
@@ -48,7 +49,7 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
 def _read_modalities(
     config: Any, preprocess: Any, on_progress: OnProgress = _silent, targets: bool = True
 ) -> Dataset:
-    """The modalities in the units of the files, without sites of chromosome Y."""
+    """The modalities in the units of the files, without sites on chromosome Y."""
     from_files = config.data.path or config.data.modalities
     if from_files:
         dataset = _read_files(config.data, on_progress, targets)
@@ -60,8 +61,8 @@ def _read_modalities(
     for name in _present(preprocess.without_y, modalities, "preprocess.without_y"):
         features = modalities[name].features
         on_y, note = on_chromosome_y(features, name, chromosomes)
-        autosomal = [feature for feature in features if str(feature) not in on_y]
-        modalities[name] = modalities[name].select_features(autosomal)
+        remaining = [feature for feature in features if str(feature) not in on_y]
+        modalities[name] = modalities[name].select_features(remaining)
         notes.append(note)
     return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
 
@@ -80,17 +81,14 @@ def _logarithm_note(name: str) -> str:
 
 
 def _read_files(settings: Any, on_progress: OnProgress, targets: bool) -> Dataset:
-    from omics_jax.data.patients.read import read_multiomics
+    from omics_jax.data.patients.read import read_patients
 
+    plain = {key: settings[key] for key in PLAIN}
     pairs = {key: parse_pairs(settings[key], f"data.{key}") for key in PAIRS}
     times = parse_pairs(settings.survival_times, "data.survival_times")
-    parsed = SimpleNamespace(
-        **{key: settings[key] for key in PLAIN},
-        **pairs,
-        survival_times={name: tuple(columns.split(":")) for name, columns in times.items()},
-        targets=targets,
-    )
-    return read_multiomics(parsed, on_progress)
+    survival_times = {name: tuple(columns.split(":")) for name, columns in times.items()}
+    parsed = SimpleNamespace(**plain, **pairs, survival_times=survival_times, targets=targets)
+    return read_patients(parsed, on_progress)
 
 
 def _simulate(settings: Any) -> Dataset:
@@ -106,16 +104,17 @@ def _chromosomes(path: str) -> dict[str, str]:
     frame = read_table(path)
     if frame.shape[1] < 2:
         raise UserError(
-            f"{path} has one column; preprocess.chromosomes wants two, the feature and its "
+            f"{path} has one column; preprocess.chromosomes needs two, the feature and its "
             "chromosome"
         )
     return dict(zip(frame.iloc[:, 0].astype(str), frame.iloc[:, 1].astype(str), strict=True))
 
 
 def _present(names: Sequence[str], modalities: Collection[str], setting: str) -> list[str]:
-    """The names that the data have.
+    """Those of the names that the data have.
 
-    Names of other data (as defaults are) are left out, but one of them must fit.
+    The defaults name modalities that data may lack. Where other names are given, at least one must
+    be in the data.
     """
     if names and not set(names) & set(modalities) and set(names) - set(DEFAULT_NAMES):
         raise UserError(
@@ -125,14 +124,12 @@ def _present(names: Sequence[str], modalities: Collection[str], setting: str) ->
 
 
 def _check_names(preprocess: Any, modalities: Collection[str]) -> None:
-    """Refuses modalities whose names settings cannot say, and rules for modalities that are not
-    there.
-    """
+    """Refuses modality names with reserved characters, and rules for absent modalities."""
     for name in modalities:
         if set(name) & set(RESERVED):
             raise UserError(
-                f"the modality {name!r} has one of {RESERVED} in its name, which mean something in "
-                "settings; call it otherwise"
+                f"the name of the modality {name!r} contains one of the characters {RESERVED}, "
+                "which separate names in settings; rename it"
             )
     for key in ("zeros", "share"):
         for name in parse_pairs(preprocess[key], f"preprocess.{key}"):
@@ -153,14 +150,13 @@ def sources(config: Any) -> tuple[str, ...]:
 
 
 def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
-    """New patients from the files `config.data` names, in their units, on the features of a
-    training.
+    """New patients from the files that `config.data` names, in their units, on `spec.features`.
 
-    trained: the config of the training, whose preprocessing holds.
+    trained: the config of the training, whose preprocessing applies.
 
     Raises:
-      UserError: no files, a modality that the run does not know, or none of the features of one
-        that it knows.
+      UserError: no files, a modality that the run was not trained with, or a modality without any
+        feature of the training.
     """
     if not sources(config):
         raise UserError(
@@ -169,24 +165,30 @@ def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
     notes = []
     if config.data.only:
         notes.append("All patients of the files are predicted: data.only is for training.")
-    given = _read_modalities(_without_outcomes(config), _only_values(trained), targets=False)
-    _check_known(spec, given)
-    logged = _present_of_default(trained.preprocess.log2, given.modalities)
+    new = _read_modalities(_without_outcomes(config), _only_values(trained), targets=False)
+    _check_known(spec, new)
+    logged = _in_data(trained.preprocess.log2, new.modalities)
     notes += [_logarithm_note(name) for name in logged]
     modalities = {}
     for name, features in spec.features.items():
-        if name not in given.modalities:
-            empty = np.zeros((len(given), len(features)), np.float32)
-            modalities[name] = Modality(empty, empty.astype(bool), np.asarray(features))
+        if name not in new.modalities:
+            modalities[name] = _missing_modality(len(new), features)
             notes.append(f"{name}: no file, missing in every patient")
             continue
-        modalities[name], note = match_features(given.modalities[name], features, name, "features")
+        modality = new.modalities[name]
+        modalities[name], note = match_features(modality, features, name, "features")
         notes.append(f"{name}: {note}")
-    return replace(given, modalities=modalities, notes=(*given.notes, *notes))
+    return replace(new, modalities=modalities, notes=(*new.notes, *notes))
+
+
+def _missing_modality(patients: int, features: Sequence[str]) -> Modality:
+    """A modality that no patient has."""
+    values = np.zeros((patients, len(features)), np.float32)
+    return Modality(values, values.astype(bool), np.asarray(features))
 
 
 def _without_outcomes(config: Any) -> Any:
-    """The config without what its data section says of outcomes and of who is in the study."""
+    """The config without the outcomes and the selection of patients in its data section."""
     config = config.copy_and_resolve_references()
     unused = ("clinical", "survival", "classes", "numbers", "survival_times", "only")
     config.data.update(dict.fromkeys(unused, ""))
@@ -200,8 +202,8 @@ def _only_values(trained: Any) -> Any:
     return preprocess
 
 
-def _check_known(spec: DataSpec, given: Dataset) -> None:
-    unknown = [name for name in given.modalities if name not in spec.features]
+def _check_known(spec: DataSpec, new: Dataset) -> None:
+    unknown = [name for name in new.modalities if name not in spec.features]
     if unknown:
         raise UserError(
             f"the run knows no modality {unknown[0]!r}; it was trained with "
@@ -209,33 +211,33 @@ def _check_known(spec: DataSpec, given: Dataset) -> None:
         )
 
 
-def _present_of_default(names: Sequence[str], modalities: Collection[str]) -> list[str]:
+def _in_data(names: Sequence[str], modalities: Collection[str]) -> list[str]:
     return [name for name in names if name in modalities]
 
 
 def prepare_new(trained: Any, new: Dataset) -> Dataset:
-    """New patients as `read` would have left them: the logarithms of the training's config."""
+    """New patients as `read` would return them, with the logarithms of the training's config."""
     preprocess = trained.preprocess.copy_and_resolve_references()
-    preprocess.log2 = tuple(_present_of_default(preprocess.log2, new.modalities))
+    preprocess.log2 = tuple(_in_data(preprocess.log2, new.modalities))
     return take_logarithms(preprocess, new)
 
 
 def in_user_units(
     trained: Any, predictions: Mapping[str, np.ndarray], new: Dataset
 ) -> dict[str, np.ndarray]:
-    """Imputed modalities whose logarithms were taken, as the user has them: x = 2^y - 1, observed
-    cells as they came.
+    """Imputed modalities in the units of the user's files: where logarithms were taken, 2^y - 1.
 
-    The s.d. is that of the members' logarithms carried over by the slope there, ln 2 (x + 1).
+    Observed cells are the user's values. The s.d. is that of the members' logarithms y times the
+    slope dx/dy = ln 2 (x + 1), the delta method.
     """
     converted = dict(predictions)
     for name in trained.preprocess.log2:
         if name not in predictions:
             continue
-        observed = new.modalities[name]
+        modality = new.modalities[name]
         power = np.exp2(np.asarray(predictions[name], np.float64))
         imputed = np.maximum(power - 1, 0)
-        values = np.where(observed.mask, observed.values, imputed)
+        values = np.where(modality.mask, modality.values, imputed)
         converted[name] = values.astype(np.float32)
         slope = np.log(2) * power
         converted[f"{name}_sd"] = (slope * predictions[f"{name}_sd"]).astype(np.float32)

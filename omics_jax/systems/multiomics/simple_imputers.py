@@ -1,7 +1,7 @@
-"""Simple imputers beside the deep ones, and the scores of both.
+"""Simple imputers to compare the deep ones with, and the scores of both.
 
-Each is fitted on the training rows alone at fixed settings: the mean, nearest neighbours, and ridge
-on principal components.
+The simple imputers are the mean, nearest neighbours, and ridge on principal components, each fitted
+to the training rows alone at fixed settings. Left out: any search over these settings.
 """
 
 from __future__ import annotations
@@ -33,27 +33,28 @@ Estimates = Float[np.ndarray, "t G"]
 def imputation_baselines(
     rules: Mapping[str, Rules], edges: Mapping[str, Sequence[str]], train: Dataset, test: Dataset
 ) -> dict[str, Fields]:
-    """Mean, 10 nearest neighbours and ridge on 100 components, each modality of `edges` from its
-    sources.
+    """Each modality of `edges` imputed by the mean, 10 nearest neighbours, and ridge.
 
-    Fitted on the training rows that have the target and a source; what they lack is filled with the
-    training mean.
+    Ridge is on at most 100 principal components. All are fitted to the training rows that have the
+    target and a source; missing cells are filled with the training mean.
 
-    edges: modality -> the modalities it is estimated from.
+    edges: modality -> the sources it is estimated from.
 
     Returns:
-      name -> M_estimate and M_truth (n, F) in [0, 1], the training mean where there is none, and
-      M_scored (n, F), the cells that were observed in rows with a source: with the mean too, so
-      that all are scored on the same cells.
+      name of the imputer -> M_estimate and M_truth (t, F) in [0, 1], the training mean where there
+      is none, and M_scored (t, F), the cells that were observed in rows with a source. Every
+      imputer is scored on the same cells, although the mean needs no source.
 
     Raises:
-      UserError: fewer than two training rows with a target and a source of it; what preprocessing
-        refuses.
+      UserError: fewer than two training rows with a target and a source of it, or an error of
+        `fit_folds`.
     """
     predictions: dict[str, Fields] = {name: {} for name in _IMPUTE}
     for target, sources in edges.items():
-        for name, fields in _impute_target(rules, target, sources, train, test).items():
-            predictions[name] |= {f"{target}_{field}": v for field, v in fields.items()}
+        by_imputer = _impute_target(rules, target, sources, train, test)
+        for name, fields in by_imputer.items():
+            for field, values in fields.items():
+                predictions[name][f"{target}_{field}"] = values
     return predictions
 
 
@@ -64,24 +65,27 @@ def _impute_target(
     train: Dataset,
     test: Dataset,
 ) -> dict[str, Fields]:
-    """Name -> estimate, truth and scored cells of one modality."""
+    """Imputer -> estimate, truth and scored cells of one modality."""
     constants = _fit(rules, (target,), train)
     y, y_test = _scaled(constants, train, test)
     x, x_test = scaled_features(rules, sources, train, test)
-    learned = _having(train, sources) & _having(train, (target,))
-    able = _having(test, sources)
-    if learned.sum() < 2:
+    is_learned = _having(train, sources) & _having(train, (target,))
+    has_source = _having(test, sources)
+    count = int(is_learned.sum())
+    if count < 2:
         raise UserError(
-            f"{int(learned.sum())} of {len(train)} training rows have {target} and "
+            f"{count} of {len(train)} training rows have {target} and "
             f"{' or '.join(sources)}, too few to estimate one from the other; leave this "
             "imputation out, or give the training part more rows"
         )
-    scored = test.modalities[target].mask[:, constants[target]["columns"]] & able[:, None]
+    x_learned, y_learned = x[is_learned], y[is_learned]
+    columns = constants[target]["columns"]
+    scored = test.modalities[target].mask[:, columns] & has_source[:, None]
     predictions = {}
     for name, impute in _IMPUTE.items():
-        estimate = np.tile(y[learned].mean(axis=0), (len(test), 1))
-        if able.any():
-            estimate[able] = impute(x[learned], y[learned], x_test[able])
+        estimate = np.tile(y_learned.mean(axis=0), (len(test), 1))
+        if has_source.any():
+            estimate[has_source] = impute(x_learned, y_learned, x_test[has_source])
         predictions[name] = {"estimate": estimate, "truth": y_test, "scored": scored}
     return predictions
 
@@ -89,8 +93,9 @@ def _impute_target(
 def scaled_features(
     rules: Mapping[str, Rules], modalities: Sequence[str], train: Dataset, test: Dataset
 ) -> tuple[Matrix, TestMatrix]:
-    """The modalities of both datasets side by side, float32 in [0, 1], by the rules and scales of
-    the training rows; what a row lacks is the training mean.
+    """The modalities of both datasets side by side, as float32 in [0, 1].
+
+    Features are selected and scaled by the training rows; missing cells are the training mean.
     """
     return _scaled(_fit(rules, modalities, train), train, test)
 
@@ -103,18 +108,22 @@ def _having(dataset: Dataset, modalities: Sequence[str]) -> Bool[np.ndarray, " n
 def _fit(
     rules: Mapping[str, Rules], modalities: Sequence[str], train: Dataset
 ) -> dict[str, Constants]:
-    rows = [np.arange(len(train))]
-    return {
-        name: fit_folds(train.modalities[name], rows, rules[name], name)[0] for name in modalities
-    }
+    all_rows = np.arange(len(train))
+    constants = {}
+    for name in modalities:
+        (constants[name],) = fit_folds(train.modalities[name], [all_rows], rules[name], name)
+    return constants
 
 
 def _scaled(
     constants: Mapping[str, Constants], train: Dataset, test: Dataset
 ) -> tuple[Matrix, TestMatrix]:
-    def side_by_side(dataset: Dataset) -> np.ndarray:
-        parts = [(fitted, dataset.modalities[name]) for name, fitted in constants.items()]
-        return np.concatenate([apply(fitted, m.values, m.mask) for fitted, m in parts], axis=1)
+    def side_by_side(dataset: Dataset) -> Matrix:
+        parts = []
+        for name, fitted in constants.items():
+            modality = dataset.modalities[name]
+            parts.append(apply(fitted, modality.values, modality.mask))
+        return np.concatenate(parts, axis=1)
 
     return side_by_side(train), side_by_side(test)
 
@@ -131,7 +140,8 @@ def _impute_neighbours(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
 
 def _impute_ridge(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
     scores, scores_test = component_scores(x, x_test)
-    return np.clip(ridge(scores, y, scores_test), 0, 1)  # what it estimates is in [0, 1]
+    estimate = ridge(scores, y, scores_test)
+    return np.clip(estimate, 0, 1)  # the scale of the truth
 
 
 _IMPUTE = {"mean": _impute_mean, "kNN": _impute_neighbours, "PCA + ridge": _impute_ridge}
@@ -140,7 +150,7 @@ _IMPUTE = {"mean": _impute_mean, "kNN": _impute_neighbours, "PCA + ridge": _impu
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def better_imputation(targets: Iterable[str]) -> dict[str, str]:
+def imputation_sides(targets: Iterable[str]) -> dict[str, str]:
     """Metric -> the better side, of the imputed modalities."""
     sides = {f"{name}_{metric}": side for name in targets for metric, side in BETTER.items()}
     return sides | {f"validation_{metric}": side for metric, side in sides.items()}
@@ -149,21 +159,23 @@ def better_imputation(targets: Iterable[str]) -> dict[str, str]:
 def evaluate_imputation(predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
     """M_rmse, M_mae and M_pearson of every imputed modality M, on the scale of its training rows.
 
+    pearson is the median over the features of the correlation across rows, 0 for a constant
+    estimate. Features whose truth does not vary, or is known in fewer than 3 rows, do not count.
+
     predictions: M_estimate and M_truth (n, F), both min-max scaled by training rows, and M_scored
       (n, F), the cells in which there are both; nothing else is read.
-
-    pearson is the median over the features of the correlation across rows, 0 for a constant
-    estimate; features whose truth does not vary, or is known in fewer than 3 rows, do not count.
     """
     scores = {}
     for field in predictions:
         name = field.removesuffix("_scored")
-        if name == field or not {f"{name}_estimate", f"{name}_truth"} <= predictions.keys():
+        needed = {f"{name}_estimate", f"{name}_truth"}
+        if name == field or not needed <= predictions.keys():
             continue
-        parts = (predictions[f"{name}_{key}"] for key in ("estimate", "truth"))
-        estimate, truth = (np.asarray(part, np.float64) for part in parts)
+        estimate = np.asarray(predictions[f"{name}_estimate"], np.float64)
+        truth = np.asarray(predictions[f"{name}_truth"], np.float64)
         errors = _imputation_errors(estimate, truth, np.asarray(predictions[field]))
-        scores |= {f"{name}_{metric}": value for metric, value in errors.items()}
+        for metric, value in errors.items():
+            scores[f"{name}_{metric}"] = value
     return Evaluation(scores)
 
 
@@ -172,14 +184,16 @@ def _imputation_errors(
     truth: Float[np.ndarray, "n F"],
     cells: Bool[np.ndarray, "n F"],
 ) -> dict[str, float]:
-    error = np.abs(estimate[cells] - truth[cells])
+    """rmse, mae and pearson over the cells; nan where no cell or no feature can be scored."""
+    errors = {"rmse": float("nan"), "mae": float("nan"), "pearson": float("nan")}
+    residual = np.abs(estimate[cells] - truth[cells])
+    if len(residual):
+        errors["rmse"] = float(np.sqrt((residual**2).mean()))
+        errors["mae"] = float(residual.mean())
     lowest = np.where(cells, truth, np.inf).min(axis=0)
     highest = np.where(cells, truth, -np.inf).max(axis=0)
     varies = lowest < highest
     pearson = metrics.pearson_rows(estimate.T[varies], truth.T[varies], cells.T[varies])
-    known = np.isfinite(pearson).any()
-    return {
-        "rmse": float(np.sqrt((error**2).mean())) if len(error) else float("nan"),
-        "mae": float(error.mean()) if len(error) else float("nan"),
-        "pearson": float(np.nanmedian(pearson)) if known else float("nan"),
-    }
+    if np.isfinite(pearson).any():
+        errors["pearson"] = float(np.nanmedian(pearson))
+    return errors

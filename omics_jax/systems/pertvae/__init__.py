@@ -1,7 +1,7 @@
 """PertVAE: how a drug changes a cell's gene expression.
 
-`model` is the paper and `network` its network; `assembly` makes a `System` of them; `experiments`
-are its protocols, `scoring` and `conclusions` their judgement.
+`model` holds the paper's equations and `network` its network; `assembly` makes a `System` of them.
+`experiments` are the paper's protocols, `scoring` and `conclusions` their evaluation.
 """
 
 from omics_jax.systems.pertvae.assembly import Spec, build, read

@@ -60,8 +60,7 @@ def read(
 
 
 def read_new(spec: Spec, config: ConfigDict) -> Dataset:
-    """Profiles before treatment from the matrix `config.data.path`, on the genes a run was trained
-    with.
+    """Profiles before treatment from `config.data.path`, on the genes a run was trained with.
 
     They are taken to be of the platform that most training pairs were of. Genes that the file lacks
     are missing values.
@@ -100,7 +99,7 @@ def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
     try:
         matrix = read("samples")
     except UserError:
-        # Genes that are to be averaged would be samples that stand twice.
+        # Genes that are to be averaged would be samples that occur twice.
         if settings.repeated == "error":
             raise
         matrix = read("genes")
@@ -141,10 +140,10 @@ def build(config: ConfigDict, spec: Spec) -> System:
 
 
 def shares(batch_size: int, rows: Mapping[str, int]) -> dict[str, int]:
-    """Slots of a batch in proportion to the rows; of 300 pairs and 1,300 singletons 38 and 163 in
-    200.
+    """Slots of a batch in proportion to the rows, so that an epoch sees every row once.
 
-    So that an epoch sees every row once and every row weighs the same, as in equation (10).
+    Every row then weighs the same, as in equation (10). Of 300 pairs and 1,300 singletons, a batch
+    of 200 has 38 and 163.
     """
     total = sum(rows.values())
     steps = max(1, math.ceil(total / batch_size))

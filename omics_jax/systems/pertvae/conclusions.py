@@ -1,6 +1,4 @@
-"""What PertVAE's experiments conclude over all their replicates: table 1, figure 2, the change and
-the latent shift.
-"""
+"""Conclusions of PertVAE's experiments: table 1, figure 2, expression changes, latent shifts."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ RECONSTRUCTION = "reconstruction of x1"
 
 
 def conclude_perturbation(results: Results) -> Findings:
-    """Table 1 with its tests, the paper's and the corrected one, and figures of change and latent
-    shift.
-    """
+    """Table 1 with the paper's tests and corrected ones, and figures of change and latent shift."""
     scores = results.scores
     rivals = [model for model in scores["model"].unique() if model != MODEL]
     pairs = [(metric, rival) for metric in PROFILE_METRICS for rival in rivals]
@@ -49,12 +45,12 @@ def conclude_perturbation(results: Results) -> Findings:
 
 
 def _rho_comparison(scores: pd.DataFrame) -> list[dict]:
-    """rho_pred against rho_rec of the same model: the paper's contrast, by the corrected paired
-    test.
-    """
-    own = scores[scores["model"] == MODEL]
-    predicted = own[own["metric"] == "rho_pred"].assign(metric="rho")
-    reconstructed = own[own["metric"] == "rho_rec"].assign(metric="rho", model=RECONSTRUCTION)
+    """rho_pred against rho_rec of the same model: the paper's contrast, by the corrected t-test."""
+    model_scores = scores[scores["model"] == MODEL]
+    predicted = model_scores[model_scores["metric"] == "rho_pred"].assign(metric="rho")
+    reconstructed = model_scores[model_scores["metric"] == "rho_rec"].assign(
+        metric="rho", model=RECONSTRUCTION
+    )
     both = pd.concat([predicted, reconstructed])
     return comparisons.compare(both, MODEL, RECONSTRUCTION, "rho", alternative="greater")
 
@@ -118,8 +114,8 @@ def _interval(scores: pd.DataFrame) -> tuple[float, float, float]:
 def _scores_by_group(scores: pd.DataFrame) -> Table:
     """Correlation of the predicted with the observed change, by drug and model."""
     shift = scores[scores["metric"] == "delta_pearson_shift"]
-    own = shift.assign(model="model, drug's own change")
-    both = pd.concat([own, scores[scores["metric"] == "delta_pearson"]])
+    shifted = shift.assign(model="model, drug's own change")
+    both = pd.concat([shifted, scores[scores["metric"] == "delta_pearson"]])
     rows = []
     for (group, model), part in both.groupby(["group", "model"], sort=False):
         mean, low, high = _interval(part)

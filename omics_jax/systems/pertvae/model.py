@@ -134,8 +134,9 @@ def loss(
 def _divergences(
     config: ConfigDict, q1: Posterior, q2: Posterior, prior2: Gaussian
 ) -> tuple[Array, Array]:
-    """KL(q(z1|x1) || p(z1)) and KL(q(z2|x2) || p(z2|z1)) of every row, per latent dimension, or in
-    mode "example" summed and bounded.
+    """KL(q(z1|x1) || p(z1)) and KL(q(z2|x2) || p(z2|z1)) of every row and latent dimension.
+
+    In mode "example" they are summed over the dimensions and bounded.
     """
     if config.posterior == "iaf":  # Monte Carlo, with the same z1 in both
         kl1 = q1.log_q - log_density(q1.z, 0.0, 0.0)
@@ -203,8 +204,7 @@ def reconstruction_monitor(
 def stages(
     network: Network, config: ConfigDict, rows: Mapping[str, int], batch_size: Mapping[str, int]
 ) -> tuple[Stage, ...]:
-    """The paper's single stage: the bound over pairs and singletons, stopped on the perturbation
-    loss.
+    """The paper's single stage: the bound over pairs and singletons, stopped on perturbation loss.
 
     Without a slot of pairs it is the plain VAE of figure 2, stopped on the reconstruction of
     validation profiles.
@@ -233,8 +233,9 @@ def stages(
 
 
 def predict(network: Network, draws: int, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """The post-treatment profile of each row from its x1, integrated over `draws` fixed draws
-    shared by all rows.
+    """The post-treatment profile of each row from its x1, averaged over `draws` fixed draws.
+
+    All rows share the draws.
 
     Returns (input units where x): x2_mean, x2_sd (n, genes), the s.d. of the predictive mixture;
     x1_reconstruction (n, genes), the mean of p(x1|z1) under q(z1|x1); z1, z2 (n, latent), posterior
@@ -257,8 +258,9 @@ def predict(network: Network, draws: int, variables: Variables, rows: Rows) -> d
 
 
 def reconstruct(network: Network, draws: int, variables: Variables, rows: Rows) -> dict[str, Array]:
-    """x1_reconstruction (n, genes) in input units, the mean of p(x1|z1) under q(z1|x1), and z1 (n,
-    latent).
+    """x1_reconstruction (n, genes), in input units, and z1 (n, latent).
+
+    The reconstruction is the mean of p(x1|z1) under q(z1|x1).
     """
     control, _ = _predictive(network, draws, variables, rows)
     z1, x1_mean, _ = control

@@ -1,6 +1,6 @@
 """PertVAE's network: encoder, flow, decoder and the drug's function on the latent state.
 
-What it is for, with its equations, stands in `model`.
+The equations are in `model`.
 """
 
 from __future__ import annotations

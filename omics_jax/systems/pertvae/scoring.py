@@ -1,4 +1,4 @@
-"""How PertVAE's predictions are judged, and against which simple models.
+"""Scores of PertVAE's predictions, and the simple models to which they are compared.
 
 The paper reports correlations of whole profiles, which are high for any prediction because a
 treated profile resembles its control; the scores of the predicted *change* are added here.
@@ -99,8 +99,9 @@ def _scores_of_model(predictions: Predictions, test: Dataset) -> dict[str, float
 
 
 def perturbation_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
-    """No change, mean shift, ridge x1 -> x2, PCA + linear and nearest cell line, fitted on the
-    training pairs.
+    """No change, mean shift, ridge x1 -> x2, PCA + linear and nearest cell line.
+
+    All are fitted to the training pairs.
     """
     pairs = train.take(train.modalities["treated"].observed_rows)
     control, treated = pairs.modalities["control"], pairs.modalities["treated"]
@@ -120,8 +121,9 @@ def perturbation_baselines(train: Dataset, test: Dataset) -> dict[str, Predictio
 
 
 def evaluate_reconstruction(predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
-    """Figure 2: Spearman over genes of each held-out profile with its reconstruction, also after
-    centring genes.
+    """Figure 2: Spearman over genes of each held-out profile with its reconstruction.
+
+    It is also computed after centring genes.
     """
     profile = test.modalities["control"]
     centre = _gene_means(train.modalities["control"])
@@ -150,9 +152,7 @@ def pca_baseline(latent: int, train: Dataset, test: Dataset) -> dict[str, Predic
 
 
 def _change_by_gene(predictions: Predictions, test: Dataset) -> Frame:
-    """Mean change of each gene over the test pairs: what the model ascribes to the drug, and what
-    was observed.
-    """
+    """Mean change of each gene over the test pairs: predicted by the model, and observed."""
     control, treated = test.modalities["control"], test.modalities["treated"]
     both = control.mask & treated.mask
     predicted = predictions["x2_mean"] - predictions["x1_reconstruction"]
