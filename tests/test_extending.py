@@ -5,6 +5,8 @@ import json
 import re
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 from command import ROOT, command
 
@@ -47,6 +49,29 @@ def test_the_system_of_the_page_runs_from_data_to_report(toy):
     assert all(name in page for name in ("type", "age", "OS"))
     again = command(f"--config={toy}/configs/toy.py:smoke", f"--workdir={run}")
     assert again.status == 0 and "finished" in again.out
+
+
+def test_it_reads_a_users_files(toy):
+    random = np.random.default_rng(0)
+    ids = [f"p{i:02d}" for i in range(45)]
+    genes = pd.DataFrame(random.normal(size=(45, 6)), index=ids).add_prefix("gene-")
+    genes.to_csv(toy / "rna.csv")
+    outcomes = {
+        "cancer": np.where(genes["gene-0"] > 0, "a", "b"),
+        "age_years": 50 + genes["gene-1"],
+    }
+    pd.DataFrame(outcomes, index=ids).to_csv(toy / "clinical.csv", index_label="id")
+    outcome = command(
+        f"--config={toy}/configs/toy.py:smoke",
+        f"--workdir={toy}/mine",
+        f"--config.data.modalities=rna={toy}/rna.csv",
+        f"--config.data.clinical={toy}/clinical.csv",
+        "--config.data.classes=type=cancer",
+        "--config.data.numbers=age=age_years",
+    )
+    assert outcome.status == 0, outcome.err
+    found = json.loads((toy / "mine" / "metrics.json").read_text())["summary"]
+    assert {"type_accuracy", "age_rmse"} <= found.keys()
 
 
 def test_an_unknown_experiment_of_it_is_refused_by_name(toy):

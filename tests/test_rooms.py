@@ -24,7 +24,7 @@ ALLOWED = {
     "file_names": set(),
     "settings": set(),
     "nn": set(),
-    "data": set(),
+    "data": {"settings"},
     "evaluation": set(),
     "training": GROUND,
     "report": {"evaluation"},

@@ -42,6 +42,16 @@ def prediction_config(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
     return ConfigDict({**trained.to_dict(), **sections})
 
 
+def patients_section() -> ConfigDict:
+    """Files of patients and what is to be predicted of them, none of them named; see the page on
+    input formats.
+    """
+    text = ("modalities", "path", "clinical", "survival", "id", "barcode")
+    outcomes = ("classes", "numbers", "survival_times", "only")
+    rules = dict(orientation="auto", zero_times="error", repeated="error")
+    return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
+
+
 def run_section(spread: str = "replicates") -> ConfigDict:
     """How a run is carried out, not what it computes: a run may be resumed with other values."""
     run = ConfigDict()

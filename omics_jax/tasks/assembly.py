@@ -58,9 +58,16 @@ def task_system(
         "init": init,
         "stages": training_stages(network, rows, encoder_stages),
         "predict": partial(task_network.predict, network),
-        "evaluate": partial(evaluate_tasks, tasks),
+        "evaluate": partial(evaluate_tasks, tasks, times=_given_times(network)),
         "baselines": baselines,
         "columns": prediction_columns(tasks),
         "better": better_sides(tasks),
     }
     return System(**{**common, **fields})
+
+
+def _given_times(network: TaskNetwork) -> dict[str, tuple[float, ...]]:
+    """Survival task -> the times that `config.survival.times` names; {} where it is empty."""
+    times = tuple(network.config.survival.times)
+    survival = [task.name for task in network.tasks if task.kind == "survival"]
+    return dict.fromkeys(survival, times) if times else {}

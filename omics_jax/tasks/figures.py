@@ -98,8 +98,8 @@ def _calibration(name: str, rows: pd.DataFrame) -> Table:
         curves.append(pd.DataFrame(points).assign(series=f"at {time:,.0f}"))
     caption = (
         "Fifths of the test patients by predicted survival: predicted mean against Kaplan-Meier, "
-        "with 95 % intervals, at config.survival.times or, if it is empty, at the quartiles of all "
-        "patients' event times."
+        "with 95 % intervals, at config.survival.times or, if it is empty, at quartiles of event "
+        "times."
     )
     frame = pd.concat(curves, ignore_index=True).dropna(subset=["y"]) if curves else pd.DataFrame()
     return Table(

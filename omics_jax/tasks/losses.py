@@ -111,7 +111,8 @@ def outcomes(constants: Variables, rows: Rows, task: Task) -> dict[str, Float[Ar
 def balance_of(
     settings: Any, losses: TaskLosses, unbalanced: Callable[[Terms], jax.Array]
 ) -> Balance | None:
-    """How the tasks' gradients are weighted against each other; None for fixed weights.
+    """How the tasks' gradients are weighted against each other; None for fixed weights, and for a
+    single task, which has nothing to be balanced against.
 
     settings: the config's section `balancing`.
     unbalanced: terms -> a loss that is not balanced with the tasks', such as the encoder's own.

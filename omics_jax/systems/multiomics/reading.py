@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.read import read_table
+from omics_jax.data.patients.read import read_patients
+from omics_jax.data.patients.text_settings import named_files, parse_settings
 from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.log2 import log2_plus_one
 from omics_jax.errors import UserError
@@ -23,12 +24,6 @@ from omics_jax.study.system import DataSpec
 
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
 RESERVED = "<+,="  # characters that separate names in settings
-# The settings of `config.data` that the reader takes as they are, and those that hold pairs.
-PLAIN = (
-    "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
-)  # fmt: skip
-PAIRS = ("modalities", "classes", "numbers", "only")
-
 OnProgress = Callable[[int, int, str], None]
 
 
@@ -50,9 +45,8 @@ def _read_modalities(
     config: Any, preprocess: Any, on_progress: OnProgress = _silent, targets: bool = True
 ) -> Dataset:
     """The modalities in the units of the files, without sites on chromosome Y."""
-    from_files = config.data.path or config.data.modalities
-    if from_files:
-        dataset = _read_files(config.data, on_progress, targets)
+    if named_files(config.data):
+        dataset = read_patients(parse_settings(config.data, targets), on_progress)
     else:
         dataset = _simulate(config.simulator)
     modalities, notes = dict(dataset.modalities), []
@@ -78,17 +72,6 @@ def take_logarithms(preprocess: Any, dataset: Dataset) -> Dataset:
 
 def _logarithm_note(name: str) -> str:
     return f"{name}: log2(x + 1) of every value (preprocess.log2)."
-
-
-def _read_files(settings: Any, on_progress: OnProgress, targets: bool) -> Dataset:
-    from omics_jax.data.patients.read import read_patients
-
-    plain = {key: settings[key] for key in PLAIN}
-    pairs = {key: parse_pairs(settings[key], f"data.{key}") for key in PAIRS}
-    times = parse_pairs(settings.survival_times, "data.survival_times")
-    survival_times = {name: tuple(columns.split(":")) for name, columns in times.items()}
-    parsed = SimpleNamespace(**plain, **pairs, survival_times=survival_times, targets=targets)
-    return read_patients(parsed, on_progress)
 
 
 def _simulate(settings: Any) -> Dataset:
@@ -144,9 +127,8 @@ def _check_names(preprocess: Any, modalities: Collection[str]) -> None:
 
 
 def sources(config: Any) -> tuple[str, ...]:
-    """The files of the patients that `config.data` names."""
-    files = parse_pairs(config.data.modalities, "data.modalities").values()
-    return (config.data.path,) if config.data.path else tuple(files)
+    """The files of the new patients."""
+    return named_files(config.data)
 
 
 def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:

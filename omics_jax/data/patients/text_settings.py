@@ -1,0 +1,35 @@
+"""The settings of `read_patients` from a config, whose mappings are text: "rna=a.csv"."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from omics_jax.settings.words import parse_pairs
+
+# Settings that are taken as they are, and those that hold pairs.
+PLAIN = (
+    "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
+)  # fmt: skip
+PAIRS = ("modalities", "classes", "numbers", "only")
+
+
+def parse_settings(section: Any, targets: bool = True) -> SimpleNamespace:
+    """What `read_patients` takes, from the section `data` of a config.
+
+    targets: False leaves out what is known about the patients.
+
+    Raises:
+      UserError: a setting that is no list of name=value.
+    """
+    plain = {key: section[key] for key in PLAIN}
+    pairs = {key: parse_pairs(section[key], f"data.{key}") for key in PAIRS}
+    times = parse_pairs(section.survival_times, "data.survival_times")
+    survival_times = {name: tuple(columns.split(":")) for name, columns in times.items()}
+    return SimpleNamespace(**plain, **pairs, survival_times=survival_times, targets=targets)
+
+
+def named_files(section: Any) -> tuple[str, ...]:
+    """The files of modalities that a section `data` names; () where it names none."""
+    files = parse_pairs(section.modalities, "data.modalities").values()
+    return (section.path,) if section.path else tuple(files)
