@@ -20,6 +20,7 @@ from every_arm import (
     EXPERIMENTS,
     FIRST,
     SYSTEMS,
+    few_trees_and_draws,
     in_one_process,
     smoke,
     write_predicted_run,
@@ -40,6 +41,12 @@ TRAINED = pytest.mark.parametrize(
     ("name", "experiment"),
     [in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised]) for n, e in FIRST.items()],
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_simple_models():
+    with few_trees_and_draws():
+        yield
 
 
 def train(folder: Path, name: str, experiment: str, *words: str) -> Path:

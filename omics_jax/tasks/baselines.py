@@ -7,6 +7,7 @@ returns the fields that `scoring` reads. Left out: any search over settings.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int, Real
@@ -135,7 +136,7 @@ def _fit_survival(
     first = max(1, len(x) // ROWS_PER_COMPONENT)
     models = {
         "PCA + linear": (survival_models.cox_on_components, first),
-        "forest": (survival_models.survival_forest, None),
+        "forest": (partial(survival_models.survival_forest, trees=TREES), None),
         "no features": (survival_models.kaplan_meier_for_all, None),
     }
 
