@@ -185,6 +185,7 @@ def rewrite(file: Path, change) -> None:
     file.write_text(change(file.read_text()))
 
 
+@pytest.mark.slow
 def test_own_files_are_understood_trained_and_reported(study):
     seen = command_on_files(study, "--mode=inspect")
     assert seen.status == 0, seen.err

@@ -28,14 +28,20 @@ from every_arm import (
 
 from omics_jax.run.command import system_module
 
+SHORT = ("imputation", "figure2")  # experiments that `make quick` can afford
+
+
+def marks_of(name: str, experiment: str) -> list:
+    if experiment == FIRST[name]:
+        return [pytest.mark.optimised]
+    return [] if experiment in SHORT else [pytest.mark.slow]
+
+
 # The first experiment of every system is trained as users train it. The others go through scoring,
 # conclusions and the report on predictions made by shape; `test_arms` checks what they train.
 EVERY = pytest.mark.parametrize(
     ("name", "experiment"),
-    [
-        in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised] if e == FIRST[n] else [])
-        for n, e in EXPERIMENTS
-    ],
+    [in_one_process(f"{n}-{e}", n, e, marks_of(n, e)) for n, e in EXPERIMENTS],
 )
 TRAINED = pytest.mark.parametrize(
     ("name", "experiment"),
