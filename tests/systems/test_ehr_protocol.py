@@ -742,6 +742,7 @@ def test_a_fold_without_a_held_out_value_is_named(given, tmp_path):
         experiments.imputation(config, reading.read(config))
 
 
+@pytest.mark.slow
 def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_path):
     file, X, original = given
     config = settings(f"--config.data.path={file}", choice="imputation,smoke")

@@ -249,6 +249,7 @@ def test_a_block_is_as_long_as_its_programs_may_be():
     assert sizer.next_size(1000) == 8 and sizer.next_size(5) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spread", "count", "flags", "expected"),
     [
@@ -328,6 +329,7 @@ for x in np.random.default_rng(0).standard_normal((6, 4096, 128), np.float32):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not jaxlib.__version__.startswith(("0.9.", "0.10.")), reason="see fix_order_of_sums"
 )

@@ -72,6 +72,7 @@ def test_chunks_of_any_size_give_the_same_bits(outcome):
     assert toy.digest(outcome(chunk=2)) == toy.digest(outcome(chunk=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", toy.HEADS)
 def test_vmap_agrees_with_map(outcome, variant):
     assert_close(outcome(variant, chunk=3, strategy="vmap"), outcome(variant, chunk=3), 1e-6)
@@ -143,6 +144,7 @@ def test_one_compilation_per_stage(outcome, options):
         assert compiled.initial_state._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_both_signals_are_learnt(outcome):
     """Of a longer training: the drift decides both labels, so the heads must beat a constant."""
     actual = outcome("features", seeds=(5,), epochs=40)
@@ -225,6 +227,7 @@ def test_starts_that_do_not_fit_are_refused(outcome):
         make_plan(replace(ready.training, start=wide), ready.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 8, 64])
 def test_predictions_of_rows_on_host_and_device(outcome, width):
     variables = outcome(chunk=3)["heads"]
