@@ -21,7 +21,7 @@ from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.optimised
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 
 

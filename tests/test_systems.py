@@ -20,6 +20,7 @@ from every_arm import (
     EXPERIMENTS,
     FIRST,
     SYSTEMS,
+    arms_of,
     few_trees_and_draws,
     in_one_process,
     smoke,
