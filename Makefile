@@ -3,16 +3,22 @@ PYTHON ?= python3
 BIN = .venv/bin
 # Compiles in half the time what runs a little slower; of jaxlib 0.10, which constraints.txt names.
 QUICK = --xla_cpu_use_fusion_emitters=false
+# Two processes; the groups of tests begin in the order of tests/conftest.py, the longest first.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test quick lint docs clean
 
 demo: .venv/installed
 	$(BIN)/python experiments/main.py --config=configs/pertvae.py --workdir=runs/demo
 
 test: .venv/installed-dev
 	$(BIN)/python -m ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m optimised
-	XLA_FLAGS=$(QUICK) $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not optimised"
+	$(PYTEST) -m optimised
+	XLA_FLAGS=$(QUICK) $(PYTEST) -m "not optimised"
+
+# Every room in two minutes: no training of whole systems, other processes, or recovered truths.
+quick: .venv/installed-dev
+	XLA_FLAGS=$(QUICK) $(PYTEST) -m "not optimised and not slow"
 
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

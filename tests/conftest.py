@@ -2,6 +2,7 @@
 differences.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -38,9 +39,6 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "optimised: claims that hang on how XLA optimises, of programs as users run them"
     )
-    config.addinivalue_line(
-        "markers", "slow: trains until a planted truth is recovered, for several seconds"
-    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,10 +60,25 @@ def pytest_runtest_setup(item):
 def pytest_collection_modifyitems(items):
     """Under `--dist loadgroup` a file's tests share a process, and with it what the file prepares
     and compiles.
+
+    Groups with slow tests go first, so that no process waits for another's at the end.
     """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    slow = {group_of(item) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: group_of(item) not in slow)
+
+
+def group_of(item) -> str:
+    """The tests that share a process with the test."""
+    return item.get_closest_marker("xdist_group").args[0]
+
+
+def pytest_collection_finish():
+    """What jax traces are millions of objects, and Python would go through them again and again."""
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,12 @@ from omics_jax.run.scores import rows_of
 SYSTEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 EXPERIMENTS = [(name, e) for name in SYSTEMS for e in system_module(name).EXPERIMENTS]
 FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
-FEW_TREES = 10
+# What stands beside a network and around its scores takes most of the time of a smoke run.
+SMALLER = {
+    "omics_jax.tasks.baselines.TREES": 10,
+    "omics_jax.evaluation.classifiers.BOOSTED_TREES": 10,
+    "omics_jax.systems.ehr.figures.DRAWS": 50,
+}
 
 
 def smoke(name: str, experiment: str = "") -> str:
@@ -73,6 +79,15 @@ def with_values(dataset, rows, change):
     return replace(dataset, modalities=modalities)
 
 
+@contextmanager
+def few_trees_and_draws():
+    """Small forests and few bootstrap draws, for tests that read no number of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SMALLER.items():
+            patch.setattr(name, value)
+        yield
+
+
 # --- predictions made by shape --------------------------------------------------------------------
 
 
@@ -84,8 +99,7 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arms, _ = prepare_arms(system_module(name), config, folder)
     random = np.random.default_rng(0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("omics_jax.tasks.baselines.TREES", FEW_TREES)
+    with few_trees_and_draws():
         for arm in arms:
             for r in range(len(arm.replicates)):
                 for part in ("test", *arm.system.extra_parts):

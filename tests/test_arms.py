@@ -88,6 +88,7 @@ def new_program(seen: set, function, *arguments) -> bool:
     return is_new
 
 
+@pytest.mark.slow
 @every_experiment_of_a_system
 def test_gradients_are_those_of_the_objective_and_frozen_parameters_stay(x64, name, experiment):
     """Along a random direction, against central differences, in every stage of every arm."""
@@ -166,6 +167,7 @@ def dot(left, right):
     return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (left, right)), strict=True))
 
 
+@pytest.mark.slow
 @every_experiment_of_a_system
 def test_a_prediction_depends_on_its_own_row_and_keeps_what_was_observed(name, experiment):
     seen = SEEN.setdefault((name, "predict"), set())

@@ -28,6 +28,7 @@ def snippets(page: Path) -> list[str]:
     return [code for skipped, code in SNIPPET.findall(page.read_text()) if not skipped]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=named)
 def test_snippets_run(page, tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")

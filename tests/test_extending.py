@@ -12,6 +12,8 @@ from command import ROOT, command
 
 import omics_jax.systems
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "extending.md"
 LINES_OF_A_SYSTEM = 60
 

@@ -122,6 +122,7 @@ def test_a_mistake_leaves_the_directory_free_for_the_right_command(tmp_path):
     assert command(SMOKE, f"--workdir={tmp_path}", "--mode=inspect", other_seed).status == 0
 
 
+@pytest.mark.slow
 def test_the_process_itself_ends_with_the_status(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     flags = ["--config=configs/pertvae.py:smoke", f"--workdir={tmp_path}"]
@@ -185,6 +186,7 @@ def rewrite(file: Path, change) -> None:
     file.write_text(change(file.read_text()))
 
 
+@pytest.mark.slow
 def test_own_files_are_understood_trained_and_reported(study):
     seen = command_on_files(study, "--mode=inspect")
     assert seen.status == 0, seen.err

@@ -14,6 +14,8 @@ from omics_jax.run.outputs import save_predictions
 from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import reading
 
+pytestmark = pytest.mark.slow
+
 SMOKE = f"--config={ROOT}/configs/ehr.py:smoke"
 STEPS, VARIABLES = 8, ("HR", "SysABP", "GCS", "RespRate")
 ARMS = ["brits", "summary, gradual", "mlp2, unfrozen"]

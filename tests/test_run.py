@@ -82,6 +82,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
     return np.stack(found)
 
 
+@pytest.mark.slow
 def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_path):
     controls.to_csv(tmp_path / "fresh.csv")
     outcome = predict(finished, tmp_path / "fresh.csv")
@@ -99,6 +100,7 @@ def test_predicting_a_new_file_averages_the_replicates(finished, controls, tmp_p
         np.testing.assert_allclose(sd, expected.std(axis=0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, controls, tmp_path):
     controls.to_csv(tmp_path / "fresh.csv")
     controls.iloc[::-1, ::-1].T.to_csv(tmp_path / "turned.csv")
@@ -116,6 +118,7 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
         pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)
 
 
+@pytest.mark.slow
 def test_new_files_with_a_mistake(finished, controls, tmp_path):
     controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
     outcome = predict(finished, tmp_path / "other.csv")

@@ -20,6 +20,8 @@ from every_arm import (
     EXPERIMENTS,
     FIRST,
     SYSTEMS,
+    arms_of,
+    few_trees_and_draws,
     in_one_process,
     smoke,
     write_predicted_run,
@@ -27,19 +29,31 @@ from every_arm import (
 
 from omics_jax.run.command import system_module
 
+SHORT = ("imputation", "figure2")  # experiments that `make quick` can afford
+
+
+def marks_of(name: str, experiment: str) -> list:
+    if experiment == FIRST[name]:
+        return [pytest.mark.optimised]
+    return [] if experiment in SHORT else [pytest.mark.slow]
+
+
 # The first experiment of every system is trained as users train it. The others go through scoring,
 # conclusions and the report on predictions made by shape; `test_arms` checks what they train.
 EVERY = pytest.mark.parametrize(
     ("name", "experiment"),
-    [
-        in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised] if e == FIRST[n] else [])
-        for n, e in EXPERIMENTS
-    ],
+    [in_one_process(f"{n}-{e}", n, e, marks_of(n, e)) for n, e in EXPERIMENTS],
 )
 TRAINED = pytest.mark.parametrize(
     ("name", "experiment"),
     [in_one_process(f"{n}-{e}", n, e, [pytest.mark.optimised]) for n, e in FIRST.items()],
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_simple_models():
+    with few_trees_and_draws():
+        yield
 
 
 def train(folder: Path, name: str, experiment: str, *words: str) -> Path:
@@ -445,8 +459,9 @@ def test_devices_change_only_the_last_digits(finished, tmp_path, name, experimen
         "--config.run.devices=0",
     ]
     code = ON_DEVICES.format(folder=str(ROOT / "experiments"), words=words)
+    # Nor does how the program for several devices is compiled: here in a third of the time.
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
-    found = process(code, XLA_FLAGS=flags)
+    found = process(code, XLA_FLAGS=flags, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     assert found.returncode == 0, found.stderr
     # Every device holds the same bits of the state.
     assert json.loads(found.stdout.splitlines()[-1]) == [[devices, 1], [devices, 1]]

@@ -151,6 +151,7 @@ def test_the_seed_decides_what_is_tried(whole, tmp_path):
     assert not set(other["rate"]) & set(again["rate"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_steps", [5, 26])
 def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, block_steps):
     file, stops = tmp_path / "toy.json", 0
@@ -240,6 +241,7 @@ def test_a_watched_value_that_is_never_finite(tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block_steps", [0, 13])
 def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
     """Rates above 2 grow as (1 - rate)^step and overflow, some in the middle of an epoch."""

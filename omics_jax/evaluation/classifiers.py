@@ -28,6 +28,7 @@ TrainLabels = Shaped[np.ndarray, " n"]
 TestFeatures = Float[np.ndarray, "t F"]
 
 PLATT_FOLDS = 3
+BOOSTED_TREES = 200
 FEW_ROWS = 1000
 
 
@@ -57,7 +58,7 @@ def boosting_on_summary(
 
     model = HistGradientBoostingClassifier(
         learning_rate=0.05,
-        max_iter=200,
+        max_iter=BOOSTED_TREES,
         max_leaf_nodes=15,
         l2_regularization=1.0,
         early_stopping=False,
@@ -116,7 +117,7 @@ def xgboost(
             "or leave it out"
         ) from None
     model = XGBClassifier(
-        n_estimators=200,
+        n_estimators=BOOSTED_TREES,
         learning_rate=0.05,
         max_depth=4,
         tree_method="hist",

@@ -7,6 +7,7 @@ that `scoring` reads. Left out: any search over settings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,7 @@ def _fit_survival(
     first = max(1, len(x) // ROWS_PER_COMPONENT)
     models = {
         "PCA + linear": (survival_models.cox_on_components, first),
-        "forest": (survival_models.survival_forest, None),
+        "forest": (partial(survival_models.survival_forest, trees=TREES), None),
         "no features": (survival_models.kaplan_meier_for_all, None),
     }
 

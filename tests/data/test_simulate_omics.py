@@ -312,6 +312,7 @@ def test_informative_features_load_on_what_the_target_depends_on():
     assert set(read["type"]) & set(read["age"]) and set(read["age"]) & set(read["OS"])
 
 
+@pytest.mark.slow
 def test_a_simple_model_learns_the_targets_but_no_better_than_the_truth():
     dataset, truth = cohort()
     x = components(dataset)
@@ -340,6 +341,7 @@ def test_a_simple_model_learns_the_targets_but_no_better_than_the_truth():
     assert 0.72 < truth.c_index < 0.82
 
 
+@pytest.mark.slow
 def test_without_signal_nothing_is_learned():
     dataset, truth = cohort(signal=0.0)
     x = np.concatenate([components(dataset, 10), truth.z], axis=1)

@@ -39,6 +39,7 @@ def strictly_before(reverse):
     return lower.T if reverse else lower
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("hidden", [2, 4, 11])
 def test_made_reads_earlier_inputs_only_and_context_everywhere(reverse, hidden):
@@ -173,6 +174,7 @@ def test_the_bijector_is_the_flow_and_its_inverse_undoes_it(batch):
     assert_allclose(inverse_log_det, -log_det, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inverse_round_trip_in_many_dimensions():
     z = normal(3, 60)
     context = normal(3, 20)

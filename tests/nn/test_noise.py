@@ -22,6 +22,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
 @pytest.mark.parametrize("chosen", CHOICES, ids=str)
 def test_a_row_gets_the_same_whoever_stands_beside_it(draw, chosen):

@@ -121,6 +121,7 @@ def eight_devices():
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["full", "ragged", "one", "none"])
 def test_eight_devices_give_the_loss_gradients_and_statistics_of_one(eight_devices, case):
     differences = eight_devices[case]

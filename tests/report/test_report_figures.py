@@ -28,6 +28,7 @@ def test_an_example_holds_the_columns_that_its_kind_needs(kind):
     assert set(KINDS[kind].needed) <= set(example(kind, ("a", "b")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("series", [(), ("a", "b"), tuple("abcdefghijklmn")], ids=len)
 @pytest.mark.parametrize("kind", figures.DRAWINGS)
 def test_valid_offline_repeatable(kind, series):

@@ -73,6 +73,7 @@ def outside():
     )
 
 
+@pytest.mark.slow
 def test_intervals_of_external_patients_hold_their_sampling(outside):
     found = conclusions.conclude_external(outside)
     summary = summaries(outside.scores, "net", found)
@@ -86,6 +87,7 @@ def test_intervals_of_external_patients_hold_their_sampling(outside):
     assert np.isnan(slope["ci95"]).all() and slope["ci_method"].startswith("none")
 
 
+@pytest.mark.slow
 def test_tests_on_external_patients_pair_patients_and_trainings(outside):
     tests = {t["metric"]: t for t in conclusions.conclude_external(outside).comparisons}
     of = lambda model: outside.scores.query("model == @model and metric == 'auroc'")["value"].mean()

@@ -120,6 +120,7 @@ def z_scores(w):
 # What reaches what
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [1, 2])
 def test_held_out_cells_never_reach_the_imputation_of_their_level(either, level):
     w, name = either, f"imputed_{either.network.levels[level - 1]}"
@@ -242,6 +243,7 @@ def test_the_objective_weighs_the_terms_as_its_formula_says(brits, imputer):
     assert (weights.history, weights.feature, weights.combined) == regressions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])
 def test_padding_rows_change_neither_loss_nor_gradient(brits, kind):
     w = brits

@@ -185,6 +185,7 @@ def same(a, b):
     )
 
 
+@pytest.mark.slow
 def test_test_rows_reach_no_parameter(trained, whole, dataset, arms):
     assert same(trained(spoiled(dataset, arms[0].replicates[0].test)), whole)
     assert not same(
@@ -193,6 +194,7 @@ def test_test_rows_reach_no_parameter(trained, whole, dataset, arms):
     )
 
 
+@pytest.mark.slow
 def test_a_frozen_imputer_keeps_its_bits_and_an_unfrozen_one_moves(whole):
     before = whole["brits"]["pretrain"]["params"]["imputer"]
     after = {
@@ -561,6 +563,7 @@ def calibrations(tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("i", range(3))
 def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
     """The slope and the shift of the logits are those that scipy finds, with their prior."""
@@ -589,6 +592,7 @@ def test_probabilities_are_calibrated_on_validation_patients(calibrations, i):
     np.testing.assert_allclose(found[i]["probability"], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_calibration_moves_nothing_else_and_learns_from_no_training_row(calibrations):
     arm, stages, _ = calibrations[True]
     for name in ("imputer", "classifier"):
@@ -738,6 +742,7 @@ def test_a_fold_without_a_held_out_value_is_named(given, tmp_path):
         experiments.imputation(config, reading.read(config))
 
 
+@pytest.mark.slow
 def test_cells_that_the_file_holds_out_are_scored_and_never_shown(given, tmp_path):
     file, X, original = given
     config = settings(f"--config.data.path={file}", choice="imputation,smoke")

@@ -14,6 +14,8 @@ from omics_jax.evaluation.classification import auroc
 from omics_jax.systems.ehr import experiments, reading
 from omics_jax.systems.ehr.device_rows import held_levels, outcome
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     f"--config={ROOT}/configs/ehr.py",
     "--config.folds=3",

@@ -52,6 +52,7 @@ def shape(arms):
 # --- attributions ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms, shape):
     """Both scores by the predictions themselves; the average patient has the training mean of every
     feature.

@@ -49,6 +49,7 @@ def bce_by_hand(x, logits, cells):
     return bce[cells].mean()
 
 
+@pytest.mark.slow
 def test_equation_1_by_hand(early):
     shape, variables, rows = early.shape, early.variables, early.rows
     patients = impute_patients(shape, variables, rows)
@@ -116,6 +117,7 @@ def test_batch_norm_of_a_branch_is_over_the_patients_that_have_it(masked, incomp
 # --- heads and stages -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_equation_3_and_its_weights(multitask):
     stage = multitask.stages["all"]
     terms, _ = stage.loss(multitask.variables, {SLOT: multitask.rows}, jax.random.key(1))
@@ -153,6 +155,7 @@ def gradients(multitask, name):
     return grads, keep_frozen_stats(stage.trainable, multitask.variables["batch_stats"], stats)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "moving"),
     [("embedding", {"embedding"}), ("heads", {"heads"}), ("all", {"embedding", "heads"})],

@@ -162,6 +162,7 @@ def predicted(run, folder, rna, mirna=None):
     return pd.read_csv(f"{written}/all.mirna.csv", index_col="id"), outcome.out
 
 
+@pytest.mark.slow
 def test_the_preprocessing_of_the_training_holds_for_new_patients_of_every_make(
     imputing_run, tmp_path
 ):

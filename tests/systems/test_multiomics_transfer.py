@@ -75,6 +75,7 @@ def test_simple_imputers_learn_from_the_class_and_are_scored_as_the_network_is(p
             np.testing.assert_array_equal(found["mirna_estimate"], alone[name]["mirna_estimate"])
 
 
+@pytest.mark.slow
 def test_the_experiment_compares_with_imputers_that_learned_alone(tmp_path):
     outcome = command(
         SMOKE.replace(":smoke", ":imputation,smoke"), f"--workdir={tmp_path}", *TRANSFER

@@ -53,6 +53,7 @@ def test_number_of_parameters_of_the_paper():
     assert sum(leaf.size for leaf in jax.tree.leaves(made)) == 2_129_506 + gains == 2_134_412
 
 
+@pytest.mark.slow
 def test_the_drug_starts_as_no_drug():
     rows = batch(pairs=8, singletons=8)
     network, variables = started(settings(), rows, scale=0.0)
@@ -76,6 +77,7 @@ def test_effect_is_the_affine_map_of_equation_5():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_log_q_is_that_of_the_noise_minus_the_log_determinant(steps):
     network, variables = started(settings(latent=4, flow_steps=steps), batch())
@@ -136,6 +138,7 @@ def by_hand_1d(posterior, x1, x2, e1, e2):
     return single, log_px(x2, z2) - kl(m2, s2, z1 + 0.4 * z1 + 0.6, np.exp(-0.3 * z1 - 1.0), z2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("posterior", ["iaf", "gaussian"])
 @pytest.mark.parametrize("pairs", [4, 1])
 def test_the_bound_is_the_hand_made_one(posterior, pairs):
@@ -193,6 +196,7 @@ def test_objective_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_free_bits_bound_the_divergence_from_below_and_cut_its_gradient():
     rows, most = batch(), 50.0  # far above any divergence of this network
     config = settings(free_bits=most)
@@ -245,6 +249,7 @@ def test_reconstruction_of_x2_reaches_the_posterior_of_z2():
     assert float(jnp.abs(slope["W"]).max()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("posterior", "mode"), [("iaf", "batch"), ("gaussian", "example")])
 def test_sums_add_up_over_any_split_of_the_batch(posterior, mode):
     config = settings(free_bits_mode=mode, posterior=posterior, input_noise=0.3, free_bits=0.1)
@@ -262,6 +267,7 @@ def test_sums_add_up_over_any_split_of_the_batch(posterior, mode):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [1e6, np.nan])
 def test_masked_cells_and_padding_rows_change_nothing(bad):
     config = settings(input_noise=0.3)
@@ -291,6 +297,7 @@ def test_masked_cells_and_padding_rows_change_nothing(bad):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -338,6 +345,7 @@ def predictive_by_brute_force(network, variables, rows, n):
     return x2 * held["sd"][platform] + held["mean"][platform]
 
 
+@pytest.mark.slow
 def test_prediction_is_the_mean_and_sd_of_the_predictive_distribution():
     rows = batch(pairs=3)
     network, variables = started(settings(), rows, scale=0.2)
@@ -349,6 +357,7 @@ def test_prediction_is_the_mean_and_sd_of_the_predictive_distribution():
     assert np.abs(found["x2_sd"] / sd - 1).max() < 0.05
 
 
+@pytest.mark.slow
 def test_prediction_reads_the_control_alone_and_each_row_by_itself():
     rows = slot(0, 6, pairs=True, missing=0.2)
     network, variables = started(settings(), batch())

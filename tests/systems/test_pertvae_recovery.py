@@ -11,6 +11,8 @@ from command import ROOT, command, config_of
 
 from omics_jax.data.perturbation.simulate import simulate_perturbations
 
+pytestmark = pytest.mark.slow
+
 WORDS = [
     f"--config={ROOT}/configs/pertvae.py",
     "--config.seed=3",

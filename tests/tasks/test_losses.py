@@ -55,6 +55,7 @@ def loss_by_hand(tiny, task, output, squared=False):
     return float(total / count)
 
 
+@pytest.mark.slow
 def test_equation_2_by_hand(tiny, outputs):
     losses = tiny.network.losses
     terms = losses.terms(tiny.constants, outputs, poisoned(tiny))

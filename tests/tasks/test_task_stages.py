@@ -74,6 +74,7 @@ def test_some_stage_trains_the_heads():
         Tiny(training={"stages": ("calibration",)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "moving"),
     [

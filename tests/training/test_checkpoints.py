@@ -390,6 +390,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_earlier_checkpoint(tmp_path,
         assert_same_bits(restored[0], noise(2))
 
 
+@pytest.mark.slow
 def test_killed_while_saving(tmp_path):
     first = 1
     for _ in range(3):

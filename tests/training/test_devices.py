@@ -81,6 +81,7 @@ def count(request):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "case"), [(c, case) for c in COUNTS for case in across_devices.CASES[c]]
 )
@@ -93,11 +94,13 @@ def test_losses_and_parameters_are_those_of_one_device(one, several, count, case
     )
 
 
+@pytest.mark.slow
 def test_all_devices_hold_the_same_bits_and_the_check_would_notice(several, count):
     found = several[count][1]
     assert found["replicas"] and not found["replicas without the sum"]
 
 
+@pytest.mark.slow
 def test_replicates_spread_over_devices_are_those_of_one_device(several, tmp_path):
     expected = toy.train(toy.plan("features", seeds=(5, 6, 7), chunk=3), tmp_path)
     for stage, tree in expected.items():
@@ -105,12 +108,14 @@ def test_replicates_spread_over_devices_are_those_of_one_device(several, tmp_pat
         np.testing.assert_allclose(found, across_devices.flat(tree), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_begun_on_one_device_and_finished_on_several(several, count, whole):
     np.testing.assert_allclose(
         several[count][1]["resumed"], across_devices.flat(whole), rtol=0, atol=2e-5
     )
 
 
+@pytest.mark.slow
 def test_begun_on_several_devices_and_finished_on_one(several, count, whole):
     found = toy.train(across_devices.make(1, "ragged"), several[count][0] / f"half-{count}")
     np.testing.assert_allclose(
@@ -118,6 +123,7 @@ def test_begun_on_several_devices_and_finished_on_one(several, count, whole):
     )
 
 
+@pytest.mark.slow
 def test_thousands_of_steps_on_eight_devices(several):
     found = several[8][1]
     assert found["steps"] == across_devices.LONG and found["finite"]
@@ -243,6 +249,7 @@ def test_a_block_is_as_long_as_its_programs_may_be():
     assert sizer.next_size(1000) == 8 and sizer.next_size(5) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spread", "count", "flags", "expected"),
     [
@@ -322,6 +329,7 @@ for x in np.random.default_rng(0).standard_normal((6, 4096, 128), np.float32):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not jaxlib.__version__.startswith(("0.9.", "0.10.")), reason="see fix_order_of_sums"
 )

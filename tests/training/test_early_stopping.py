@@ -21,6 +21,8 @@ from omics_jax.training.plan import (
 )
 from omics_jax.training.stage import Stage, Term
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, BATCH, N = 10, 16, 30  # two steps an epoch
 NAN = float("nan")
 

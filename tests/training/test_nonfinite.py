@@ -15,6 +15,8 @@ from omics_jax.errors import TrainingDiverged
 from omics_jax.training.order import block_rows, padded_rows
 from omics_jax.training.plan import Options, make_plan
 
+pytestmark = pytest.mark.slow
+
 ROW = 123  # trained on by both replicates
 
 

@@ -54,6 +54,7 @@ def rows_and_batch(draw):
     return ids, draw(st.integers(-(-n // MOST_STEPS), n + 5))
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(rows_and_batch(), st.integers(0, 3 * LENGTH), st.integers(0, 2**32 - 1))
 def test_any_start_gives_the_tail_of_the_whole(given, start, seed):

@@ -33,6 +33,7 @@ def test_arrays_of_several_dtypes_are_refused():
         pack({"a": jnp.float32(1), "b": jnp.int32(1)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TREES)
 def test_an_optimizer_moves_packed_parameters_as_it_moves_the_tree(name):
     chain = optax.chain(

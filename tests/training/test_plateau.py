@@ -167,6 +167,7 @@ def column(folder, name, replicate):
     return [line[name] for line in lines if line["replicate"] == replicate and name in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 @pytest.mark.parametrize("rated", [True, False])
 @pytest.mark.parametrize("plateau", [PLATEAU, None])

@@ -89,6 +89,7 @@ def test_where_blocks_end_changes_no_decision_and_no_line(uninterrupted, tmp_pat
         assert curves.epoch_of(outcome, r) == curves.epoch_of(uninterrupted[1], r)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"block_steps": 3}, {"block_steps": 7}])
 def test_a_resumed_pruner_is_shown_what_it_was_shown_before(uninterrupted, tmp_path, settings):
     while True:
@@ -116,6 +117,7 @@ def test_finished_replicates_are_shown_again_too(tmp_path):
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_only_the_last_stage_is_asked_about(tmp_path):
     asked = []
     toy.train(

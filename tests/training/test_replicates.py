@@ -13,7 +13,8 @@ from omics_jax.training.block_inputs import place_rows
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 
-pytestmark = pytest.mark.optimised
+# Claims of equal bits, which hang on how XLA fuses; the others are about values.
+optimised = pytest.mark.optimised
 SEEDS = (5, 6, 7)
 
 
@@ -49,6 +50,7 @@ def assert_close(actual, expected, tolerance):
         )
 
 
+@optimised
 @pytest.mark.parametrize("variant", toy.HEADS)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, outcome, variant):
     again = toy.train(toy.plan(variant, seeds=SEEDS, chunk=3), tmp_path)
@@ -57,6 +59,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, out
     assert len({toy.digest(only(actual, i)) for i in range(3)}) == 3
 
 
+@optimised
 @pytest.mark.parametrize("variant", toy.HEADS)
 @pytest.mark.parametrize("i", range(3))
 def test_under_map_a_replicate_in_the_axis_is_the_replicate_alone(outcome, variant, i):
@@ -64,19 +67,23 @@ def test_under_map_a_replicate_in_the_axis_is_the_replicate_alone(outcome, varia
     assert toy.digest(only(outcome(variant, chunk=3), i)) == toy.digest(alone)
 
 
+@optimised
 def test_chunks_of_any_size_give_the_same_bits(outcome):
     assert toy.digest(outcome(chunk=2)) == toy.digest(outcome(chunk=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", toy.HEADS)
 def test_vmap_agrees_with_map(outcome, variant):
     assert_close(outcome(variant, chunk=3, strategy="vmap"), outcome(variant, chunk=3), 1e-6)
 
 
+@optimised
 def test_the_steps_of_a_block_change_no_bit(outcome):
     assert toy.digest(outcome(seeds=(5,), block_steps=1)) == toy.digest(outcome(seeds=(5,)))
 
 
+@optimised
 @pytest.mark.parametrize("length", [1, 5])
 def test_the_length_a_program_is_compiled_for_changes_no_bit(
     outcome, tmp_path, monkeypatch, length
@@ -87,6 +94,7 @@ def test_the_length_a_program_is_compiled_for_changes_no_bit(
     assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome(seeds=(5,)))
 
 
+@optimised
 def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_path, monkeypatch):
     monkeypatch.setattr(compiled_stage, "GATHERED_BYTES", 0)
     assert made_again(toy.plan("features", seeds=(5,))).stages[-1].shape.length > 2
@@ -95,6 +103,7 @@ def test_rows_that_do_not_fit_are_gathered_a_few_steps_at_a_time(outcome, tmp_pa
     assert toy.digest(toy.train(short, tmp_path)) == toy.digest(outcome("features", seeds=(5,)))
 
 
+@optimised
 @pytest.mark.parametrize("variant", ["frozen", "features"])
 def test_rows_gathered_on_the_host_are_the_rows_on_the_device(outcome, variant):
     assert toy.plan(variant, seeds=(5,)).resident
@@ -117,7 +126,7 @@ def test_only_what_a_stage_reads_is_gathered(outcome):
     assert second["size"].tolist() == [toy.TABLE["size"][[3, 1]].tolist()]
 
 
-@pytest.mark.parametrize("strategy", ["map", "vmap"])
+@pytest.mark.parametrize("strategy", [pytest.param("map", marks=optimised), "vmap"])
 def test_host_gather_with_several_replicates(outcome, strategy):
     actual = outcome("features", chunk=3, strategy=strategy, resident_bytes=0)
     assert_close(
@@ -125,6 +134,7 @@ def test_host_gather_with_several_replicates(outcome, strategy):
     )
 
 
+@optimised
 @pytest.mark.parametrize("options", [{"chunk": 3}, {"chunk": 2}, {"seeds": (5,), "block_steps": 5}])
 def test_one_compilation_per_stage(outcome, options):
     """Over all chunks, blocks with a ragged tail, epochs with and without the monitor."""
@@ -134,6 +144,7 @@ def test_one_compilation_per_stage(outcome, options):
         assert compiled.initial_state._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_both_signals_are_learnt(outcome):
     """Of a longer training: the drift decides both labels, so the heads must beat a constant."""
     actual = outcome("features", seeds=(5,), epochs=40)
@@ -146,6 +157,7 @@ def test_both_signals_are_learnt(outcome):
     assert np.corrcoef(out[:, 1], size)[0, 1] > 0.8
 
 
+@optimised
 def test_an_estimate_leaves_the_training_untouched(tmp_path, outcome):
     ready = toy.plan("frozen", seeds=(5,))
     seconds = estimate_seconds(ready)
@@ -215,6 +227,7 @@ def test_starts_that_do_not_fit_are_refused(outcome):
         make_plan(replace(ready.training, start=wide), ready.options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 8, 64])
 def test_predictions_of_rows_on_host_and_device(outcome, width):
     variables = outcome(chunk=3)["heads"]

@@ -22,6 +22,8 @@ from omics_jax.errors import Stopped, UserError
 from omics_jax.training.plan import make_plan
 from omics_jax.training.stage_files import load_variables
 
+pytestmark = pytest.mark.slow
+
 STEPS = 7 * 3  # of a stage: ceil(203 / 32) for 3 epochs
 
 

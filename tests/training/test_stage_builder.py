@@ -87,6 +87,7 @@ def test_it_is_the_stage_written_out_by_hand(learning_rate, settings):
     )
 
 
+@pytest.mark.slow
 def test_it_trains_to_the_same_bits(tmp_path):
     """Of the toy's first stage, from the optimiser of a config and from its settings."""
     by_hand = toy.pretrain(optimizer=optimizer(ADAM, 3 * 7))

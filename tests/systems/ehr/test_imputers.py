@@ -238,6 +238,7 @@ def test_mixing_before_projecting_is_the_published_order_at_the_released_width()
     assert np.ptp(expected) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imputer", ["brits", "csai"])
 def test_gradients_are_those_of_finite_differences(gradient_error, imputer):
     config, series = settings(imputer), jax.tree.map(jnp.asarray, only(batch(), [0, 1, EMPTY, 2]))
