@@ -26,7 +26,7 @@ FIRST = {name: next(iter(system_module(name).EXPERIMENTS)) for name in SYSTEMS}
 SMALLER = {
     "omics_jax.tasks.baselines.TREES": 10,
     "omics_jax.evaluation.classifiers.BOOSTED_TREES": 10,
-    "omics_jax.systems.ehr.figures.DRAWS": 50,
+    "omics_jax.tasks.binary_figures.DRAWS": 50,
 }
 
 

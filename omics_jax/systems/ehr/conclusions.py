@@ -18,9 +18,8 @@ from omics_jax.study.comparisons import (
 )
 from omics_jax.study.system import Findings, Results
 from omics_jax.systems.ehr import figures, paper_tables
-from omics_jax.tasks import external
+from omics_jax.tasks import binary_figures, external
 from omics_jax.tasks.binary import STATISTICS
-from omics_jax.tasks.binary_figures import DRAWS
 
 
 def conclude_outcome(results: Results) -> Findings:
@@ -35,7 +34,7 @@ def conclude_external(results: Results) -> Findings:
     arms = arms_with(results, "auroc")
     models = [*map(network, arms), *simple_models(results, metric="auroc")]
     probabilities = results.frames["probability"].rows
-    resampled = external.resampled_scores(probabilities, models, STATISTICS, DRAWS)
+    resampled = external.resampled_scores(probabilities, models, STATISTICS, binary_figures.DRAWS)
     compare = partial(external.compare, resampled, results.scores)
     tests = _against_simple_models(results, arms[:1], compare)
     tests += _between_arms(results, arms, compare)
