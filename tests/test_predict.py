@@ -312,7 +312,7 @@ def test_runs_that_cannot_be_taken_over(finished, tmp_path):
         run = f"--workdir={tmp_path / 'run'}"
         return command(SMOKE, run, f"--config.run.reuse={folder}", *words)
 
-    assert_one_sentence(reuse(tmp_path / "nowhere"), "run.reuse", "nowhere", "no run is")
+    assert_one_sentence(reuse(tmp_path / "nowhere"), "run.reuse", "nowhere", "holds no run")
     shutil.rmtree(tmp_path / "run")
     assert_one_sentence(
         reuse(finished, "--config.simulator.seed=1"), "run.reuse", "the data of", "train without it"

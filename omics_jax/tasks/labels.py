@@ -151,8 +151,8 @@ def _check_part(dataset: Dataset, task: Task, split: Split, part: str) -> None:
     if not is_enough:
         raise UserError(
             f"fold {split.fold}, repeat {split.repeat}: {count:,} of {len(rows):,} {part} rows "
-            f"have a known {task.name}, but these must include at least {needed}; use fewer folds, "
-            "or leave the task out"
+            f"have a known {task.name}, and these do not include {needed}; check its column, use "
+            "fewer folds, or leave the task out"
         )
 
 

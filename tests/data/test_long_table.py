@@ -203,7 +203,7 @@ WRONG = {
     "only statics": (
         "stay,t,what,x\n1,0,Age,3\n2,0,Age,4\n",
         {},
-        ["no variable beside", "'Age'", "statics"],
+        ["no variable other than", "'Age'", "statics"],
     ),
     "rows": ("stay,t,what,x\n", {}, ["no rows"]),
 }

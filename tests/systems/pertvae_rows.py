@@ -56,6 +56,14 @@ def constants(genes: int = GENES):
     }
 
 
+PROGRAMS = {}
+
+
+def program(name, network, function):
+    """The compiled function; one for all tests that ask for this name of an equal network."""
+    return PROGRAMS.setdefault((name, repr(network)), jax.jit(function))
+
+
 def started(config, rows, scale: float = 0.3, seed: int = 0):
     """(network, variables): initialised on the rows, then shaken so that no parameter sits at a
     special value.

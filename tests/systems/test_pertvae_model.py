@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pertvae_rows import GENES, batch, settings, slot, started
+from pertvae_rows import GENES, batch, program, settings, slot, started
 from scipy.stats import norm
 
 from omics_jax.systems.pertvae import model
@@ -22,16 +22,20 @@ def total(config, network, variables, rows, key=KEY):
 
 
 def terms_of(network, variables, rows):
-    return jax.jit(lambda v, r: model.loss(network, v, r, KEY)[0])(variables, rows)
+    run = program("terms", network, lambda v, r: model.loss(network, v, r, KEY)[0])
+    return run(variables, rows)
 
 
 def predicted(network, draws, variables, rows):
-    return jax.jit(lambda v, r: model.predict(network, draws, v, r))(variables, rows)
+    run = program(f"predict {draws}", network, lambda v, r: model.predict(network, draws, v, r))
+    return run(variables, rows)
 
 
 def apply(network, variables, method, *arguments):
-    call = jax.jit(lambda params, *a: network.apply({"params": params}, *a, method=method))
-    return call(variables["params"], *arguments)
+    def call(params, *arguments):
+        return network.apply({"params": params}, *arguments, method=method)
+
+    return program(method, network, call)(variables["params"], *arguments)
 
 
 # The network

@@ -118,7 +118,7 @@ PARTS = (range(0, 4), range(4, 8), range(8, 12))
         (
             {"type": np.r_[[0, 1] * 4, [0] * 4]},
             {"type": ("A", "B")},
-            "4 of 4 test rows have a known type, but these must include at least two classes; use",
+            "4 of 4 test rows have a known type, and these do not include two classes; check",
         ),
         (
             {"age": (np.arange(12.0), np.arange(12) != 5)},
@@ -128,12 +128,12 @@ PARTS = (range(0, 4), range(4, 8), range(8, 12))
         (
             {"age": (np.arange(12.0), ~np.isin(np.arange(12), (5, 6, 7)))},
             {},
-            "1 of 4 validation rows have a known age, but these must include at least two values;",
+            "1 of 4 validation rows have a known age, and these do not include two values;",
         ),
         (
             {"OS.time": np.arange(1.0, 13), "OS.event": np.r_[[0] * 4, [1] * 8]},
             {},
-            "4 of 4 train rows have a known OS, but these must include at least one event; use",
+            "4 of 4 train rows have a known OS, and these do not include one event; check",
         ),
         (
             {"type": np.r_[[0, 1] * 2, [0, 2] * 4]},

@@ -128,5 +128,5 @@ def test_a_fold_without_enough_outcomes_is_refused():
     values = np.arange(30.0)
     few = labelled({"age": (values, values < 3)})
     tasks, splits = deal_tasks(tiny_config(), few)
-    with pytest.raises(UserError, match="have a known age, but these must include at least"):
+    with pytest.raises(UserError, match="have a known age, and these do not include"):
         task_replicates(tiny_config(), few, tasks, splits, SLOT, train_size)
