@@ -32,7 +32,7 @@ class Stopped(RunEnded):
 
     def __init__(self, signum: int):
         super().__init__(
-            f"stopped by signal {signum}; the state is saved, the same command goes on from here"
+            f"stopped by signal {signum}; the state is saved; the same command continues from here"
         )
         self.signum = signum
         self.exit_status = 128 + signum

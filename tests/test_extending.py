@@ -79,7 +79,7 @@ def test_it_reads_a_users_files(toy):
 def test_an_unknown_experiment_of_it_is_refused_by_name(toy):
     outcome = command(f"--config={toy}/configs/toy.py:table1", f"--workdir={toy}/other")
     assert outcome.status == 2
-    assert "'table1', which is no experiment of toy; choose one of multitask" in outcome.err
+    assert "'table1', which is not an experiment of toy; choose one of multitask" in outcome.err
 
 
 def test_a_system_of_encoder_and_tasks_is_short():

@@ -303,7 +303,7 @@ def test_a_run_stopped_at_block_ends_ends_with_the_same_bits(
     for blocks in (1, 2):
         stop_after(blocks)
         outcome = command(*words)
-        assert outcome.status == 128 + 15 and "goes on from here" in last_words(outcome.err)
+        assert outcome.status == 128 + 15 and "continues from here" in last_words(outcome.err)
         assert not (tmp_path / "metrics.json").exists()
     stop_after(None)
     assert command(*words).status == 0
@@ -320,7 +320,7 @@ def test_a_run_stopped_in_a_tuning_ends_with_the_same_bits(tmp_path, stop_after,
         undisturbed = train(tmp_path / "undisturbed", name, experiment)
         stop_after(8)  # late enough to be in a second arm
         outcome = command(*words, f"--workdir={tmp_path / 'stopped'}")
-        assert outcome.status == 128 + 15 and "goes on from here" in last_words(outcome.err)
+        assert outcome.status == 128 + 15 and "continues from here" in last_words(outcome.err)
         stop_after(None)
         assert command(*words, f"--workdir={tmp_path / 'stopped'}").status == 0
         assert_same_bits(tmp_path / "stopped", undisturbed)

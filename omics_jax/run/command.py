@@ -178,7 +178,7 @@ def choose_experiment(method: ModuleType, config: Any) -> None:
     if config.experiment not in method.EXPERIMENTS:
         known = ", ".join(method.EXPERIMENTS)
         raise UserError(
-            f"config.experiment is {config.experiment!r}, which is no experiment of "
+            f"config.experiment is {config.experiment!r}, which is not an experiment of "
             f"{config.system}; choose one of {known} (its sizes, such as smoke or paper, stand in "
             "its file in configs/)"
         )

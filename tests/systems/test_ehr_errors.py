@@ -123,7 +123,7 @@ def test_a_mistake_is_answered_in_one_line(tmp_path, experiment, words, named):
 def test_a_choice_that_the_config_does_not_have(choice):
     assert_one_sentence(
         command(f"{CONFIG}:{choice}"),
-        f"{choice.split(',')[-1]!r}, which is no experiment of ehr",
+        f"{choice.split(',')[-1]!r}, which is not an experiment of ehr",
         "choose one of mortality, table2,",
         "smoke",
     )

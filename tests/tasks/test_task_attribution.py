@@ -62,7 +62,7 @@ def test_the_scores_of_numbers_and_times_are_their_value_and_risk(hazard):
 
 
 @pytest.fixture(scope="module")
-def test_rows():
+def explained():
     return make_cohort()[1].take(np.arange(20))
 
 
@@ -74,24 +74,24 @@ def random_attributions(dataset, task):
     }
 
 
-def test_a_magnitude_is_the_mean_over_the_rows_that_have_the_modality(test_rows):
-    predictions = random_attributions(test_rows, "age")
-    frame = attribution.magnitudes(MODALITIES, "age", predictions, test_rows)
+def test_a_magnitude_is_the_mean_over_the_rows_that_have_the_modality(explained):
+    predictions = random_attributions(explained, "age")
+    frame = attribution.magnitudes(MODALITIES, "age", predictions, explained)
     assert frame["modality"].drop_duplicates().tolist() == list(MODALITIES)
     for name in MODALITIES:
-        modality, values = test_rows.modalities[name], predictions[f"age_attribution_{name}"]
+        modality, values = explained.modalities[name], predictions[f"age_attribution_{name}"]
         has = modality.mask.any(axis=1)
-        assert 0 < has.sum() < len(test_rows)
+        assert 0 < has.sum() < len(explained)
         own = frame[frame["modality"] == name]
         assert own["feature"].tolist() == modality.features.tolist()
         np.testing.assert_allclose(own["magnitude"], np.abs(values[has]).mean(axis=0))
         np.testing.assert_allclose(own["signed"], values[has].mean(axis=0))
 
 
-def test_a_task_without_attributions_of_every_modality_has_no_frame(test_rows):
-    predictions = random_attributions(test_rows, "age")
+def test_a_task_without_attributions_of_every_modality_has_no_frame(explained):
+    predictions = random_attributions(explained, "age")
     predictions["OS_attribution_rna"] = np.zeros((20, 40))
-    frames = attribution.attribution_frames((TYPE, AGE, OS), MODALITIES, predictions, test_rows)
+    frames = attribution.attribution_frames((TYPE, AGE, OS), MODALITIES, predictions, explained)
     assert list(frames) == ["attribution_age"]
     assert frames["attribution_age"].kind == attribution.ATTRIBUTION
 
