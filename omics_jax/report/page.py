@@ -50,7 +50,6 @@ def page_content(run: pathlib.Path) -> dict:
             "finished run, or finish this one by running its command again."
         )
     environment = read_json(run / "environment.json") or {}
-    data = read_json(run / "data.json") or {}
     better = metrics.get("better") or {}
     return {
         "title": title_of(metrics, run.name),
@@ -59,13 +58,23 @@ def page_content(run: pathlib.Path) -> dict:
         **result_sections(metrics, better),
         "tables": table_sections(run),
         "training": training_sections(run),
-        "data": {"summary": data.get("summary") or [], "notes": data.get("notes") or []},
+        "data": data_section(read_json(run / "data.json") or {}),
         "command": environment.get("command"),
         "timing": {k: duration(v) for k, v in (metrics.get("timing") or {}).items()},
         "environment": {k: v for k, v in environment.items() if k != "command"},
         "config": read_json(run / "config.json") or {},
         "run": run.name,
     }
+
+
+def data_section(data: Mapping) -> dict:
+    """What was understood of the data: lines, notes, warnings, tables of files and variables."""
+    frames = {"What the files hold": data.get("uses") or []}
+    for name, rows in (data.get("variables") or {}).items():
+        frames[f"Variables of {name}"] = rows
+    tables = [(title, printed_frame(pd.DataFrame(rows))) for title, rows in frames.items() if rows]
+    lines = {name: data.get(name) or [] for name in ("summary", "notes", "warnings")}
+    return {**lines, "tables": tables}
 
 
 def title_of(metrics: Mapping, run: str) -> str:

@@ -122,11 +122,9 @@ def inspect(method: ModuleType, config: Any, folder: Path) -> None:
     from omics_jax.run.prepare import arms_of, read_data, write_summary
 
     dataset = read_data(method, config)
-    summary = write_summary(folder, dataset)
-    arms = arms_of(method, config, dataset)
-    for line in data_lines(dataset, summary):
+    for line in data_lines(dataset, write_summary(folder, dataset)):
         print_and_log(line)
-    for arm in arms:
+    for arm in arms_of(method, config, dataset):
         print_and_log(training_line(arm))
 
 

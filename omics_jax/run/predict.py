@@ -17,6 +17,7 @@ import pandas as pd
 from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.quality import range_warnings
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json
@@ -52,7 +53,10 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
     checkpoints = folder / "checkpoints" / file_name(arm)
+    warnings = list(new.warnings)
     for r, variables in load_variables(checkpoints, system.stages[-1].name):
+        if r == 0:
+            warnings += _range_warnings(system, variables, new)
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
@@ -61,6 +65,7 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     for group, replicates in by_group.items():
         _write_group(out / file_name(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
+    notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups = ", ".join(by_group)
     return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}"
 
@@ -117,6 +122,15 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
         return system.finish_new(fields, new)
 
     return predict
+
+
+def _range_warnings(system: System, variables: Variables, new: Dataset) -> list[str]:
+    """Sentences on new values outside the range of a replicate's training values."""
+    prepared = system.prepare_new(new)
+    warnings = []
+    for name, (low, high) in system.training_range(variables).items():
+        warnings += range_warnings(name, prepared.modalities[name], low, high)
+    return warnings
 
 
 def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) -> Path:

@@ -7,11 +7,16 @@ is the config, and `training.json` has what a prediction of new rows needs to kn
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
+
+from omics_jax.data.dataset.account import account_table, unexpected
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, short_table
 from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
 from omics_jax.run.directory import check_data, write_json
@@ -52,7 +57,8 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    write_summary(folder, dataset)
+    for warning in write_summary(folder, dataset).warnings:
+        print_and_log(f"warning: {warning}")
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
     write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
@@ -60,18 +66,54 @@ def prepare_arms(
     return arms, options
 
 
-def write_summary(folder: Path, dataset: Dataset) -> list[tuple[str, str]]:
-    """Writes `data.json`: what was understood of the data; returns its lines of label and value.
+@dataclass(frozen=True)
+class Description:
+    """What was understood of a dataset.
+
+    summary: lines of label and value.
+    variables: modality -> a row per variable, see `data.dataset.quality.describe`.
+    warnings: those of the reader, and of the values of the variables.
+    """
+
+    summary: list[tuple[str, str]]
+    variables: dict[str, pd.DataFrame]
+    warnings: list[str]
+
+
+def describe_data(dataset: Dataset) -> Description:
+    """The description of a dataset, for `--mode=inspect`, the log and the report."""
+    variables = dataset_tables(dataset)
+    warnings = [*dataset.warnings, *unexpected(dataset.uses)]
+    for name, table in variables.items():
+        warnings += quality_warnings(name, table)
+    return Description(summary(dataset), variables, warnings)
+
+
+def write_summary(folder: Path, dataset: Dataset) -> Description:
+    """Writes `data.json`: what was understood of the data.
 
     Raises:
       UserError: the run in this directory was begun with other data.
     """
     fingerprint = dataset.fingerprint()
     check_data(folder, fingerprint)
-    lines = summary(dataset)
-    content = {"summary": lines, "notes": dataset.notes, "fingerprint": fingerprint}
+    description = describe_data(dataset)
+    tables = {name: short_table(table) for name, table in description.variables.items()}
+    content = {
+        "summary": description.summary,
+        "notes": dataset.notes,
+        "warnings": description.warnings,
+        "uses": account_table(dataset.uses).to_dict("records"),
+        "variables": {name: _records(table) for name, table in tables.items()},
+        "fingerprint": fingerprint,
+    }
     write_json(folder / "data.json", content)
-    return lines
+    return description
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table for JSON, which has no NaN."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _training_record(arm: Arm) -> dict[str, Any]:

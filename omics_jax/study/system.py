@@ -81,6 +81,9 @@ class System:
       prepare_new: new rows in the user's units -> new rows as `read` would return them.
       predict_new: `predict` for new rows, without fields that only scoring reads; None for
         `predict` itself.
+      training_range: variables of one replicate -> modality -> the smallest and the largest value
+        (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
+        are reported.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
     """
 
@@ -103,6 +106,9 @@ class System:
     sources: Callable[[Any], Sequence[str]] = lambda config: (config.data.path,)
     prepare_new: Callable[[Dataset], Dataset] = lambda new: new
     predict_new: Callable[[Variables, Rows], Rows] | None = None
+    training_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
+        lambda variables: {}
+    )
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
 
 

@@ -22,9 +22,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.columns import MISSING
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.parse import not_a_number
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz")

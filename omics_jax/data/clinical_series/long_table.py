@@ -16,11 +16,12 @@ from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
 from omics_jax.data.formats.checks import check_choice
-from omics_jax.data.formats.columns import MISSING, as_text
+from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import nearest, stem
 from omics_jax.data.formats.parquet import parquet_frame
 from omics_jax.data.formats.parse import not_a_number, numbers_and_text, parse_numbers
 from omics_jax.data.formats.records import read_records
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")

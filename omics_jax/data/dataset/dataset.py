@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Shaped
 
 from omics_jax.data.dataset import mapped
+from omics_jax.data.dataset.account import Use
 from omics_jax.errors import UserError
 
 
@@ -71,6 +72,8 @@ class Dataset:
       classes: name of a categorical target -> the categories' names; its values are indices into
         these.
       notes: sentences for the user on what was understood, dropped or assumed while reading.
+      warnings: sentences on what looks wrong and should be looked at before any result is used.
+      uses: what became of the rows and columns of the files.
     """
 
     ids: np.ndarray
@@ -80,6 +83,8 @@ class Dataset:
     targets: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def __post_init__(self):
         n = len(self.ids)

@@ -51,9 +51,11 @@ def _modality_lines(name: str, modality: Modality) -> list[Line]:
     # The features of a series have units of their own.
     if rows and not is_series:
         cells = _some_cells(modality)
-        low, high = np.quantile(cells, [0.01, 0.99])
-        title = f"{name}, 1st to 99th percentile"
-        lines.append((title, f"{low:.3g} to {high:.3g}"))
+        low, q1, median, q3, high = np.quantile(cells, [0.01, 0.25, 0.5, 0.75, 0.99])
+        percentiles = f"1st to 99th percentile {low:.3g} to {high:.3g}"
+        quartiles = f"quartiles {q1:.3g}, {median:.3g} and {q3:.3g}"
+        extremes = f"{cells.min():.3g} to {cells.max():.3g}"
+        lines.append((f"{name}, values", f"{extremes}, {percentiles}, {quartiles}"))
     return lines
 
 

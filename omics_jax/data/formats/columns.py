@@ -14,10 +14,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
-
-# Cells that mean "missing", in lower case.
-MISSING = frozenset(("", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"))
 
 
 def as_names(index: Sequence[str] | np.ndarray | pd.Index) -> Shaped[np.ndarray, ...]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from omics_jax.data.formats.columns import MISSING
 from omics_jax.data.formats.grid import Grid
 from omics_jax.data.formats.parse import parse_numbers
 from omics_jax.data.formats.records import read_records
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, Shaped
 
-from omics_jax.data.formats.columns import MISSING, as_names
+from omics_jax.data.formats.columns import as_names
 from omics_jax.data.formats.files import read_text
 from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, text_array
 from omics_jax.data.formats.matrix import Matrix, checked_matrix
@@ -22,6 +22,7 @@ from omics_jax.data.formats.names import Names, check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.parse import parse_numbers, require_numbers
 from omics_jax.data.formats.records import Records, cut_records
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 _SYMBOL = "pr_gene_symbol"

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Float32, Num, Shaped
 
 from omics_jax.data.dataset import mapped
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.names import Names, check_names
 from omics_jax.errors import UserError
 
@@ -34,6 +35,7 @@ class Matrix:
         numeric columns NaN.
       averaged: features that the file holds more than once and that are the mean of these columns
         (`ReadOptions.repeated`).
+      uses: what became of the rows and columns of the file.
     """
 
     ids: Shaped[np.ndarray, " n"]
@@ -42,6 +44,7 @@ class Matrix:
     mask: Bool[np.ndarray, "n g"]
     table: pd.DataFrame
     averaged: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def take(self, rows: np.ndarray, columns: np.ndarray | slice) -> Matrix:
         """The given rows (indices) and columns (indices or a slice), in that order."""

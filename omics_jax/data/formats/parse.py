@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.columns import MISSING, as_text
+from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.matrix import Place
 from omics_jax.data.formats.records import Records
+from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 _CASES = {spelling for cell in MISSING for spelling in (cell, cell.upper(), cell.capitalize())}
