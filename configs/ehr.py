@@ -53,6 +53,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.bin_hours = 1.0
     config.data.variables = ()  # () for all, or the challenge's 35
     config.data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
+    config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     config.data.keep_empty = True  # patients without any observation, imputed from the population
     config.data.split = "folds"  # folds | file: one split, parts train, val, test of HDF5 or npz
     config.data.external = ConfigDict(dict(path="", outcomes=""))

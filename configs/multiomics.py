@@ -50,6 +50,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
     config.data.zero_times = "error"  # error | mask: times of zero or below
     config.data.repeated = "error"  # error | mean: features of the same name in a file
+    config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
 
     config.simulator = ConfigDict()
     config.simulator.patients = 600

@@ -55,6 +55,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.group_by = "cell_line"
     config.data.min_genes = 50
     config.data.repeated = "error"  # error | mean: genes of the same name in a file
+    config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     config.data.weight_replicates = False  # draw pairs by 1 / replicates of (cell line, drug)
 
     config.simulator = ConfigDict()

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from absl import flags
 from ml_collections import config_flags
+from ml_collections.config_flags.tuple_parser import TupleParser
 
 from omics_jax.errors import RunEnded, UserError
 from omics_jax.run.command import MODES, run
+from omics_jax.settings.words import parse_tuple
 
 HELP = ("--help", "-h", "-help", "--helpfull")
 EXAMPLE = "give one of configs/, e.g. --config=configs/pertvae.py"
@@ -24,6 +26,20 @@ PLAIN_WORDS = {
     "invalid literal for int() with base 10:": "not a whole number:",
     "could not convert string to float:": "not a number:",
 }
+
+
+class ListParser(TupleParser):
+    """Lists on the command line as a,b: every field of a config that is a tuple is read by it."""
+
+    def parse(self, argument):
+        """One text, or those of a flag that is given several times."""
+        texts = argument if isinstance(argument, list) else [argument]
+        if not all(isinstance(text, str) for text in texts):
+            return super().parse(argument)
+        return tuple(item for text in texts for item in parse_tuple(text))
+
+
+config_flags.register_flag_parser_for_type(tuple, ListParser())
 
 
 def main(argv: list[str]) -> int:

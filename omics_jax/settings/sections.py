@@ -48,7 +48,7 @@ def patients_section() -> ConfigDict:
     """
     text = ("modalities", "path", "clinical", "survival", "id", "barcode")
     outcomes = ("classes", "numbers", "survival_times", "only")
-    rules = dict(orientation="auto", zero_times="error", repeated="error")
+    rules = dict(orientation="auto", zero_times="error", repeated="error", below_detection="error")
     return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
 
 

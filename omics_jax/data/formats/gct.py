@@ -7,6 +7,7 @@ matrices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, Shaped
 
+from omics_jax.data.dataset.account import Use
+from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_names
 from omics_jax.data.formats.files import read_text
 from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, text_array
-from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.matrix import Matrix, Sides, checked_matrix
 from omics_jax.data.formats.names import Names, check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.parse import parse_numbers, require_numbers
@@ -26,6 +29,7 @@ from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 _SYMBOL = "pr_gene_symbol"
+_SIDES = Sides("columns", "rows", "rows above the genes")
 # The Connectivity Map writes -666 into its annotations for "unknown".
 _UNKNOWN = MISSING | {"-666", "-666.0"}
 
@@ -96,6 +100,9 @@ def read_gct(path: Path, options: ReadOptions) -> Matrix:
         return f"{column_place(j)} ({ids[j]!r})"
 
     frame = parse_numbers(table, body, range(layout.first_sample, layout.width))
+    frame, uses = plain_numbers(
+        path, frame, row_place, lambda i, j: ids[j], options.below_detection
+    )
     values = require_numbers(path, frame, row_place, cell_place)
     row_ids = [table.first_field(r) for r in body]
     symbols = _symbols(table, body, header[1 : layout.first_sample])
@@ -108,7 +115,16 @@ def read_gct(path: Path, options: ReadOptions) -> Matrix:
         repeated=options.repeated,
         sample_place=lambda i: f"line {table.numbers[2]}, {column_place(i)}",
         gene_place=row_place,
+        sides=_SIDES,
+        uses=(*uses, *_row_annotations(path, header[1 : layout.first_sample])),
     )
+
+
+def _row_annotations(path: Path, names: Sequence[str]) -> list[Use]:
+    """The annotations of genes, of which none is used but the symbol."""
+    unused = tuple(name for name in names if name != _SYMBOL)
+    why = "annotations of the genes"
+    return [Use(path.name, "columns", "left out", unused, why)] if unused else []
 
 
 def _symbols(table: Records, body: range, annotations: list[str]) -> list[str] | None:
@@ -216,6 +232,7 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
                 f"ids and {len(row_ids)} row ids; it must hold numbers, a row per column id; write "
                 "the file again"
             )
+        gene_annotations = [name for name in row_meta if name != "id"]
         symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
         names = feature_names(row_ids.tolist(), symbols, options.repeated)
         features = np.asarray(names, dtype=str)
@@ -234,6 +251,8 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
         repeated=options.repeated,
         sample_place=lambda i: f"column id {rows[i] + 1}",
         gene_place=lambda j: f"row id {columns[j] + 1}",
+        sides=_SIDES,
+        uses=_row_annotations(path, gene_annotations),
     )
 
 

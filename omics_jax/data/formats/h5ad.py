@@ -18,7 +18,7 @@ from jaxtyping import Int, Shaped
 from omics_jax.data.dataset import mapped
 from omics_jax.data.formats.columns import annotation_column, as_names, as_numbers
 from omics_jax.data.formats.hdf5 import BLOCK_BYTES, open_hdf5, require_member, slab
-from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.matrix import Matrix, Sides, checked_matrix
 from omics_jax.data.formats.names import check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.errors import UserError
@@ -63,6 +63,7 @@ def anndata_matrix(path: Path, group, kind: str, options: ReadOptions) -> Matrix
         repeated=options.repeated,
         sample_place=lambda i: f"obs row {rows[i] + 1}",
         gene_place=lambda j: f"var row {columns[j] + 1}",
+        sides=Sides("obs", "var", "obs columns"),
     )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from omics_jax.data.formats.checks import quoted_list, required_column
 from omics_jax.data.formats.names import check_names
-from omics_jax.data.formats.read import read_table
+from omics_jax.data.formats.read import read_accounted_table
 from omics_jax.data.patients.barcodes import patient_rows
 from omics_jax.errors import UserError
 
@@ -59,7 +59,7 @@ def read_patient_table(path: str, id_column: str, barcode: str) -> tuple[Patient
     Raises:
       UserError: no such column, an id missing or twice, no TCGA barcode at all.
     """
-    table = read_table(path)
+    table, uses = read_accounted_table(path)
     column = id_column or str(table.columns[0])
     if column not in table and id_column:
         raise UserError(
@@ -70,7 +70,7 @@ def read_patient_table(path: str, id_column: str, barcode: str) -> tuple[Patient
     places = [str(place) for place in table.index]
     check_names(path, "patient", ids, lambda row: places[row])
     chosen = patient_rows(Path(path).name, ids, barcode)
-    notes = list(chosen.notes)
+    notes = [*(f"{use}." for use in uses), *chosen.notes]
     table = table.iloc[chosen.rows].drop(columns=column)
     if barcode:
         table, n_unknown = _blank_unknown_cells(table)

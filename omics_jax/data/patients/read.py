@@ -20,7 +20,7 @@ from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.h5mu import read_h5mu
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
-from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.options import ReadOptions, below_detection
 from omics_jax.data.patients import omiembed
 from omics_jax.data.patients.barcodes import patient_rows, primary_samples
 from omics_jax.data.patients.description import describe_patients
@@ -90,7 +90,8 @@ def read_patients(settings, on_progress: OnProgress = lambda done, total, what: 
     ids = all_patients(matrices)
     targets, classes, target_notes = columns.targets(ids, zero_times(settings))
     modalities = _align_modalities(matrices, ids)
-    dataset = Dataset(ids, ids, modalities, columns.table(ids), targets, classes=classes)
+    uses = tuple(use for matrix in matrices.values() for use in matrix.uses)
+    dataset = Dataset(ids, ids, modalities, columns.table(ids), targets, classes=classes, uses=uses)
     notes = (
         *describe_patients(dataset, columns.tables),
         *filter_notes,
@@ -161,7 +162,10 @@ def _read_samples(
         paths = omiembed.modality_paths(source)
         orientation = "genes" if orientation == "auto" else orientation
     options = ReadOptions(
-        orientation, annotations=_columns_of(spec), repeated=repeated_features(settings)
+        orientation,
+        annotations=_columns_of(spec),
+        repeated=repeated_features(settings),
+        below_detection=below_detection(settings),
     )
     known = {str(patient) for table in tables for patient in table.table.index}
     matrices, notes = {}, {}

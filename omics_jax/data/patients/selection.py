@@ -12,6 +12,7 @@ from omics_jax.data.patients.barcodes import barcode_hint
 from omics_jax.data.patients.patient_table import PatientTable
 from omics_jax.data.patients.targets import TargetColumns
 from omics_jax.errors import UserError
+from omics_jax.settings.words import split_known
 
 _SHOWN = 8
 
@@ -60,7 +61,7 @@ def filter_patients(
     Args:
       matrices: modalities of patients.
       columns: with the tables of the patients.
-      only: column of a table -> cells joined by "+".
+      only: column of a table -> cells joined by "+"; a cell may hold the mark itself, as ER+ does.
 
     Raises:
       UserError: an unknown column, a cell that no patient has, or a modality without any of the
@@ -68,8 +69,10 @@ def filter_patients(
     """
     ids, notes = all_patients(matrices), []
     for column, text in only.items():
-        selected = [cell.strip() for cell in text.split("+")]
-        is_selected = np.isin(_cells(columns, ids, column, selected), selected)
+        cells = _cells(columns, ids, column)
+        selected = split_known(text, "+", set(cells))
+        _check_selected(column, selected, cells)
+        is_selected = np.isin(cells, selected)
         notes.append(
             f"{is_selected.sum():,} of {len(ids):,} patients have {column} {' or '.join(selected)}."
         )
@@ -87,20 +90,23 @@ def filter_patients(
     return filtered, notes
 
 
-def _cells(
-    columns: TargetColumns, ids: np.ndarray, column: str, selected: Sequence[str]
-) -> np.ndarray:
-    """(n,) text of the column, which must hold all the selected cells."""
+def _cells(columns: TargetColumns, ids: np.ndarray, column: str) -> Shaped[np.ndarray, " n"]:
+    """(n,) text of the column."""
     table = columns.table(ids)
     if column not in table:
         have = ", ".join(map(str, table.columns[:_SHOWN])) or "none"
-        raise UserError(f"data.only names the column {column!r}; the patients' tables have {have}")
-    cells = table[column].astype(str).to_numpy()
+        raise UserError(
+            f"--config.data.only names the column {column!r}; the patients' tables have {have}"
+        )
+    return table[column].astype(str).to_numpy()
+
+
+def _check_selected(column: str, selected: Sequence[str], cells: np.ndarray):
+    """Refuses a selected cell that no patient has."""
     unknown = [cell for cell in selected if cell not in cells]
     if unknown:
         have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
         raise UserError(
-            f"data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
+            f"--config.data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
             f"{have}, ..."
         )
-    return cells

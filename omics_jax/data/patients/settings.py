@@ -10,6 +10,7 @@ Which files:
     patients that the other files hold, then judges by names and shape (see `read_matrix`).
   repeated (optional): "error", or "mean" for features of the same name in a file, in the file's
     scale.
+  below_detection (optional): what stands for limits of detection, see `read_matrix`.
   clinical: a table with a row per patient; without one the annotations inside the modalities' files
     serve, or labels.tsv, values.tsv, survival.tsv of OmiEmbed's layout.
   survival: a second such table, for survival_times.

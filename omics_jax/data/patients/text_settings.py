@@ -10,6 +10,7 @@ from omics_jax.settings.words import parse_pairs
 # Settings that are taken as they are, and those that hold pairs.
 PLAIN = (
     "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
+    "below_detection",
 )  # fmt: skip
 PAIRS = ("modalities", "classes", "numbers", "only")
 

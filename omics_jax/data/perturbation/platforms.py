@@ -40,6 +40,7 @@ class Block:
       table: the rows' part of the dataset's table, see `condition_columns`.
       groups: of the n rows, "" where unknown.
       paired: False for singletons.
+      uses: what became of the rows and columns of the file, if no other block of it says so.
     """
 
     source: str
@@ -52,6 +53,7 @@ class Block:
     table: pd.DataFrame
     groups: list[str]
     paired: bool = True
+    uses: tuple[Use, ...] = ()
 
     def select_features(self, genes: Sequence[str]) -> Block:
         """The block on these genes, in this order; it must hold them all."""
@@ -101,6 +103,7 @@ def pair_block(
         m2=matrix.mask[treated],
         table=condition_columns(conditions, stem(path), control_ids, treated_ids),
         groups=pair_groups(conditions, group_by),
+        uses=matrix.uses,
     )
 
 
@@ -120,6 +123,7 @@ def singleton_blocks(
     columns: Mapping[str, str],
     group_by: str,
     repeated: str,
+    below_detection: str,
 ) -> list[Block]:
     """A block per file of unpaired profiles; the platform is the file's stem."""
     file_of_platform = {stem(main): main}
@@ -133,8 +137,15 @@ def singleton_blocks(
                 f"{platform!r}; rename one of the files"
             )
         file_of_platform[platform] = path
-        matrix = read_matrix(path, orientation, annotations=annotations, repeated=repeated)
-        blocks.append(_platform_block(path, matrix, columns, group_by))
+        matrix = read_matrix(
+            path,
+            orientation,
+            annotations=annotations,
+            repeated=repeated,
+            below_detection=below_detection,
+        )
+        block = _platform_block(path, matrix, columns, group_by)
+        blocks.append(replace(block, uses=matrix.uses))
     return blocks
 
 
@@ -229,6 +240,7 @@ def join_blocks(
         modalities=_modalities([block.select_features(genes) for block in blocks], genes),
         table=pd.concat([block.table for block in blocks]).set_axis(ids, axis=0),
         notes=(summary, *notes, *gene_notes, *_scale_notes(blocks)),
+        uses=tuple(use for block in blocks for use in block.uses),
     )
 
 

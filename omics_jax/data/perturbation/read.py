@@ -19,6 +19,7 @@ from omics_jax.data.formats.gct import gctx_ids
 from omics_jax.data.formats.matrix import Matrix, checked_matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
 from omics_jax.data.formats.npz import annotation_columns, npz_arrays, take_array
+from omics_jax.data.formats.options import below_detection
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation.conditions import (
     Conditions,
@@ -81,6 +82,7 @@ def read_perturbations(settings) -> Dataset:
         columns,
         settings.group_by,
         repeated_features(settings),
+        below_detection(settings),
     )
     by_cell_line = groups_by_cell_line(settings, columns)
     return join_blocks(blocks, settings.min_genes, by_cell_line, notes)
@@ -195,6 +197,7 @@ def _read_annotated_matrix(path: Path, settings, columns: Mapping[str, str]) -> 
         settings.orientation,
         annotations=[name for name in annotations if name],
         repeated=repeated_features(settings),
+        below_detection=below_detection(settings),
     )
 
 

@@ -7,6 +7,7 @@ Which files:
   orientation: "auto", "samples" or "genes", see `read_matrix`.
   repeated (optional): "error", or "mean" for genes of the same name in a file, see
     `read_matrix`.
+  below_detection (optional): what stands for limits of detection, see `read_matrix`.
   conditions: a table of conditions (.csv, .tsv, .txt, .parquet), one row per sample; "" = the
     matrix's own annotations.
   pairs: a table with the columns control and treated (sample ids), "" = none. It overrides

@@ -93,7 +93,12 @@ def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
 
     The genes are known, so orientation "auto" need not guess: rows that bear their names are genes.
     """
-    read = partial(read_matrix, settings.path, repeated=settings.repeated)
+    read = partial(
+        read_matrix,
+        settings.path,
+        repeated=settings.repeated,
+        below_detection=settings.below_detection,
+    )
     if settings.orientation != "auto":
         return read(settings.orientation)
     try:
