@@ -18,6 +18,7 @@ NOT_NEGATIVE = (
     "run.block_steps",
     "run.checkpoint_seconds",
     "run.resident_mb",
+    "run.memory_gb",
 )
 
 
