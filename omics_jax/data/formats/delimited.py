@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -33,11 +34,11 @@ def delimited_table(path: Path) -> pd.DataFrame:
       UserError: two columns of the same name.
     """
     table, header, body = read_records(path)
-    for j, name in enumerate(header):
-        if name and name in header[:j]:
-            raise UserError(
-                f"{path}: line {table.numbers[0]} names column {name!r} twice; rename one of them"
-            )
+    repeated = next((name for name, count in Counter(header).items() if name and count > 1), "")
+    if repeated:
+        raise UserError(
+            f"{path}: line {table.numbers[0]} names column {repeated!r} twice; rename one of them"
+        )
     rows = [table.fields(r) for r in body]
     cells = [["" if cell.casefold() in MISSING else cell for cell in row] for row in rows]
     places = [f"line {table.numbers[r]}" for r in body]
