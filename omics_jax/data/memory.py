@@ -51,7 +51,7 @@ def check_memory(source: str | os.PathLike, what: str, size: int, least: bool = 
         more = " or more" if least else ""
         raise UserError(
             f"{source}: {what} takes {in_gib(size)}{more} of memory, above the limit of "
-            f"{in_gib(allowed)}; read a part of it, or raise --config.run.memory_gb"
+            f"{in_gib(allowed)}; use less of it, or raise --config.run.memory_gb"
         )
 
 

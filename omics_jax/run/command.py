@@ -47,6 +47,7 @@ def run(config: Any, mode: str, workdir: str) -> Path:
       Stopped: a signal came; the state is saved.
       TrainingDiverged: an objective or an update was not finite.
     """
+    check_values({"system": config.system}, SHARED_RULES)
     method = system_module(config.system)
     check_values(config, getattr(method, "SETTINGS", SHARED_RULES))
     choose_experiment(method, config)

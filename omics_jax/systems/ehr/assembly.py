@@ -90,7 +90,7 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _check_held_out(rates: tuple[float, ...]) -> None:
+def _check_held_out(rates: tuple[float | int, ...]) -> None:
     """Refuses shares out of order, or whose names (whole percents) are the same."""
     percents = [round(100 * rate) for rate in rates]
     if not rates or not np.all(np.diff((0, *rates, 1)) > 0) or len(set(percents)) < len(percents):

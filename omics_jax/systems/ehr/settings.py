@@ -39,6 +39,7 @@ _DATA = {
 }
 _SIMULATOR = {
     **{f"simulator.{name}": whole(0, 10_000_000) for name in ("patients", "steps", "features")},
+    "simulator.missing": rate(),
     "simulator.*": number(0, 100),
 }
 _MODEL = {
@@ -64,6 +65,7 @@ _TRAINING = {
     "tables.networks": choices(*NETWORKS),
     "tables.strategies": several(text(), "strategies", "('cyclic', 'plateau')", 1),
     **{f"strategies.*.{name}": text() for name in ("name", "mode", "watch")},
+    "strategies.*.step_size_*": whole(0, MOST_UNITS),
     "strategies.*": number(),
     "tune.trials": whole(1, MOST_UNITS),
     "tune.learning_rate": several(positive(), "rates", "(1e-5, 1e-3)", 1),
