@@ -31,8 +31,9 @@ from omics_jax.run.directory import (
     read_json,
     tuning_file,
 )
-from omics_jax.run.options import check_run
 from omics_jax.run.progress import print_and_log
+from omics_jax.settings.checks import check_values
+from omics_jax.settings.sections import SHARED_RULES
 
 
 def run(config: Any, mode: str, workdir: str) -> Path:
@@ -46,8 +47,9 @@ def run(config: Any, mode: str, workdir: str) -> Path:
       Stopped: a signal came; the state is saved.
       TrainingDiverged: an objective or an update was not finite.
     """
-    check_run(config)
+    check_values({"system": config.system}, SHARED_RULES)
     method = system_module(config.system)
+    check_values(config, getattr(method, "SETTINGS", SHARED_RULES))
     choose_experiment(method, config)
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
     from omics_jax.training.devices import fix_order_of_sums

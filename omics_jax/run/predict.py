@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
+from omics_jax.data.memory import memory_limit
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json
@@ -46,7 +47,8 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     """
     arm, record = _trained_arm(folder, config.run.arm)
     system = _rebuild(method, config, record, folder)
-    new = system.read_new(config)
+    with memory_limit(config.run.memory_gb):
+        new = system.read_new(config)
     predict = _compile_prediction(system, new)
     source = Path(system.sources(config)[0])
     out = _prediction_folder(folder, arm, source, new.ids)

@@ -18,6 +18,7 @@ from omics_jax.data.dataset.account import account_table, unexpected
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, short_table
 from omics_jax.data.dataset.summary import summary
+from omics_jax.data.memory import memory_limit
 from omics_jax.errors import UserError
 from omics_jax.run.directory import check_data, write_json
 from omics_jax.run.options import run_options
@@ -30,7 +31,7 @@ from omics_jax.training.plan import Options
 
 def read_data(method: ModuleType, config: Any) -> Dataset:
     """The data, with progress while they are read."""
-    with progress("reading") as on_progress:
+    with memory_limit(config.run.memory_gb), progress("reading") as on_progress:
         return method.read(config, on_progress)
 
 

@@ -9,8 +9,55 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from omics_jax.settings.checks import (
+    LARGEST,
+    MOST_UNITS,
+    choice,
+    number,
+    positive,
+    rate,
+    text,
+    whole,
+)
+
 # A prediction takes these sections from its own command, and all others from the training.
 PREDICTION_SECTIONS = ("run", "predict")
+
+MOST_REPEATS = 1000
+
+# What the settings may be that several configs have, see `settings.checks`.
+SHARED_RULES = {
+    "system": text(),
+    "experiment": text(),
+    "seed": whole(0, LARGEST),
+    "folds": whole(2, MOST_REPEATS),
+    "repeats": whole(1, MOST_REPEATS),
+    "run.strategy": choice("auto", "map", "vmap"),
+    "run.spread": choice("data", "replicates"),
+    "run.devices": whole(),
+    "run.chunk": whole(),
+    "run.block_steps": whole(),
+    "run.resident_mb": whole(),
+    "run.block_seconds": number(0),
+    "run.checkpoint_seconds": number(0),
+    "run.memory_gb": number(0, 1e9),
+    "run.arm": text(),
+    "run.reuse": text(),
+    "*.seed": whole(0, LARGEST),
+    "*.epochs": whole(1, MOST_UNITS),
+    "*.batch_size": whole(1, MOST_UNITS),
+    "*.patience": whole(1, MOST_UNITS),
+    "*.monitor_every": whole(1, MOST_UNITS),
+    "*.members": whole(1, 1000),
+    "*.dropout": rate(),
+    "*optimizer.name": choice("adam", "sgd"),
+    "*optimizer.learning_rate": positive(),
+    "*.learning_rate.name": text(),
+    "*.learning_rate.mode": text(),
+    "*.learning_rate.watch": text(),
+    "*optimizer.clip": number(0),
+    "*optimizer.weight_decay": number(0),
+}
 
 
 def new_config(system: str, choice: str, sizes: Sequence[str]) -> tuple[ConfigDict, list[str]]:
@@ -63,6 +110,7 @@ def run_section(spread: str = "replicates") -> ConfigDict:
     run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     run.checkpoint_seconds = 60.0
     run.resident_mb = 4096  # a larger table stays on the host, and each block gathers its rows
+    run.memory_gb = 0.0  # GiB that reading the data may take; 0 for what the machine has
     run.arm = ""  # --mode=predict: the arm to predict with; empty for the summary's
     run.reuse = ""  # runs of the same data (A, B): arms of the same name and config are reused
     return run

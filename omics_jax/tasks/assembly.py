@@ -68,6 +68,6 @@ def task_system(
 
 def _given_times(network: TaskNetwork) -> dict[str, tuple[float, ...]]:
     """Survival task -> the times that `config.survival.times` names; {} where it is empty."""
-    times = tuple(network.config.survival.times)
+    times = tuple(map(float, network.config.survival.times))
     survival = [task.name for task in network.tasks if task.kind == "survival"]
     return dict.fromkeys(survival, times) if times else {}

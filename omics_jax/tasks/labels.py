@@ -109,7 +109,7 @@ def curve_times(
     for task in tasks:
         if task.kind == "survival":
             observed = known_outcomes(dataset, task, np.arange(len(dataset)))
-            configured = tuple(config.survival.times)
+            configured = tuple(map(float, config.survival.times))
             times[task.name] = configured or tuple(event_times_at(observed, QUARTILES).tolist())
     return times
 

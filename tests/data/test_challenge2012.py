@@ -238,10 +238,10 @@ def test_a_truncated_archive_is_refused(tmp_path, name, keep):
     path = archive(tmp_path, name)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep)])
-    with pytest.raises(UserError, match=r"damaged.*again"):
+    with pytest.raises(UserError, match=r"a\.tar.*(truncated|ends early).*again"):
         read_series(settings(path))
     path.write_bytes(b"no archive at all")
-    with pytest.raises(UserError, match=r"damaged.*again"):
+    with pytest.raises(UserError, match=r"a\.tar.*(a tar archive|valid gzip|valid xz).*again"):
         read_series(settings(path))
 
 

@@ -106,9 +106,10 @@ MATRICES = {
     "gct ends": ("m.gct", "#1.3\n2\t3\t1\t1\n", ["ends after line 2", "then a header"]),
     "gctx not hdf5": ("m.gctx", CSV, ["not an HDF5 file", "check its name"]),
     "gctx truncated": ("m.gctx", b"\x89HDF\r\n\x1a\n" + b"\0" * 50,
-        ["damaged or truncated", "again"]),
+        ["cannot be read as HDF5", "write it again"]),
     "h5ad not hdf5": ("m.h5ad", CSV, ["not an HDF5 file", "check its name"]),
-    "parquet damaged": ("m.parquet", b"PAR1junkPAR1", ["not a valid Parquet", "write it again"]),
+    "parquet damaged": ("m.parquet", b"PAR1junkPAR1",
+        ["cannot be read as Parquet", "write it again"]),
     "npz not zip": ("m.npz", b"nonsense", ["not an .npz", "numpy.savez"]),
 }  # fmt: skip
 

@@ -265,7 +265,9 @@ def test_gctx_reads_only_profiles_in_use(study, monkeypatch):
         file["0/META/ROW/id"] = np.array(GENES, dtype="S")
     seen = []
     monkeypatch.setattr(
-        gct, "slab", lambda d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns]
+        gct,
+        "slab",
+        lambda path, d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns],
     )
     data = study(path=str(study.folder / "main.gctx"), drugs=("y",))
     whole = study(drugs=("y",))

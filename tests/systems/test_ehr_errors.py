@@ -41,7 +41,7 @@ MISTAKES = [
     ("", ["--config.folds=2"], ["2 folds", "3 or more"]),
     ("", ["--config.simulator.patients=2"], ["3 folds", "2 groups"]),
     ("", ["--config.simulator.prevalence=0.001"], ["do not include two classes", "fewer folds"]),
-    ("", ["--config.simulator.missing=1.0"], ["missing = 1.0"]),
+    ("", ["--config.simulator.missing=1.0"], ["simulator.missing is 1.0", "below 1"]),
     ("", ["--config.data.path=/nowhere/set-a"], ["/nowhere/set-a"]),
     ("", ["--mode=tune"], ["no arm of 'mortality' is tuned", "--mode=train"]),
     ("", ["--mode=predict"], ["no finished training", "--mode=train"]),

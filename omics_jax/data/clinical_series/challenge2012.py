@@ -12,7 +12,6 @@ import csv
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.columns import as_names
+from omics_jax.data.formats.containers import AGAIN, reading
+from omics_jax.data.formats.files import check_regular, unpacked
 from omics_jax.data.formats.parse import not_a_number
 from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
@@ -91,52 +92,28 @@ def read_challenge(path: Path, on_progress: OnProgress) -> Observations:
 
 def _folder_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
     """(number, of how many, name, content) of every text file, by name."""
-    files = sorted(path.rglob("*.txt"))
+    files = sorted(file for file in path.rglob("*.txt") if not file.is_dir())
     for done, file in enumerate(files, 1):
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{file} cannot be read ({error.strerror}); check the file's permissions"
-            ) from None
-        yield done, len(files), str(file.relative_to(path)), text
+        check_regular(file)
+        yield done, len(files), str(file.relative_to(path)), unpacked(file)
 
 
 def _archived_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
     """(number, of how many, name, content) of every text file, in the archive's order."""
-    data = _unpacked(path)
+    data = unpacked(path)
     # tarfile takes an archive that ends early, between two members, for a complete one.
     is_complete = data.endswith(bytes(1024))
-    try:
+    with reading(path, "a tar archive"):
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             texts = [
                 (member.name, archive.extractfile(member).read())
                 for member in archive.getmembers()
                 if member.isfile() and member.name.lower().endswith(".txt")
             ]
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise UserError(
-            f"{path} is a damaged tar archive ({str(error)[:80]}); fetch or copy it again"
-        ) from None
     if not is_complete:
-        raise UserError(f"{path} is a damaged tar archive (it ends early); fetch or copy it again")
+        raise UserError(f"{path} cannot be read as a tar archive (it ends early); {AGAIN}")
     for done, (name, text) in enumerate(texts, 1):
         yield done, len(texts), name, text
-
-
-def _unpacked(path: Path) -> bytes:
-    import gzip
-    import lzma
-
-    openers = {".gz": gzip.open, ".tgz": gzip.open, ".xz": lzma.open}
-    open_packed = openers.get(path.suffix.lower(), open)
-    try:
-        with open_packed(existing_file(path), "rb") as stream:
-            return stream.read()
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        raise UserError(
-            f"{path} is a damaged or unreadable archive ({error}); fetch or copy it again"
-        ) from None
 
 
 def _as_record(path: Path, name: str, text: bytes) -> _Record | None:
@@ -248,7 +225,7 @@ def _check_lines(path: Path, data: bytes, place: Place):
 def _observations(
     path: Path, records: Sequence[_Record], rows: pd.DataFrame, place: Place, notes: list[str]
 ) -> Observations:
-    names = np.char.strip(rows["parameter"].cat.categories.to_numpy(dtype=str))
+    names = as_names(path, rows["parameter"].cat.categories)
     variable = rows["parameter"].cat.codes.to_numpy().astype(np.int64)
     patient = rows["record"].to_numpy()
     hours = _hours(path, rows["time"], place)
@@ -256,7 +233,7 @@ def _observations(
     _check_record_ids(path, records, patient, is_id, rows["value"].to_numpy(), place)
     values, value_notes = _without_codes(names, variable, rows["value"].to_numpy())
     is_measured = ~np.isnan(values) & ~is_id
-    ids = np.array([record.id for record in records], dtype=str)
+    ids = as_names(path, [record.id for record in records])
     return Observations(
         source=str(path),
         ids=ids,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
 from omics_jax.data.formats.checks import check_choice
-from omics_jax.data.formats.columns import as_text
+from omics_jax.data.formats.columns import as_names, as_text
 from omics_jax.data.formats.files import nearest, stem
 from omics_jax.data.formats.parquet import parquet_frame
 from omics_jax.data.formats.parse import not_a_number, numbers_and_text, parse_numbers
@@ -153,7 +153,7 @@ def _encode(
     Raises:
       UserError: a cell with one of the spellings `missing`.
     """
-    categories = column.cat.categories.astype(str).str.strip().to_numpy(str)
+    categories = as_names(path, column.cat.categories.astype(str))
     names, code_of_category = np.unique(categories, return_inverse=True)
     codes = code_of_category[column.cat.codes.to_numpy()]
     is_missing_name = np.array([name.casefold() in missing for name in names], bool)

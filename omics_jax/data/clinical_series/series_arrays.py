@@ -17,7 +17,7 @@ from omics_jax.data.clinical_series.challenge2012 import DESCRIPTORS
 from omics_jax.data.clinical_series.observations import step_names
 from omics_jax.data.clinical_series.outcomes import outcome_summary, split_known
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.formats.columns import as_numbers
+from omics_jax.data.formats.columns import as_names, as_numbers
 from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.names import check_names, locate_names
 from omics_jax.data.formats.npz import take_array
@@ -153,7 +153,7 @@ def _column_names(
     """Text; `prefix` and a number where the file names none."""
     if name not in arrays:
         return np.array([f"{prefix}{j}" for j in range(count)])
-    names = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
+    names = as_names(path, take_array(path, arrays, (name,), 1))
     if len(names) != count:
         raise UserError(
             f"{path}: {name} names {len(names)} of {count} columns; give one name per column"
@@ -177,7 +177,7 @@ def _row_labels(path: Path, arrays: Arrays, name: str, n: int) -> np.ndarray | N
     """(n,) text; None where the file has no such array."""
     if name not in arrays:
         return None
-    labels = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
+    labels = as_names(path, take_array(path, arrays, (name,), 1))
     if len(labels) != n:
         raise UserError(
             f"{path}: {name} has length {len(labels)} where X has {n} patients; give one per "

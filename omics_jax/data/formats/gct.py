@@ -17,9 +17,9 @@ from jaxtyping import Int, Shaped
 
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
-from omics_jax.data.formats.columns import as_names
+from omics_jax.data.formats.columns import cell_strings
 from omics_jax.data.formats.files import read_text
-from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, text_array
+from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, stored_array, text_array
 from omics_jax.data.formats.matrix import Matrix, Sides, checked_matrix
 from omics_jax.data.formats.names import Names, check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
@@ -47,7 +47,7 @@ def feature_names(row_ids: Names, symbols: Names | None, repeated: str = "error"
 
 def annotation(cells: Names) -> Shaped[np.ndarray, " n"]:
     """One annotation of all samples: float64 with NaN if all known cells are numbers, else text."""
-    text = pd.Series(as_names(cells), dtype=object)
+    text = cell_strings(pd.Series(cells, dtype=object))
     known = text.where(~text.str.casefold().isin(_UNKNOWN), "")
     filled = known != ""
     numbers = pd.to_numeric(known.where(filled), errors="coerce")
@@ -213,7 +213,7 @@ def gctx_ids(path: Path) -> Shaped[np.ndarray, " n"]:
 def _axis_ids(path: Path, file, axis: str) -> Shaped[np.ndarray, " n"]:
     """The ids of the samples (COL) or of the genes (ROW)."""
     name = f"0/META/{axis}/id"
-    ids = text_array(require_member(path, file, name, "GCTX"))
+    ids = text_array(path, require_member(path, file, name, "GCTX"))
     kind = "sample" if axis == "COL" else "row"
     check_names(path, kind, ids, lambda i: f"{name} entry {i + 1}")
     return ids
@@ -233,14 +233,14 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
                 "the file again"
             )
         gene_annotations = [name for name in row_meta if name != "id"]
-        symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
+        symbols = _gctx_symbols(path, row_meta, len(row_ids))
         names = feature_names(row_ids.tolist(), symbols, options.repeated)
         features = np.asarray(names, dtype=str)
         rows = locate_names(path, "sample", ids, options.samples)
         # Of genes that are averaged the caller takes the wanted ones.
         genes = options.genes if options.repeated == "error" else None
         columns = locate_names(path, "gene", features, genes)
-        values = slab(data, rows, columns)
+        values = slab(path, data, rows, columns)
         table = _gctx_table(path, col_meta, rows, len(ids))
     return checked_matrix(
         path,
@@ -256,16 +256,27 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
     )
 
 
+def _gctx_symbols(path: Path, row_meta, n: int) -> list[str] | None:
+    """The gene symbols of the n rows, if the file has that annotation."""
+    if _SYMBOL not in row_meta:
+        return None
+    return _gctx_annotation(path, row_meta, "ROW", _SYMBOL, n).tolist()
+
+
+def _gctx_annotation(path: Path, meta, axis: str, name: str, n: int) -> Shaped[np.ndarray, " n"]:
+    """One annotation of all n rows or columns, as it is stored."""
+    if getattr(meta[name], "shape", ()) != (n,):
+        raise UserError(
+            f"{path}: annotation '0/META/{axis}/{name}' is not of length {n}; remove it or write "
+            "it again"
+        )
+    return cell_strings(pd.Series(stored_array(path, meta[name]))).to_numpy(dtype=object)
+
+
 def _gctx_table(path: Path, col_meta, rows: Int[np.ndarray, " r"], n: int) -> pd.DataFrame:
     """The annotations of the wanted samples, out of those of all n."""
     columns = {}
     for name in col_meta:
-        if name == "id":
-            continue
-        if getattr(col_meta[name], "shape", ()) != (n,):
-            raise UserError(
-                f"{path}: annotation '0/META/COL/{name}' is not of length {n}; remove it or write "
-                "it again"
-            )
-        columns[name] = annotation(text_array(col_meta[name])[rows])
+        if name != "id":
+            columns[name] = annotation(_gctx_annotation(path, col_meta, "COL", name, n)[rows])
     return pd.DataFrame(columns, index=range(len(rows)))

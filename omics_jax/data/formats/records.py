@@ -84,15 +84,19 @@ def cut_records(path: Path, data: bytes, delimiter: str, quoted: bool = True) ->
       UserError: a quotation mark that is never closed.
     """
     lines, numbers, open_line = [], [], 0
+    pieces: list[bytes] = []  # the lines of the open record: added one by one, they take for ever
     for number, line in enumerate(data.split(b"\n"), 1):
         toggles = quoted and line.count(b'"') % 2 == 1
         if open_line:
-            lines[-1] += b"\n" + line
-            open_line = 0 if toggles else open_line
+            pieces.append(line)
+            if toggles:
+                lines[-1] = b"\n".join(pieces)
+                open_line = 0
         elif line.strip(b" "):
             lines.append(line)
             numbers.append(number)
-            open_line = number if toggles else 0
+            if toggles:
+                pieces, open_line = [line], number
     if open_line:
         raise UserError(
             f"{path}: line {open_line} opens a quotation mark that is never closed; close it, or "

@@ -7,7 +7,6 @@ differ.
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
-from omics_jax.data.formats.columns import as_numbers
+from omics_jax.data.formats.columns import as_names, as_numbers
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.grid import Grid, matrix_from_grid
 from omics_jax.data.formats.matrix import Matrix, averaged_features, checked_matrix
 from omics_jax.data.formats.names import check_names
-from omics_jax.data.formats.npz import npz_arrays, take_array
+from omics_jax.data.formats.npz import npz_arrays, npz_names, take_array
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
@@ -110,11 +109,10 @@ def _count_patients(names: Sequence[str], known: Collection[str], barcode: str) 
 
 
 def _block_names(path: Path) -> list[str]:
-    """The blocks of an .npz, sorted; [] where it is one matrix, or cannot be opened."""
-    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    """The blocks of an .npz, sorted; [] where it is one matrix."""
+    if path.suffix.lower() != ".npz":
         return []
-    with zipfile.ZipFile(path) as archive:
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    names = set(npz_names(path))
     if names & {"X", "values", "x1"}:
         return []
     return sorted(name.removesuffix("_X") for name in names if name.endswith("_X"))
@@ -147,8 +145,8 @@ def _read_blocks(path: Path, names: Sequence[str], repeated: str) -> tuple[Matri
 
 def _read_block(path: Path, arrays: Mapping[str, np.ndarray], name: str, repeated: str) -> _Block:
     x = take_array(path, arrays, (f"{name}_X",), 2)
-    samples = np.char.strip(take_array(path, arrays, (f"{name}_samples",), 1).astype(str))
-    features = np.char.strip(take_array(path, arrays, (f"{name}_features",), 1).astype(str))
+    samples = as_names(path, take_array(path, arrays, (f"{name}_samples",), 1))
+    features = as_names(path, take_array(path, arrays, (f"{name}_features",), 1))
     if x.shape != (len(samples), len(features)):
         raise UserError(
             f"{path}: {name}_X is {x.shape} for {len(samples)} samples and {len(features)} "

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.formats.columns import as_numbers, as_text
+from omics_jax.data.formats.columns import as_names, as_numbers, as_text
 from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.gct import gctx_ids
 from omics_jax.data.formats.matrix import Matrix, checked_matrix
@@ -126,7 +126,7 @@ def _stored_matrices(
     """x1 and x2 with the ids of their pairs, after their shapes agree."""
     x1 = as_numbers(path, "x1", take_array(path, arrays, ("x1",), 2))
     x2 = as_numbers(path, "x2", take_array(path, arrays, ("x2",), 2))
-    features = np.char.strip(take_array(path, arrays, ("features",), 1).astype(str))
+    features = as_names(path, take_array(path, arrays, ("features",), 1))
     if x1.shape != x2.shape or x1.shape[1] != len(features):
         raise UserError(
             f"{path}: x1 is {x1.shape}, x2 {x2.shape}, for {len(features)} features; "
@@ -135,7 +135,7 @@ def _stored_matrices(
     n = len(x1)
     ids = [f"{stem(path)}:{row}" for row in range(n)]
     if "samples" in arrays:
-        ids = take_array(path, arrays, ("samples",), 1).astype(str).tolist()
+        ids = as_names(path, take_array(path, arrays, ("samples",), 1)).tolist()
     if len(ids) != n:
         raise UserError(
             f"{path}: array 'samples' names {len(ids)} of {n} pairs; give one id per pair"

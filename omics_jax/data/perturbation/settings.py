@@ -53,7 +53,7 @@ from omics_jax.errors import UserError
 CONDITIONS = ("cell_line", "drug", "dose", "time", "batch")
 COLUMN_KEYS = ("sample", *CONDITIONS, "role")
 _NAME_TUPLES = ("control_values", "pair_by", "singletons", "drugs")
-_DOSES = ("all", "highest")
+DOSES = ("all", "highest")
 
 
 def check_settings(settings):
@@ -63,7 +63,7 @@ def check_settings(settings):
     for name in _NAME_TUPLES:
         check_name_tuple(name, getattr(settings, name))
     check_choice("control_profile", settings.control_profile, PROFILES)
-    check_choice("dose", settings.dose, _DOSES)
+    check_choice("dose", settings.dose, DOSES)
     check_choice("repeated", repeated_features(settings), REPEATED)
 
 

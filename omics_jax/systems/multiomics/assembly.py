@@ -16,23 +16,20 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import combinations, overlaps
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
-from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.evaluation.tables import Evaluation, Frame
-from omics_jax.settings.checks import check_choices, check_minimum, check_rates, config_value
+from omics_jax.settings.checks import check_values
 from omics_jax.settings.words import parse_number, parse_pairs
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.multiomics import imputation, model, reading, simple_imputers
 from omics_jax.systems.multiomics.conclusions import COMPLETE
-from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
+from omics_jax.systems.multiomics.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.task import Task
-
-STAGES = ("embedding", "heads", "all", "calibration")
 
 
 @dataclass(frozen=True)
@@ -179,14 +176,7 @@ def _rules(config: Any, spec: Spec) -> dict[str, Rules]:
 
 def check(config: Any) -> None:
     """Refuses invalid values of the config."""
-    choices = {
-        "model.fusion": FUSIONS,
-        "model.reduction": ("mean", "sum"),
-        "missing": ("impute", "mask", "complete"),
-        "training.stages": STAGES,
-        "left_out": ("embedding", "heads", "embedding+heads"),
-    }
-    check_choices(config, choices)
+    check_values(config, SETTINGS)
     check_task_settings(config)
     if config.missing == "mask" and config.model.fusion == "early":
         raise UserError(
@@ -194,28 +184,3 @@ def check(config: Any) -> None:
             "model.fusion=early has no branches; set model.fusion to intermediate, or missing to "
             "impute or complete"
         )
-    check_minimum(config, _MINIMUMS)
-    for key in ("model.branch", "model.shared"):
-        if not config_value(config, key):
-            raise UserError(f"config.{key} is (); give one or more widths")
-    check_rates(config, ["model.dropout"])
-
-
-_MINIMUMS = {
-    "model.latent": 1,
-    "model.k_kl": 0,
-    "model.k_embed": 0,
-    "model.branch": 1,
-    "model.shared": 1,
-    "imputation.hidden": 1,
-    "imputation.members": 1,
-    "imputation.epochs": 1,
-    "imputation.batch_size": 1,
-    "imputation.patience": 1,
-    "imputation.transfer_epochs": 1,
-    "imputation.transfer_batch_size": 1,
-    "predict.batch_size": 1,
-    "preprocess.top_k": 0,
-    "interpret.permutations": MIN_POOLED,
-    "interpret.steps": 1,
-}

@@ -16,26 +16,12 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_minimum
+from omics_jax.settings.checks import check_values
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
 from omics_jax.systems.pertvae.network import Network
-
-# What a config may hold, by dotted keys.
-CHOICES = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
-ONE_OR_MORE = (
-    *("model.latent", "model.context", "model.encoder", "model.decoder"),
-    *("model.flow_hidden", "model.draws"),
-    *("training.epochs", "training.patience", "training.monitor_every", "training.monitor_draws"),
-)
-LEAST = {
-    "model.flow_steps": 0,
-    "model.free_bits": 0,
-    "model.l2": 0,
-    "model.input_noise": 0,
-    "training.batch_size": 2,
-}
+from omics_jax.systems.pertvae.settings import SETTINGS
 
 
 @dataclass(frozen=True)
@@ -182,5 +168,4 @@ def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> Int32[np.ndarra
 
 def _check(config: ConfigDict) -> None:
     """Refuses a config with values that cannot be."""
-    check_choices(config, CHOICES)
-    check_minimum(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST})
+    check_values(config, SETTINGS)
