@@ -220,18 +220,18 @@ def _network_arm(
     missing = missing or config.missing
     patients = _patients_of_arm(cohort, used, missing, edges)
     splits = [_restricted(split, patients) for split in cohort.splits]
-    tasks = with_bins(config, cohort.dataset, tasks, [split.train for split in splits])
+    tasks = with_bins(config, tasks, [split.train for split in splits])
     # Imputers read all sources, even those that are not embedded, on the scale of their training.
     names, scaled_on = (cohort.names, cohort.splits) if edges else (used, splits)
     dataset, replicates = _replicates(config, cohort, splits, names, tasks, scaled_on)
-    tested = np.concatenate([split.test for split in splits])
+    tested = np.unique(np.concatenate([split.test for split in splits]))
     spec = Spec(
         folds.features_of(dataset),
         folds.most_rows(replicates),
         used=used,
         edges=edges,
         tasks=tasks,
-        times=curve_times(config, dataset, tasks),
+        times=curve_times(config, dataset, tasks, tested),
         some_incomplete=not is_complete(used, dataset)[tested].all(),
     )
     return Arm(
