@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
@@ -85,7 +85,7 @@ def with_bins(
     return tuple(replace(t, bins=bins) if t.kind == "survival" else t for t in tasks)
 
 
-def _number_of_bins(times: Rows, events: Rows) -> int:
+def _number_of_bins(times: Real[np.ndarray, " n"], events: Shaped[np.ndarray, " n"]) -> int:
     """The square root of the number of training events of a fold.
 
     At least 2, but no more than there are distinct event times, and at least 1.
