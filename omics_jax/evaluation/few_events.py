@@ -46,7 +46,7 @@ def _rarest(name: str, kind: str, rows: pd.DataFrame) -> Iterator[tuple[int, str
         yield count, f"{name}: {_counted(count, 'case')} of the rarest class ({label})"
     elif kind == "binary":
         count = int(min(rows["label"].sum(), (1 - rows["label"]).sum()))
-        yield count, f"{name}: {_counted(count, 'case')} of the rarer outcome"
+        yield count, f"The outcome: {_counted(count, 'case')} of its rarer value"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -195,8 +195,8 @@ def log_rank(times: Times, events: Events, groups: Shaped[np.ndarray, " n"]) -> 
 def log_rank_trend(
     times: Times,
     events: Events,
-    group: Real[np.ndarray, " n"],
-    stratum: Shaped[np.ndarray, " n"] | None = None,
+    group: Real[np.ndarray, " groups"],
+    stratum: Shaped[np.ndarray, " strata"] | None = None,
 ) -> LogRankTrend:
     """Log-rank test for trend over ordered groups (Tarone 1975), within strata.
 

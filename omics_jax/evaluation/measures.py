@@ -32,9 +32,9 @@ class Measure(NamedTuple):
         return -width, width
 
 
-SHARE, COST = Measure(0, 1, "higher"), Measure(0, 1, "lower")
-CORRELATION = Measure(-1, 1, "higher")
-ERROR = Measure(0, INFINITY, "lower")
+SHARE, COST = Measure(0.0, 1.0, "higher"), Measure(0.0, 1.0, "lower")
+CORRELATION = Measure(-1.0, 1.0, "higher")
+ERROR = Measure(0.0, INFINITY, "lower")
 
 MEASURES: Mapping[str, Measure] = {
     # Classes and binary outcomes.
@@ -46,16 +46,16 @@ MEASURES: Mapping[str, Measure] = {
     # Survival.
     **dict.fromkeys(("c_index", "c_index_uno", "c_index_within", "auc_t"), SHARE),
     "ibs": COST,
-    "d_calibration_p": Measure(0, 1, is_p=True),
+    "d_calibration_p": Measure(0.0, 1.0, is_p=True),
     # Numbers, series and profiles.
     **dict.fromkeys(("rmse", "mae", "mre", "mre_units", "rmse_shift"), ERROR),
-    "r2": Measure(-INFINITY, 1, "higher"),
+    "r2": Measure(-INFINITY, 1.0, "higher"),
     **dict.fromkeys(("pearson", "delta_pearson", "delta_pearson_shift"), CORRELATION),
     **dict.fromkeys(("rho", "rho_pred", "rho_pred_centred", "rho_shift"), CORRELATION),
     **dict.fromkeys(("rho_reconstruction", "rho_reconstruction_centred"), CORRELATION),
-    "rho_rec": Measure(-1, 1),
+    "rho_rec": Measure(-1.0, 1.0),
     "top50_recall": SHARE,
-    "coverage95": Measure(0, 1),
+    "coverage95": Measure(0.0, 1.0),
 }
 
 
