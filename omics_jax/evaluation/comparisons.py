@@ -70,10 +70,10 @@ def corrected_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean m of J scores over overlapping splits, within their bounds.
 
-    m -+ h as in `corrected_resampled_t` for scores without bounds. Otherwise, by the delta method,
-    the inverse of g(m) -+ g'(m) h, with
-      g(m) = log((m - low) / (high - m)), the logit; Fisher's z of a correlation is half of it;
-      g(m) = log(m - low) or -log(high - m) where there is one bound.
+    It is m -+ h as in `corrected_resampled_t`, cut off at the bound of a score that has one (an
+    error, R2), where nothing can lie. Between two bounds it is that of the logit
+    g(m) = log((m - low) / (high - m)) by the delta method, the inverse of g(m) -+ g'(m) h; Fisher's
+    z of a correlation is half of it.
 
     (nan, nan) for J < 2, for p-values, and where m itself is out of bounds, which censoring weights
     make possible. Of zero width when all values are equal, also at a bound.
@@ -82,11 +82,13 @@ def corrected_interval(
     mean, (low, high) = result.difference, result.ci95
     if measure.is_p or np.isnan(low):
         return (np.nan, np.nan)
-    if low == high or not np.isfinite([measure.low, measure.high]).any():
+    if low == high:
         return (low, high)
     if not measure.low < mean < measure.high:
         return (np.nan, np.nan)
-    return _within_bounds(mean, (high - low) / 2, measure)
+    if measure.has_two_bounds:
+        return _logit_interval(mean, (high - low) / 2, measure)
+    return (max(low, measure.low), min(high, measure.high))
 
 
 def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> TestResult:
@@ -153,7 +155,7 @@ def summarize(
         "mean": float(defined.mean()) if n else np.nan,
         "sd": float(defined.std(ddof=1)) if n > 1 else np.nan,
         "ci95": [low, high],
-        "ci_method": _interval_method(low, n, test_train_ratio, measure),
+        "ci_method": _interval_method((low, high), n, test_train_ratio, measure),
         "n": n,
     }
     if measure.is_p:
@@ -161,17 +163,22 @@ def summarize(
     return summary
 
 
-def _interval_method(low: float, n: int, test_train_ratio: float, measure: Measure) -> str:
+def _interval_method(
+    interval: tuple[float, float], n: int, test_train_ratio: float, measure: Measure
+) -> str:
     """How the interval of `summarize` was made, or why there is none."""
     if measure.is_p:
         return "none, p-values of the splits"
     if n < 2:
         return "none, fewer than two splits"
-    if np.isnan(low):
+    if np.isnan(interval).any():
         return "none, a mean outside of what the score can be"
-    finite = np.isfinite([measure.low, measure.high]).sum()
-    scale = ("", " on the log scale", " on the logit scale")[finite]
-    return f"corrected resampled t (Nadeau-Bengio){scale}, n_test/n_train = {test_train_ratio:.4g}"
+    scale = " on the logit scale" if measure.has_two_bounds else ""
+    method = (
+        f"corrected resampled t (Nadeau-Bengio){scale}, n_test/n_train = {test_train_ratio:.4g}"
+    )
+    cut = [f"{end:g}" for end in interval if end in (measure.low, measure.high)]
+    return f"{method}, cut off at {cut[0]}" if cut and not measure.has_two_bounds else method
 
 
 def compare(
@@ -285,21 +292,16 @@ def _t_test(
     return TestResult(statistic, float(p[alternative]), mean, ci95, df)
 
 
-def _within_bounds(mean: float, half_width: float, measure: Measure) -> tuple[float, float]:
-    """The interval of `corrected_interval`, of a mean strictly within its bounds."""
+def _logit_interval(mean: float, half_width: float, measure: Measure) -> tuple[float, float]:
+    """The interval of `corrected_interval` between two bounds."""
     from scipy.special import expit
 
-    low, high = measure.low, measure.high
-    below, above = mean - low, high - mean
-    # g'(m) is the sum of the reciprocal distances, of which an infinite one adds 0.
-    steps = np.array([-1.0, 1.0]) * half_width * (1 / below + 1 / above)
-    if not np.isfinite(high):
-        ends = low + below * np.exp(steps)
-    elif not np.isfinite(low):
-        ends = high - above * np.exp(-steps)
-    else:
-        ends = low + (high - low) * expit(np.log(below) - np.log(above) + steps)
-    return (float(ends[0]), float(ends[1]))
+    below, above = mean - measure.low, measure.high - mean
+    slope = 1 / below + 1 / above
+    steps = np.array([-1.0, 1.0]) * half_width * slope
+    shares = expit(np.log(below) - np.log(above) + steps)
+    low, high = measure.low + (measure.high - measure.low) * shares
+    return (float(low), float(high))
 
 
 def _step_down(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:

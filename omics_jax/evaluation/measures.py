@@ -26,6 +26,11 @@ class Measure(NamedTuple):
     better: str = ""
     is_p: bool = False
 
+    @property
+    def has_two_bounds(self) -> bool:
+        """Whether it is bounded on both sides."""
+        return abs(self.low) < INFINITY and abs(self.high) < INFINITY
+
     def bounds_of_difference(self) -> tuple[float, float]:
         """The least and the greatest difference of two such scores."""
         width = self.high - self.low

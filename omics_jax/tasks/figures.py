@@ -28,7 +28,9 @@ def task_figures(results: Results, arm: str) -> dict[str, Table]:
     tables = {}
     for name, frame in results.frames.items():
         if frame.kind == BINARY:
+            predicted = set(zip(frame.rows["arm"], frame.rows["model"], strict=True))
             models = [network(arm), *simple_models(results, arm)]
+            models = [model for model in models if model in predicted]
             tables |= probability_curves(frame, models, f"{name.removeprefix(f'{BINARY} ')}_")
         elif frame.kind in _FIGURES:
             rows = rows_of_arm(frame, arm)
@@ -78,8 +80,8 @@ def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
 
 def _event_counts(rows: pd.DataFrame, group: pd.Series) -> str:
     """ "Events, lowest third first: 2 of 13, 5 of 14, 9 of 13." """
-    counts = rows.groupby(group)["event"].agg(["sum", "size"])
-    shares = [f"{int(died)} of {size}" for died, size in counts.to_numpy()]
+    counts = rows.groupby(group)["event"].agg(["sum", "size"]).astype(int)
+    shares = [f"{died} of {size}" for died, size in counts.to_numpy()]
     return f"Events, lowest third first: {', '.join(shares)}."
 
 

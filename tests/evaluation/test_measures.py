@@ -76,17 +76,23 @@ def test_a_correlation_has_the_interval_of_fishers_z():
     assert mean + half > 1 > expected[1]
 
 
-def test_one_bound_has_the_interval_of_the_logarithm():
+def test_beyond_one_bound_the_interval_is_cut_off():
     errors = np.array([0.2, 0.3, 1.5])
     mean, half = plain(errors, 0.5)
     assert mean - half < 0
-    expected = mean * np.exp(np.array([-1, 1]) * half / mean)
-    assert_allclose(comparisons.corrected_interval(errors, 0.5, measure_of("rmse")), expected)
-    explained = 1 - errors
-    found = comparisons.corrected_interval(explained, 0.5, measure_of("age_r2"))
-    assert_allclose(found, (1 - expected[1], 1 - expected[0]))
-    method = comparisons.summarize(errors, 0.5, measure_of("rmse"))["ci_method"]
-    assert " on the log scale, " in method
+    summary = comparisons.summarize(errors, 0.5, measure_of("rmse"))
+    assert_allclose(summary["ci95"], (0, mean + half))
+    assert summary["ci_method"].endswith("n_test/n_train = 0.5, cut off at 0")
+    summary = comparisons.summarize(1 - errors, 0.5, measure_of("age_r2"))
+    assert_allclose(summary["ci95"], (1 - mean - half, 1))
+    assert summary["ci_method"].endswith("n_test/n_train = 0.5, cut off at 1")
+
+
+def test_an_error_that_is_far_from_0_keeps_its_interval():
+    errors = np.array([1.2, 1.3, 1.5])
+    summary = comparisons.summarize(errors, 0.5, measure_of("rmse"))
+    assert summary["ci95"] == list(comparisons.corrected_resampled_t(errors, 0.5).ci95)
+    assert summary["ci_method"] == "corrected resampled t (Nadeau-Bengio), n_test/n_train = 0.5"
 
 
 def test_without_bounds_it_is_the_corrected_interval_itself():
