@@ -79,6 +79,53 @@ def with_values(dataset, rows, change):
     return replace(dataset, modalities=modalities)
 
 
+def with_other_outcomes(dataset, rows):
+    """The dataset with other outcomes in the given rows, of which each part can still be scored.
+
+    All but one event become censored, times and numbers another scale, classes those of the next
+    row; one outcome of every kind becomes unknown.
+    """
+    targets = {}
+    for name, (values, mask) in dataset.targets.items():
+        values, mask = values.copy(), mask.copy()
+        known = rows[mask[rows]]
+        if name.endswith(".event"):
+            values[known] = 0
+            values[known[0]] = 1
+            mask[known[1]] = False
+        elif name.endswith(".time"):
+            values[known] = 3 * values[known] + 10
+            mask[known[1]] = False
+        elif set(np.unique(values[known])) <= {0, 1} or name in dataset.classes:
+            values[known] = np.roll(values[known], 1)
+            common = np.bincount(values[known].astype(int)).argmax()
+            mask[known[values[known] == common][0]] = False
+        else:
+            values[known] = 10 - 3 * values[known]
+            mask[known[1]] = False
+        targets[name] = values, mask
+    return replace(dataset, targets=targets)
+
+
+@contextmanager
+def fixed_splits():
+    """The same folds whatever the outcomes are, by which they would else be stratified."""
+    from omics_jax.study import folds
+
+    deal, dealt = folds.repeated_group_folds, {}
+
+    def deal_once(groups, *, strata=None, rows=None, **settings):
+        which = None if rows is None else np.asarray(rows).tobytes()
+        key = groups.tobytes(), which, tuple(sorted(settings.items()))
+        if key not in dealt:
+            dealt[key] = deal(groups, strata=strata, rows=rows, **settings)
+        return dealt[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folds, "repeated_group_folds", deal_once)
+        yield
+
+
 @contextmanager
 def few_trees_and_draws():
     """Small forests and few bootstrap draws, for tests that read no number of theirs."""

@@ -5,7 +5,7 @@ The report knows the kinds below and no system; a system knows kinds and no draw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -140,7 +140,14 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What scoring returns for one replicate: metric -> number, and name -> frame."""
+    """What scoring returns for one replicate.
+
+    metrics: metric -> number.
+    frames: name -> frame.
+    constant: the metrics of outcomes that were predicted to be the same in every row. Such a
+      prediction can be calibrated to the last digit and tells no row from another.
+    """
 
     metrics: Mapping[str, float]
     frames: Mapping[str, Frame] = field(default_factory=dict)
+    constant: Collection[str] = frozenset()

@@ -55,6 +55,7 @@ def page_content(run: pathlib.Path) -> dict:
         "title": title_of(metrics, run.name),
         "statement": results.statement(main_arm(metrics), metrics, better),
         "scope": scope_sentence(metrics),
+        "cautions": metrics.get("cautions") or [],
         **result_sections(metrics, better),
         "tables": table_sections(run),
         "training": training_sections(run),

@@ -1,7 +1,8 @@
 """Prediction of new rows with a finished run: a file in, tables of predictions out.
 
-A prediction is the mean over the replicates (folds) of a group, with their standard deviation. A
-replicate that was not trained on a feature does not predict its cells; the mean is over the others.
+A prediction is the mean over the replicates (folds) of a group, with their standard deviation,
+unless the system pools it in another way (`System.pool_new`). A replicate that was not trained on a
+feature does not predict its cells; the mean is over the others.
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
-        written = {field: fields[field] for field in system.columns}
-        by_group.setdefault(group, []).append(written)
+        # What is pooled may read fields that are not written.
+        kept = fields if system.pool_new else {field: fields[field] for field in system.columns}
+        by_group.setdefault(group, []).append(kept)
     for group, replicates in by_group.items():
-        _write_group(out / file_name(group), replicates, new.ids, system.columns)
+        _write_group(out / file_name(group), replicates, new.ids, system)
     notes = "".join(f"note: {note}\n" for note in new.notes)
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups = ", ".join(by_group)
@@ -152,12 +154,13 @@ def _write_group(
     stem: Path,
     replicates: Sequence[Predictions],
     ids: np.ndarray,
-    columns: Mapping[str, Sequence[str]],
+    system: System,
 ) -> None:
     """STEM.FIELD.csv and STEM.FIELD_between_replicates.csv for every field with columns."""
-    for field, names in columns.items():
+    pooled = system.pool_new(replicates) if system.pool_new else {}
+    for field, names in system.columns.items():
         stacked = np.stack([fields[field] for fields in replicates])
-        mean, sd = over_replicates(stacked)
+        mean, sd = pooled[field] if field in pooled else over_replicates(stacked)
         for suffix, values in (("", mean), ("_between_replicates", sd)):
             file = stem.with_name(f"{stem.name}.{file_name(field)}{suffix}.csv")
             as_frame(ids, values, names).to_csv(file, index=False)

@@ -27,6 +27,7 @@ from omics_jax.evaluation.tables import Evaluation, Frame, Table
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
+Pooled = tuple[np.ndarray, np.ndarray]  # a value over replicates, and its s.d. between them
 Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 # In the column "model" of scores and tables: the model that the arm trained. Other values are the
 # names of simple models.
@@ -85,6 +86,8 @@ class System:
         (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
         are reported.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
+      pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between
+        replicates (n,)), of fields whose value over replicates is not the mean of theirs.
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
@@ -110,6 +113,7 @@ class System:
         lambda variables: {}
     )
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
+    pool_new: Callable[[Sequence[Predictions]], Mapping[str, Pooled]] | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ class Results:
     """All replicates of all arms, scored.
 
     scores: tidy, with the columns arm, model (`MODEL` or a simple model's name), replicate, group,
-      fold, repeat, seed, metric, value, n_train, n_test.
+      fold, repeat, seed, metric, value, n_train, n_test, constant (see `Evaluation`).
     frames: name -> the frames of that name from the first repeat's evaluations, concatenated, with
       columns for arm, model, group and fold.
     sizes: group -> (number of data groups such as cell lines, number of rows) that all folds of a

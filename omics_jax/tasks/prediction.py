@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from omics_jax.evaluation import survival
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
@@ -34,8 +36,9 @@ def predict_tasks(
       of a classification T_probability (n, C);
       of a regression T_value (n,) in the input's units;
       of a survival task T_risk (n,), the summed cumulative hazard, T_survival (n, K + 1) at
-      T_times (n, K + 1), and T_median (n,) with T_median_reached (n,). Where the curve remains
-      above one half, T_median is the end of the grid and T_median_reached is False.
+      T_times (n, K + 1), which repeat 0 where a replicate has fewer bins than K, and T_median (n,)
+      with T_median_reached (n,). Where the curve remains above one half, T_median is the end of the
+      grid and T_median_reached is False.
     """
     predictions = {}
     for task in tasks:
@@ -76,6 +79,49 @@ _PREDICT = {
     "regression": _predict_value,
     "survival": _predict_survival,
 }
+
+
+def pool_medians(
+    tasks: Sequence[Task], replicates: Sequence[Mapping[str, np.ndarray]]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """T_median and T_median_reached of the mean curve of all replicates, and their s.d. between
+    replicates, for every survival task T.
+
+    The mean curve ends where the first of the replicates' grids does. A median that it does not
+    reach is nan, and so is the s.d. of medians of which a replicate does not reach its own: the end
+    of a grid is no median.
+    """
+    pooled = {}
+    for task in tasks:
+        if task.kind != "survival":
+            continue
+        median = survival.median_survival(*_mean_curve(task, replicates))
+        reached = np.isfinite(median)
+        own, own_reached = (
+            np.stack([fields[f"{task.name}_{field}"] for fields in replicates]).astype(np.float64)
+            for field in ("median", "median_reached")
+        )
+        between = np.where(own_reached.all(axis=0), own.std(axis=0), np.nan)
+        pooled[f"{task.name}_median"] = np.where(reached, median, np.nan), between
+        pooled[f"{task.name}_median_reached"] = reached.astype(np.float64), own_reached.std(axis=0)
+    return pooled
+
+
+def _mean_curve(
+    task: Task, replicates: Sequence[Mapping[str, np.ndarray]]
+) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, " g"]]:
+    """The mean of the replicates' survival curves, and the times of all grids within the first end.
+
+    The rows of a replicate have the same times.
+    """
+    grids = [fields[f"{task.name}_times"][0].astype(np.float64) for fields in replicates]
+    times = np.unique(np.concatenate(grids))
+    times = times[times <= min(grid[-1] for grid in grids)]
+    curves = [
+        [np.interp(times, grid, curve) for curve in fields[f"{task.name}_survival"]]
+        for grid, fields in zip(grids, replicates, strict=True)
+    ]
+    return np.mean(curves, axis=0), times
 
 
 def prediction_columns(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:

@@ -30,7 +30,7 @@ def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Sp
     check_weights(config, tasks)
     check_class_sizes(dataset, tasks, config.folds)
     splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
-    return with_bins(config, dataset, tasks, [split.train for split in splits]), splits
+    return with_bins(config, tasks, [split.train for split in splits]), splits
 
 
 def task_replicates(

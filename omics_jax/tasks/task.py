@@ -105,6 +105,18 @@ def outcome(dataset: Dataset, task: Task, rows: Any = slice(None)) -> np.ndarray
     return values if task.kind == "survival" else values[0]
 
 
+def class_names(dataset: Dataset) -> Shaped[np.ndarray, " n"] | None:
+    """The class of every row by the first outcome with classes, "" where it is unknown.
+
+    None where the data have no outcome with classes.
+    """
+    task = next((task for task in tasks_of(dataset) if task.kind == "classification"), None)
+    if task is None:
+        return None
+    codes = np.where(known_rows(dataset, task), outcome(dataset, task), len(task.classes))
+    return np.array([*task.classes, ""], dtype=str)[codes.astype(int)]
+
+
 def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
     """Quantiles of the event times, of rows whose event was observed.
 

@@ -220,7 +220,11 @@ def test_what_rows_do_not_suffice_for_is_nan():
     )
     undefined = lambda found: {name for name, value in found.items() if np.isnan(value)}
     survival = {
-        f"OS_{name}" for name in ("c_index", "c_index_uno", "ibs", "auc_t", "d_calibration_p")
+        f"OS_{name}"
+        for name in (
+            *("c_index", "c_index_uno", "c_index_within"),
+            *("ibs", "auc_t", "d_calibration_p"),
+        )
     }
     censored = score(guesses(3), labelled(few | {"OS.event": np.zeros(3)}, classes), train).metrics
     assert undefined(censored) == survival | {"age_r2", "type_auroc"}
@@ -283,8 +287,16 @@ def test_tables_set_predictions_beside_outcomes(cohort):
     quartiles = np.percentile(times[events == 1], [25, 50, 75])
     row = tables["OS"].loc[test.ids[i]]
     assert row[["time", "event"]].tolist() == [part[i] for part in outcome(test, OS)]
-    fields = ["risk", "median", "median_reached"]
+    fields = ["risk", "median_reached"]
     assert row[fields].tolist() == [predictions[f"OS_{field}"][i] for field in fields]
+    # A median that is not reached has no number.
+    frame, reached = tables["OS"], predictions["OS_median_reached"][known_rows(test, OS)]
+    assert reached.any() and not reached.all()
+    expected = np.where(reached, predictions["OS_median"][known_rows(test, OS)], np.nan)
+    np.testing.assert_array_equal(frame["median"].to_numpy(float), expected)
+    labels = outcome(test, TYPE)
+    names = np.where(known_rows(test, TYPE), np.array(TYPE.classes)[labels % 4], "")
+    assert frame["class"].tolist() == names[known_rows(test, OS)].tolist()
     np.testing.assert_allclose(row[["time_1", "time_2", "time_3"]].astype(float), quartiles)
     survival = np.interp(quartiles, GRID, predictions["OS_survival"][i])
     np.testing.assert_allclose(

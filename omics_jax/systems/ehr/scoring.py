@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classifiers, imputation, series_baselines
+from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
@@ -23,10 +24,9 @@ SHOWN_PATIENTS, SHOWN_VARIABLES = 4, 6
 
 def better(levels: Sequence[str]) -> dict[str, str]:
     """Metric -> the better side."""
-    kinds = (*ERRORS, "mre_units")
-    errors = {f"{kind}_{level}": "lower" for level in levels for kind in kinds}
-    validation = {f"validation_{name}": side for name, side in BETTER.items()}
-    return {**BETTER, **validation, **errors}
+    errors = [f"{kind}_{level}" for level in levels for kind in (*ERRORS, "mre_units")]
+    validation = [f"validation_{name}" for name in BETTER]
+    return better_sides((*BETTER, *validation, *errors))
 
 
 def evaluate(
@@ -49,8 +49,11 @@ def evaluate(
     """
     metrics: dict[str, float] = {}
     frames: dict[str, Frame] = {}
+    constant: frozenset[str] = frozenset()
     if "probability" in predictions:
         metrics, frames["probability"] = _outcome_scores(predictions["probability"], test)
+        if frames["probability"].rows["probability"].nunique() == 1:
+            constant = frozenset(metrics)
     numbered = dict(enumerate(levels, 1))
     imputed = {k: name for k, name in numbered.items() if f"imputed_{name}" in predictions}
     if imputed:
@@ -58,7 +61,7 @@ def evaluate(
         metrics |= errors
     if "imputed" in predictions:
         frames["series"] = _shown_series(held, levels[0], predictions, test)
-    return Evaluation(metrics, frames)
+    return Evaluation(metrics, frames, constant)
 
 
 def known_outcome(dataset: Dataset) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:

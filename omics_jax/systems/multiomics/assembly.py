@@ -37,6 +37,7 @@ class Spec(DataSpec):
     """What building an arm's system needs to know of its data.
 
     used: the modalities that are embedded.
+    widths: modality -> the number of features that a replicate chooses of it at most.
     edges: modality -> the sources from which it is imputed.
     tasks: those that have a head; () for the imputers alone.
     times: survival task -> the times at which its curves are stored.
@@ -49,6 +50,7 @@ class Spec(DataSpec):
     tasks: tuple[Task, ...] = ()
     times: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     some_incomplete: bool = False
+    widths: Mapping[str, int] = field(default_factory=dict)
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -66,7 +68,7 @@ def build(config: Any, spec: Spec) -> System:
 def shape_of(config: Any, spec: Spec) -> ModelShape:
     """The shapes of the model for one config and one shape of data."""
     sizes = {name: len(features) for name, features in spec.features.items()}
-    return ModelShape(config, sizes, spec.used, spec.edges, spec.tasks)
+    return ModelShape(config, sizes, spec.used, spec.edges, spec.tasks, spec.widths)
 
 
 def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:

@@ -39,6 +39,7 @@ class Cohort:
     splits: folds of the study's patients.
     target: (n,) whether a patient is of the class that the study is about; None for all patients.
     others: (o,) indices of the patients on whom imputers are pretrained.
+    widths: modality -> the number of features that any fold can choose of it at most.
     fit: (modality, splits) -> the constants fitted to the training rows of every split; for the
       same training rows they are fitted only once.
     """
@@ -49,6 +50,7 @@ class Cohort:
     splits: Sequence[Split]
     target: Bool[np.ndarray, " n"] | None
     others: Int[np.ndarray, " o"]
+    widths: Mapping[str, int]
     fit: Fit
 
 
@@ -76,6 +78,10 @@ def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
         splits=deal_folds(config, dataset, strata_by_task(dataset, tasks), target),
         target=target,
         others=_other_patients(dataset, target),
+        widths={
+            name: rules_of(config, name).width(len(m.features))
+            for name, m in dataset.modalities.items()
+        },
         fit=_fit_once(config, dataset),
     )
 
