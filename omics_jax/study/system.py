@@ -31,6 +31,7 @@ Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 # In the column "model" of scores and tables: the model that the arm trained. Other values are the
 # names of simple models.
 MODEL = "model"
+LEAST_BASELINE_ROWS = 2  # training rows that a regression or a principal component needs
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class System:
       predict: (variables, rows of one slot) -> field -> (n, ...). Deterministic; a row's prediction
         depends on that row alone, and observed values are never changed.
       evaluate: (predictions, test, train) -> Evaluation; on the host.
-      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
+      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`. They are given
+        `LEAST_BASELINE_ROWS` training rows at least: fewer are refused before the training.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
@@ -170,6 +172,8 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
+    notes: sentences for the user on rows that the experiment leaves out, and on what it cannot
+      show.
     """
 
     name: str
@@ -185,6 +189,7 @@ class Arm:
     sections: tuple[str, ...] = ()
     main: bool = False
     with_baselines: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

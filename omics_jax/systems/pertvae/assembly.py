@@ -134,6 +134,7 @@ def build(config: ConfigDict, spec: Spec) -> System:
         predict=partial(model.predict, network, config.model.draws),
         evaluate=scoring.evaluate_perturbation,
         baselines=scoring.perturbation_baselines,
+        baseline_slots=("pairs",),
         # Not z1 and z2: their dimensions mean something within one replicate only.
         columns=dict.fromkeys(("x2_mean", "x2_sd"), genes),
     )
