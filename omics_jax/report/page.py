@@ -55,6 +55,7 @@ def page_content(run: pathlib.Path) -> dict:
     return {
         "title": title_of(metrics, run.name),
         "statement": results.statement(main_arm(metrics), metrics, better),
+        "doubts": [record["sentence"] for record in metrics.get("doubtful") or []],
         "scope": scope_sentence(metrics),
         **result_sections(metrics, better),
         "tables": table_sections(run),

@@ -24,6 +24,7 @@ from jaxtyping import PRNGKeyArray
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame, Table
+from omics_jax.study.doubts import Span
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
@@ -69,6 +70,8 @@ class System:
         `LEAST_BASELINE_ROWS` training rows at least: fewer are refused before the training.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
+      ranges: dataset -> field of a prediction -> the range of the observed values that it predicts,
+        in the same units; predictions far outside are reported (`study.doubts`).
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
       better: metric -> "higher" or "lower", for metrics that have a better side.
       predict_batch: rows predicted at once.
@@ -94,6 +97,7 @@ class System:
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ranges: Callable[[Dataset], Mapping[str, Span]] = lambda dataset: {}
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
