@@ -28,7 +28,6 @@ from omics_jax.study.system import MODEL, Arm
 from omics_jax.training.stage_files import load_outcome
 
 COLUMNS = ("arm", "replicate", "training", "kind", "doubt")
-_SHOWN = 3  # trainings named in a sentence
 
 
 def find_doubts(arms: Sequence[Arm], folder: Path) -> pd.DataFrame:
@@ -110,15 +109,13 @@ def _sentence(
     means: Mapping[str, float],
     means_without: Mapping[str, float],
 ) -> str:
-    names = list(dict.fromkeys(doubtful["training"]))
-    shown = ", ".join(names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    count, first = doubtful["training"].nunique(), doubtful.iloc[0]
+    are, them = ("is", "it") if count == 1 else ("are", "them")
+    such_as = "" if count == 1 else "such as "
     text = (
-        f"{len(names)} of {len(arm.replicates)} trainings of {arm.name} {are} doubtful "
-        f"({shown}{more}), the first because of "
-        f"{doubtful['doubt'].iloc[0]} (all in tables/doubtful_trainings.csv). The means include "
-        f"{them}"
+        f"{count} of {len(arm.replicates)} trainings of {arm.name} {are} doubtful, "
+        f"{such_as}{first['training']} ({first['doubt']}); all reasons are in "
+        f"tables/doubtful_trainings.csv. The means include {them}"
     )
     metric = next((name for name in means if np.isfinite(means[name])), None)
     if metric is None or metric not in means_without:
