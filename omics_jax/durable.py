@@ -87,6 +87,21 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return arrays, body["meta"]
 
 
+def load_meta(path: Path) -> dict[str, Any]:
+    """The `meta` that `save_arrays` wrote; the arrays are neither read nor verified.
+
+    Raises:
+      DamagedFile: the record is not that which was written.
+      FileNotFoundError: there is no such file.
+    """
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return unseal(json.loads(_read_member(archive, _SEAL).tobytes()))["meta"]
+        except Exception as error:  # zip, npy and JSON parsers stumble over damage in many ways
+            raise DamagedFile(f"{path} is damaged; remove it to have it made again") from error
+
+
 def _write_npz(file: BinaryIO, members: Mapping[str, np.ndarray]) -> None:
     """As `numpy.savez` does, but the same arrays always give the same file."""
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:

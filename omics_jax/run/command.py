@@ -119,14 +119,22 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
 
 
 def inspect(method: ModuleType, config: Any, folder: Path) -> None:
-    """Shows how the data were understood and what would be trained; trains nothing."""
+    """Shows how the data were understood and what would be trained; trains nothing.
+
+    Raises:
+      UserError: the experiment cannot be trained on these data, which are shown all the same.
+    """
     from omics_jax.run.inspection import data_lines, training_line
-    from omics_jax.run.prepare import arms_of, read_data, write_summary
+    from omics_jax.run.prepare import arms_of, notes_of, read_data, with_notes, write_summary
 
     dataset = read_data(method, config)
     for line in data_lines(dataset, write_summary(folder, dataset)):
         print_and_log(line)
-    for arm in arms_of(method, config, dataset):
+    arms = arms_of(method, config, dataset)
+    write_summary(folder, with_notes(dataset, arms))
+    for note in notes_of(arms):
+        print_and_log(f"note: {note}")
+    for arm in arms:
         print_and_log(training_line(arm))
 
 
@@ -137,12 +145,12 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
       UserError: the training here is not finished, or of another config.
     """
     from omics_jax.run.outputs import score_and_report
-    from omics_jax.run.prepare import arms_of, read_data, write_summary
+    from omics_jax.run.prepare import arms_of, read_data, with_notes, write_summary
 
     check_config(folder, config.to_dict())
     dataset = read_data(method, config)
-    write_summary(folder, dataset)
     arms = arms_of(method, config, dataset)
+    write_summary(folder, with_notes(dataset, arms))
     files = [prediction_file(folder, arm, r) for arm in arms for r in range(len(arm.replicates))]
     missing = sum(not file.exists() for file in files)
     if missing:

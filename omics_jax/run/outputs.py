@@ -21,6 +21,7 @@ from omics_jax.evaluation.tables import Table
 from omics_jax.file_names import file_name
 from omics_jax.report.page import write_report
 from omics_jax.run.directory import prediction_file, write_json
+from omics_jax.run.doubts import doubt_records, doubt_tables, find_doubts
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.scores import metrics_json, score_arms
 from omics_jax.study.system import Arm, Results
@@ -36,10 +37,14 @@ def score_and_report(
     """Scores all replicates, draws the experiment's conclusions, writes every output."""
     results = _score(arms, folder)
     findings = method.EXPERIMENTS[config.experiment].conclude(results)
-    save_tables(folder / "tables", findings.tables, results)
+    doubts = find_doubts(arms, folder)
+    records = doubt_records(doubts, arms, results.scores)
+    for record in records:
+        print_and_log(f"warning: {record['sentence']}")
+    save_tables(folder / "tables", {**doubt_tables(doubts), **findings.tables}, results)
     save_predictions(folder, arms)
     metrics = metrics_json(config, arms, results, findings, timing)
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", {**metrics, "doubtful": records})
     print_and_log(f"report: {write_report(folder)}")
 
 

@@ -7,7 +7,7 @@ is the config, and `training.json` has what a prediction of new rows needs to kn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,8 +24,9 @@ from omics_jax.run.directory import check_data, write_json
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
+from omics_jax.run.scores import rows_of
 from omics_jax.study.records import to_record
-from omics_jax.study.system import Arm
+from omics_jax.study.system import LEAST_BASELINE_ROWS, Arm
 from omics_jax.training.plan import Options
 
 
@@ -36,8 +37,38 @@ def read_data(method: ModuleType, config: Any) -> Dataset:
 
 
 def arms_of(method: ModuleType, config: Any, dataset: Dataset) -> Sequence[Arm]:
-    """The arms of the config's experiment on these data."""
-    return method.EXPERIMENTS[config.experiment].arms(config, dataset)
+    """The arms of the config's experiment on these data.
+
+    Raises:
+      UserError: the data do not suffice for it.
+    """
+    arms = method.EXPERIMENTS[config.experiment].arms(config, dataset)
+    for arm in arms:
+        if arm.with_baselines:
+            _check_baseline_rows(arm)
+    return arms
+
+
+def _check_baseline_rows(arm: Arm) -> None:
+    """Refuses a fold with too few rows for the simple models, which are fitted after training."""
+    for replicate in arm.replicates:
+        count = len(rows_of(replicate, "train", arm.system.baseline_slots))
+        if count < LEAST_BASELINE_ROWS:
+            raise UserError(
+                f"{arm.name}, {replicate.name}: {count} training row is left, and the simple "
+                f"models beside the network need {LEAST_BASELINE_ROWS}; give rows of more groups, "
+                "or set more folds (--config.folds)"
+            )
+
+
+def notes_of(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """What the arms note on the data, each note once."""
+    return tuple(dict.fromkeys(note for arm in arms for note in arm.notes))
+
+
+def with_notes(dataset: Dataset, arms: Sequence[Arm]) -> Dataset:
+    """The dataset with the notes of the arms after those of its reader."""
+    return replace(dataset, notes=(*dataset.notes, *notes_of(arms)))
 
 
 def prepare_arms(
@@ -58,11 +89,13 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    for warning in write_summary(folder, dataset).warnings:
+    for warning in write_summary(folder, with_notes(dataset, arms)).warnings:
         print_and_log(f"warning: {warning}")
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
     write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
+    for note in notes_of(arms):
+        print_and_log(f"note: {note}")
     _reuse_other_runs(config.run.reuse, arms, folder)
     return arms, options
 

@@ -24,6 +24,7 @@ from jaxtyping import PRNGKeyArray
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame, Table
+from omics_jax.study.doubts import Span
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 # In the column "model" of scores and tables: the model that the arm trained. Other values are the
 # names of simple models.
 MODEL = "model"
+LEAST_BASELINE_ROWS = 2  # training rows that a regression or a principal component needs
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,12 @@ class System:
       predict: (variables, rows of one slot) -> field -> (n, ...). Deterministic; a row's prediction
         depends on that row alone, and observed values are never changed.
       evaluate: (predictions, test, train) -> Evaluation; on the host.
-      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
+      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`. They are given
+        `LEAST_BASELINE_ROWS` training rows at least: fewer are refused before the training.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
+      ranges: dataset -> field of a prediction -> the range of the observed values that it predicts,
+        in the same units; predictions far outside are reported (`study.doubts`).
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
       better: metric -> "higher" or "lower", for metrics that have a better side.
       predict_batch: rows predicted at once.
@@ -98,6 +103,7 @@ class System:
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ranges: Callable[[Dataset], Mapping[str, Span]] = lambda dataset: {}
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
@@ -180,6 +186,8 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
+    notes: sentences for the user on rows that the experiment leaves out, and on what it cannot
+      show.
     """
 
     name: str
@@ -195,6 +203,7 @@ class Arm:
     sections: tuple[str, ...] = ()
     main: bool = False
     with_baselines: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from omics_jax.tasks.prediction import pool_medians, prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings
 from omics_jax.tasks.stages import training_stages
-from omics_jax.tasks.task import outcome_arrays
+from omics_jax.tasks.task import outcome_arrays, outcome_ranges
 from omics_jax.training.stage import Batch, Stage, Variables
 
 Features = tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]
@@ -61,6 +61,7 @@ def task_system(
         "evaluate": partial(evaluate_tasks, tasks, times=_given_times(network)),
         "baselines": baselines,
         "columns": prediction_columns(tasks),
+        "ranges": partial(outcome_ranges, tasks),
         "better": better_sides(tasks),
         "pool_new": partial(pool_medians, tasks),
     }

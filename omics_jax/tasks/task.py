@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Real, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.follow_up import no_events_error
+from omics_jax.study.doubts import PROBABILITY, UNBOUNDED, Span, observed_range
 from omics_jax.study.folds import strata_of
 
 Observed = tuple[Real[np.ndarray, " _"], Shaped[np.ndarray, " _"]]  # times, events
@@ -158,3 +159,17 @@ def outcome_arrays(dataset: Dataset, tasks: Sequence[Task]) -> dict[str, np.ndar
             arrays[f"{field}_{task.name}"] = np.where(known, values, 0).astype(np.float32)
         arrays[f"k_{task.name}"] = known
     return arrays
+
+
+def outcome_ranges(tasks: Sequence[Task], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction (see `prediction.FIELDS`) -> the range of what it predicts."""
+    ranges = {}
+    for task in tasks:
+        if task.kind == "classification":
+            ranges[f"{task.name}_probability"] = PROBABILITY
+        elif task.kind == "regression":
+            values, known = dataset.targets[task.name]
+            ranges[f"{task.name}_value"] = observed_range(values, known)
+        else:
+            ranges[f"{task.name}_risk"] = UNBOUNDED
+    return ranges

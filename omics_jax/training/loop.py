@@ -29,6 +29,7 @@ from omics_jax.training.chunks import pad_chunk
 from omics_jax.training.devices import programs_in_turn
 from omics_jax.training.history import History
 from omics_jax.training.order import NOISE, stage_key
+from omics_jax.training.outcome import stage_outcomes
 from omics_jax.training.plan import CompiledStage, Plan, first_variables, run_block, start_stage
 from omics_jax.training.recording import EpochRecorder, Prune
 from omics_jax.training.stage import Stage, Variables
@@ -190,7 +191,8 @@ def _train(
         recorder.record_diverged(np.asarray(state.bad_step), inputs.order["steps"])
     _warn_of_blind_monitors(stage, _names(plan, chunk), state)
     handed_on = final_variables(stage, state)
-    save_stage(context.folder, stage.name, chunk, handed_on)
+    outcomes = stage_outcomes(plan.training, compiled.shape.stage, plan.shapes["params"], state)
+    save_stage(context.folder, stage.name, chunk, handed_on, outcomes)
     shutil.rmtree(path, ignore_errors=True)
     return handed_on
 

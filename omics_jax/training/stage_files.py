@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from omics_jax.durable import DamagedFile, load_arrays, save_arrays
+from omics_jax.durable import DamagedFile, load_arrays, load_meta, save_arrays
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.training.freezing import leaf_path, split_leaf_path
+from omics_jax.training.outcome import StageOutcome
 from omics_jax.training.stage import Variables
 
 _log = logging.getLogger(__name__)
@@ -24,15 +26,37 @@ def stage_file(folder: Path, stage: str, replicate: int) -> Path:
     return folder / f"{replicate:04d}-{file_name(stage)}.npz"
 
 
-def save_stage(folder: Path, stage: str, chunk: Sequence[int], variables: Variables) -> None:
-    """Writes the variables (c, ...) that the replicates of a chunk hand on.
+def save_stage(
+    folder: Path,
+    stage: str,
+    chunk: Sequence[int],
+    variables: Variables,
+    outcomes: Sequence[StageOutcome] = (),
+) -> None:
+    """Writes the variables (c, ...) that the replicates of a chunk hand on, and how they fared.
+
+    outcomes: of every replicate; () for a stage without a monitor.
 
     Raises:
       UserError: they cannot be written.
     """
     for i, replicate in enumerate(chunk):
         arrays = {path: np.asarray(leaf[i]) for path, leaf in _by_path(variables).items()}
-        save_arrays(stage_file(folder, stage, replicate), arrays, {"replicate": replicate})
+        meta: dict[str, Any] = {"replicate": replicate}
+        if outcomes:
+            meta["outcome"] = asdict(outcomes[i])
+        save_arrays(stage_file(folder, stage, replicate), arrays, meta)
+
+
+def load_outcome(folder: Path, stage: str, replicate: int) -> StageOutcome | None:
+    """How a replicate's stage ended; None where it is unknown, for lack of a monitor or a file.
+
+    Raises:
+      DamagedFile: the file's record is not that which was written.
+    """
+    file = stage_file(folder, stage, replicate)
+    meta = load_meta(file) if file.exists() else {}
+    return StageOutcome(**meta["outcome"]) if "outcome" in meta else None
 
 
 def load_stage(

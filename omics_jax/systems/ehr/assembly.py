@@ -39,6 +39,7 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         System,
         arrays=partial(device_rows, held),
         evaluate=partial(scoring.evaluate, held, shape.levels),
+        ranges=partial(scoring.ranges, shape.levels),
         better=scoring.better(shape.levels),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec),

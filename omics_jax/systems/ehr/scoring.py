@@ -14,6 +14,7 @@ from omics_jax.evaluation import classifiers, imputation, series_baselines
 from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
 from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.study.doubts import PROBABILITY, Span, observed_range
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
 from omics_jax.tasks.binary import BETTER, binary_frame, binary_scores
@@ -27,6 +28,17 @@ def better(levels: Sequence[str]) -> dict[str, str]:
     errors = [f"{kind}_{level}" for level in levels for kind in (*ERRORS, "mre_units")]
     validation = [f"validation_{name}" for name in BETTER]
     return better_sides((*BETTER, *validation, *errors))
+
+
+def ranges(levels: Sequence[str], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction -> the range of what it predicts, of every variable for imputations."""
+    measured = measured_values(dataset)
+    mask = dataset.modalities["series"].mask
+    if "truth" in dataset.modalities:
+        mask = mask | dataset.modalities["truth"].mask
+    of_variables = observed_range(measured, mask, by_feature=True)
+    fields = ["imputed", *(f"imputed_{level}" for level in levels)]
+    return {**dict.fromkeys(fields, of_variables), "probability": PROBABILITY}
 
 
 def evaluate(

@@ -17,6 +17,7 @@ from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_values
+from omics_jax.study.doubts import Span, observed_range
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.pertvae import model, scoring
@@ -118,6 +119,7 @@ def build(config: ConfigDict, spec: Spec) -> System:
     if "pairs" not in spec.rows:
         return system(
             predict=partial(model.reconstruct, network, config.model.draws),
+            ranges=partial(ranges, {"x1_reconstruction": "control"}),
             evaluate=scoring.evaluate_reconstruction,
             baselines=partial(scoring.pca_baseline, config.model.latent),
         )
@@ -125,9 +127,17 @@ def build(config: ConfigDict, spec: Spec) -> System:
         predict=partial(model.predict, network, config.model.draws),
         evaluate=scoring.evaluate_perturbation,
         baselines=scoring.perturbation_baselines,
+        baseline_slots=("pairs",),
+        ranges=partial(ranges, {"x2_mean": "treated", "x1_reconstruction": "control"}),
         # Not z1 and z2: their dimensions mean something within one replicate only.
         columns=dict.fromkeys(("x2_mean", "x2_sd"), genes),
     )
+
+
+def ranges(modality_of: Mapping[str, str], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction -> the range over all genes, which share a unit, of its modality."""
+    modalities = {field: dataset.modalities[name] for field, name in modality_of.items()}
+    return {field: observed_range(m.values, m.mask) for field, m in modalities.items()}
 
 
 def shares(batch_size: int, rows: Mapping[str, int]) -> dict[str, int]:

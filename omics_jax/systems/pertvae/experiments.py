@@ -15,7 +15,7 @@ from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
-from omics_jax.systems.pertvae import conclusions
+from omics_jax.systems.pertvae import conclusions, drugs
 from omics_jax.systems.pertvae.assembly import Spec, build, platform_codes, platforms
 from omics_jax.training.stage import Replicate
 
@@ -24,7 +24,7 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     """Table 1: a model per drug, or one for all (`model.per_drug=False`), repeated folds by group.
 
     Validation rows are the next fold's; the singletons of a held-out cell line leave the training
-    set with it.
+    set with it. A drug in fewer groups than there are folds is left out with a note.
     """
     paired = dataset.modalities["treated"].observed_rows
     if not paired.any():
@@ -32,16 +32,16 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
             "the data hold no pair of a control and a treated profile; check data.control_values "
             "and data.pair_by"
         )
+    splits, left_out = drugs.splits_by_model(config, dataset, paired)
     singletons = np.flatnonzero(~paired)
-    drug = dataset.table["drug"].astype(str).to_numpy()
-    names = sorted(set(drug[paired])) if config.model.per_drug else ["all drugs"]
-    replicates = []
-    for name in names:
-        chosen = paired & (drug == name) if config.model.per_drug else paired
-        splits = _splits(config, dataset, np.flatnonzero(chosen), f"drug {name!r}")
-        replicates += [_pair_replicate(config, dataset, s, singletons, name) for s in splits]
+    replicates = [
+        _pair_replicate(config, dataset, split, singletons, name)
+        for name, splits_of_model in splits.items()
+        for split in splits_of_model
+    ]
+    notes = (*left_out, *drugs.limits(dataset, splits))
     spec = spec_of(dataset, replicates)
-    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates)]
+    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates, notes=notes)]
 
 
 def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
@@ -50,7 +50,7 @@ def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     if not sizes or min(sizes) < 1:
         raise UserError(f"config.figure2.latent_sizes is {sizes}; list sizes of 1 or more")
     profiles = all_profiles(dataset)
-    splits = _splits(config, profiles, np.arange(len(profiles)), "figure2")
+    splits = folds.deal_folds(config, profiles)
     trained = folds.replicates(
         config, splits, "singletons", lambda s: constants_of(profiles, s.train), "all profiles"
     )
@@ -70,16 +70,6 @@ def _reconstruction_arm(
     sized.model.latent = latent
     system, labels = build(sized, spec), {"latent": latent}
     return Arm(f"latent {latent}", system, sized, spec, profiles, replicates, labels=labels)
-
-
-def _splits(
-    config: ConfigDict, dataset: Dataset, rows: Int[np.ndarray, " m"], what: str
-) -> list[Split]:
-    """Folds of the rows; errors name what was to be split."""
-    try:
-        return folds.deal_folds(config, dataset, rows=rows)
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from None
 
 
 def _pair_replicate(

@@ -69,11 +69,16 @@ def _scale(constants: Constants, platform: Int[Array, "*n"]) -> tuple[Profile, P
 
 
 def init(network: Network, key: PRNGKeyArray, batch: Batch, constants: Constants) -> Variables:
-    """Parameters by data-dependent initialisation on the batch's own x1."""
-    x1 = _controls(batch, constants)
-    shape = (len(x1), network.config.latent)
-    noise = jax.random.normal(jax.random.fold_in(key, 1), shape)
-    made = network.init(key, x1, noise)
+    """Parameters by data-dependent initialisation on all profiles of the batch, x1 and x2.
+
+    x1 alone would not do. Where controls are few or alike (the mean of one plate's wells) they
+    hardly vary, and gains that give them unit variance blow up every x2 and every other x1.
+    """
+    x = _controls(batch, constants)
+    if "pairs" in batch:
+        x = jnp.concatenate([x, _treated(batch["pairs"], constants)])
+    noise = jax.random.normal(jax.random.fold_in(key, 1), (len(x), network.config.latent))
+    made = network.init(key, x, noise)
     return {"params": made["params"], "batch_stats": {}}
 
 
