@@ -14,13 +14,17 @@ from typing import Any
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
-from omics_jax.run.directory import check_data, write_json
+from omics_jax.run.directory import check_data, json_text, write_json
+from omics_jax.run.identity import training_record
+from omics_jax.run.manifest import list_files, read_manifest, restore_file
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
-from omics_jax.study.records import to_record
 from omics_jax.study.system import Arm
+from omics_jax.training.history import History
 from omics_jax.training.plan import Options
+
+BEGUN_WITH = ("config.json", "data.json", "training.json")
 
 
 def read_data(method: ModuleType, config: Any) -> Dataset:
@@ -52,35 +56,46 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    write_summary(folder, dataset)
+    fingerprint = write_summary(folder, dataset)["fingerprint"]
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
-    write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
+    records = {arm.name: training_record(arm, fingerprint) for arm in arms}
+    write_json(folder / "training.json", records)
+    list_files(folder, BEGUN_WITH)
+    _drop_strange_lines(folder, arms)
     _reuse_other_runs(config.run.reuse, arms, folder)
     return arms, options
 
 
-def write_summary(folder: Path, dataset: Dataset) -> list[tuple[str, str]]:
-    """Writes `data.json`: what was understood of the data; returns its lines of label and value.
+def write_summary(folder: Path, dataset: Dataset) -> dict[str, Any]:
+    """Writes `data.json`, what was understood of the data, where no run has begun; its content.
 
     Raises:
-      UserError: the run in this directory was begun with other data.
+      UserError: the run in this directory was begun with other data, or the file is damaged.
     """
-    fingerprint = dataset.fingerprint()
-    check_data(folder, fingerprint)
-    lines = summary(dataset)
-    content = {"summary": lines, "notes": dataset.notes, "fingerprint": fingerprint}
-    write_json(folder / "data.json", content)
-    return lines
-
-
-def _training_record(arm: Arm) -> dict[str, Any]:
-    """What a prediction of new rows needs to know of a trained arm."""
-    return {
-        "spec": to_record(arm.spec),
-        "config": arm.config.to_dict(),
-        "labels": [replicate.labels for replicate in arm.replicates],
+    content = {
+        "summary": summary(dataset),
+        "notes": dataset.notes,
+        "fingerprint": dataset.fingerprint(),
     }
+    if (folder / "config.json").exists() or read_manifest(folder).files:
+        restore_file(folder, "data.json", json_text(content))
+        check_data(folder, content["fingerprint"])
+    else:
+        write_json(folder / "data.json", content)
+    return content
+
+
+def _drop_strange_lines(folder: Path, arms: Sequence[Arm]) -> None:
+    """Drops lines of the history that are of no training of this run: damage made them so."""
+    places = {
+        (arm.name, stage.name, r)
+        for arm in arms
+        for stage in arm.system.stages
+        for r in range(len(arm.replicates))
+    }
+    history = History(folder / "history.jsonl")
+    history.keep(lambda line: (line.get("arm"), line["stage"], line["replicate"]) in places)
 
 
 def _reuse_other_runs(reuse: str, arms: Sequence[Arm], folder: Path) -> None:

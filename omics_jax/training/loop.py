@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from omics_jax.durable import as_user_error
+from omics_jax.durable import as_user_error, check_origin
 from omics_jax.errors import Stopped, TrainingDiverged
 from omics_jax.file_names import file_name
 from omics_jax.training import nonfinite
@@ -44,6 +45,8 @@ class RunContext:
 
     Attributes:
       folder: of checkpoints and of the variables of finished stages.
+      origin: what tells these files from those of another training, such as {"arm": "main"}; they
+        say it and are refused where they say something else.
       history: a line per epoch and replicate.
       progress: called with (steps done, steps in all, what is running).
       stop: returns the number of the signal that asks to stop, or None.
@@ -67,6 +70,7 @@ class RunContext:
     stop: Callable[[], int | None] = lambda: None
     train_s: float = 0.0
     prune: Prune | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, Variables]]]:
@@ -82,7 +86,8 @@ def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, 
     Raises:
       Stopped: a signal arrived; the running state is saved.
       TrainingDiverged: a step was not finite.
-      UserError: what lies in the folder is of another model, or cannot be written.
+      UserError: what lies in the folder belongs to another training, or cannot be written, or
+        lines of the history are damaged.
     """
     with as_user_error(context.folder):
         context.folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +124,7 @@ def _load(
 ) -> Variables | None:
     """The variables (c, ...) of a finished stage, padded; None where it must be trained."""
     name = compiled.stage.name
-    loaded = load_stage(context.folder, name, chunk, plan.shapes)
+    loaded = load_stage(context.folder, name, chunk, plan.shapes, context.origin, context.history)
     if loaded is None:
         return None
     _make_recorder(plan, compiled, context, chunk).replay(compiled.stage.epochs)
@@ -158,9 +163,10 @@ def _train(
     what = _describe(stage, _names(plan, chunk))
     # Named by its replicates, because another number of devices may cut the chunks elsewhere.
     path = context.folder / f"{chunk[0]:04d}-{chunk[-1]:04d}-{file_name(stage.name)}"
+    place = {**context.origin, "stage": stage.name, "replicates": list(chunk)}
     with Checkpoints(path) as checkpoints:
-        state, start = _resume(checkpoints, state, real)
-        recorder.resume(start)
+        state, start, seals = _resume(checkpoints, state, place)
+        recorder.resume(start, seals, path)
         state = recorder.stop(state)
         sizer = BlockSizer(plan.options, compiled.shape.length)
         last_save = time.monotonic()
@@ -183,14 +189,15 @@ def _train(
             signum = context.stop()
             is_due = time.monotonic() - last_save > plan.options.checkpoint_seconds
             if signum is not None or is_due:
-                _save(checkpoints, state, real, start)
+                seals = context.history.seal(stage.name, chunk)
+                _save(checkpoints, state, start, {**place, "history": seals})
                 last_save = time.monotonic()
             if signum is not None:
                 raise Stopped(signum)
         recorder.record_diverged(np.asarray(state.bad_step), inputs.order["steps"])
     _warn_of_blind_monitors(stage, _names(plan, chunk), state)
     handed_on = final_variables(stage, state)
-    save_stage(context.folder, stage.name, chunk, handed_on)
+    save_stage(context.folder, stage.name, chunk, handed_on, context.origin, context.history)
     shutil.rmtree(path, ignore_errors=True)
     return handed_on
 
@@ -205,31 +212,38 @@ def _count_live(state: TrainState) -> int:
     return int(np.sum(~np.asarray(state.done)))
 
 
-def _save(checkpoints: Checkpoints, state: TrainState, real: int, time: int) -> None:
-    """A checkpoint of the real replicates."""
+def _save(checkpoints: Checkpoints, state: TrainState, time: int, meta: Mapping[str, Any]) -> None:
+    """A checkpoint of the real replicates, `meta["replicates"]`."""
+    real = len(meta["replicates"])
     saved = jax.tree.map(lambda x: np.asarray(x)[:real], state)
-    checkpoints.save(time, saved, {"time": time})
+    checkpoints.save(time, saved, {"time": time, **meta})
 
 
-def _resume(checkpoints: Checkpoints, state: TrainState, real: int) -> tuple[TrainState, int]:
-    """The newest checkpoint's state and time, or the given state at time 0.
+def _resume(
+    checkpoints: Checkpoints, state: TrainState, place: Mapping[str, Any]
+) -> tuple[TrainState, int, Mapping[str, str]]:
+    """The newest checkpoint's state, time and seals of the history, or the given state at time 0.
 
     Only real replicates were saved; those that fill the axis are taken from the given state.
+
+    place: what a checkpoint of this training says of itself.
     """
+    real = len(place["replicates"])
 
     def real_part(state):
         return jax.tree.map(lambda x: x[:real], state)
 
     restored = checkpoints.restore(jax.eval_shape(real_part, state))
     if restored is None:
-        return state, 0
+        return state, 0, {}
     saved, meta = restored
+    check_origin(checkpoints.directory, meta, place)
     log.info("resuming %s at step %d", checkpoints.directory.name, meta["time"])
 
     def pad(saved, initial):
         return np.concatenate([saved, np.asarray(initial)[real:]])
 
-    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"]
+    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"], meta["history"]
 
 
 def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainState) -> None:
