@@ -138,6 +138,8 @@ def print_error(text: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what it cannot show
     status = main(sys.argv)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler prints a traceback
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the work is done, and only Python's end is left
     sys.exit(status)

@@ -167,6 +167,19 @@ def check_origin(path: Path, stored: Mapping[str, Any], expected: Mapping[str, A
             )
 
 
+def load_meta(path: Path) -> dict[str, Any]:
+    """The meta that `save_arrays` wrote; the arrays are neither read nor verified.
+
+    Raises:
+      DamagedFile: it is not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return unseal(json.loads(_read_member(archive, _SEAL).tobytes()))["meta"]
+    except Exception as error:  # as in `load_arrays`
+        raise DamagedFile(f"{path} is damaged ({type(error).__name__})") from error
+
+
 def _write_npz(file: BinaryIO, members: Mapping[str, np.ndarray]) -> None:
     """As `numpy.savez` does, but the same arrays always give the same file."""
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from omics_jax.errors import Interrupted
 from omics_jax.run.command import system_module
 from omics_jax.run.directory import write_json
 from omics_jax.run.lock import locked
-from omics_jax.run.manifest import lost_files, read_manifest
+from omics_jax.run.manifest import list_files, lost_files, read_manifest
 from omics_jax.training.history import History
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
@@ -314,6 +316,30 @@ def test_the_same_command_writes_the_records_of_an_unfinished_run_again(
     assert_finished(begun, finished)
 
 
+@pytest.mark.parametrize("name", ["config.json", "data.json"])
+def test_a_lost_record_of_another_command_is_asked_to_be_removed(finished, begun, name):
+    """Where the command does not give the same bytes: here its section `run` differs."""
+    file = begun / name
+    if name == "data.json":
+        record = json.loads(file.read_text())
+        write_json(file, {**record, "notes": ["another"]})
+        list_files(begun, [name])
+    file.write_bytes(b"\xb5" + file.read_bytes()[1:])
+    words = ("--config.run.block_steps=3",)
+    assert_told(train(begun, *words), str(file), "is damaged", "remove it and repeat")
+    file.unlink()
+    assert_told(train(begun, *words, "--mode=evaluate"), name, "is missing")
+    assert train(begun, *words).status == 0
+    assert content(begun)[0] == content(finished)[0]
+
+
+def test_a_config_that_was_removed_lets_no_other_one_in(begun):
+    for name in ("config.json", "data.json"):
+        (begun / name).unlink()
+    outcome = train(begun, "--config.optimizer.learning_rate=0.5")
+    assert_told(outcome, str(begun / STAGES), "belongs elsewhere (training is")
+
+
 def test_a_damaged_config_is_not_replaced_by_another_one(begun):
     (begun / "config.json").write_bytes(b"\xb5")
     outcome = train(begun, "--config.seed=3")
@@ -437,3 +463,48 @@ def test_a_signal_at_any_moment_is_answered_in_one_sentence(
     assert not (begun / ".lock").exists() and not list(begun.rglob("*.tmp"))
     assert train(begun).status == 0
     assert_finished(begun, finished)
+
+
+# In processes of their own
+
+SIGNAL_AT_IMPORT = """
+import os, runpy, sys
+class Signal:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Signal())
+sys.argv = ["main.py", *{words!r}]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def process(code, **options):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=ROOT / "experiments",
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("module", ["absl", "jax", "omics_jax.systems.pertvae.experiments"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_python_imports(tmp_path, module, number):
+    words = [SMOKE, f"--workdir={tmp_path}", "--mode=inspect"]
+    done = process(SIGNAL_AT_IMPORT.format(module=module, number=int(number), words=words))
+    assert done.returncode == 128 + number
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: stopped by signal {number}")
+
+
+def test_a_full_disk_behind_standard_output(tmp_path):
+    words = [SMOKE, f"--workdir={tmp_path}", "--mode=inspect"]
+    with open("/dev/full", "w") as full:
+        done = process(SIGNAL_AT_IMPORT.format(module="", number=0, words=words), stdout=full)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "standard output could not be written: No space left on device" in done.stderr

@@ -27,7 +27,9 @@ from omics_jax.errors import UserError
 from omics_jax.run.directory import check_config, log_to, open_directory, tuning_file
 from omics_jax.run.lock import locked
 from omics_jax.run.manifest import (
+    BEGUN_WITH,
     check_begun,
+    check_files,
     check_version,
     lost_files,
     named,
@@ -157,6 +159,7 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
     check_version(folder)
     check_begun(folder)
     check_config(folder, config.to_dict())
+    check_files(folder, BEGUN_WITH)
     dataset = read_data(method, config)
     write_summary(folder, dataset)
     arms = arms_of(method, config, dataset)

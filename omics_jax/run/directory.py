@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omics_jax.durable import MADE_AGAIN, as_user_error, write_atomically
+from omics_jax.durable import MADE_AGAIN, DamagedFile, as_user_error, write_atomically
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
-from omics_jax.run.manifest import check_files, read_manifest, restore_file
+from omics_jax.run.manifest import is_as_listed, read_manifest, restore_file
 
 if TYPE_CHECKING:
     from omics_jax.study.system import Arm
@@ -73,15 +73,17 @@ def tuning_file(folder: Path, arm: Arm) -> Path:
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuses to go on with a run that was begun with another config (`run.*` may differ).
 
+    A file that was lost is written again where this command gives the same one.
+
     Raises:
       UserError: the configs differ; the message lists the keys with both values. Or the file is
         damaged.
     """
     path = folder / "config.json"
     restore_file(folder, path.name, json_text(config))
-    if not path.exists() and path.name not in read_manifest(folder).files:
+    if not path.exists():
         return
-    check_files(folder, [path.name])
+    _check_listed(path)
     before = flatten_keys(read_json(path))
     now = flatten_keys(json.loads(json.dumps(to_json(config))))
     keys = sorted(key for key in before.keys() | now.keys() if not key.startswith("run."))
@@ -100,6 +102,15 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     )
 
 
+def _check_listed(path: Path) -> None:
+    """Refuses a record that this command would not write again as it was."""
+    if not is_as_listed(path.parent, path.name, read_manifest(path.parent)):
+        raise DamagedFile(
+            f"{path} is damaged: it is not what was written there; put back a copy, or remove it "
+            f"and {MADE_AGAIN}"
+        )
+
+
 def check_data(folder: Path, fingerprint: str) -> None:
     """Refuses to go on with a run whose data have changed since it was begun.
 
@@ -107,7 +118,9 @@ def check_data(folder: Path, fingerprint: str) -> None:
       UserError: the fingerprints differ, or the file is damaged.
     """
     path = folder / "data.json"
-    check_files(folder, [path.name])
+    if not path.exists():
+        return
+    _check_listed(path)
     if read_json(path)["fingerprint"] != fingerprint:
         raise UserError(
             f"the data are not those that the run in {folder} was begun with (rows, genes or "

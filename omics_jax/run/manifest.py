@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 NAME = "manifest.json"
 FORMAT = 1
+BEGUN_WITH = ("config.json", "data.json", "training.json")  # written before anything is trained
 _MOST_NAMED = 4  # files in one message
 
 

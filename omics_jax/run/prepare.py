@@ -16,15 +16,13 @@ from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
 from omics_jax.run.directory import check_data, json_text, write_json
 from omics_jax.run.identity import training_record
-from omics_jax.run.manifest import list_files, read_manifest, restore_file
+from omics_jax.run.manifest import BEGUN_WITH, list_files, restore_file
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
 from omics_jax.study.system import Arm
 from omics_jax.training.history import History
 from omics_jax.training.plan import Options
-
-BEGUN_WITH = ("config.json", "data.json", "training.json")
 
 
 def read_data(method: ModuleType, config: Any) -> Dataset:
@@ -68,7 +66,7 @@ def prepare_arms(
 
 
 def write_summary(folder: Path, dataset: Dataset) -> dict[str, Any]:
-    """Writes `data.json`, what was understood of the data, where no run has begun; its content.
+    """`data.json`, what was understood of the data; written unless it stands in a run.
 
     Raises:
       UserError: the run in this directory was begun with other data, or the file is damaged.
@@ -78,10 +76,11 @@ def write_summary(folder: Path, dataset: Dataset) -> dict[str, Any]:
         "notes": dataset.notes,
         "fingerprint": dataset.fingerprint(),
     }
-    if (folder / "config.json").exists() or read_manifest(folder).files:
+    begun = (folder / "config.json").exists()
+    if begun:
         restore_file(folder, "data.json", json_text(content))
         check_data(folder, content["fingerprint"])
-    else:
+    if not begun or not (folder / "data.json").exists():
         write_json(folder / "data.json", content)
     return content
 

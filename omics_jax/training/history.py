@@ -14,13 +14,23 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omics_jax.durable import DamagedFile, as_user_error, write_atomically
 
 _log = logging.getLogger(__name__)
 
 Line = Mapping[str, Any]
+_MOST_NAMED = 6  # files in one message, before their folder is named
+
+
+class Seal(NamedTuple):
+    """The sha256 of a replicate's lines in a stage, and the file or folder that keeps it."""
+
+    stage: str
+    replicate: int
+    sha256: str
+    kept_in: Path
 
 
 class History:
@@ -117,23 +127,24 @@ class History:
             os.fsync(file.fileno())
         return {str(r): self._digest(stage, r).hexdigest() for r in replicates}
 
-    def check(self, stage: str, seals: Mapping[str, str], sealed_by: Mapping[str, Path]) -> None:
-        """Compares the lines of a stage with what `seal` returned when they were sealed.
-
-        sealed_by: replicate -> the file or folder that was written with its seal.
+    def check(self, seals: Iterable[Seal]) -> None:
+        """Compares the lines with what `seal` returned when they were sealed.
 
         Raises:
           DamagedFile: lines were lost or changed since then.
         """
-        wrong = [r for r in seals if self._digest(stage, int(r)).hexdigest() != seals[r]]
-        if wrong:
-            paths = dict.fromkeys(str(sealed_by[r]) for r in wrong)
-            raise DamagedFile(
-                f"{self.path} is damaged: its lines of stage {stage!r}, replicate "
-                f"{', '.join(wrong)}, are not those that were written; put back a copy, or remove "
-                f"{', '.join(paths)} and repeat the run's command with --mode=train, which trains "
-                "this stage again"
-            )
+        wrong = [s for s in seals if self._digest(s.stage, s.replicate).hexdigest() != s.sha256]
+        if not wrong:
+            return
+        paths = list(dict.fromkeys(seal.kept_in for seal in wrong))
+        if len(paths) > _MOST_NAMED:
+            paths = list(dict.fromkeys(path.parent for path in paths))
+        raise DamagedFile(
+            f"{self.path} is damaged: its lines of stage {wrong[0].stage!r}, replicate "
+            f"{wrong[0].replicate}, are not those that were written; put back a copy, or remove "
+            f"{', '.join(map(str, paths))} and repeat the run's command with --mode=train, which "
+            "trains again what is removed"
+        )
 
     def _drop_damaged_lines(self) -> None:
         content = self.path.read_bytes()

@@ -28,12 +28,12 @@ from omics_jax.training.block_sizer import BlockSizer
 from omics_jax.training.checkpoints import Checkpoints
 from omics_jax.training.chunks import pad_chunk
 from omics_jax.training.devices import programs_in_turn
-from omics_jax.training.history import History
+from omics_jax.training.history import History, Seal
 from omics_jax.training.order import NOISE, stage_key
 from omics_jax.training.plan import CompiledStage, Plan, first_variables, run_block, start_stage
 from omics_jax.training.recording import EpochRecorder, Prune
 from omics_jax.training.stage import Stage, Variables
-from omics_jax.training.stage_files import load_stage, save_stage, stage_file
+from omics_jax.training.stage_files import load_stage, save_stage, seals_of_history, stage_file
 from omics_jax.training.state import TrainState, final_variables
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, 
     """
     with as_user_error(context.folder):
         context.folder.mkdir(parents=True, exist_ok=True)
+    _check_history(plan, context)
     total = sum(compiled.steps for compiled in plan.stages) * len(plan.chunks)
     done = 0
     for chunk in plan.chunks:
@@ -112,6 +113,19 @@ def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, 
         yield chunk, jax.tree.map(lambda x, n=len(chunk): x[:n], by_stage)
 
 
+def _check_history(plan: Plan, context: RunContext) -> None:
+    """Refuses to go on where lines of finished stages were lost or changed."""
+    replicates = range(len(plan.training.replicates))
+    seals = [
+        seal
+        for compiled in plan.stages
+        for seal in seals_of_history(
+            context.folder, compiled.stage.name, replicates, context.origin
+        )
+    ]
+    context.history.check(seals)
+
+
 def is_finished(plan: Plan, folder: Path) -> bool:
     """Whether the file of the last stage exists for every replicate."""
     last = plan.stages[-1].stage.name
@@ -124,7 +138,7 @@ def _load(
 ) -> Variables | None:
     """The variables (c, ...) of a finished stage, padded; None where it must be trained."""
     name = compiled.stage.name
-    loaded = load_stage(context.folder, name, chunk, plan.shapes, context.origin, context.history)
+    loaded = load_stage(context.folder, name, chunk, plan.shapes, context.origin)
     if loaded is None:
         return None
     _make_recorder(plan, compiled, context, chunk).replay(compiled.stage.epochs)
@@ -166,7 +180,7 @@ def _train(
     place = {**context.origin, "stage": stage.name, "replicates": list(chunk)}
     with Checkpoints(path) as checkpoints:
         state, start, seals = _resume(checkpoints, state, place)
-        recorder.resume(start, seals, path)
+        recorder.resume(start, seals)
         state = recorder.stop(state)
         sizer = BlockSizer(plan.options, compiled.shape.length)
         last_save = time.monotonic()
@@ -221,7 +235,7 @@ def _save(checkpoints: Checkpoints, state: TrainState, time: int, meta: Mapping[
 
 def _resume(
     checkpoints: Checkpoints, state: TrainState, place: Mapping[str, Any]
-) -> tuple[TrainState, int, Mapping[str, str]]:
+) -> tuple[TrainState, int, list[Seal]]:
     """The newest checkpoint's state, time and seals of the history, or the given state at time 0.
 
     Only real replicates were saved; those that fill the axis are taken from the given state.
@@ -235,7 +249,7 @@ def _resume(
 
     restored = checkpoints.restore(jax.eval_shape(real_part, state))
     if restored is None:
-        return state, 0, {}
+        return state, 0, []
     saved, meta = restored
     check_origin(checkpoints.directory, meta, place)
     log.info("resuming %s at step %d", checkpoints.directory.name, meta["time"])
@@ -243,7 +257,9 @@ def _resume(
     def pad(saved, initial):
         return np.concatenate([saved, np.asarray(initial)[real:]])
 
-    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"], meta["history"]
+    stage, folder = place["stage"], checkpoints.directory
+    seals = [Seal(stage, int(r), sha256, folder) for r, sha256 in meta["history"].items()]
+    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"], seals
 
 
 def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainState) -> None:

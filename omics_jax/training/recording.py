@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from omics_jax.training.history import History
+from omics_jax.training.history import History, Seal
 from omics_jax.training.state import TrainState
 
 # (replicate, epoch, that epoch's values in the history) -> whether to stop that replicate
@@ -58,14 +57,14 @@ class EpochRecorder:
         """Whether replicates can be stopped; one that diverges then ends alone."""
         return self._prune is not None
 
-    def resume(self, time: int, seals: Mapping[str, str], checkpoint: Path) -> None:
+    def resume(self, time: int, seals: Sequence[Seal]) -> None:
         """Continues at that time: drops what will be written again, and replays what was before.
 
         seals: of the lines before, as the checkpoint has them, see `History.check`.
         """
         epoch = time // self._per_epoch
         self._history.forget(self._stage, self._chunk, epoch)
-        self._history.check(self._stage, seals, dict.fromkeys(seals, checkpoint))
+        self._history.check(seals)
         self.replay(epoch)
 
     def replay(self, epochs: int) -> None:

@@ -7,7 +7,8 @@ in the history.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from omics_jax.durable import (
     as_user_error,
     check_origin,
     load_arrays,
+    load_meta,
     save_arrays,
 )
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.training.freezing import leaf_path, split_leaf_path
-from omics_jax.training.history import History
+from omics_jax.training.history import History, Seal
 from omics_jax.training.stage import Variables
 
 _log = logging.getLogger(__name__)
@@ -62,7 +64,6 @@ def load_stage(
     chunk: Sequence[int],
     shapes: Variables,
     origin: Mapping[str, Any],
-    history: History,
 ) -> list[Variables] | None:
     """The variables that each replicate of a chunk handed on; None unless all have finished.
 
@@ -72,12 +73,9 @@ def load_stage(
       shapes: of one replicate's variables.
 
     Raises:
-      UserError: a file belongs elsewhere or is of another model, or lines of the history that go
-        with it are damaged.
+      UserError: a file belongs elsewhere or is of another model.
     """
     loaded: list[Variables | None] = []
-    seals: dict[str, str] = {}
-    files: dict[str, Path] = {}
     for replicate in chunk:
         file = stage_file(folder, stage, replicate)
         stored = _load_intact(file)
@@ -87,10 +85,21 @@ def load_stage(
         arrays, meta = stored
         check_origin(file, meta, _place(origin, stage, replicate))
         _check_shapes(file, arrays, shapes)
-        seals[str(replicate)], files[str(replicate)] = meta["history"], file
         loaded.append(_as_tree(arrays, shapes))
-    history.check(stage, seals, files)
     return None if any(variables is None for variables in loaded) else loaded
+
+
+def seals_of_history(
+    folder: Path, stage: str, replicates: Iterable[int], origin: Mapping[str, Any]
+) -> Iterator[Seal]:
+    """The seals that the intact files of a stage keep; others are `load_stage`'s business."""
+    for replicate in replicates:
+        file = stage_file(folder, stage, replicate)
+        if file.exists():
+            with suppress(UserError):
+                meta = load_meta(file)
+                check_origin(file, meta, _place(origin, stage, replicate))
+                yield Seal(stage, replicate, meta["history"], file)
 
 
 def load_variables(
