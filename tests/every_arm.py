@@ -16,6 +16,7 @@ from command import ROOT, config_of
 from omics_jax.durable import save_arrays
 from omics_jax.run.command import system_module
 from omics_jax.run.directory import prediction_file
+from omics_jax.run.identity import origins
 from omics_jax.run.prepare import prepare_arms
 from omics_jax.run.scores import rows_of
 
@@ -145,6 +146,7 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
     config = config_of(smoke(name, experiment))
     folder.mkdir(parents=True, exist_ok=True)
     arms, _ = prepare_arms(system_module(name), config, folder)
+    origin_of = origins(folder)
     random = np.random.default_rng(0)
     with few_trees_and_draws():
         for arm in arms:
@@ -152,7 +154,8 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
                 for part in ("test", *arm.system.extra_parts):
                     file = prediction_file(folder, arm, r, part)
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    save_arrays(file, made_predictions(arm, r, part, random), {})
+                    meta = {**origin_of[arm.name], "replicate": r, "part": part}
+                    save_arrays(file, made_predictions(arm, r, part, random), meta)
 
 
 def made_predictions(arm, index: int, part: str, random) -> dict[str, np.ndarray]:

@@ -64,6 +64,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
 
     config = config_of(SMOKE)
     labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]
+    checkpoints, replicates = folder / "checkpoints" / "pertvae", range(len(labels))
     network = Network(config.model, profiles.shape[1])
     code = 0  # the platform of the pairs comes first
     n = len(profiles)
@@ -75,7 +76,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
     call = jax.jit(lambda v: model.predict(network, config.model.draws, v, rows)["x2_mean"])
     found = [
         call(jax.tree.map(lambda a: a[0], variables))
-        for r, variables in load_variables(folder / "checkpoints" / "pertvae", "elbo")
+        for r, variables in load_variables(checkpoints, "elbo", replicates, {})
         if labels[r]["group"] == drug
     ]
     assert len(found) == config.folds
@@ -151,6 +152,8 @@ def test_a_torn_file_of_the_directory_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(UserError, match="config.json is not valid JSON"):
         read_json(tmp_path / "config.json")
+    with pytest.raises(UserError, match="data.json is missing"):
+        read_json(tmp_path / "data.json")
 
 
 def test_summary_counts_rows_and_missing_cells():

@@ -8,7 +8,7 @@ feature does not predict its cells; the mean is over the others.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,15 +20,17 @@ from ml_collections import ConfigDict
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
 from omics_jax.data.memory import memory_limit
+from omics_jax.durable import as_user_error, write_arrays, write_atomically
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json
+from omics_jax.run.manifest import check_files, read_manifest
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
-from omics_jax.training.stage_files import load_variables
+from omics_jax.training.stage_files import load_variables, stage_file
 
 
 def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
@@ -43,44 +45,59 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
       what was written, in words.
 
     Raises:
-      UserError: no finished training here, no arm of that name, or data that lack what it was
-        trained on.
+      UserError: no finished training here, a file of it that is missing or damaged, no arm of that
+        name, or data that lack what it was trained on.
     """
     arm, record = _trained_arm(folder, config.run.arm)
+    origin = {"arm": arm, "training": record["identity"]}
     system = _rebuild(method, config, record, folder)
     with memory_limit(config.run.memory_gb):
         new = system.read_new(config)
     predict = _compile_prediction(system, new)
     source = Path(system.sources(config)[0])
     out = _prediction_folder(folder, arm, source, new.ids)
-    out.mkdir(exist_ok=True)
+    replicates = range(len(record["labels"]))
+    checkpoints, stage = folder / "checkpoints" / file_name(arm), system.stages[-1].name
+    # All of them before the first prediction is written: a mean over a part is another number.
+    files = [stage_file(checkpoints, stage, r) for r in replicates]
+    check_files(folder, [file.relative_to(folder).as_posix() for file in files])
+    with as_user_error(out):
+        out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
-    checkpoints = folder / "checkpoints" / file_name(arm)
     warnings = list(new.warnings)
-    for r, variables in load_variables(checkpoints, system.stages[-1].name):
+    for r, variables in load_variables(checkpoints, stage, replicates, origin):
         if r == 0:
             warnings += _range_warnings(system, variables, new)
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
-        np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
+        arrays = {"id": new.ids.astype(str), **fields}
+        write_arrays(out / f"{file_name(group)}-{r}.npz", arrays)
         # What is pooled may read fields that are not written.
         kept = fields if system.pool_new else {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(kept)
-    for group, replicates in by_group.items():
-        _write_group(out / file_name(group), replicates, new.ids, system)
+    for group, predictions in by_group.items():
+        _write_group(out / file_name(group), predictions, new.ids, system)
     notes = "".join(f"note: {note}\n" for note in new.notes)
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
-    groups = ", ".join(by_group)
-    return f"{notes}{len(new)} rows predicted by {arm!r} for {groups}: {out}"
+    groups, models = ", ".join(by_group), _models_text(map(len, by_group.values()))
+    return f"{notes}{len(new)} rows predicted by {arm!r} for {groups} ({models}): {out}"
+
+
+def _models_text(counts: Iterable[int]) -> str:
+    """How many models a group's prediction is the mean of."""
+    least, most = (counts := sorted(counts))[0], counts[-1]
+    number = str(most) if least == most else f"{least} to {most}"
+    return f"each the mean of {number} model{'s' if most > 1 else ''}"
 
 
 def _trained_arm(folder: Path, chosen: str) -> tuple[str, dict[str, Any]]:
     """Name and record of the arm to predict with."""
-    if not (folder / "metrics.json").exists():
+    if not read_manifest(folder).finished:
         raise UserError(
             f"{folder} holds no finished training; name one with --workdir, or finish it with "
             "--mode=train"
         )
+    check_files(folder, ["training.json"] if chosen else ["training.json", "metrics.json"])
     records = read_json(folder / "training.json")
     name = chosen or next(iter(read_json(folder / "metrics.json")["arms"]))
     if name not in records:
@@ -144,10 +161,19 @@ def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) ->
     base = f"predictions-{file_name(arm)}-{file_name(source.stem)}"
     for number in itertools.count(1):
         out = folder / (base if number == 1 else f"{base}-{number}")
-        earlier = next(iter(sorted(out.glob("*.npz"))), None)
-        if earlier is None or np.array_equal(np.load(earlier)["id"], ids.astype(str)):
+        earlier = sorted(out.glob("*.npz"))
+        if not earlier or any(_rows_are(file, ids) for file in earlier):
             return out
     raise AssertionError("unreachable")
+
+
+def _rows_are(file: Path, ids: np.ndarray) -> bool:
+    """Whether a file holds predictions of these rows; False where it cannot be read."""
+    try:
+        with np.load(file) as arrays:
+            return np.array_equal(arrays["id"], ids.astype(str))
+    except Exception:  # zip and npy parsers stumble over damage in many ways
+        return False
 
 
 def _write_group(
@@ -163,7 +189,7 @@ def _write_group(
         mean, sd = pooled[field] if field in pooled else over_replicates(stacked)
         for suffix, values in (("", mean), ("_between_replicates", sd)):
             file = stem.with_name(f"{stem.name}.{file_name(field)}{suffix}.csv")
-            as_frame(ids, values, names).to_csv(file, index=False)
+            write_atomically(file, as_frame(ids, values, names).to_csv(index=False))
 
 
 def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

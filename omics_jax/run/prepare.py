@@ -20,13 +20,15 @@ from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, sho
 from omics_jax.data.dataset.summary import summary
 from omics_jax.data.memory import memory_limit
 from omics_jax.errors import UserError
-from omics_jax.run.directory import check_data, write_json
+from omics_jax.run.directory import check_data, json_text, write_json
+from omics_jax.run.identity import training_record
+from omics_jax.run.manifest import BEGUN_WITH, list_files, restore_file
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
 from omics_jax.run.scores import rows_of
-from omics_jax.study.records import to_record
 from omics_jax.study.system import LEAST_BASELINE_ROWS, Arm
+from omics_jax.training.history import History
 from omics_jax.training.plan import Options
 
 
@@ -89,13 +91,17 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    for warning in write_summary(folder, with_notes(dataset, arms)).warnings:
+    description = write_summary(folder, with_notes(dataset, arms))
+    for warning in description.warnings:
         print_and_log(f"warning: {warning}")
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
-    write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
+    records = {arm.name: training_record(arm, description.fingerprint) for arm in arms}
+    write_json(folder / "training.json", records)
+    list_files(folder, BEGUN_WITH)
     for note in notes_of(arms):
         print_and_log(f"note: {note}")
+    _drop_strange_lines(folder, arms)
     _reuse_other_runs(config.run.reuse, arms, folder)
     return arms, options
 
@@ -107,11 +113,13 @@ class Description:
     summary: lines of label and value.
     variables: modality -> a row per variable, see `data.dataset.quality.describe`.
     warnings: those of the reader, and of the values of the variables.
+    fingerprint: of the data.
     """
 
     summary: list[tuple[str, str]]
     variables: dict[str, pd.DataFrame]
     warnings: list[str]
+    fingerprint: str
 
 
 def describe_data(dataset: Dataset) -> Description:
@@ -120,17 +128,15 @@ def describe_data(dataset: Dataset) -> Description:
     warnings = [*dataset.warnings, *unexpected(dataset.uses)]
     for name, table in variables.items():
         warnings += quality_warnings(name, table)
-    return Description(summary(dataset), variables, warnings)
+    return Description(summary(dataset), variables, warnings, dataset.fingerprint())
 
 
 def write_summary(folder: Path, dataset: Dataset) -> Description:
-    """Writes `data.json`: what was understood of the data.
+    """Writes `data.json`, what was understood of the data, unless it stands in a run.
 
     Raises:
-      UserError: the run in this directory was begun with other data.
+      UserError: the run in this directory was begun with other data, or the file is damaged.
     """
-    fingerprint = dataset.fingerprint()
-    check_data(folder, fingerprint)
     description = describe_data(dataset)
     tables = {name: short_table(table) for name, table in description.variables.items()}
     content = {
@@ -139,9 +145,14 @@ def write_summary(folder: Path, dataset: Dataset) -> Description:
         "warnings": description.warnings,
         "uses": account_table(dataset.uses).to_dict("records"),
         "variables": {name: _records(table) for name, table in tables.items()},
-        "fingerprint": fingerprint,
+        "fingerprint": description.fingerprint,
     }
-    write_json(folder / "data.json", content)
+    begun = (folder / "config.json").exists()
+    if begun:
+        restore_file(folder, "data.json", json_text(content))
+        check_data(folder, content["fingerprint"])
+    if not begun or not (folder / "data.json").exists():
+        write_json(folder / "data.json", content)
     return description
 
 
@@ -150,13 +161,16 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _training_record(arm: Arm) -> dict[str, Any]:
-    """What a prediction of new rows needs to know of a trained arm."""
-    return {
-        "spec": to_record(arm.spec),
-        "config": arm.config.to_dict(),
-        "labels": [replicate.labels for replicate in arm.replicates],
+def _drop_strange_lines(folder: Path, arms: Sequence[Arm]) -> None:
+    """Drops lines of the history that are of no training of this run: damage made them so."""
+    places = {
+        (arm.name, stage.name, r)
+        for arm in arms
+        for stage in arm.system.stages
+        for r in range(len(arm.replicates))
     }
+    history = History(folder / "history.jsonl")
+    history.keep(lambda line: (line.get("arm"), line["stage"], line["replicate"]) in places)
 
 
 def _reuse_other_runs(reuse: str, arms: Sequence[Arm], folder: Path) -> None:

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.durable import load_arrays
 from omics_jax.evaluation.comparisons import summarize
 from omics_jax.evaluation.few_events import too_few_events
 from omics_jax.evaluation.measures import measure_of
@@ -27,12 +25,12 @@ NO_INTERVAL = "none, all trainings are tested on the same rows"
 
 def score_arms(
     arms: Sequence[Arm],
-    file: Callable[[Arm, int, str], Path],
+    load: Callable[[Arm, int, str], Predictions],
     on_progress: OnProgress = lambda done, total, doing: None,
 ) -> Results:
     """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
 
-    file: (arm, replicate, part) -> the npz of its predictions of that part, "test" or one of
+    load: (arm, replicate, part) -> its predictions of that part, "test" or one of
       `System.extra_parts`.
     """
     scores: list[dict[str, Any]] = []
@@ -40,7 +38,7 @@ def score_arms(
     total, done = sum(len(arm.replicates) for arm in arms), 0
     for arm in arms:
         for r, replicate in enumerate(arm.replicates):
-            new_scores, new_frames = _score_replicate(arm, r, partial(file, arm, r))
+            new_scores, new_frames = _score_replicate(arm, r, partial(load, arm, r))
             scores += new_scores
             for name, frame in new_frames:
                 frames.setdefault(name, []).append(frame)
@@ -57,13 +55,13 @@ def _concatenate(frames: Sequence[Frame]) -> Frame:
 
 
 def _score_replicate(
-    arm: Arm, index: int, file: Callable[[str], Path]
+    arm: Arm, index: int, load: Callable[[str], Predictions]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Frame]]]:
     """The lines of the table of scores, and the named frames if it is of the first repeat."""
     system, replicate = arm.system, arm.replicates[index]
     train = arm.dataset.take(rows_of(replicate, "train"))
     test = arm.dataset.take(replicate.test)
-    saved = {part: load_arrays(file(part))[0] for part in ("test", *system.extra_parts)}
+    saved = {part: load(part) for part in ("test", *system.extra_parts)}
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
         baseline_rows = rows_of(replicate, "train", system.baseline_slots)

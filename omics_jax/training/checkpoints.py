@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from omics_jax.durable import DamagedFile, as_user_error, check_digests, seal, unseal
-from omics_jax.errors import RunEnded, UserError
+from omics_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ _STEP = re.compile(r"step_(\d+)")
 _SHOWN = 6  # differing leaves named in one message
 
 
-class DamagedCheckpoints(RunEnded, RuntimeError):
+class DamagedCheckpoints(UserError):
     """Checkpoints were finished in this folder, and none of them can be restored."""
 
 
@@ -143,7 +143,8 @@ class Checkpoints:
             reasons = "; ".join(f"step {step}: {reason}" for step, reason in damage.items())
             raise DamagedCheckpoints(
                 f"no checkpoint in {self.directory} is intact ({reasons}); "
-                "put back a copy, or remove the folder to train from scratch"
+                f"put back a copy, or remove {self.directory} and repeat the run's command with "
+                "--mode=train, which trains this stage from its start"
             )
         _log.info("no finished checkpoint in %s: starting from scratch", self.directory)
         return None

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from omics_jax.data.clinical_series.observations import step_names
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.durable import save_arrays
+from omics_jax.durable import load_arrays, save_arrays
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
 from omics_jax.run.directory import prediction_file
@@ -484,7 +484,7 @@ def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, a
             file = prediction_file(tmp_path, arm, r, part)
             file.parent.mkdir(parents=True, exist_ok=True)
             save_arrays(file, {"probability": rows(len(at))}, {})
-    results = score_arms([arm], lambda *place: prediction_file(tmp_path, *place))
+    results = score_arms([arm], lambda *place: load_arrays(prediction_file(tmp_path, *place))[0])
     for replicate in arm.replicates:
         train, test = set(dataset.ids[replicate.rows["patients"]]), set(dataset.ids[replicate.test])
         assert ("baselines", train, test) in seen and ("probes", train, test) in seen
