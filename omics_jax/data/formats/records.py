@@ -97,8 +97,10 @@ def cut_records(path: Path, data: bytes, delimiter: str, quoted: bool = True) ->
     return Records(path, lines, numbers, delimiter, quoted)
 
 
-def read_records(path: Path) -> tuple[Records, list[str], list[int]]:
+def read_records(path: Path, row_names: bool = True) -> tuple[Records, list[str], list[int]]:
     """A .csv, .tsv or .txt: its records, the header's fields, and which records are rows.
+
+    row_names: whether the header may lack the field of the names of rows, as R writes a matrix.
 
     Raises:
       UserError: no rows, or a record that is not as wide as the header.
@@ -109,7 +111,7 @@ def read_records(path: Path) -> tuple[Records, list[str], list[int]]:
             f"{path}: line 1 ({data[:4].decode()!r}) is that of a GCT file; name the file .gct"
         )
     table = cut_records(path, data, _delimiter(path, data))
-    _align_widths(table)
+    _align_widths(table, row_names)
     header = table.fields(0)
     if len(table.lines) < 2:
         raise UserError(
@@ -118,10 +120,10 @@ def read_records(path: Path) -> tuple[Records, list[str], list[int]]:
     return table, header, list(range(1, len(table.lines)))
 
 
-def _align_widths(table: Records) -> None:
+def _align_widths(table: Records, row_names: bool) -> None:
     """Refuses a record of another width than the header's; R's header gets its missing field."""
     widths = table.widths()
-    if len(widths) > 1 and all(width == widths[0] + 1 for width in widths[1:]):
+    if row_names and len(widths) > 1 and all(width == widths[0] + 1 for width in widths[1:]):
         # R's write.table leaves out the header of the row names.
         table.lines[0] = table.delimiter.encode() + table.lines[0]
         widths[0] += 1
