@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from omics_jax.data.dataset.account import unexpected
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.quality import range_warnings
+from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, range_warnings
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json
@@ -53,12 +54,17 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
     checkpoints = folder / "checkpoints" / file_name(arm)
-    warnings = list(new.warnings)
+    warnings = [*new.warnings, *unexpected(new.uses)]
+    for name, table in dataset_tables(new).items():
+        warnings += quality_warnings(name, table)
     for r, variables in load_variables(checkpoints, system.stages[-1].name):
-        if r == 0:
-            warnings += _range_warnings(system, variables, new)
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
+        if r == 0:
+            warnings += [
+                *_range_warnings(system, variables, new),
+                *system.prediction_warnings(fields),
+            ]
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
         written = {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(written)

@@ -96,9 +96,11 @@ def read_long_table(
     hours, notes = hours_of(table, frame["time"], columns["time"], time_unit, patient, used)
     is_static = np.isin(names, list(statics))[variable]
     check_hours(table, hours, used, is_static, columns["time"])
-    values, warnings = _values(
+    values, text_variables = _values(
         table, frame["value"], columns["value"], names, variable, used, missing
     )
+    warnings = _text_warnings(table, text_variables)
+    used &= ~np.isin(names, text_variables)[variable]
     if "unit" in columns:
         warnings += _unit_warnings(table, frame["unit"], names, variable, values)
     is_known = ~np.isnan(values)
@@ -125,19 +127,23 @@ def read_long_table(
         warnings=tuple(warnings),
         uses=uses,
     )
-    return _without_nobody(observations)
+    return _without_empty(observations, [*text_variables, ""])
 
 
-def _without_nobody(observations: Observations) -> Observations:
-    """Without the empty id of rows that were not asked for."""
+def _without_empty(observations: Observations, no_variables: Sequence[str]) -> Observations:
+    """Without the empty id of rows that were not asked for, and without `no_variables`."""
     named = observations.ids != ""
     row = np.cumsum(named) - 1
+    is_variable = ~np.isin(observations.names, no_variables)
+    column = np.cumsum(is_variable) - 1
     return replace(
         observations,
         ids=observations.ids[named],
         groups=observations.groups[named],
         sets=observations.sets[named],
+        names=observations.names[is_variable],
         patient=row[observations.patient],
+        variable=column[observations.variable],
     )
 
 
@@ -209,7 +215,7 @@ def _values(
     used: Rows,
     missing: Missing,
 ) -> tuple[Float64[np.ndarray, " k"], list[str]]:
-    """NaN where empty or not used, and a warning that names variables of text, which are left out.
+    """NaN where empty or not used, and the variables of text, which have no value.
 
     Raises:
       UserError: a cell that is no number, of a variable that has numbers.
@@ -224,10 +230,14 @@ def _values(
         cells[is_word] = ""
         values, text_variables = _parsed(table, cells, column_name, names, variable, used)
     check_values(table.path, values, table.place)
+    return values, text_variables
+
+
+def _text_warnings(table: StoredTable, text_variables: Sequence[str]) -> list[str]:
     if not text_variables:
-        return values, []
+        return []
     several = count_phrase(len(text_variables), "variable", text_variables)
-    return values, [f"{table.path.name}: {several} text without any number, and left out"]
+    return [f"{table.path.name}: {several} text without any number, and left out"]
 
 
 def _parsed(

@@ -31,6 +31,7 @@ from omics_jax.data.dataset.limits import (
 )
 from omics_jax.data.formats.columns import as_numbers
 from omics_jax.data.formats.files import stem
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.names import check_names, locate_names
 from omics_jax.data.formats.npz import take_array
 from omics_jax.data.vocabulary import Missing, blank_unknown, parse_missing
@@ -72,6 +73,10 @@ def read_arrays(path: Path, settings, may_lack: bool = False) -> Dataset:
             )
     ids = _ids(path, stored, n)
     groups = _row_labels(path, arrays, "groups", n)
+    others = [str(name) for name in features if name not in features[columns]]
+    if others:
+        some = count_phrase(len(others), "variable", others)
+        notes.append(f"{some} not among those to keep, and left out.")
     missing, limits = parse_missing(settings.missing_values), parse_limits(settings.limits)
     modalities, value_notes = _without_impossible(modalities, missing, limits)
     targets, target_notes = _targets(path, arrays, n, settings.event_value, missing)
@@ -137,7 +142,7 @@ def _uses(
     """What became of the arrays and of the variables."""
     source = path.name
     used = tuple(map(str, features[columns]))
-    others = tuple(str(name) for j, name in enumerate(features) if j not in set(columns.tolist()))
+    others = tuple(str(name) for name in features if name not in used)
     uses = [
         Use(source, "arrays", "read", tuple(stored.arrays)),
         Use(source, "variables", "series", used),

@@ -26,6 +26,7 @@ from omics_jax.data.clinical_series.stored_table import (
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import nearest, stem
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.parse import numbers_and_text
 from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
@@ -51,15 +52,16 @@ def looks_wide(table: StoredTable, columns: dict[str, str]) -> bool:
     frame = table.read(keys, keys)
     share = frame.duplicated(keep=False).mean()
     others = [name for name in table.header if name not in columns.values()]
-    near = next(filter(None, (nearest(columns[key], others) for key in lacking)), "")
-    if share <= _REPEATED_SHARE and not near:
+    near = {key: nearest(columns[key], others) for key in lacking}
+    if share <= _REPEATED_SHARE and not any(near.values()):
         return True
-    key, other = lacking[0], f"; did you mean {near!r}?" if near else ""
+    key = next(filter(near.get, lacking), lacking[0])
     shown = ", ".join(map(repr, table.header[:8]))
+    mend = f"did you mean {near[key]!r}?" if near[key] else f"it has {shown}."
     raise UserError(
         f"{table.path} has no column {columns[key]!r} (--config.data.columns.{key}="
-        f"{columns[key]}){other}; it has {shown}: name those of the variable and of the value, or "
-        "set --config.data.layout=wide if there is a column per variable"
+        f"{columns[key]}); {mend} Name the columns of the variable and of the value, or set "
+        "--config.data.layout=wide if there is a column per variable"
     )
 
 
@@ -110,6 +112,11 @@ def read_wide_table(
     if "group" in columns:
         groups = groups_of(table, frame[positions["group"]], columns["group"], patient, ids)
     row, column = np.nonzero(known)
+    uses = _uses(table, columns, names, statics, left_out)
+    for use in uses:
+        if use.used_as == "left out" and use.expected:
+            some = count_phrase(len(use.names), "column", use.names)
+            notes.append(f"{some} left out: {use.why}.")
     notes.append(
         f"{table.path.name} is read as a wide table: {len(frame):,} rows, one per stay and time, "
         f"with {len(row):,} values in {len(names)} columns of variables."
@@ -125,7 +132,7 @@ def read_wide_table(
         hours=hours[row],
         values=values[row, column],
         notes=tuple(notes),
-        uses=_uses(table, columns, names, statics, left_out),
+        uses=uses,
     )
 
 

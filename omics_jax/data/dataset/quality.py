@@ -22,13 +22,14 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 FAR = 20.0  # robust s.d.
 FAR_LOG = 10.0  # robust s.d. of the logarithm
 _REPEATED_SHARE = 0.02  # of the cells: a value this common and far from all others is a sentinel
+_FEWEST = 10  # observed cells that a spread is computed of
 _MIXED = 5  # different values that lie close together, far from the others: another unit
 _MIXED_SHARE = 0.02  # of the cells, at least, are in either unit
 _NORMAL_MAD = 1.4826
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
-_MARGIN = 0.1  # of the training range
+MARGIN = 0.1  # of the training range: what values may leave it by
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
@@ -56,11 +57,12 @@ class Spread:
 def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
     """The spread of the variables (the last axis) over all other axes.
 
-    Of more than 4,096 rows it is that of evenly spaced ones.
+    NaN for a variable with fewer than 10 observed cells. Of more than 4,096 rows it is that of evenly spaced ones.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
     some = np.where(mask[::step], values[::step], np.nan).astype(np.float64)
+    some[:, (~np.isnan(some)).sum(axis=0) < _FEWEST] = np.nan
     median, scale = _median_and_scale(some)
     has_log = ~(some < 0).any(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -244,7 +246,7 @@ def _sentinels(
 def _describe_sentinel(cells: Float[np.ndarray, " k"], value: float) -> str:
     share = np.mean(cells == value)
     return (
-        f"{value:g} is {share:.1%} of its values and unlike all others; if it stands for a "
+        f"{value:g} is {share:.1%} of its values and far from all others; if it stands for a "
         f"missing value, set --config.data.missing_values={value:g}"
     )
 
@@ -300,7 +302,7 @@ def range_warnings(
 
     low, high: (f,) of the training rows; features with low = high are judged by this value alone.
     """
-    margin = _MARGIN * (high - low)
+    margin = MARGIN * (high - low)
     share = outside_range(modality.values, modality.mask, low - margin, high + margin)
     count = _flat(modality.mask).sum(axis=0)
     total = float((share * count).sum() / max(1, count.sum()))
