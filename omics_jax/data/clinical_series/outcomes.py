@@ -251,7 +251,7 @@ def _no_codes(
     value = common if is_number else repr(common)
     return UserError(
         f"{path}: {places[row]}: {label} is {value}, which is neither 0 nor 1 nor a word for one "
-        f"of them (its values are {shown}); name the value that means the event with "
+        f"of them (its values are {shown}); recode it, name the value that means the event with "
         "--config.data.event_value, or another column with --config.data.label"
     )
 

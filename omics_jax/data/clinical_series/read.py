@@ -209,7 +209,7 @@ def _choose_statics(
 def _changes(observations: Observations, name: str) -> bool:
     """Whether a variable has different values in most of the patients that have it."""
     different = _different_values(observations, name)
-    return bool(len(different)) and 2 * (different > 1).sum() > len(different)
+    return bool(2 * (different > 1).sum() > len(different))
 
 
 def _different_values(observations: Observations, name: str) -> Int[np.ndarray, " patients"]:
@@ -239,8 +239,7 @@ def _choose_variables(
     may_lack: bool,
 ) -> tuple[str, ...]:
     if may_lack:
-        known = {*map(str, observations.names), *observations.variables}
-        requested = tuple(name for name in requested if name in known)
+        requested = _present(observations, requested)
     else:
         _check_known(observations, "variable", requested)
     names = [str(name) for name in np.sort(observations.names) if name]
@@ -252,6 +251,23 @@ def _choose_variables(
             f"{quoted_list(statics)}; shorten --config.data.statics"
         )
     return chosen
+
+
+def _present(observations: Observations, requested: tuple[str, ...]) -> tuple[str, ...]:
+    """The variables of a training that the file has.
+
+    Raises:
+      UserError: it has none of them.
+    """
+    names = [str(name) for name in observations.names]
+    present = tuple(name for name in requested if name in {*names, *observations.variables})
+    if requested and not present:
+        theirs = f", the file has {quoted_list(names, 4)}" if names else ""
+        raise UserError(
+            f"{observations.source} has none of the {len(requested)} variables of the training; "
+            f"they must be named alike: the training has {quoted_list(requested, 4)}{theirs}"
+        )
+    return present
 
 
 def _check_known(observations: Observations, kind: str, requested: Sequence[str]):

@@ -45,7 +45,7 @@ def looks_wide(table: StoredTable, columns: dict[str, str]) -> bool:
     Raises:
       UserError: it may as well be a long table whose columns have other names.
     """
-    lacking = [key for key in ("variable", "value") if columns.get(key) not in table.header]
+    lacking = [key for key in ("value", "variable") if columns.get(key) not in table.header]
     if len(lacking) < 2 or not {columns["id"], columns["time"]} <= set(table.header):
         return False
     keys = {table.position(f"columns.{key}", columns[key]) for key in ("id", "time")}

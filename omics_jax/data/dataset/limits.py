@@ -62,10 +62,10 @@ def bounds_of(
 
 
 def is_outside(
-    values: Num[np.ndarray, "*k"],
-    low: Float[np.ndarray, "*k"],
-    high: Float[np.ndarray, "*k"],
-) -> Bool[np.ndarray, "*k"]:
+    values: Num[np.ndarray, "*n f"],
+    low: Float[np.ndarray, " f"],
+    high: Float[np.ndarray, " f"],
+) -> Bool[np.ndarray, "*n f"]:
     """Which values are not within their limits, in the precision of the values."""
     dtype = np.asarray(values).dtype
     return (values < low.astype(dtype)) | (values > high.astype(dtype))

@@ -43,7 +43,7 @@ class Spread:
 
     Attributes:
       median, scale: (f,) float64; NaN where nothing was observed. Where half of the cells equal the
-        median, the scale is that of the others, and 0 where there are none.
+        median, the scale is that of the others, and 0 where they are fewer than five.
       log_median, log_scale: (f,) of the natural logarithm of the positive cells; NaN where a value
         is negative.
     """
@@ -57,7 +57,8 @@ class Spread:
 def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
     """The spread of the variables (the last axis) over all other axes.
 
-    NaN for a variable with fewer than 10 observed cells. Of more than 4,096 rows it is that of evenly spaced ones.
+    NaN for a variable with fewer than 10 observed cells. Of more than 4,096 rows it is that of
+    evenly spaced ones.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
@@ -81,8 +82,9 @@ def _median_and_scale(cells: Float[np.ndarray, "n f"]) -> tuple[np.ndarray, np.n
     scale = _median(deviations)
     tied = scale == 0
     if tied.any():
-        of_others = _median(np.where(deviations[:, tied] > 0, deviations[:, tied], np.nan))
-        scale[tied] = np.nan_to_num(of_others)
+        others = deviations[:, tied] > 0
+        of_others = _median(np.where(others, deviations[:, tied], np.nan))
+        scale[tied] = np.where(others.sum(axis=0) >= _MIXED, of_others, 0)
     return median, _NORMAL_MAD * scale
 
 

@@ -47,7 +47,8 @@ def predict_imputation(shape: ModelShape, variables: Variables, rows: Rows) -> d
     series = observed_series(shape, constants, rows, shown)
     imputation = run_imputer(shape, variables, series, states=config.steps)
     estimates = within_range(constants, imputation.estimates)
-    was_outside = ~shown & (estimates != imputation.estimates).any(axis=0)
+    varies = constants["least_z"] < constants["most_z"]
+    was_outside = ~shown & varies & (estimates != imputation.estimates).any(axis=0)
     predictions = {
         "imputed": in_input_units(constants, rows, shown, estimates.mean(axis=0)),
         "disagreement": disagreement(constants, shown, estimates),
