@@ -45,6 +45,9 @@ EVENT_CODES = (
     ("alive", "dead"),
     ("living", "deceased"),
     ("alive", "deceased"),
+    ("alive", "expired"),
+    ("survived", "died"),
+    ("survivor", "non-survivor"),
     ("censored", "event"),
     ("censored", "uncensored"),
     ("no event", "event"),
@@ -70,7 +73,12 @@ class Missing:
     def is_word(self, cell: str) -> bool:
         """Whether a cell of an annotation is unknown by this vocabulary or by `UNKNOWN`."""
         word = cell.strip().casefold()
-        return word in self.words or word in UNKNOWN or bool(_BRACKETED.fullmatch(word))
+        is_known_word = word in self.words or word in UNKNOWN or _BRACKETED.fullmatch(word)
+        return bool(is_known_word) or self._is_code(word)
+
+    def _is_code(self, word: str) -> bool:
+        """Whether a text is one of the numbers, as -999.0 is -999."""
+        return bool(self.numbers) and pd.to_numeric(word, errors="coerce") in self.numbers
 
     def is_number(self, values: Float[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
         """Which of the numbers stand for a missing value."""
@@ -79,18 +87,22 @@ class Missing:
         return np.isin(values, np.asarray(self.numbers, np.asarray(values).dtype))
 
 
-def parse_missing(words: Sequence[str]) -> Missing:
-    """`Missing` of the items of `data.missing_values`, such as ("-999", "below detection").
+def parse_missing(words: str | Sequence[str]) -> Missing:
+    """`Missing` of `data.missing_values`, as "-999, unmeasured" or ("-999", "unmeasured").
 
     Raises:
       UserError: an item that is empty, nan or infinite.
     """
+    if isinstance(words, str):
+        words = words.split(",") if words.strip() else ()
     numbers, texts = [], set()
     for word in words:
         text = str(word).strip()
         number = pd.to_numeric(text, errors="coerce") if text else np.nan
         if not text or np.isinf(number):
-            raise UserError(f"data.missing_values has {word!r}; give numbers or words such as -999")
+            raise UserError(
+                f"--config.data.missing_values has {word!r}; give numbers or words such as -999"
+            )
         if not np.isnan(number):
             numbers.append(float(number))
         texts.add(text.casefold())

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from omics_jax.data.dataset.account import unexpected
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.quality import range_warnings
+from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, range_warnings
 from omics_jax.data.memory import memory_limit
 from omics_jax.durable import as_user_error, write_arrays, write_atomically
 from omics_jax.errors import UserError
@@ -64,12 +65,15 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     with as_user_error(out):
         out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
-    warnings = list(new.warnings)
+    warnings = [*new.warnings, *unexpected(new.uses)]
+    for name, table in dataset_tables(new).items():
+        warnings += quality_warnings(name, table)
     for r, variables in load_variables(checkpoints, stage, replicates, origin):
-        if r == 0:
-            warnings += _range_warnings(system, variables, new)
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
+        if r == 0:
+            warnings += _range_warnings(system, variables, new)
+            warnings += system.prediction_warnings(fields)
         arrays = {"id": new.ids.astype(str), **fields}
         write_arrays(out / f"{file_name(group)}-{r}.npz", arrays)
         # What is pooled may read fields that are not written.

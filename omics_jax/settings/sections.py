@@ -89,6 +89,38 @@ def prediction_config(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
     return ConfigDict({**trained.to_dict(), **sections})
 
 
+def series_section() -> ConfigDict:
+    """Files of clinical series and how they are read, none of them named; see the page on input
+    formats. `data.clinical_series.settings` says what each setting means.
+    """
+    data = ConfigDict()
+    data.path = ""  # your files; an empty path means the simulator
+    data.outcomes = ""  # a table with a row per patient
+    data.outcome_id = "RecordID"
+    data.label = "In-hospital_death"
+    data.event_value = ""  # the cell of label that means the event; "" for 1, yes, dead, ...
+    data.layout = "auto"  # auto | long (a row per measurement) | wide (a column per variable)
+    data.columns = ConfigDict()
+    data.columns.id = "id"
+    data.columns.time = "time"
+    data.columns.variable = "variable"
+    data.columns.value = "value"
+    data.columns.unit = ""  # "" for a column such as valueuom or unit, where there is one
+    data.columns.group = ""  # what must not be split, such as the person of several stays
+    data.time_unit = "hours"  # hours | minutes | days
+    data.hours = 48.0
+    data.bin_hours = 1.0
+    data.variables = ()  # () for all, or the challenge's 35
+    data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
+    data.missing_values = ""  # "-999, unmeasured": numbers and words that mean missing
+    data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
+    data.limits = ""  # "hr=20:300, temp=25:45": values outside are missing
+    data.keep_empty = True  # patients without any observation, imputed from the population
+    data.split = "folds"  # folds | file: one split, parts train, val, test of HDF5 or npz
+    data.external = ConfigDict(dict(path="", outcomes=""))
+    return data
+
+
 def patients_section() -> ConfigDict:
     """Files of patients and what is to be predicted of them, none of them named; see the page on
     input formats.

@@ -90,6 +90,7 @@ class System:
       training_range: variables of one replicate -> modality -> the smallest and the largest value
         (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
         are reported.
+      prediction_warnings: one replicate's predictions of new rows -> sentences on what looks wrong.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
       pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between
         replicates (n,)), of fields whose value over replicates is not the mean of theirs.
@@ -118,6 +119,7 @@ class System:
     training_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
         lambda variables: {}
     )
+    prediction_warnings: Callable[[Predictions], Sequence[str]] = lambda predictions: ()
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
     pool_new: Callable[[Sequence[Predictions]], Mapping[str, Pooled]] | None = None
 

@@ -36,7 +36,7 @@ VARIABLES = tuple(
     "Platelets Urine NIMAP Creatinine ALP".split()
 )
 DESCRIPTORS = ("Age", "Gender", "Height", "Weight", "ICUType")
-_LEVELS = {"ICUType": (1, 2, 3, 4)}
+LEVELS = {"ICUType": (1, 2, 3, 4)}
 _HEADER = b"Time,Parameter,Value"
 _TIME = re.compile(r"(\d{1,4}):([0-5]\d)")
 _PROGRESS_EVERY = 200
@@ -246,7 +246,7 @@ def _observations(
         values=values[is_measured],
         variables=VARIABLES,
         statics=DESCRIPTORS,
-        levels=_LEVELS,
+        levels=LEVELS,
         notes=(*notes, *value_notes),
     )
 

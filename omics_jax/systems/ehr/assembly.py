@@ -42,7 +42,8 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         ranges=partial(scoring.ranges, shape.levels),
         better=scoring.better(shape.levels),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec),
+        read_new=partial(reading.read_new, spec, config.data),
+        training_range=predictions.training_range,
     )
     if config.classifier.network:
         return system(
@@ -60,6 +61,7 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         predict=partial(predictions.predict_imputation, shape),
         predict_new=partial(predictions.predict_new_imputation, shape),
         imputes={"imputed": "series"},
+        prediction_warnings=partial(predictions.clipped_warnings, spec.features["series"]),
         baselines=partial(scoring.imputation_baselines, held, shape.levels),
         columns=dict.fromkeys(series_fields, spec.features["series"]),
         extra_parts=("train",) if probes else (),

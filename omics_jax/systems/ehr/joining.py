@@ -44,8 +44,16 @@ def join_patients(internal: Dataset, external: Dataset) -> Dataset:
     targets = {
         name: _stack(known, external.targets[name]) for name, known in internal.targets.items()
     }
-    notes = (*internal.notes, *_notes(internal, external, repeated))
-    return Dataset(ids, groups, _join_modalities(internal, external), table, targets, notes)
+    return Dataset(
+        ids,
+        groups,
+        _join_modalities(internal, external),
+        table,
+        targets,
+        notes=(*internal.notes, *_notes(internal, external, repeated)),
+        warnings=(*internal.warnings, *(f"external: {text}" for text in external.warnings)),
+        uses=(*internal.uses, *external.uses),
+    )
 
 
 def _external_names(names: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
