@@ -46,9 +46,9 @@ def patients_section() -> ConfigDict:
     """Files of patients and what is to be predicted of them, none of them named; see the page on
     input formats.
     """
-    text = ("modalities", "path", "clinical", "survival", "id", "barcode")
+    text = ("modalities", "path", "limits", "clinical", "survival", "id", "barcode", "group")
     outcomes = ("classes", "numbers", "survival_times", "only")
-    rules = dict(orientation="auto", zero_times="error", repeated="error")
+    rules = dict(orientation="auto", zero_times="error", repeated="error", missing_values=())
     return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
 
 

@@ -15,6 +15,7 @@ from omics_jax.data.formats.matrix import Matrix, Place, checked_matrix
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.orientation import decide_orientation
 from omics_jax.data.formats.parse import numbers_and_text
+from omics_jax.data.vocabulary import without_words
 from omics_jax.errors import UserError
 
 
@@ -39,7 +40,8 @@ class Grid:
 
 def matrix_from_grid(path: Path, grid: Grid, options: ReadOptions) -> Matrix:
     """The grid as a `Matrix`, in the orientation that the options or the names decide."""
-    values, text = numbers_and_text(path, grid.cells, grid.row_place, grid.column_place)
+    cells = without_words(grid.cells, options.missing)
+    values, text = numbers_and_text(path, cells, grid.row_place, grid.column_place)
     text_columns = [grid.columns[j] for j in text]
     orientation = decide_orientation(
         path, options.orientation, grid.rows, grid.columns, grid.corner, text_columns

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omics_jax.data.formats.names import Names
+from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
 
 ORIENTATIONS = ("auto", "samples", "genes")
@@ -25,6 +26,7 @@ class ReadOptions:
     genes: Names | None = None
     annotations: Sequence[str] = ()
     repeated: str = "error"
+    missing: Missing = Missing()  # words and numbers of the user's
 
     def __post_init__(self):
         choices = {"orientation": ORIENTATIONS, "repeated": REPEATED}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
 
 # Settings that are taken as they are, and those that hold pairs.
 PLAIN = (
-    "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
+    "path", "orientation", "clinical", "survival", "id", "barcode", "group", "zero_times",
+    "repeated", "missing_values",
 )  # fmt: skip
-PAIRS = ("modalities", "classes", "numbers", "only")
+PAIRS = ("modalities", "classes", "numbers", "survival_times", "only")
 
 
 def parse_settings(section: Any, targets: bool = True) -> SimpleNamespace:
@@ -24,9 +27,26 @@ def parse_settings(section: Any, targets: bool = True) -> SimpleNamespace:
     """
     plain = {key: section[key] for key in PLAIN}
     pairs = {key: parse_pairs(section[key], f"data.{key}") for key in PAIRS}
-    times = parse_pairs(section.survival_times, "data.survival_times")
-    survival_times = {name: tuple(columns.split(":")) for name, columns in times.items()}
-    return SimpleNamespace(**plain, **pairs, survival_times=survival_times, targets=targets)
+    return SimpleNamespace(
+        **plain,
+        **pairs,
+        limits=_limits(parse_pairs(section.limits, "data.limits")),
+        targets=targets,
+    )
+
+
+def _limits(pairs: Mapping[str, str]) -> dict[str, tuple[float, float]]:
+    """Modality -> (low, high), from modality -> "low:high"; a side that is left out is open."""
+    limits = {}
+    for name, text in pairs.items():
+        low, colon, high = (part.strip() for part in text.partition(":"))
+        try:
+            limits[name] = (float(low or "-inf"), float(high or "inf"))
+        except ValueError:
+            colon = ""
+        if not colon or not limits[name][0] < limits[name][1]:
+            raise UserError(f"data.limits has {name}={text}; write {name}=LOW:HIGH, such as 0:30")
+    return limits
 
 
 def named_files(section: Any) -> tuple[str, ...]:
