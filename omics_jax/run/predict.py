@@ -23,7 +23,7 @@ from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
-from omics_jax.study.system import DataSpec, Predictions, System
+from omics_jax.study.system import CLIPPED, DataSpec, Predictions, System
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
 from omics_jax.training.stage_files import load_variables
@@ -62,6 +62,7 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
         written = {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(written)
+    warnings += _clipped_warnings(by_group)
     for group, replicates in by_group.items():
         _write_group(out / file_name(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
@@ -130,6 +131,22 @@ def _range_warnings(system: System, variables: Variables, new: Dataset) -> list[
     warnings = []
     for name, (low, high) in system.training_range(variables).items():
         warnings += range_warnings(name, prepared.modalities[name], low, high)
+    return warnings
+
+
+def _clipped_warnings(by_group: Mapping[str, Sequence[Predictions]]) -> list[str]:
+    """Sentences on predictions that left the training range and were clipped."""
+    warnings = []
+    for group, replicates in by_group.items():
+        for field in replicates[0]:
+            if field.endswith(CLIPPED):
+                count = int(np.any([fields[field] for fields in replicates], axis=0).sum())
+                if count:
+                    warnings.append(
+                        f"{field.removesuffix(CLIPPED)} of {group}: {count:,} rows were predicted "
+                        "far outside the range of the training values by some replicate; these "
+                        "predictions are clipped, and nothing should be read from them."
+                    )
     return warnings
 
 

@@ -20,6 +20,7 @@ from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, sho
 from omics_jax.data.dataset.summary import summary
 from omics_jax.errors import UserError
 from omics_jax.run.directory import check_data, write_json
+from omics_jax.run.missingness import missingness_warnings
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
@@ -86,6 +87,7 @@ def describe_data(dataset: Dataset) -> Description:
     warnings = [*dataset.warnings, *unexpected(dataset.uses)]
     for name, table in variables.items():
         warnings += quality_warnings(name, table)
+    warnings += missingness_warnings(dataset)
     return Description(summary(dataset), variables, warnings)
 
 

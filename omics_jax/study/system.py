@@ -32,6 +32,10 @@ Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 # names of simple models.
 MODEL = "model"
 
+# A field of predictions with this end marks rows whose prediction left the training range and was
+# clipped to it.
+CLIPPED = "_clipped"
+
 
 @dataclass(frozen=True)
 class DataSpec:

@@ -226,7 +226,7 @@ def test_every_column_of_the_tables_is_accounted_for(tmp_path):
     found = {(u.source, u.part, u.used_as): u.names for u in dataset.uses}
     assert found["told.csv", "columns", "ids"] == ("patient",)
     assert found["told.csv", "columns", "outcome type"] == ("cancer",)
-    assert found["told.csv", "columns", "outcome OS"] == ("dead",)  # the last of its two columns
+    assert found["told.csv", "columns", "outcome OS"] == ("days", "dead")
     assert found["told.csv", "columns", "selection"] == ("site",)
     assert found["told.csv", "columns", "annotations"] == ("age",)
     assert found["told.csv", "rows", "left out"] == ("p5",)

@@ -23,6 +23,7 @@ FAR_LOG = 10.0  # robust s.d. of the logarithm
 _REPEATED_SHARE = 0.02  # of the cells: a value this common and far from all others is a sentinel
 _MIXED = 5  # far values that lie close together: another unit
 _NORMAL_MAD = 1.4826
+_LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
@@ -88,6 +89,23 @@ def is_far(
     return mask & (spread.scale > 0) & far & (far_log | ~on_log_scale)
 
 
+def plausible_bounds(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """(f,) between which no value is far, by `is_far`; infinite where no value is.
+
+    A cell is far by both rules if it has a logarithm, so that the wider bounds of the two hold.
+    """
+    width, log_width = FAR * spread.scale, FAR_LOG * spread.log_scale
+    low, high = spread.median - width, spread.median + width
+    with np.errstate(over="ignore"):
+        log_low = np.exp(spread.log_median - log_width)
+        log_high = np.exp(spread.log_median + log_width)
+    has_log = ~np.isnan(spread.log_median)
+    low = np.where(has_log & (low > 0), np.minimum(low, log_low), low)
+    high = np.where(has_log, np.maximum(high, log_high), high)
+    is_judged = spread.scale > 0
+    return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
+
+
 def plausible_range(
     values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"]
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
@@ -131,6 +149,9 @@ def describe(
         notes[j] = _describe_far(values[mask[:, j], j], values[far[:, j], j])
     for j, value in _sentinels(values, mask, low, high):
         notes[j] = _describe_sentinel(values[mask[:, j], j], value)
+    for j in np.flatnonzero(np.fmax(np.abs(low), np.abs(high)) > _LARGEST):
+        extreme = max(low[j], high[j], key=abs)
+        notes[j] = f"it has values such as {extreme:g}, larger than any measurement"
     columns = {
         "variable": np.asarray(names, dtype=str),
         "n": mask.sum(axis=0),

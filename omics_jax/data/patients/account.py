@@ -59,16 +59,12 @@ def _table_uses(
     uses = []
     if table.id_column:
         uses.append(Use(source, "columns", "ids", (table.id_column,)))
-    names = [str(column) for column in table.table.columns]
-    others = []
-    for name in names:
-        use = used_as.get((table.source, name))
-        if use:
-            uses.append(Use(source, "columns", use, (name,)))
-        else:
-            others.append(name)
-    if others:
-        uses.append(Use(source, "columns", ANNOTATION, tuple(others), _NOT_ASKED))
+    by_use: dict[str, list[str]] = {}
+    for column in map(str, table.table.columns):
+        by_use.setdefault(used_as.get((table.source, column), ANNOTATION), []).append(column)
+    for use, names in by_use.items():
+        why = _NOT_ASKED if use == ANNOTATION else ""
+        uses.append(Use(source, "columns", use, tuple(names), why))
     left_out = table.left_out(ids)
     taken = table.table.index[~table.table.index.isin(left_out)].astype(str)
     uses.append(Use(source, "rows", "patients", tuple(taken)))

@@ -63,6 +63,11 @@ def sample_type(sample: str) -> str:
     return (match[2] or "") if match else ""
 
 
+def fitting_rule(samples: Sequence[str] | np.ndarray, barcode: str) -> str:
+    """The rule where any of the samples bears such a barcode, else "", none."""
+    return barcode if any(patient_of(sample, barcode) for sample in samples) else ""
+
+
 def barcode_hint(*ids: str) -> str:
     """A clause that proposes data.barcode=tcga where one of the ids is such a barcode, else ""."""
     has_barcode = any(_TCGA.fullmatch(str(name)) for name in ids)

@@ -21,7 +21,14 @@ def describe_patients(dataset: Dataset, tables: Sequence[PatientTable]) -> Remar
     """On patients, modalities, their overlaps, and who is in no modality or no table."""
     names = list(dataset.modalities)
     plural = "y" if len(names) == 1 else "ies"
-    remarks = note(f"{len(dataset):,} patients with {len(names)} modalit{plural}.")
+    n_groups = len(set(dataset.groups.tolist()))
+    is_split = n_groups < len(dataset)
+    who = (
+        f"{len(dataset):,} rows of {n_groups:,} groups"
+        if is_split
+        else f"{len(dataset):,} patients"
+    )
+    remarks = note(f"{who} with {len(names)} modalit{plural}.")
     for name, modality in dataset.modalities.items():
         remarks += _describe_modality(name, modality)
     if len(names) > 1:

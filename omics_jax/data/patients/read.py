@@ -24,7 +24,12 @@ from omics_jax.data.formats.messages import averaged_note, count_phrase
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.patients import omiembed
 from omics_jax.data.patients.account import account_for
-from omics_jax.data.patients.barcodes import patient_of, patient_rows, primary_samples
+from omics_jax.data.patients.barcodes import (
+    fitting_rule,
+    patient_of,
+    patient_rows,
+    primary_samples,
+)
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
 from omics_jax.data.patients.modality_files import SELF_ORIENTED, read_modality
@@ -94,7 +99,7 @@ def read_patients(
     source, kind = locate_source(settings)
     columns, remarks = resolve_targets(settings, spec, source, kind)
     samples = _read_samples(settings, spec, source, kind, columns.tables, features, on_progress)
-    matrices, said = _one_row_per_patient(samples.matrices, settings.barcode)
+    matrices, said = _one_row_per_patient(samples.matrices, settings)
     remarks = samples.remarks + said + remarks
     if not settings.clinical and not _has_own_targets(settings, kind):
         annotations, said = _annotation_table(matrices, samples.annotations, settings)
@@ -223,8 +228,7 @@ def _read_files(
         matrix, notes[name] = read_modality(
             paths[name], options, known, barcode, features.get(name, ())
         )
-        rows = primary_samples(name, matrix.ids, barcode).patients
-        known |= {patient_of(row, barcode) for row in rows.tolist()}
+        known |= {patient_of(sample, barcode) for sample in matrix.ids.tolist()} - {""}
         matrices[name] = matrix
         on_progress(len(matrices), len(paths), "modalities")
     in_order = {name: matrices[name] for name in paths}
@@ -248,13 +252,18 @@ def _is_self_oriented(path: str | Path) -> bool:
 
 
 def _one_row_per_patient(
-    samples: Mapping[str, Matrix], barcode: str
+    samples: Mapping[str, Matrix], settings
 ) -> tuple[dict[str, Matrix], Remarks]:
     """The modalities with a row per patient (or sample, by `barcode`) who has any value in them,
     and notes on other rows.
     """
     matrices, notes = {}, []
+    is_training = getattr(settings, "targets", True)
     for name, matrix in samples.items():
+        barcode = settings.barcode
+        if not is_training and not fitting_rule(matrix.ids, barcode):
+            # New patients may be of a study without such barcodes.
+            barcode = ""
         chosen = primary_samples(name, matrix.ids, barcode)
         has_values = matrix.mask[chosen.rows].any(axis=1)
         rows, patients = chosen.rows[has_values], chosen.patients[has_values]

@@ -16,7 +16,7 @@ from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
-from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
+from omics_jax.systems.multiomics.assembly import Spec, build, is_complete, logged_modalities
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted_arm
@@ -185,6 +185,7 @@ def _imputer_arms(config: Any, cohort: Cohort, edges: Edges, transfer: bool = Tr
         folds.most_rows(replicates),
         used=cohort.names,
         edges=edges,
+        logged=logged_modalities(dataset),
     )
     arm = Arm(
         name=IMPUTERS if transfer else f"{IMPUTERS} without transfer",
@@ -233,6 +234,7 @@ def _network_arm(
         tasks=tasks,
         times=curve_times(config, dataset, tasks),
         some_incomplete=not is_complete(used, dataset)[tested].all(),
+        logged=logged_modalities(dataset),
     )
     return Arm(
         name=name,
