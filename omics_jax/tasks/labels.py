@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.quality import plausible_range
 from omics_jax.data.dataset.splits import Split
+from omics_jax.data.preprocessing.far_values import clip_far
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
@@ -50,8 +50,7 @@ def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, n
     for task in tasks:
         if task.kind == "regression":
             values = known_outcomes(dataset, task, train).astype(np.float64)
-            low, high = plausible_range(values[:, None], np.ones((len(values), 1), bool))
-            values = values.clip(low, high)
+            values = clip_far(values[:, None], np.ones((len(values), 1), bool))[:, 0]
             scales[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
             scales[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
             scales[f"{task.name}_low"] = np.array(values.min(), np.float32)

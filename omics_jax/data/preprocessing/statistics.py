@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.dataset.quality import plausible_bounds, robust_spread
+from omics_jax.data.preprocessing import far_values
 from omics_jax.errors import UserError
 
 _BLOCK_CELLS = 2**22
@@ -24,7 +24,7 @@ class Statistics:
       rows: how many rows have at least one value of the modality.
       count: observed cells of each feature; `zeros`: how many of them are 0.
       low, high: the smallest and the largest observed cell that is plausible, see
-        `quality.plausible_bounds`; without a far cell these are the extremes.
+        `far_values`; without a far cell these are the extremes.
       mean: of the observed cells, the far ones clipped to these.
       far: how many cells of each feature are far.
     """
@@ -110,10 +110,7 @@ def _plausible_bounds(
     values, mask = modality.values.take(some, axis=0), modality.mask.take(some, axis=0)
     width = max(1, _BLOCK_CELLS // len(some))
     starts = range(0, values.shape[1], width)
-    parts = [
-        plausible_bounds(robust_spread(values[:, i : i + width], mask[:, i : i + width]))
-        for i in starts
-    ]
+    parts = [far_values.bounds(values[:, i : i + width], mask[:, i : i + width]) for i in starts]
     low, high = zip(*parts, strict=True)
     return np.concatenate(low), np.concatenate(high)
 
