@@ -28,6 +28,9 @@ from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
 from omics_jax.training.stage_files import load_variables
 
+# Modality -> the smallest and the largest training value of each feature, nan for none.
+Ranges = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
 
 def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     """Predicts new rows (`config.data.path`) with every trained replicate of one arm of the run.
@@ -53,16 +56,15 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
     checkpoints = folder / "checkpoints" / file_name(arm)
-    warnings = list(new.warnings)
+    ranges: Ranges = {}
     for r, variables in load_variables(checkpoints, system.stages[-1].name):
-        if r == 0:
-            warnings += _range_warnings(system, variables, new)
+        ranges = _wider(ranges, system.training_range(variables))
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
         written = {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(written)
-    warnings += _clipped_warnings(by_group)
+    warnings = [*new.warnings, *_range_warnings(system, ranges, new), *_clipped_warnings(by_group)]
     for group, replicates in by_group.items():
         _write_group(out / file_name(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
@@ -125,11 +127,19 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
     return predict
 
 
-def _range_warnings(system: System, variables: Variables, new: Dataset) -> list[str]:
-    """Sentences on new values outside the range of a replicate's training values."""
+def _wider(ranges: Ranges, others: Ranges) -> Ranges:
+    """The ranges of features that include both; a feature has none where both are nan."""
+    wider = dict(others)
+    for name, (low, high) in ranges.items():
+        wider[name] = np.fmin(low, others[name][0]), np.fmax(high, others[name][1])
+    return wider
+
+
+def _range_warnings(system: System, ranges: Ranges, new: Dataset) -> list[str]:
+    """Sentences on new values outside the range of the training values of all replicates."""
     prepared = system.prepare_new(new)
     warnings = []
-    for name, (low, high) in system.training_range(variables).items():
+    for name, (low, high) in ranges.items():
         warnings += range_warnings(name, prepared.modalities[name], low, high)
     return warnings
 
@@ -140,11 +150,12 @@ def _clipped_warnings(by_group: Mapping[str, Sequence[Predictions]]) -> list[str
     for group, replicates in by_group.items():
         for field in replicates[0]:
             if field.endswith(CLIPPED):
-                count = int(np.any([fields[field] for fields in replicates], axis=0).sum())
+                # Of a row that is predicted as nan the field is nan too.
+                count = int(np.any([fields[field] == 1 for fields in replicates], axis=0).sum())
                 if count:
                     warnings.append(
-                        f"{field.removesuffix(CLIPPED)} of {group}: {count:,} rows were predicted "
-                        "far outside the range of the training values by some replicate; these "
+                        f"{field.removesuffix(CLIPPED)} of {group}: rows predicted far outside the "
+                        f"range of the training values by some replicate: {count:,}; these "
                         "predictions are clipped, and nothing should be read from them."
                     )
     return warnings

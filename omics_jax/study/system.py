@@ -86,8 +86,8 @@ class System:
       predict_new: `predict` for new rows, without fields that only scoring reads; None for
         `predict` itself.
       training_range: variables of one replicate -> modality -> the smallest and the largest value
-        (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
-        are reported.
+        (f,) of each feature in its training rows, in the units of `prepare_new`, nan for a feature
+        that it does not use; rows outside those of all replicates are reported.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
     """
 

@@ -175,3 +175,18 @@ def test_the_preprocessing_of_the_training_holds_for_new_patients_of_every_make(
     assert "mirna: no file, missing in every patient" in out
     np.testing.assert_allclose(with_file.iloc[:3], counts.iloc[:3], rtol=1e-6)
     np.testing.assert_allclose(without_file.iloc[3:], with_file.iloc[3:], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_new_values_on_another_scale_are_warned_of(imputing_run, tmp_path):
+    spec = json.loads((imputing_run / "training.json").read_text())["imputers"]["spec"]
+    genes = list(spec["features"]["rna"])
+    ids = [f"new{i}" for i in range(6)]
+    logs = pd.DataFrame(np.random.default_rng(0).uniform(5, 6, (6, len(genes))), ids, genes)
+    _, out = predicted(imputing_run, tmp_path, logs)
+    assert "outside the range of the training values" not in out
+    _, out = predicted(imputing_run, tmp_path, np.exp2(logs) + 100)
+    assert (
+        "warning: rna: 100.0% of the new values lie outside the range of the training values" in out
+        and "are they in the same units and on the same scale?" in out
+    )

@@ -136,7 +136,7 @@ def training_range(
     for name in names:
         alive = np.asarray(constants[f"{name}_alive"])
         low, high = (np.asarray(constants[f"{name}_{end}"], np.float64) for end in ("low", "high"))
-        ranges[name] = np.where(alive, low, -np.inf), np.where(alive, high, np.inf)
+        ranges[name] = np.where(alive, low, np.nan), np.where(alive, high, np.nan)
     return ranges
 
 

@@ -251,7 +251,7 @@ def _empty_rows(new: Dataset) -> list[str]:
         return []
     more = ", ..." if len(empty) > _SHOWN else ""
     return [
-        f"{len(empty):,} patients have no value of any feature of the training "
+        f"patients without a value of any feature of the training: {len(empty):,} "
         f"({', '.join(empty[:_SHOWN])}{more}); their outcomes are left empty, and their imputed "
         "values are the training means."
     ]
