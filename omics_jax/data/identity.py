@@ -23,11 +23,14 @@ _HOURS = {"h": 1.0, "hr": 1.0, "hrs": 1.0, "hour": 1.0, "hours": 1.0}
 _HOURS |= {"m": 1 / 60, "min": 1 / 60, "mins": 1 / 60, "minutes": 1 / 60}
 _HOURS |= {"d": 24.0, "day": 24.0, "days": 24.0}
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*([^\d\s].*)?", re.IGNORECASE)
+_LETTERS_OR_DIGITS = re.compile(r"\d+|[^\W\d_]+")
 # The 12 characters of a TCGA barcode that name the patient, in R's and Firehose's spellings too.
 _TCGA_PATIENT = re.compile(r"(TCGA[-.]\w\w[-.]\w{4})[-.]\d\d[A-Z]?", re.IGNORECASE)
-# A suffix that counts samples of one person: P01-T, P01_normal, P01.1, P01-2.
+# A suffix that names a sample of one person: P01-T, P01_normal, P01_rep2. A digit does so only
+# behind a number, as in P01.1 or P01-2: site-1 to site-5 are five persons.
 _SAMPLE_SUFFIX = re.compile(
-    r"[-_. ](t|n|tumou?r|normal|primary|met|pre|post|baseline|relapse|rep\d+|v\d+|s\d+|[12345])",
+    r"(.+?)[-_. ](?:t|n|tumou?r|normal|primary|met|pre|post|baseline|relapse|rep\d+|v\d+|s\d+)"
+    r"|(.*\d)[-_. ][1-5]",
     re.IGNORECASE,
 )
 
@@ -41,11 +44,13 @@ def normal_form(name: str) -> str:
 
 
 def id_form(name: str) -> str:
-    """`normal_form`, and of a whole number its value: 1, 01 and 1.0 are one id."""
-    text = name.strip()
-    if re.fullmatch(r"\d+(\.0*)?", text):
-        return str(int(text.split(".")[0]))
-    return normal_form(text)
+    """Its letters in lower case and its numbers by value: P-01, P01 and p1 are one id, as are 1.0
+    and 1; P1-12 and P11-2 are two.
+    """
+    text = name.strip().casefold()
+    whole = re.fullmatch(r"(\d+)\.0*", text)
+    parts = _LETTERS_OR_DIGITS.findall(whole[1] if whole else text)
+    return " ".join(part.lstrip("0") or "0" if part.isdecimal() else part for part in parts) or name
 
 
 def near_matches(ids: Iterable[str], others: Iterable[str]) -> dict[str, str]:
@@ -96,8 +101,8 @@ def _tcga(name: str) -> re.Match | None:
 
 def _without_suffix(name: str) -> str:
     """The name without a sample's suffix."""
-    *_, last = [None, *_SAMPLE_SUFFIX.finditer(name)]
-    return name[: last.start()] if last and last.end() == len(name) and last.start() else name
+    match = _SAMPLE_SUFFIX.fullmatch(name)
+    return (match[1] or match[2]) if match else name
 
 
 def quantity(cell: str, unit: str, units: Mapping[str, float]) -> float:

@@ -87,17 +87,17 @@ class Missing:
         return np.isin(values, np.asarray(self.numbers, np.asarray(values).dtype))
 
 
-def parse_missing(words: str | Sequence[str]) -> Missing:
-    """`Missing` of `data.missing_values`, as "-999, unmeasured" or ("-999", "unmeasured").
+def parse_missing(setting: str | Sequence[str | float | int]) -> Missing:
+    """`Missing` of `data.missing_values`: "-999, below detection", or its items in a tuple.
 
     Raises:
       UserError: an item that is empty, nan or infinite.
     """
-    if isinstance(words, str):
-        words = words.split(",") if words.strip() else ()
+    items = [setting] if isinstance(setting, str) else setting
+    words = [word for item in items for word in str(item).split(",")]
     numbers, texts = [], set()
-    for word in words:
-        text = str(word).strip()
+    for word in words if any(words) else ():
+        text = word.strip()
         number = pd.to_numeric(text, errors="coerce") if text else np.nan
         if not text or np.isinf(number):
             raise UserError(
@@ -109,13 +109,30 @@ def parse_missing(words: str | Sequence[str]) -> Missing:
     return Missing(tuple(numbers), frozenset(texts))
 
 
+def without_words(frame: pd.DataFrame, missing: Missing) -> pd.DataFrame:
+    """The cells of a table with NaN where they are one of the user's words for a missing value."""
+    if not missing.words:
+        return frame
+    cleaned = frame.copy(deep=False)
+    for name, column in frame.items():
+        if column.dtype.kind not in "iufb":
+            is_word = column.astype(str).str.strip().str.casefold().isin(missing.words)
+            cleaned[name] = column.astype(object).where(~is_word, np.nan)
+    return cleaned
+
+
 def blank_unknown(
     cells: Shaped[np.ndarray, " n"], missing: Missing = Missing()
 ) -> tuple[Shaped[np.ndarray, " n"], dict[str, int]]:
-    """The text cells with "" for the unknown, and how often each word for it occurs."""
+    """The text cells with "" for the unknown, and how often each word for it occurs.
+
+    Beside a + (as in a receptor's status) a - is a value.
+    """
     text = pd.Series(cells, dtype=object).astype(str)
-    spellings = text.unique()
+    spellings = set(text.unique())
     unknown = {spelling for spelling in spellings if spelling and missing.is_word(spelling)}
+    if "+" in spellings:
+        unknown -= {"-"}
     if not unknown:
         return np.asarray(cells, dtype=object), {}
     is_unknown = text.isin(unknown)

@@ -28,10 +28,13 @@ from omics_jax.run.directory import read_json
 from omics_jax.run.manifest import check_files, read_manifest
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
-from omics_jax.study.system import DataSpec, Predictions, System
+from omics_jax.study.system import CLIPPED, DataSpec, Predictions, System
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
 from omics_jax.training.stage_files import load_variables, stage_file
+
+# Modality -> the smallest and the largest training value of each feature, nan for none.
+Ranges = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
@@ -68,17 +71,19 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     warnings = [*new.warnings, *unexpected(new.uses)]
     for name, table in dataset_tables(new).items():
         warnings += quality_warnings(name, table)
+    ranges: Ranges = {}
     for r, variables in load_variables(checkpoints, stage, replicates, origin):
+        ranges = _wider(ranges, system.training_range(variables))
         group = str(record["labels"][r].get("group", "all"))
         fields = predict(variables)
         if r == 0:
-            warnings += _range_warnings(system, variables, new)
             warnings += system.prediction_warnings(fields)
         arrays = {"id": new.ids.astype(str), **fields}
         write_arrays(out / f"{file_name(group)}-{r}.npz", arrays)
         # What is pooled may read fields that are not written.
         kept = fields if system.pool_new else {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(kept)
+    warnings += [*_range_warnings(system, ranges, new), *_clipped_warnings(by_group)]
     for group, predictions in by_group.items():
         _write_group(out / file_name(group), predictions, new.ids, system)
     notes = "".join(f"note: {note}\n" for note in new.notes)
@@ -149,12 +154,37 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
     return predict
 
 
-def _range_warnings(system: System, variables: Variables, new: Dataset) -> list[str]:
-    """Sentences on new values outside the range of a replicate's training values."""
+def _wider(ranges: Ranges, others: Ranges) -> Ranges:
+    """The ranges of features that include both; a feature has none where both are nan."""
+    wider = dict(others)
+    for name, (low, high) in ranges.items():
+        wider[name] = np.fmin(low, others[name][0]), np.fmax(high, others[name][1])
+    return wider
+
+
+def _range_warnings(system: System, ranges: Ranges, new: Dataset) -> list[str]:
+    """Sentences on new values outside the range of the training values of all replicates."""
     prepared = system.prepare_new(new)
     warnings = []
-    for name, (low, high) in system.training_range(variables).items():
+    for name, (low, high) in ranges.items():
         warnings += range_warnings(name, prepared.modalities[name], low, high)
+    return warnings
+
+
+def _clipped_warnings(by_group: Mapping[str, Sequence[Predictions]]) -> list[str]:
+    """Sentences on predictions that left the training range and were clipped."""
+    warnings = []
+    for group, replicates in by_group.items():
+        for field in replicates[0]:
+            if field.endswith(CLIPPED):
+                # Of a row that is predicted as nan the field is nan too.
+                count = int(np.any([fields[field] == 1 for fields in replicates], axis=0).sum())
+                if count:
+                    warnings.append(
+                        f"{field.removesuffix(CLIPPED)} of {group}: rows predicted far outside the "
+                        f"range of the training values by some replicate: {count:,}; these "
+                        "predictions are clipped, and nothing should be read from them."
+                    )
     return warnings
 
 

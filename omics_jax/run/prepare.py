@@ -23,6 +23,7 @@ from omics_jax.errors import UserError
 from omics_jax.run.directory import check_data, json_text, write_json
 from omics_jax.run.identity import training_record
 from omics_jax.run.manifest import BEGUN_WITH, list_files, restore_file
+from omics_jax.run.missingness import missingness_warnings
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
@@ -128,6 +129,7 @@ def describe_data(dataset: Dataset) -> Description:
     warnings = [*dataset.warnings, *unexpected(dataset.uses)]
     for name, table in variables.items():
         warnings += quality_warnings(name, table)
+    warnings += missingness_warnings(dataset)
     return Description(summary(dataset), variables, warnings, dataset.fingerprint())
 
 

@@ -112,7 +112,7 @@ def series_section() -> ConfigDict:
     data.bin_hours = 1.0
     data.variables = ()  # () for all, or the challenge's 35
     data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
-    data.missing_values = ""  # "-999, unmeasured": numbers and words that mean missing
+    data.missing_values = ()  # -999,unmeasured: numbers and words that mean missing
     data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     data.limits = ""  # "hr=20:300, temp=25:45": values outside are missing
     data.keep_empty = True  # patients without any observation, imputed from the population
@@ -125,9 +125,15 @@ def patients_section() -> ConfigDict:
     """Files of patients and what is to be predicted of them, none of them named; see the page on
     input formats.
     """
-    text = ("modalities", "path", "clinical", "survival", "id", "barcode")
+    text = ("modalities", "path", "limits", "clinical", "survival", "id", "barcode", "group")
     outcomes = ("classes", "numbers", "survival_times", "only")
-    rules = dict(orientation="auto", zero_times="error", repeated="error", below_detection="error")
+    rules = dict(
+        orientation="auto",
+        zero_times="error",
+        repeated="error",
+        below_detection="error",
+        missing_values=(),
+    )
     return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
 
 

@@ -35,6 +35,10 @@ Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 MODEL = "model"
 LEAST_BASELINE_ROWS = 2  # training rows that a regression or a principal component needs
 
+# A field of predictions with this end marks rows whose prediction left the training range and was
+# clipped to it.
+CLIPPED = "_clipped"
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -88,8 +92,8 @@ class System:
       predict_new: `predict` for new rows, without fields that only scoring reads; None for
         `predict` itself.
       training_range: variables of one replicate -> modality -> the smallest and the largest value
-        (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
-        are reported.
+        (f,) of each feature in its training rows, in the units of `prepare_new`, nan for a feature
+        that it does not use; rows outside those of all replicates are reported.
       prediction_warnings: one replicate's predictions of new rows -> sentences on what looks wrong.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
       pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between

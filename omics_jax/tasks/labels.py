@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
+from omics_jax.data.preprocessing.far_values import clip_far
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
@@ -30,7 +31,8 @@ def fit_to_outcomes(
 ) -> dict[str, np.ndarray]:
     """The constants of a fold's tasks.
 
-    These are T_mean and T_sd () of every number T, and T_edges (K + 1,) of every survival task T.
+    These are T_mean, T_sd, T_low and T_high () of every number T, and T_edges (K + 1,) of every
+    survival task T.
 
     A fold has as many bins as its own training rows suffice for, see `_number_of_bins`; up to K,
     the first edges repeat 0 (`mtlr.pad_edges`).
@@ -46,13 +48,16 @@ def fit_to_outcomes(
 
 
 def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:
-    """Mean and s.d. of every number that is predicted."""
+    """Mean, s.d. and range of every number that is predicted; far values are clipped before."""
     scales = {}
     for task in tasks:
         if task.kind == "regression":
             values = known_outcomes(dataset, task, train).astype(np.float64)
+            values = clip_far(values[:, None], np.ones((len(values), 1), bool))[:, 0]
             scales[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
             scales[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
+            scales[f"{task.name}_low"] = np.array(values.min(), np.float32)
+            scales[f"{task.name}_high"] = np.array(values.max(), np.float32)
     return scales
 
 
@@ -109,6 +114,28 @@ def curve_times(
             configured = tuple(map(float, config.survival.times))
             times[task.name] = configured or tuple(event_times_at(observed, QUARTILES).tolist())
     return times
+
+
+def check_outcomes_vary(dataset: Dataset, tasks: Sequence[Task]) -> None:
+    """Refuses an outcome that is the same in every patient: one class, one number, no event."""
+    for task in tasks:
+        observed = known_outcomes(dataset, task, np.arange(len(dataset)))
+        if task.kind == "survival":
+            if not observed[1].any():
+                raise UserError(
+                    f"{task.name} has no event in any of the {len(observed[1]):,} patients; check "
+                    "which value of its column is the event, or leave it out"
+                )
+            continue
+        distinct = np.unique(observed)
+        if len(distinct) == 1:
+            is_class = task.kind == "classification"
+            kind = "class" if is_class else "value"
+            name = task.classes[int(distinct[0])] if is_class else f"{distinct[0]:g}"
+            raise UserError(
+                f"{task.name} has one {kind}, {name}, in all {len(observed):,} patients in whom it "
+                "is known; check its column and the rows that were left out, or leave it out"
+            )
 
 
 def check_class_sizes(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from omics_jax.evaluation import survival
 from omics_jax.nn import mtlr
+from omics_jax.study.system import CLIPPED
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
@@ -20,6 +21,8 @@ FIELDS = {
     "regression": ("value",),
     "survival": ("risk", "survival", "times", "median", "median_reached"),
 }
+# A number is predicted within the training range and this share of it beyond either end.
+MARGIN = 0.5
 
 
 def predict_tasks(
@@ -34,7 +37,8 @@ def predict_tasks(
 
     Returns:
       of a classification T_probability (n, C);
-      of a regression T_value (n,) in the input's units;
+      of a regression T_value (n,) in the input's units, clipped to the training range with
+      `MARGIN`, and T_clipped (n,), whether it was;
       of a survival task T_risk (n,), the summed cumulative hazard, T_survival (n, K + 1) at
       T_times (n, K + 1), which repeat 0 where a replicate has fewer bins than K, and T_median (n,)
       with T_median_reached (n,). Where the curve remains above one half, T_median is the end of the
@@ -56,8 +60,13 @@ def _predict_classes(
 def _predict_value(
     task: Task, constants: Variables, output: Float[Array, "n 1"], hazard: str
 ) -> dict[str, Array]:
-    mean, sd = constants[f"{task.name}_mean"], constants[f"{task.name}_sd"]
-    return {"value": output[:, 0] * sd + mean}
+    mean, sd, low, high = (
+        constants[f"{task.name}_{field}"] for field in ("mean", "sd", "low", "high")
+    )
+    value = output[:, 0] * sd + mean
+    margin = MARGIN * (high - low)
+    clipped = jnp.clip(value, low - margin, high + margin)
+    return {"value": clipped, "clipped": clipped != value}
 
 
 def _predict_survival(
@@ -132,6 +141,7 @@ def prediction_columns(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
             columns[f"{task.name}_probability"] = task.classes
         elif task.kind == "regression":
             columns[f"{task.name}_value"] = (task.name,)
+            columns[f"{task.name}{CLIPPED}"] = ("clipped",)
         else:
             written = ("risk", "median", "median_reached")
             columns |= {f"{task.name}_{field}": (field,) for field in written}

@@ -266,7 +266,7 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
     dataset = read_patients(settings(modalities=found, **TARGETS))
     assert_modality(dataset.modalities["rna"], RNA)
     assert not dataset.targets and any(
-        note.endswith("no target type, age, OS.") for note in dataset.notes
+        sentence.endswith("no target type, age, OS.") for sentence in dataset.warnings
     )
     samples = RNA.set_axis([f"TCGA-AA-000{k}-01" for k in range(4)])
     barcoded = read_patients(
@@ -294,8 +294,9 @@ def test_survival_in_a_table_of_its_own(tmp_path):
     assert dataset.table.columns.tolist() == ["cancer", "age", "days", "dead"]
     assert dataset.table["age"].tolist() == ["", "61", "", "40.5", "70"]
     alone = read_patients(settings(modalities=files(tmp_path), survival=path, **TARGETS))
-    assert set(alone.targets) == {"OS.time", "OS.event"}
-    assert any(note.endswith("no target type, age.") for note in alone.notes)
+    assert set(alone.targets) == {"age", "OS.time", "OS.event"}
+    assert alone.targets["age"][0].tolist() == [0, 1, 1, 1, 1]
+    assert any(sentence.endswith("no target type.") for sentence in alone.warnings)
 
 
 def test_a_config_is_settings_and_empty_entries_mean_none(tmp_path):
@@ -398,7 +399,7 @@ def test_omiembed_layout(tmp_path):
     unnamed = read_patients(settings(path=str(folder)))
     assert set(unnamed.targets) == {"value", "survival.time", "survival.event"}
     followed = read_patients(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
-    assert set(followed.targets) == {"OS.time", "OS.event"}
+    assert set(followed.targets) == {"type", "age", "OS.time", "OS.event"}
     for name in ("values.tsv", "survival.tsv"):
         (folder / name).unlink()
     assert read_patients(settings(path=str(folder), **TARGETS)).ids.tolist() == IDS
@@ -445,7 +446,10 @@ def test_target_columns_are_never_features(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fragments"),
     [
-        (dict(modalities={}), ["modalities and path are empty", "data.modalities='rna=rna.csv'"]),
+        (
+            dict(modalities={}),
+            ["modalities and path are empty", "--config.data.modalities=rna=rna.csv"],
+        ),
         (dict(modalities="rna.csv"), ["modalities='rna.csv' is no mapping"]),
         (dict(path="x.h5mu"), ["path='x.h5mu' and modalities.mirna both name data", "leave one"]),
         (
@@ -453,14 +457,14 @@ def test_target_columns_are_never_features(tmp_path):
             ["orientation='patients' is unknown", "auto, samples, genes"],
         ),
         (dict(zero_times="drop"), ["zero_times='drop' is unknown", "error, mask"]),
-        (dict(barcode="TCGA"), ["barcode='TCGA' is unknown", "'tcga'"]),
+        (dict(barcode="TCGA"), ["data.barcode is 'TCGA'", "one of tcga, tcga_samples"]),
         (
             dict(survival_times={"OS": "days"}),
-            ["survival_times.OS='days'", "data.survival_times=OS=TIME:EVENT"],
+            ["data.survival_times has 'OS=days:'", "write OS=TIME:EVENT"],
         ),
         (
             dict(survival_times={"OS": ("days", "")}),
-            ["survival_times.OS=('days', '') names one column", "OS=TIME:EVENT"],
+            ["data.survival_times has 'OS=days:'", "does not name both", "OS=TIME:EVENT"],
         ),
         (
             dict(classes={"type": "cancr"}),
@@ -472,10 +476,12 @@ def test_target_columns_are_never_features(tmp_path):
             dict(barcode="tcga"),
             [
                 "clinical.csv: not one of its 5 rows (such as 'p1') bears a TCGA barcode",
-                "barcode=''",
+                "leave data.barcode empty",
             ],
         ),
-        (dict(id="sample"), ["clinical.csv has no column 'sample' (id)", "'patient'"]),
+        (dict(id="sample"), ["clinical.csv has no column 'sample' (data.id)", "'patient'"]),
+        (dict(group="person"), ["data.group names the column 'person'", "'cancer', 'age'"]),
+        (dict(limits={"dna": (0.0, 1.0)}), ["data.limits names 'dna'", "rna, mirna"]),
     ],
 )
 def test_settings_that_are_refused(tmp_path, change, fragments):
@@ -490,7 +496,7 @@ def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
     dataset = read_patients(
         settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path))
     )
-    warned = [note for note in dataset.notes if note.startswith("Warning: no feature of")]
+    warned = [sentence for sentence in dataset.warnings if sentence.startswith("no feature of")]
     assert len(warned) == 1 and "flat differs between patients" in warned[0]
 
 
@@ -522,7 +528,7 @@ def test_barcodes_of_different_length_are_recognised(tmp_path, name):
         tmp_path / "c.csv", CLINICAL.iloc[:4].set_axis([sample[:12] for sample in samples])
     )
     path = write(tmp_path / name, RNA.set_axis(samples))
-    assert "set barcode='tcga'" in error_of(modalities={"rna": path}, clinical=told)
+    assert "set --config.data.barcode=tcga" in error_of(modalities={"rna": path}, clinical=told)
     assert (
         len(read_patients(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
     )

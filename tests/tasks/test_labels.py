@@ -125,7 +125,14 @@ def test_numbers_are_scaled_by_their_training_rows(dataset, tasks):
     ages = outcome(dataset, age, known).astype(np.float64)
     assert constants["age_mean"] == np.float32(ages.mean())
     assert constants["age_sd"] == np.float32(ages.std())
-    assert set(constants) == {"age_mean", "age_sd", "OS_edges"}
+    assert set(constants) == {"age_mean", "age_sd", "age_low", "age_high", "OS_edges"}
+    assert constants["age_low"] == ages.min() and constants["age_high"] == ages.max()
+    ages = np.append(np.linspace(40, 80, 30), 999999.0).astype(np.float32)
+    typed_wrong = labelled({"age": ages})
+    constants = labels.fit_to_outcomes(
+        settings(), typed_wrong, tasks_of(typed_wrong), np.arange(31), "a fold"
+    )
+    assert constants["age_high"] == 80 and constants["age_mean"] < 61
     equal = labelled({"age": np.full(5, 3.0, np.float32)})
     constants = labels.fit_to_outcomes(settings(), equal, tasks_of(equal), np.arange(5), "a fold")
     assert constants["age_sd"] == 1
@@ -143,6 +150,29 @@ def test_curves_are_read_at_quartiles_of_the_tested_events_or_where_the_config_s
 
 
 # --- too little to learn or to judge --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "sentence"),
+    [
+        (
+            {"OS.time": np.arange(1.0, 25), "OS.event": np.zeros(24)},
+            {},
+            "OS has no event in any of the 24 patients; check which value of its column",
+        ),
+        ({"type": np.zeros(24, int)}, {"type": ("LumA",)}, "type has one class, LumA, in all 24 p"),
+        ({"age": np.full(24, 61.0)}, {}, "age has one value, 61, in all 24 patients"),
+    ],
+    ids=["no event", "one class", "one number"],
+)
+def test_an_outcome_that_is_the_same_in_everyone_is_named(targets, classes, sentence):
+    data = replace(labelled(targets), classes=classes)
+    with pytest.raises(UserError, match=sentence):
+        labels.check_outcomes_vary(data, tasks_of(data))
+
+
+def test_outcomes_that_vary_pass(dataset, tasks):
+    labels.check_outcomes_vary(dataset, tasks)
 
 
 def split_of(train, validation, test):

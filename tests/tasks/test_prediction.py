@@ -18,7 +18,11 @@ from omics_jax.tasks.prediction import (
 
 BINS = len(GRID) - 1
 TASKS = (TYPE, AGE, replace(OS, bins=BINS))
-CONSTANTS = {"age_mean": jnp.float32(60), "age_sd": jnp.float32(12), "OS_edges": jnp.float32(GRID)}
+AGE_SCALE = {"age_mean": 60, "age_sd": 12, "age_low": -100, "age_high": 300}
+CONSTANTS = {
+    **{name: jnp.float32(number) for name, number in AGE_SCALE.items()},
+    "OS_edges": jnp.float32(GRID),
+}
 ROWS = 30
 
 
@@ -34,7 +38,8 @@ def predictions(outputs):
 
 
 def test_every_field_of_every_task_is_there(predictions):
-    assert set(predictions) == {f"{t.name}_{field}" for t in TASKS for field in FIELDS[t.kind]}
+    fields = {f"{t.name}_{field}" for t in TASKS for field in FIELDS[t.kind]}
+    assert set(predictions) == {*fields, "age_clipped"}
 
 
 def test_classes_have_probabilities(predictions, outputs):
@@ -50,6 +55,15 @@ def test_numbers_have_the_units_of_the_data(predictions, outputs):
     higher = {**CONSTANTS, "age_mean": CONSTANTS["age_mean"] + 5}
     later = predict_tasks(TASKS, higher, outputs)["age_value"]
     np.testing.assert_allclose(later - predictions["age_value"], 5, rtol=1e-4)
+
+
+def test_numbers_stay_near_the_training_range_and_those_that_left_it_are_marked(outputs):
+    narrow = {**CONSTANTS, "age_low": jnp.float32(50), "age_high": jnp.float32(70)}
+    found = predict_tasks(TASKS, narrow, outputs)
+    free = 60 + 12 * np.asarray(outputs["age"])[:, 0]
+    np.testing.assert_allclose(found["age_value"], free.clip(40, 80), rtol=1e-6)
+    assert np.array_equal(found["age_clipped"], (free < 40) | (free > 80))
+    assert 0 < found["age_clipped"].sum() < ROWS
 
 
 def test_survival_curves_start_at_1_and_never_rise(predictions):
@@ -78,6 +92,7 @@ def test_what_is_written_of_new_rows_has_named_columns(predictions):
     assert columns == {
         "type_probability": TYPE.classes,
         "age_value": ("age",),
+        "age_clipped": ("clipped",),
         "OS_risk": ("risk",),
         "OS_median": ("median",),
         "OS_median_reached": ("median_reached",),

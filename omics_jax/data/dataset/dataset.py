@@ -28,11 +28,13 @@ class Modality:
         features, (n, T, f). Unobserved values are stored as 0 and must be read through the mask.
       mask: of the same shape, True = observed.
       features: (f,) names.
+      transform: what was done to the file's values, "" for nothing.
     """
 
     values: np.ndarray
     mask: np.ndarray
     features: np.ndarray
+    transform: str = ""
 
     def __post_init__(self):
         if self.values.shape != self.mask.shape or self.values.shape[-1] != len(self.features):
@@ -51,7 +53,7 @@ class Modality:
         column_of = {str(name): j for j, name in enumerate(self.features)}
         columns = np.array([column_of.get(str(name), -1) for name in features])
         values, mask = mapped.take_columns(self.values, self.mask, columns)
-        return Modality(values, mask, np.asarray(features))
+        return Modality(values, mask, np.asarray(features), self.transform)
 
     @property
     def observed_rows(self) -> Bool[np.ndarray, " n"]:

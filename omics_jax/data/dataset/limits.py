@@ -31,7 +31,7 @@ def parse_limits(text: str) -> Limits:
       UserError: a part that is not variable=low:high, or whose low is not below its high.
     """
     limits = {}
-    for name, interval in parse_pairs(text, SETTING).items():
+    for name, interval in parse_pairs(text, "data.limits").items():
         low, colon, high = (piece.strip() for piece in interval.partition(":"))
         if not colon or not (low or high):
             raise _wrong_limits(name, interval)

@@ -26,6 +26,7 @@ _FEWEST = 10  # observed cells that a spread is computed of
 _MIXED = 5  # different values that lie close together, far from the others: another unit
 _MIXED_SHARE = 0.02  # of the cells, at least, are in either unit
 _NORMAL_MAD = 1.4826
+_LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
@@ -115,6 +116,23 @@ def is_far(
     return mask & ((values < low) | (values > high))
 
 
+def plausible_bounds(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """(f,) between which no value is far, by `is_far`; infinite where no value is.
+
+    A cell is far by both rules if it has a logarithm, so that the wider bounds of the two hold.
+    """
+    width, log_width = FAR * spread.scale, FAR_LOG * spread.log_scale
+    low, high = spread.median - width, spread.median + width
+    with np.errstate(over="ignore"):
+        log_low = np.exp(spread.log_median - log_width)
+        log_high = np.exp(spread.log_median + log_width)
+    has_log = ~np.isnan(spread.log_median)
+    low = np.where(has_log & (low > 0), np.minimum(low, log_low), low)
+    high = np.where(has_log, np.maximum(high, log_high), high)
+    is_judged = spread.scale > 0
+    return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
+
+
 def plausible_range(
     values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"]
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
@@ -165,6 +183,9 @@ def describe(
             notes[j] = _describe_two_units(values[mask[:, j], j])
     for j, value in _sentinels(values, mask, low, high):
         notes[j] = _describe_sentinel(values[mask[:, j], j], value)
+    for j in np.flatnonzero(np.fmax(np.abs(low), np.abs(high)) > _LARGEST):
+        extreme = max(low[j], high[j], key=abs)
+        notes[j] = f"it has values such as {extreme:g}, larger than any measurement"
     columns = {
         "variable": np.asarray(names, dtype=str),
         "n": mask.sum(axis=0),

@@ -19,6 +19,7 @@ from omics_jax.data.formats.matrix import Matrix, Place, Sides, checked_matrix
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.orientation import decide_orientation, gene_annotations
 from omics_jax.data.formats.parse import numbers_and_text
+from omics_jax.data.vocabulary import without_words
 from omics_jax.errors import UserError
 
 
@@ -48,7 +49,7 @@ def matrix_from_grid(path: Path, grid: Grid, options: ReadOptions) -> Matrix:
     named = [j for j, name in enumerate(grid.columns) if name in options.annotations]
     frame, uses = plain_numbers(
         path,
-        grid.cells,
+        without_words(grid.cells, options.missing),
         grid.row_place,
         lambda i, j: grid.columns[j],
         options.below_detection,

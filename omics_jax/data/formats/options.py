@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from omics_jax.data.formats.cells import BELOW_DETECTION
 from omics_jax.data.formats.checks import check_choice
 from omics_jax.data.formats.names import Names
+from omics_jax.data.vocabulary import Missing
 
 ORIENTATIONS = ("auto", "samples", "genes")
 REPEATED = ("error", "mean")
@@ -32,6 +33,7 @@ class ReadOptions:
     annotations: Sequence[str] = ()
     repeated: str = "error"
     below_detection: str = "error"
+    missing: Missing = Missing()  # words and numbers of the user's
 
     def __post_init__(self):
         choices = {

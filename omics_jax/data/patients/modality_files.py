@@ -1,8 +1,8 @@
 """One modality of many patients from one file.
 
-Beyond `read_matrix`, this finds the side of a table that holds samples by the patients of the other
-files (clinical table, other modalities), and unites the blocks (cohorts) of an .npz whose features
-differ.
+Beyond `read_matrix`, this finds the side of a table that holds samples, by the features that are
+known (of a training) or by the patients of the other files (clinical table, other modalities), and
+unites the blocks (cohorts) of an .npz whose features differ.
 """
 
 from __future__ import annotations
@@ -41,16 +41,22 @@ class _Block:
 
 
 def read_modality(
-    path: str | Path, options: ReadOptions, known: Collection[str], barcode: str
+    path: str | Path,
+    options: ReadOptions,
+    known: Collection[str],
+    barcode: str,
+    features: Collection[str] = (),
 ) -> tuple[Matrix, list[str]]:
     """The file as a `Matrix` of samples, and notes on how it was understood.
 
     Args:
       path: any format of `read_matrix`, or an .npz of blocks: arrays <block>_X, <block>_samples,
         <block>_features.
-      options: see `read_matrix`; an orientation of "auto" first looks for patients.
+      options: see `read_matrix`; known features decide before the orientation, and one of "auto"
+        first looks for patients.
       known: patients of the files read before, under `barcode`; empty where there are none yet.
-      barcode: "" or "tcga".
+      barcode: see `barcodes`.
+      features: names that are known to be of features; empty where none are.
 
     Raises:
       UserError: for anything wrong with the file; for text with no known patient on either side.
@@ -64,7 +70,9 @@ def read_modality(
     grid = read_grid(path)
     if grid is None:
         return read_matrix(path, options.orientation), []
-    orientation, reason = _decide_orientation(path, grid, options.orientation, known, barcode)
+    orientation, reason = _by_features(grid, features) or _decide_orientation(
+        path, grid, options.orientation, known, barcode
+    )
     matrix = matrix_from_grid(path, grid, replace(options, orientation=orientation))
     side = "rows" if matrix.ids.tolist() == grid.rows else "columns"
     return matrix, [f"{path.name} has samples in {side}, {reason}."]
@@ -73,19 +81,29 @@ def read_modality(
 # --- tables whose orientation is open -------------------------------------------------------------
 
 
+def _by_features(grid: Grid, features: Collection[str]) -> tuple[str, str] | None:
+    """The orientation in which known features are the features, and a clause; None if none is."""
+    names = set(features)
+    in_rows = sum(name in names for name in grid.rows)
+    in_columns = sum(name in names for name in grid.columns)
+    if in_rows == in_columns:
+        return None
+    return "genes" if in_rows > in_columns else "samples", "by the features of the training"
+
+
 def _decide_orientation(
     path: Path, grid: Grid, orientation: str, known: Collection[str], barcode: str
 ) -> tuple[str, str]:
     """The orientation for `matrix_from_grid`, and a clause on the reason."""
     if orientation != "auto":
-        return orientation, "as orientation says"
+        return orientation, "as data.orientation says"
     if not known and not barcode:
         return "auto", "judged by its names and shape"
     in_rows = _count_patients(grid.rows, known, barcode)
     in_columns = _count_patients(grid.columns, known, barcode)
     if not in_rows and not in_columns:
         others = f"the other files (such as {min(known)!r})" if known else "TCGA"
-        hint = "" if barcode else barcode_hint(grid.rows[0], *grid.columns[:1])
+        hint = "" if barcode else barcode_hint(*grid.rows, *grid.columns)
         raise UserError(
             f"{path}: neither its rows (such as {grid.rows[0]!r}) nor its columns (such as "
             f"{grid.columns[0]!r}) are called like a patient of {others}{hint}; use the same ids "

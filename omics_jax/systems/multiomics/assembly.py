@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import combinations, overlaps
+from omics_jax.data.preprocessing.log2 import LOG2
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame
@@ -30,6 +31,7 @@ from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.task import Task
+from omics_jax.training.stage import Variables
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Spec(DataSpec):
     times: survival task -> the times at which its curves are stored.
     some_incomplete: whether some tested patients lack a modality; the complete ones are then also
       scored by themselves.
+    logged: the modalities whose logarithms were taken, log2(x + 1).
     """
 
     used: tuple[str, ...] = ()
@@ -51,6 +54,7 @@ class Spec(DataSpec):
     times: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     some_incomplete: bool = False
     widths: Mapping[str, int] = field(default_factory=dict)
+    logged: tuple[str, ...] = ()
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -88,16 +92,18 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         imputes={name: name for name in spec.edges},
         better=simple_imputers.imputation_sides(spec.edges),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec, config),
+        read_new=partial(reading.read_new, spec, spec.logged, config),
         sources=reading.sources,
-        prepare_new=partial(reading.prepare_new, config),
+        prepare_new=partial(reading.prepare_new, spec.logged),
         predict_new=partial(imputation.predict_new, shape),
-        finish_new=partial(reading.in_user_units, config),
+        training_range=partial(training_range, tuple(spec.features)),
+        finish_new=partial(reading.in_user_units, spec.logged),
     )
 
 
 def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     network = model.network_of(shape, weights_of(config))
+    columns = {"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)}
     return task_system(
         network,
         spec.rows,
@@ -109,13 +115,28 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         },
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),
-        columns={"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)},
+        columns=columns,
         better=better_sides(spec.tasks, (COMPLETE,)),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec, config),
+        read_new=partial(reading.read_new, spec, spec.logged, config),
         sources=reading.sources,
-        prepare_new=partial(reading.prepare_new, config),
+        prepare_new=partial(reading.prepare_new, spec.logged),
+        training_range=partial(training_range, tuple(spec.features)),
+        finish_new=partial(reading.without_empty_rows, tuple(columns)),
     )
+
+
+def training_range(
+    names: Sequence[str], variables: Variables
+) -> dict[str, tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]]:
+    """`System.training_range` of these modalities; features that a fold does not use have none."""
+    constants = variables["constants"]
+    ranges = {}
+    for name in names:
+        alive = np.asarray(constants[f"{name}_alive"])
+        low, high = (np.asarray(constants[f"{name}_{end}"], np.float64) for end in ("low", "high"))
+        ranges[name] = np.where(alive, low, np.nan), np.where(alive, high, np.nan)
+    return ranges
 
 
 def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
@@ -140,6 +161,11 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
 def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"]:
     """(n,) whether a patient has all these modalities."""
     return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
+
+
+def logged_modalities(dataset: Dataset) -> tuple[str, ...]:
+    """The modalities whose values are logarithms of those in the files."""
+    return tuple(name for name, m in dataset.modalities.items() if m.transform == LOG2)
 
 
 def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:

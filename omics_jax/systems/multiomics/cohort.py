@@ -17,7 +17,7 @@ from omics_jax.settings.words import parse_pairs
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.multiomics.assembly import rules_of
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
-from omics_jax.tasks.labels import check_class_sizes
+from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
 
@@ -97,6 +97,7 @@ def _check_tasks(
                 f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
             )
     check_weights(config, tasks)
+    check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
 
 

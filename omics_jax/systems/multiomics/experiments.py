@@ -16,7 +16,7 @@ from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
-from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
+from omics_jax.systems.multiomics.assembly import Spec, build, is_complete, logged_modalities
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted_arm
@@ -186,6 +186,7 @@ def _imputer_arms(config: Any, cohort: Cohort, edges: Edges, transfer: bool = Tr
         used=cohort.names,
         edges=edges,
         widths=_widths(cohort, dataset),
+        logged=logged_modalities(dataset),
     )
     arm = Arm(
         name=IMPUTERS if transfer else f"{IMPUTERS} without transfer",
@@ -235,6 +236,7 @@ def _network_arm(
         times=curve_times(config, dataset, tasks, tested),
         some_incomplete=not is_complete(used, dataset)[tested].all(),
         widths=_widths(cohort, dataset),
+        logged=logged_modalities(dataset),
     )
     return Arm(
         name=name,
