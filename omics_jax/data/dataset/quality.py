@@ -3,8 +3,11 @@
 The rules are this project's own. A value is far if it lies more than `FAR` robust standard
 deviations from its variable's median, and, of a variable whose values are all positive, more than
 `FAR_LOG` from it on the logarithmic scale too: a creatinine of 20 mg/dl is rare, a heart rate of
-10,000,000 is not one. The robust s.d. is 1.4826 times the median absolute deviation (normal
-consistency; Rousseeuw and Croux 1993). Nothing is changed here.
+10,000,000 is not one. Where all variables are on one scale (the genes of a platform) it must be far
+from the values of all of them too: a gene that is silent in most cell lines is not wrong in the one
+that expresses it. Fewer than `LEAST` values of a variable say nothing of any of them. The robust
+s.d. is 1.4826 times the median absolute deviation (normal consistency; Rousseeuw and Croux 1993).
+Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -20,13 +23,16 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 
 FAR = 20.0  # robust s.d.
 FAR_LOG = 10.0  # robust s.d. of the logarithm
+LEAST = 10  # observed values of a variable
+MARGIN = 0.1  # of the training range
 _REPEATED_SHARE = 0.02  # of the cells: a value this common and far from all others is a sentinel
 _MIXED = 5  # far values that lie close together: another unit
 _NORMAL_MAD = 1.4826
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
+_MOST_POOLED = 1 << 20  # cells that the spread of all variables together is computed of
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
-_MARGIN = 0.1  # of the training range
+_ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
@@ -40,18 +46,24 @@ class Spread:
     Attributes:
       median, scale: (f,) float64; NaN where nothing was observed, scale 0 where half are equal.
       log_median, log_scale: (f,) of the natural logarithm; NaN where a value is not positive.
+      low, high: values outside are far from those of all variables together; 0 and 0 where the
+        variables are not on one scale.
     """
 
     median: Float[np.ndarray, " f"]
     scale: Float[np.ndarray, " f"]
     log_median: Float[np.ndarray, " f"]
     log_scale: Float[np.ndarray, " f"]
+    low: float = 0.0
+    high: float = 0.0
 
 
-def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
+def robust_spread(values: np.ndarray, mask: np.ndarray, one_scale: bool = False) -> Spread:
     """The spread of the variables (the last axis) over all other axes.
 
     Of more than 4,096 rows it is that of evenly spaced ones.
+
+    one_scale: whether all variables are in the same unit and of the same kind, as genes are.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
@@ -61,7 +73,8 @@ def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(is_positive, np.log(some), np.nan)
     log_median, log_scale = _median_and_scale(logs)
-    return Spread(median, scale, log_median, log_scale)
+    low, high = _bounds_of_all(some) if one_scale else (0.0, 0.0)
+    return Spread(median, scale, log_median, log_scale, low, high)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -72,6 +85,13 @@ def _median_and_scale(cells: Float[np.ndarray, "n f"]) -> tuple[np.ndarray, np.n
     median = pd.DataFrame(cells).median().to_numpy()  # nan-aware, silent for empty columns
     deviation = pd.DataFrame(np.abs(cells - median)).median().to_numpy()
     return median, _NORMAL_MAD * deviation
+
+
+def _bounds_of_all(cells: Float[np.ndarray, "n f"]) -> tuple[float, float]:
+    """Values outside are far from the cells of all variables together; of many, evenly spaced."""
+    some = cells.ravel()[:: max(1, cells.size // _MOST_POOLED)]
+    median, scale = _median_and_scale(some[:, None])
+    return float(median[0] - FAR * scale[0]), float(median[0] + FAR * scale[0])
 
 
 def is_far(
@@ -85,17 +105,20 @@ def is_far(
     has_log = ~np.isnan(spread.log_median)
     # A variable that is positive in the medians' rows and not here is judged on its own scale.
     on_log_scale = has_log & (values > 0)
-    return mask & (spread.scale > 0) & far & (far_log | ~on_log_scale)
+    far_from_all = (values < spread.low) | (values > spread.high) | (spread.low == spread.high)
+    far &= far_from_all & (far_log | ~on_log_scale)
+    enough = _flat(mask).sum(axis=0) >= LEAST
+    return mask & (spread.scale > 0) & enough & far
 
 
 def plausible_range(
-    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"]
+    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"], one_scale: bool = False
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
     """(f,) smallest and largest observed value of each variable that is not far; 0 where none.
 
     Without far values these are the extremes, so that clipping to them changes nothing.
     """
-    spread = robust_spread(values, mask)
+    spread = robust_spread(values, mask, one_scale)
     plausible = _flat(mask & ~is_far(spread, values, mask))
     cells = _flat(values)
     low = np.where(plausible, cells, np.inf).min(axis=0, initial=np.inf)
@@ -108,6 +131,7 @@ def describe(
     values: Float[np.ndarray, "*n f"],
     mask: Bool[np.ndarray, "*n f"],
     names: Sequence[str] | Shaped[np.ndarray, " f"],
+    one_scale: bool = False,
 ) -> pd.DataFrame:
     """A row per variable: variable, n, missing (share), min, q1, median, q3, max, far, note.
 
@@ -118,7 +142,7 @@ def describe(
     step = max(1, -(-values.size // _MOST_CELLS))
     some = pd.DataFrame(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
     quartiles = some.quantile([0.25, 0.5, 0.75]).to_numpy()
-    far = is_far(robust_spread(values, mask), values, mask)
+    far = is_far(robust_spread(values, mask, one_scale), values, mask)
     observed = mask.any(axis=0)
     low = np.where(observed, np.where(mask, values, np.inf).min(axis=0, initial=np.inf), np.nan)
     high = np.where(observed, np.where(mask, values, -np.inf).max(axis=0, initial=-np.inf), np.nan)
@@ -177,6 +201,7 @@ def _sentinels(
         others_high = np.where(others, values, -np.inf).max(axis=0, initial=-np.inf)
         varied = others_high > others_low
         is_common = is_end.sum(axis=0) >= np.maximum(3, _REPEATED_SHARE * count)
+        is_common &= count >= LEAST
         with np.errstate(invalid="ignore"):
             gap = np.minimum(np.abs(others_low - end), np.abs(others_high - end))
             is_apart = gap > 3 * (others_high - others_low)
@@ -197,7 +222,9 @@ def dataset_tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     tables = {}
     for name, modality in dataset.modalities.items():
         if modality.mask.any() and name not in _NOT_MEASURED:
-            tables[name] = describe(modality.values, modality.mask, modality.features)
+            # Series and a few columns of a table are measured in many units.
+            one_scale = modality.values.ndim == 2 and len(modality.features) >= _ONE_SCALE
+            tables[name] = describe(modality.values, modality.mask, modality.features, one_scale)
     return tables
 
 
@@ -237,7 +264,7 @@ def range_warnings(
 
     low, high: (f,) of the training rows; features with low = high are judged by this value alone.
     """
-    margin = _MARGIN * (high - low)
+    margin = MARGIN * (high - low)
     share = outside_range(modality.values, modality.mask, low - margin, high + margin)
     count = _flat(modality.mask).sum(axis=0)
     total = float((share * count).sum() / max(1, count.sum()))
