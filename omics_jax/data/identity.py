@@ -140,10 +140,15 @@ def drug_forms(names: Iterable[str]) -> list[str]:
     """
     names = list(names)
     distinct = set(filter(None, names))
-    could_be_smiles = sum(map(bool, map(_SMILES.fullmatch, distinct)))
-    if could_be_smiles > len(distinct) / 2:
+    if sum(map(_could_be_smiles, distinct)) > len(distinct) / 2:
         return names
     return [name if _STRUCTURE_SIGNS.search(name) else _name_form(name) for name in names]
+
+
+def _could_be_smiles(name: str) -> bool:
+    """Atoms and bonds alone, and every ring that is opened is closed: SB-202190 is a name."""
+    digits = re.sub(r"\[[^\]]+\]|\D", "", name)
+    return bool(_SMILES.fullmatch(name)) and all(digits.count(d) % 2 == 0 for d in set(digits))
 
 
 def _name_form(name: str) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
+from omics_jax.data.dataset.account import unexpected
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
 from omics_jax.errors import UserError
@@ -53,15 +55,16 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
     checkpoints = folder / "checkpoints" / file_name(arm)
-    warnings = list(new.warnings)
+    warnings = [*new.warnings, *unexpected(new.uses)]
+    ranges, shares = [], {}
     for r, variables in load_variables(checkpoints, system.stages[-1].name):
-        if r == 0:
-            warnings += _range_warnings(system, variables, new)
         group = str(record["labels"][r].get("group", "all"))
-        fields = predict(variables)
+        ranges.append(system.training_range(_of_replicate(variables)))
+        fields = _within_range(system, variables, predict(variables), shares)
         np.savez(out / f"{file_name(group)}-{r}.npz", id=new.ids.astype(str), **fields)
         written = {field: fields[field] for field in system.columns}
         by_group.setdefault(group, []).append(written)
+    warnings += [*_range_warnings(system, ranges, new), *_clipping_warnings(shares)]
     for group, replicates in by_group.items():
         _write_group(out / file_name(group), replicates, new.ids, system.columns)
     notes = "".join(f"note: {note}\n" for note in new.notes)
@@ -124,13 +127,48 @@ def _compile_prediction(system: System, new: Dataset) -> Callable[[Variables], P
     return predict
 
 
-def _range_warnings(system: System, variables: Variables, new: Dataset) -> list[str]:
-    """Sentences on new values outside the range of a replicate's training values."""
+def _range_warnings(
+    system: System, ranges: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]], new: Dataset
+) -> list[str]:
+    """Sentences on new values outside of what the replicates together were trained on.
+
+    ranges: of every replicate; a feature that it did not use has infinite limits.
+    """
     prepared = system.prepare_new(new)
     warnings = []
-    for name, (low, high) in system.training_range(variables).items():
+    for name in dict.fromkeys(name for of_replicate in ranges for name in of_replicate):
+        limits = np.array([of_replicate[name] for of_replicate in ranges], np.float64)
+        limits = np.where(np.isinf(limits), np.nan, limits)
+        low, high = np.fmin.reduce(limits[:, 0]), np.fmax.reduce(limits[:, 1])
         warnings += range_warnings(name, prepared.modalities[name], low, high)
     return warnings
+
+
+def _of_replicate(variables: Variables) -> Variables:
+    """The variables of the one replicate that a file of a stage holds."""
+    return jax.tree.map(lambda leaf: leaf[0], variables)
+
+
+def _within_range(
+    system: System, variables: Variables, fields: Predictions, shares: dict[str, list[float]]
+) -> Predictions:
+    """The predictions within a replicate's range; `shares` gets how many of a field were not."""
+    inside = dict(fields)
+    for field, (low, high) in system.prediction_range(_of_replicate(variables)).items():
+        inside[field] = np.clip(fields[field], low, high)
+        known = ~np.isnan(fields[field])
+        changed = known & (inside[field] != fields[field])
+        shares.setdefault(field, []).append(float(changed.sum() / max(1, known.sum())))
+    return inside
+
+
+def _clipping_warnings(shares: Mapping[str, Sequence[float]]) -> list[str]:
+    return [
+        f"{field}: {np.mean(parts):.2%} of the predicted values were outside the range of the "
+        "training values and its margin, and were set to its limits."
+        for field, parts in shares.items()
+        if any(parts)
+    ]
 
 
 def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) -> Path:

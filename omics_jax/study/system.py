@@ -84,6 +84,9 @@ class System:
       training_range: variables of one replicate -> modality -> the smallest and the largest value
         (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
         are reported.
+      prediction_range: variables of one replicate -> field of `predict` -> the smallest and the
+        largest value (f,) that a prediction of new rows can have, in the user's units; others are
+        set to the nearer of them, and reported.
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
     """
 
@@ -107,6 +110,9 @@ class System:
     prepare_new: Callable[[Dataset], Dataset] = lambda new: new
     predict_new: Callable[[Variables, Rows], Rows] | None = None
     training_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
+        lambda variables: {}
+    )
+    prediction_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
         lambda variables: {}
     )
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions

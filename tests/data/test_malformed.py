@@ -299,8 +299,8 @@ PAIRINGS = {
     "unknown drug": ({}, {"drugs": ("x1",)}, ["conditions.csv", "'x1'", "did you mean 'x'?"]),
     "dose words": ({"conditions.csv": CONDITIONS.replace("A,x,1", "A,x,high")}, {"dose": "highest"},
         ["conditions.csv", "line 3", "'high'", "write numbers"]),
-    "conditions twice": ({"conditions.csv": CONDITIONS + "t1,A,x,1,trt\n"}, {},
-        ["conditions.csv", "'t1'", "line 3 and line 5", "remove one"]),
+    "conditions twice": ({"conditions.csv": CONDITIONS + "t1,A,x,2,trt\n"}, {},
+        ["conditions.csv", "'t1'", "line 3 and line 5", "different conditions", "remove one"]),
     "conditions without id": ({"conditions.csv": CONDITIONS + ",A,x,1,trt\n"}, {},
         ["conditions.csv", "line 5 has no sample id", "fill it in"]),
     "conditions of others": (

@@ -19,6 +19,7 @@ from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.checks import quoted_list, required_column
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.names import Names
 from omics_jax.data.formats.read import read_table
 from omics_jax.data.perturbation.settings import (
@@ -113,7 +114,7 @@ def read_sample_conditions(
     """
     table = read_table(path)
     samples = list(required_column(path, table, columns, "sample", f"the conditions in {path}"))
-    row_of_sample = _index_samples(path, table, samples)
+    row_of_sample, notes = _index_samples(path, table, samples)
     rows = [row_of_sample.get(str(name), -1) for name in ids]
     if max(rows) < 0:
         raise UserError(
@@ -125,34 +126,58 @@ def read_sample_conditions(
     blank = pd.DataFrame({name: [""] for name in table.columns}, dtype=object)
     aligned = pd.concat([table, blank]).iloc[rows].reset_index(drop=True)
     places = ["" if row < 0 else str(table.index[row]) for row in rows]
-    conditions = in_one_spelling(Conditions(path, aligned, places, columns), settings)
-    in_matrix = set(map(str, ids))
+    notes += _unmatched_notes(source, path, list(row_of_sample), list(map(str, ids)))
+    conditions = Conditions(path, aligned, places, columns, tuple(notes))
+    return in_one_spelling(conditions, settings)
+
+
+def _unmatched_notes(
+    source: str, path: str, samples: Sequence[str], ids: Sequence[str]
+) -> list[str]:
+    """On samples of the table that are not in the matrix, and on ids that almost match."""
+    in_matrix, in_table = set(ids), set(samples)
     others = [sample for sample in samples if sample not in in_matrix]
-    if others:
-        some = quoted_list(others, 3)
-        note = (
-            f"{Path(path).name}: {len(others)} of its {len(samples)} samples ({some}) are not in "
-            f"{Path(source).name} and not used."
-        )
-        conditions = replace(conditions, notes=(note, *conditions.notes))
-    return conditions
+    if not others:
+        return []
+    table, matrix = Path(path).name, Path(source).name
+    note = (
+        f"{table}: {len(others)} of its {len(samples)} samples ({quoted_list(others, 3)}) are not "
+        f"in {matrix} and not used."
+    )
+    near = identity.near_matches([name for name in ids if name not in in_table], others)
+    if not near:
+        return [note]
+    name, sample = next(iter(near.items()))
+    return [
+        note,
+        f"{len(near)} samples of {matrix} are almost called like samples of {table} ({name!r} and "
+        f"{sample!r}), which does not count: use the same ids in both.",
+    ]
 
 
-def _index_samples(path: str, table: pd.DataFrame, samples: Sequence[str]) -> dict[str, int]:
-    """sample -> its row, where every row names a sample of its own."""
+def _index_samples(
+    path: str, table: pd.DataFrame, samples: Sequence[str]
+) -> tuple[dict[str, int], list[str]]:
+    """sample -> its row, and a note on rows that repeat an earlier one."""
     row_of_sample: dict[str, int] = {}
+    repeated = []
     for row, sample in enumerate(samples):
         place = table.index[row]
         if not sample:
             raise UserError(f"{path}: {place} has no sample id; fill it in or remove the row")
-        if sample in row_of_sample:
-            first_place = table.index[row_of_sample[sample]]
+        first = row_of_sample.setdefault(sample, row)
+        if first == row:
+            continue
+        if not table.iloc[row].equals(table.iloc[first]):
             raise UserError(
-                f"{path}: sample {sample!r} occurs twice, at {first_place} and {place}; remove "
-                "one of them"
+                f"{path}: sample {sample!r} occurs twice, at {table.index[first]} and {place}, "
+                "with different conditions; remove one of them"
             )
-        row_of_sample[sample] = row
-    return row_of_sample
+        repeated.append(sample)
+    if not repeated:
+        return row_of_sample, []
+    some = count_phrase(len(repeated), "row", repeated)
+    return row_of_sample, [f"{Path(path).name}: {some} the same as an earlier one."]
 
 
 # --- one spelling ---------------------------------------------------------------------------------
@@ -168,7 +193,7 @@ def in_one_spelling(conditions: Conditions, settings) -> Conditions:
     names = (*CONDITIONS, "dose_unit", "time_unit", "role", *named_columns(settings))
     known = list(dict.fromkeys(columns.get(name, name) for name in names))
     conditions, notes = _blank_unknown(conditions, known, missing_values(settings))
-    conditions = _name_units(conditions)
+    conditions = _name_units(_name_units(conditions, "dose"), "time")
     table = conditions.table.copy(deep=False)
     name_of_column = {column: name for name, column in columns.items()}
     for column in known:
@@ -214,22 +239,22 @@ def _blank_unknown(
     return replace(conditions, table=table), notes
 
 
-def _name_units(conditions: Conditions) -> Conditions:
-    """Doses with their unit behind the number, where the column of units holds several."""
-    if not (conditions.has("dose") and conditions.has("dose_unit")):
+def _name_units(conditions: Conditions, name: str) -> Conditions:
+    """Doses or times with their unit behind the number, where the column of units holds several."""
+    if not (conditions.has(name) and conditions.has(f"{name}_unit")):
         return conditions
-    units = conditions.column_or_blank("dose_unit")
-    doses = conditions.column_or_blank("dose")
-    known = {unit.casefold() for unit, dose in zip(units, doses, strict=True) if unit and dose}
+    units = conditions.column_or_blank(f"{name}_unit")
+    cells = conditions.column_or_blank(name)
+    known = {unit.casefold() for unit, cell in zip(units, cells, strict=True) if unit and cell}
     if len(known) < 2:
         return conditions
-    numbers = pd.to_numeric(pd.Series(doses, dtype=object), errors="coerce")
+    numbers = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce")
     named = [
-        f"{dose} {unit}".strip() if is_bare else dose
-        for dose, unit, is_bare in zip(doses, units, numbers.notna(), strict=True)
+        f"{cell} {unit}".strip() if is_bare else cell
+        for cell, unit, is_bare in zip(cells, units, numbers.notna(), strict=True)
     ]
     table = conditions.table.copy(deep=False)
-    table[conditions.columns["dose"]] = np.asarray(named, object)
+    table[conditions.columns[name]] = np.asarray(named, object)
     return replace(conditions, table=table)
 
 

@@ -19,6 +19,7 @@ from omics_jax.data.formats.checks import required_column
 from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.read import read_table
+from omics_jax.data.identity import label_form
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, in_one_spelling
 from omics_jax.data.perturbation.selection import (
@@ -32,7 +33,7 @@ from omics_jax.data.perturbation.settings import control_plates
 from omics_jax.errors import UserError
 
 # What kinds of controls are called, of which the settings may name only some (pert_type of LINCS).
-_CONTROL_LIKE = re.compile(r"(ctl|ctrl|controls?)([^a-z].*)?", re.IGNORECASE)
+_CONTROL_LIKE = re.compile(r"(.*[^a-z])?(ctl|ctrl|controls?)([^a-z].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _split_by_role(
         role = roles[row]
         if not place or not role:
             left_out.setdefault(unclear, []).append(row)
-        elif role.casefold() in control_roles:
+        elif label_form(role) in control_roles:
             controls.append(row)
         elif _CONTROL_LIKE.fullmatch(role):
             other = f"controls of a kind ({role}) that --config.data.control_values does not name"
@@ -162,8 +163,8 @@ def _split_by_role(
 
 
 def _folded(values: Sequence[str]) -> set[str]:
-    """The values without upper case, as roles are compared."""
-    return {str(value).casefold() for value in values}
+    """The forms by which roles are compared."""
+    return {label_form(str(value)) for value in values}
 
 
 def _roles_note(roles: np.ndarray, controls: list[int], treated: list[int]) -> str:
@@ -360,4 +361,4 @@ def _controls_by_role(settings, conditions: Conditions) -> list[int]:
     """Rows of controls by role; none where the settings name no column of roles."""
     control_roles = _folded(settings.control_values)
     roles = conditions.column_or_blank("role")
-    return [row for row, role in enumerate(roles) if role and role.casefold() in control_roles]
+    return [row for row, role in enumerate(roles) if role and label_form(role) in control_roles]

@@ -20,7 +20,7 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
-from omics_jax.data.formats.read import read_matrix
+from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, matrix_conditions
 from omics_jax.data.perturbation.settings import (
@@ -142,15 +142,31 @@ def singleton_blocks(main: Path, settings, columns: Mapping[str, str]) -> list[B
     return blocks
 
 
-def read_profiles(path: Path, settings) -> Matrix:
-    """The matrix; its columns of conditions are annotations even where they hold numbers."""
+def read_profiles(path: Path, settings, genes: Sequence[str] = ()) -> Matrix:
+    """The matrix; its columns of conditions are annotations even where they hold numbers.
+
+    genes: where they are known, the side that bears more of their names is the genes', whatever the
+      settings say of the orientation.
+    """
     matrix = read_matrix(
         path,
-        settings.orientation,
+        _orientation_of(path, genes) or settings.orientation,
         annotations=annotation_names(settings),
         repeated=repeated_features(settings),
     )
     return without_missing(matrix, missing_values(settings))
+
+
+def _orientation_of(path: Path, genes: Sequence[str]) -> str:
+    """What the rows of a table are, by the names of the genes; "" where these do not tell."""
+    grid = read_grid(path) if genes else None
+    if grid is None:
+        return ""
+    known = set(genes)
+    in_rows, in_columns = len(known.intersection(grid.rows)), len(known.intersection(grid.columns))
+    if in_rows == in_columns:
+        return ""
+    return "genes" if in_rows > in_columns else "samples"
 
 
 def without_missing(matrix: Matrix, missing: Missing) -> Matrix:

@@ -136,7 +136,7 @@ def _check_units(
         other = first.setdefault(drugs[k], k)
         if doses.kind[k] != doses.kind[other]:
             raise UserError(
-                f"{conditions.source}: doses of drug {drugs[k]!r} cannot be compared: "
+                f"{conditions.source}: doses of drug {str(drugs[k])!r} cannot be compared: "
                 f"{_in_words(cells[other], doses.kind[other])} and "
                 f"{_in_words(cells[k], doses.kind[k])}; write one unit, or set "
                 "--config.data.dose=all"

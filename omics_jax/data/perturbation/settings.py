@@ -23,8 +23,8 @@ Which columns:
     the table of conditions only. A batch "rna_plate" (the name in LINCS) is used where a file has
     it. The units of a column without a name for them are those of the column that is called like
     it with _unit behind, if there is one.
-  control_values: values in the role column that mean "control", case ignored. Others that begin
-    like a control (ctl_vector) are left out, and all that remain are treated.
+  control_values: values in the role column that mean "control", case ignored. Others that are
+    called a control, too (ctl_vector), are left out, and all that remain are treated.
   pair_by: names among cell_line, batch, time, drug, or columns of the table: a treated profile
     is paired with the controls that agree in all of them; an unknown value agrees with nothing.
     () = with all controls.
@@ -112,7 +112,8 @@ def control_plates(settings) -> str:
 
 def missing_values(settings) -> Missing:
     """What the files write for a missing value besides the usual words."""
-    return parse_missing(getattr(settings, "missing_values", ()))
+    words = getattr(settings, "missing_values", ())
+    return parse_missing(words if isinstance(words, str) else [str(word) for word in words])
 
 
 def named_columns(settings) -> dict[str, str]:
