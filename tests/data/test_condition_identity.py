@@ -31,6 +31,7 @@ def test_cell_lines_that_are_not_one(one, other):
     [
         ("Vorinostat", "vorinostat", True),
         ("SB-202190", "SB202190", True),
+        ("SN-38", "SN38", True),
         ("AG 9", "ag-9", True),
         ("5-fluorouracil", "5 Fluorouracil", True),
         ("(+)-JQ1", "(-)-JQ1", False),

@@ -227,9 +227,8 @@ def test_other_kinds_of_controls_are_no_drugs(read, kind):
     assert len(data) == 6 and set(data.table["drug"]) == {"vorinostat", "trametinib"}
     reason = f"controls of a kind ({kind}) that --config.data.control_values does not name"
     assert left_out(data) == {reason: ("w01", "w05", "w09")}
-    assert (
-        read(frame, control_values=("ctl_vehicle", kind)).table["control_id"].iloc[0] == "w00;w01"
-    )
+    with_both = read(frame, control_values=("ctl_vehicle", kind))
+    assert with_both.table["control_id"].iloc[0] == "w00;w01"
 
 
 def test_numbers_name_roles(read):
@@ -295,9 +294,8 @@ def test_every_profile_and_column_is_accounted_for(read):
     data = read(frame)
     profiles = [name for use in data.uses if use.part == "profiles" for name in use.names]
     assert sorted(profiles) == sorted(frame["id"])
-    assert used(data, "controls") == {
-        name for ids in data.table["control_id"] for name in ids.split(";")
-    }
+    controls = {name for ids in data.table["control_id"] for name in ids.split(";")}
+    assert used(data, "controls") == controls and used(data, "treated") == set(data.ids)
     columns = {use.used_as: use.names for use in data.uses if use.part == "columns"}
     assert columns["batch"] == ("rna_plate",) and columns["drug"] == ("pert_iname",)
     assert columns["left out"] == ("well",)
