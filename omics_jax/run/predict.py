@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
@@ -28,7 +29,7 @@ from omics_jax.run.directory import read_json
 from omics_jax.run.manifest import check_files, read_manifest
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
 from omics_jax.study.records import from_record
-from omics_jax.study.system import CLIPPED, DataSpec, Predictions, System
+from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.training.rows import apply_to_rows, compile_row_function
 from omics_jax.training.stage import Variables
 from omics_jax.training.stage_files import load_variables, stage_file
@@ -72,20 +73,19 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     for name, table in dataset_tables(new).items():
         warnings += quality_warnings(name, table)
     ranges: Ranges = {}
+    shares: dict[str, list[float]] = {}
     for r, variables in load_variables(checkpoints, stage, replicates, origin):
-        ranges = _wider(ranges, system.training_range(variables))
+        of_replicate = jax.tree.map(lambda leaf: leaf[0], variables)
+        ranges = _wider(ranges, system.training_range(of_replicate))
         group = str(record["labels"][r].get("group", "all"))
-        fields = predict(variables)
-        if r == 0:
-            warnings += system.prediction_warnings(fields)
+        fields = _within_range(system.prediction_range(of_replicate), predict(variables), shares)
         arrays = {"id": new.ids.astype(str), **fields}
         write_arrays(out / f"{file_name(group)}-{r}.npz", arrays)
-        # What is pooled may read fields that are not written.
-        kept = fields if system.pool_new else {field: fields[field] for field in system.columns}
-        by_group.setdefault(group, []).append(kept)
-    warnings += [*_range_warnings(system, ranges, new), *_clipped_warnings(by_group)]
+        by_group.setdefault(group, []).append(_fields_to_keep(system, fields))
+    warnings += [*_range_warnings(system, ranges, new), *_clipping_warnings(shares)]
     for group, predictions in by_group.items():
         _write_group(out / file_name(group), predictions, new.ids, system)
+        warnings += [f"{group}: {warning}" for warning in system.prediction_warnings(predictions)]
     notes = "".join(f"note: {note}\n" for note in new.notes)
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups, models = ", ".join(by_group), _models_text(map(len, by_group.values()))
@@ -171,21 +171,37 @@ def _range_warnings(system: System, ranges: Ranges, new: Dataset) -> list[str]:
     return warnings
 
 
-def _clipped_warnings(by_group: Mapping[str, Sequence[Predictions]]) -> list[str]:
-    """Sentences on predictions that left the training range and were clipped."""
-    warnings = []
-    for group, replicates in by_group.items():
-        for field in replicates[0]:
-            if field.endswith(CLIPPED):
-                # Of a row that is predicted as nan the field is nan too.
-                count = int(np.any([fields[field] == 1 for fields in replicates], axis=0).sum())
-                if count:
-                    warnings.append(
-                        f"{field.removesuffix(CLIPPED)} of {group}: rows predicted far outside the "
-                        f"range of the training values by some replicate: {count:,}; these "
-                        "predictions are clipped, and nothing should be read from them."
-                    )
-    return warnings
+def _within_range(
+    limits: Ranges, fields: Predictions, shares: dict[str, list[float]]
+) -> Predictions:
+    """The predictions within the limits of a replicate; `shares` gets how many were not."""
+    inside = dict(fields)
+    for field, (low, high) in limits.items():
+        inside[field] = np.clip(fields[field], low, high)
+        known = ~np.isnan(fields[field])
+        changed = known & (inside[field] != fields[field])
+        shares.setdefault(field, []).append(float(changed.sum() / max(1, known.sum())))
+    return inside
+
+
+def _fields_to_keep(system: System, fields: Predictions) -> Predictions:
+    """What is pooled over replicates, written to tables, or read by `prediction_warnings`."""
+    if system.pool_new:
+        return fields
+    return {
+        name: values
+        for name, values in fields.items()
+        if name in system.columns or name.endswith("clipped")
+    }
+
+
+def _clipping_warnings(shares: Mapping[str, Sequence[float]]) -> list[str]:
+    return [
+        f"{field}: {np.mean(parts):.2%} of the predicted values were outside the range of the "
+        "training values and its margin, and were set to its limits."
+        for field, parts in shares.items()
+        if any(parts)
+    ]
 
 
 def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) -> Path:

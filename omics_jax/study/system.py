@@ -35,10 +35,6 @@ Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 MODEL = "model"
 LEAST_BASELINE_ROWS = 2  # training rows that a regression or a principal component needs
 
-# A field of predictions with this end marks rows whose prediction left the training range and was
-# clipped to it.
-CLIPPED = "_clipped"
-
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -94,7 +90,11 @@ class System:
       training_range: variables of one replicate -> modality -> the smallest and the largest value
         (f,) of each feature in its training rows, in the units of `prepare_new`, nan for a feature
         that it does not use; rows outside those of all replicates are reported.
-      prediction_warnings: one replicate's predictions of new rows -> sentences on what looks wrong.
+      prediction_range: variables of one replicate -> field of `predict` -> the smallest and the
+        largest value (f,) that a prediction of new rows can have, in the user's units; others are
+        set to the nearer of them, and reported.
+      prediction_warnings: the predictions of new rows by all replicates of a group -> sentences on
+        what looks wrong; fields of `columns`, and those whose name ends with "clipped".
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
       pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between
         replicates (n,)), of fields whose value over replicates is not the mean of theirs.
@@ -123,7 +123,10 @@ class System:
     training_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
         lambda variables: {}
     )
-    prediction_warnings: Callable[[Predictions], Sequence[str]] = lambda predictions: ()
+    prediction_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
+        lambda variables: {}
+    )
+    prediction_warnings: Callable[[Sequence[Predictions]], Sequence[str]] = lambda replicates: ()
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
     pool_new: Callable[[Sequence[Predictions]], Mapping[str, Pooled]] | None = None
 

@@ -14,7 +14,7 @@ from omics_jax.study.system import System
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.baselines import simple_models
 from omics_jax.tasks.network import TaskNetwork
-from omics_jax.tasks.prediction import pool_medians, prediction_columns
+from omics_jax.tasks.prediction import clipped_warnings, pool_medians, prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings
 from omics_jax.tasks.stages import training_stages
@@ -64,6 +64,7 @@ def task_system(
         "ranges": partial(outcome_ranges, tasks),
         "better": better_sides(tasks),
         "pool_new": partial(pool_medians, tasks),
+        "prediction_warnings": partial(clipped_warnings, tasks),
     }
     return System(**{**common, **fields})
 

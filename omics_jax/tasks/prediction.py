@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from omics_jax.evaluation import survival
 from omics_jax.nn import mtlr
-from omics_jax.study.system import CLIPPED
+from omics_jax.study.system import Predictions
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
@@ -141,8 +141,26 @@ def prediction_columns(tasks: Sequence[Task]) -> dict[str, tuple[str, ...]]:
             columns[f"{task.name}_probability"] = task.classes
         elif task.kind == "regression":
             columns[f"{task.name}_value"] = (task.name,)
-            columns[f"{task.name}{CLIPPED}"] = ("clipped",)
+            columns[f"{task.name}_clipped"] = ("clipped",)
         else:
             written = ("risk", "median", "median_reached")
             columns |= {f"{task.name}_{field}": (field,) for field in written}
     return columns
+
+
+def clipped_warnings(tasks: Sequence[Task], replicates: Sequence[Predictions]) -> list[str]:
+    """A sentence on each number of which predictions left the training range and were clipped."""
+    warnings = []
+    for task in tasks:
+        if task.kind != "regression":
+            continue
+        # Of a row that is predicted as nan the field is nan too.
+        clipped = [fields[f"{task.name}_clipped"] == 1 for fields in replicates]
+        count = int(np.any(clipped, axis=0).sum())
+        if count:
+            warnings.append(
+                f"{task.name}: rows predicted far outside the range of the training values by some "
+                f"replicate: {count:,}; these predictions are clipped, and nothing should be read "
+                "from them."
+            )
+    return warnings

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.dataset.quality import is_far, plausible_bounds, robust_spread
+from omics_jax.data.dataset.quality import far_limits, is_far, robust_spread
 from omics_jax.data.preprocessing import statistics
 from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.features import apply, constants_of, fit_folds, invert
@@ -385,7 +385,7 @@ def test_bounds_are_the_rule_for_far_cells():
         values[rng.integers(60, size=20), np.arange(20)] *= rng.choice([1e9, 1e-9, -1], 20)
         mask = rng.random(values.shape) < 0.9
         spread = robust_spread(values, mask)
-        low, high = plausible_bounds(spread)
+        low, high = far_limits(spread)
         outside = mask & ((values < low) | (values > high))
         np.testing.assert_array_equal(outside, is_far(spread, values, mask))
         assert outside.any() and not outside.all()

@@ -3,8 +3,11 @@
 The rules are this project's own. A value is far if it lies more than `FAR` robust standard
 deviations from its variable's median, and, of a variable without negative values, more than
 `FAR_LOG` from it on the logarithmic scale too: a creatinine of 20 mg/dl is rare, a heart rate of
-10,000,000 is not one. The robust s.d. is 1.4826 times the median absolute deviation (normal
-consistency; Rousseeuw and Croux 1993). Nothing is changed here.
+10,000,000 is not one. Where all variables are on one scale (the genes of a platform) it must be far
+from the values of all of them too: a gene that is silent in most cell lines is not wrong in the one
+that expresses it. Fewer than `LEAST` values of a variable say nothing of any of them. The robust
+s.d. is 1.4826 times the median absolute deviation (normal consistency; Rousseeuw and Croux 1993).
+Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -21,16 +24,18 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 
 FAR = 20.0  # robust s.d.
 FAR_LOG = 10.0  # robust s.d. of the logarithm
+LEAST = 10  # observed values of a variable
+MARGIN = 0.1  # of the training range
 _REPEATED_SHARE = 0.02  # of the cells: a value this common and far from all others is a sentinel
-_FEWEST = 10  # observed cells that a spread is computed of
 _MIXED = 5  # different values that lie close together, far from the others: another unit
 _MIXED_SHARE = 0.02  # of the cells, at least, are in either unit
 _NORMAL_MAD = 1.4826
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
+_MOST_POOLED = 1 << 20  # cells that the spread of all variables together is computed of
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
-MARGIN = 0.1  # of the training range: what values may leave it by
+_ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
@@ -47,30 +52,37 @@ class Spread:
         median, the scale is that of the others, and 0 where they are fewer than five.
       log_median, log_scale: (f,) of the natural logarithm of the positive cells; NaN where a value
         is negative.
+      low, high: limits outside of which a value is far from all variables together; inf and -inf
+        where they are not on one scale.
     """
 
     median: Float[np.ndarray, " f"]
     scale: Float[np.ndarray, " f"]
     log_median: Float[np.ndarray, " f"]
     log_scale: Float[np.ndarray, " f"]
+    low: float = np.inf
+    high: float = -np.inf
 
 
-def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
+def robust_spread(values: np.ndarray, mask: np.ndarray, one_scale: bool = False) -> Spread:
     """The spread of the variables (the last axis) over all other axes.
 
-    NaN for a variable with fewer than 10 observed cells. Of more than 4,096 rows it is that of
-    evenly spaced ones.
+    NaN for a variable with fewer than `LEAST` observed cells. Of more than 4,096 rows it is that
+    of evenly spaced ones.
+
+    one_scale: whether all variables are in the same unit and of the same kind, as genes are.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
     some = np.where(mask[::step], values[::step], np.nan).astype(np.float64)
-    some[:, (~np.isnan(some)).sum(axis=0) < _FEWEST] = np.nan
+    some[:, (~np.isnan(some)).sum(axis=0) < LEAST] = np.nan
     median, scale = _median_and_scale(some)
     has_log = ~(some < 0).any(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(has_log & (some > 0), np.log(some), np.nan)
     log_median, log_scale = _median_and_scale(logs)
-    return Spread(median, scale, log_median, log_scale)
+    limits = _limits_of_all(some) if one_scale else ()
+    return Spread(median, scale, log_median, log_scale, *limits)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -93,17 +105,28 @@ def _median(cells: Float[np.ndarray, "n f"]) -> Float[np.ndarray, " f"]:
     return pd.DataFrame(cells).median().to_numpy(copy=True)  # nan-aware, silent for empty columns
 
 
+def _limits_of_all(cells: Float[np.ndarray, "n f"]) -> tuple[float, float]:
+    """Limits outside of which a value is far from all variables together; of evenly spaced cells if
+    they are very many.
+    """
+    some = cells.ravel()[:: max(1, cells.size // _MOST_POOLED)]
+    median, scale = _median_and_scale(some[:, None])
+    return float(median[0] - FAR * scale[0]), float(median[0] + FAR * scale[0])
+
+
 def far_limits(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
     """(f,) the limits outside of which a value is far, by the module's rule; infinite for none.
 
     min(m - 20 s, exp(m' - 10 s')) and max(m + 20 s, exp(m' + 10 s')), with the median m and the
-    robust s.d. s of the values, and m' and s' of their logarithms.
+    robust s.d. s of the values, and m' and s' of their logarithms; of variables on one scale the
+    wider of these and of the limits of all together.
     """
     with np.errstate(over="ignore"):
         log_low = np.exp(spread.log_median - FAR_LOG * spread.log_scale)
         log_high = np.exp(spread.log_median + FAR_LOG * spread.log_scale)
     low = np.fmin(spread.median - FAR * spread.scale, log_low)
     high = np.fmax(spread.median + FAR * spread.scale, log_high)
+    low, high = np.fmin(low, spread.low), np.fmax(high, spread.high)
     has_limits = spread.scale > 0
     return np.where(has_limits, low, -np.inf), np.where(has_limits, high, np.inf)
 
@@ -116,31 +139,14 @@ def is_far(
     return mask & ((values < low) | (values > high))
 
 
-def plausible_bounds(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
-    """(f,) between which no value is far, by `is_far`; infinite where no value is.
-
-    A cell is far by both rules if it has a logarithm, so that the wider bounds of the two hold.
-    """
-    width, log_width = FAR * spread.scale, FAR_LOG * spread.log_scale
-    low, high = spread.median - width, spread.median + width
-    with np.errstate(over="ignore"):
-        log_low = np.exp(spread.log_median - log_width)
-        log_high = np.exp(spread.log_median + log_width)
-    has_log = ~np.isnan(spread.log_median)
-    low = np.where(has_log & (low > 0), np.minimum(low, log_low), low)
-    high = np.where(has_log, np.maximum(high, log_high), high)
-    is_judged = spread.scale > 0
-    return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
-
-
 def plausible_range(
-    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"]
+    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"], one_scale: bool = False
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
     """(f,) smallest and largest observed value of each variable that is not far; 0 where none.
 
     Without far values these are the extremes, so that clipping to them changes nothing.
     """
-    spread = robust_spread(values, mask)
+    spread = robust_spread(values, mask, one_scale)
     plausible = _flat(mask & ~is_far(spread, values, mask))
     cells = _flat(values)
     low = np.where(plausible, cells, np.inf).min(axis=0, initial=np.inf)
@@ -154,6 +160,7 @@ def describe(
     mask: Bool[np.ndarray, "*n f"],
     names: Sequence[str] | Shaped[np.ndarray, " f"],
     own_units: bool = False,
+    one_scale: bool = False,
 ) -> pd.DataFrame:
     """A row per variable: variable, n, missing (share), min, q1, median, q3, max, far, note.
 
@@ -162,12 +169,13 @@ def describe(
 
     own_units: whether every variable has a unit of its own, so that two groups of values with a
       wide gap between them may be in two units. (Genes are all measured in one.)
+    one_scale: see `robust_spread`.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-values.size // _MOST_CELLS))
     some = pd.DataFrame(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
     quartiles = some.quantile([0.25, 0.5, 0.75]).to_numpy()
-    far = is_far(robust_spread(values, mask), values, mask)
+    far = is_far(robust_spread(values, mask, one_scale), values, mask)
     observed = mask.any(axis=0)
     low = np.where(observed, np.where(mask, values, np.inf).min(axis=0, initial=np.inf), np.nan)
     high = np.where(observed, np.where(mask, values, -np.inf).max(axis=0, initial=-np.inf), np.nan)
@@ -258,6 +266,7 @@ def _sentinels(
         others_high = np.where(others, values, -np.inf).max(axis=0, initial=-np.inf)
         varied = others_high > others_low
         is_common = is_end.sum(axis=0) >= np.maximum(3, _REPEATED_SHARE * count)
+        is_common &= count >= LEAST
         with np.errstate(invalid="ignore"):
             gap = np.minimum(np.abs(others_low - end), np.abs(others_high - end))
             is_apart = gap > 3 * (others_high - others_low)
@@ -269,7 +278,7 @@ def _sentinels(
 def _describe_sentinel(cells: Float[np.ndarray, " k"], value: float) -> str:
     share = np.mean(cells == value)
     return (
-        f"{value:g} is {share:.1%} of its values and far from all others; if it stands for a "
+        f"{value:g} is {share:.1%} of its values and unlike all others; if it stands for a "
         f"missing value, set --config.data.missing_values={value:g}"
     )
 
@@ -280,7 +289,9 @@ def dataset_tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     for name, modality in dataset.modalities.items():
         if modality.mask.any() and name not in _NOT_MEASURED:
             own_units = modality.values.ndim == 3 or name in _OWN_UNITS
-            tables[name] = describe(modality.values, modality.mask, modality.features, own_units)
+            one_scale = not own_units and len(modality.features) >= _ONE_SCALE
+            cells = modality.values, modality.mask, modality.features
+            tables[name] = describe(*cells, own_units, one_scale)
     return tables
 
 

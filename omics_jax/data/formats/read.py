@@ -23,6 +23,7 @@ from omics_jax.data.formats.names import Names, locate_names
 from omics_jax.data.formats.npz import read_npz
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.parquet import parquet_grid, parquet_table
+from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
 
 _GRIDS = {
@@ -45,6 +46,7 @@ def read_matrix(
     annotations: Sequence[str] = (),
     repeated: str = "error",
     below_detection: str = "error",
+    missing: Missing = Missing(),
 ) -> Matrix:
     """Reads an expression matrix; the suffix names the format.
 
@@ -74,6 +76,8 @@ def read_matrix(
       below_detection: what stands for limits of detection in text and Parquet: "error"; "limit",
         0.1 for <0.1; "half", 0.05 for <0.1; "missing". A cell such as <LOD gives no limit and can
         only be missing.
+      missing: whose words are unobserved cells of text and Parquet too; its numbers are left to the
+        caller.
 
     Empty cells, NA, N/A, NaN, null and none (any case) are unobserved. GCT and GCTX features are
     the gene symbols (`pr_gene_symbol`) if every row has one and no two are equal, otherwise the row
@@ -83,7 +87,7 @@ def read_matrix(
       UserError: for anything wrong with the file, naming file, place and mend.
     """
     options = ReadOptions(
-        orientation, samples, genes, tuple(annotations), repeated, below_detection
+        orientation, samples, genes, tuple(annotations), repeated, below_detection, missing
     )
     path = existing_file(path)
     suffix = _known_suffix(path)

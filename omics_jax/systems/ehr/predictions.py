@@ -156,15 +156,17 @@ def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarr
     }
 
 
-def clipped_warnings(names: Sequence[str], predictions: Mapping[str, np.ndarray]) -> list[str]:
+def clipped_warnings(
+    names: Sequence[str], replicates: Sequence[Mapping[str, np.ndarray]]
+) -> list[str]:
     """A sentence on imputed values that were drawn in to the training range; [] for none.
 
     names: (D,) of the variables.
     """
-    clipped = predictions["clipped"].sum(axis=0)
+    clipped = np.mean([fields["clipped"].sum(axis=0) for fields in replicates], axis=0)
     if not clipped.any():
         return []
-    n, steps, variables = predictions["imputed"].shape
+    n, steps, _ = replicates[0]["imputed"].shape
     share = clipped / (n * steps)
     most = [j for j in np.argsort(-share, kind="stable")[:SHOWN] if share[j]]
     shown = ", ".join(f"{names[j]} {share[j]:.1%}" for j in most)

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.quality import far_limits, plausible_range, robust_spread
 from omics_jax.data.dataset.splits import Split, with_training_rows
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
@@ -99,14 +100,30 @@ def _pair_replicate(
 
 
 def constants_of(dataset: Dataset, train: Int[np.ndarray, " train"]) -> dict[str, np.ndarray]:
-    """Mean and s.d. per platform and gene, over the training rows' control and treated profiles."""
+    """Scale and range per platform and gene, over the training rows' control and treated profiles.
+
+    Returns:
+      mean, sd, low, high, far_low and far_high, (platforms, genes) float32. low and high are the
+      smallest and largest values that are not far from all others, and far_low and far_high the
+      limits outside of which a value is far (`data.dataset.quality`). Mean and s.d. are those of
+      values clipped to low and high.
+    """
     levels = platforms(dataset)
-    codes = platform_codes(dataset, levels)[train]
     parts = [dataset.modalities[name].take(train) for name in dataset.modalities]
+    codes = np.tile(platform_codes(dataset, levels)[train], len(parts))
     values, mask = (
         np.concatenate([getattr(p, what) for p in parts]) for what in ("values", "mask")
     )
-    return fit_standardizer(values, mask, np.tile(codes, len(parts)), len(levels))
+    shape = (len(levels), values.shape[1])
+    low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    far_low, far_high = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
+    for code in np.unique(codes):
+        cells = values[codes == code], mask[codes == code]
+        low[code], high[code] = plausible_range(*cells, one_scale=True)
+        far_low[code], far_high[code] = far_limits(robust_spread(*cells, one_scale=True))
+    clipped = np.clip(values, low[codes], high[codes])
+    scale = fit_standardizer(clipped, mask, codes, len(levels))
+    return {**scale, "low": low, "high": high, "far_low": far_low, "far_high": far_high}
 
 
 def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> Spec:

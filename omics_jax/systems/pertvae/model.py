@@ -38,7 +38,7 @@ from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
 Rows = Mapping[str, Array]  # x1, m1, platform, of pairs x2, m2, and in training row, live; (n, ...)
-Constants = Mapping[str, Array]  # mean, sd (platforms, genes)
+Constants = Mapping[str, Array]  # see `experiments.constants_of`; each (platforms, genes)
 Side = tuple[Latent, Profile, Profile]  # z, mean and log s.d. of x; (draws, n, ...)
 
 
@@ -48,8 +48,14 @@ def standardize(
     mask: Bool[Array, "*n genes"],
     platform: Int[Array, "*n"],
 ) -> Profile:
-    """Rows on their platform's scale, 0 where unobserved; as `data.preprocessing.standardize`."""
+    """Rows on their platform's scale, 0 where unobserved; as `data.preprocessing.standardize`.
+
+    A value that cannot be (`data.dataset.quality`) counts as the nearest end of the training range.
+    """
     mean, sd = _scale(constants, platform)
+    is_far = (x < constants["far_low"][platform]) | (x > constants["far_high"][platform])
+    inside = jnp.clip(x, constants["low"][platform], constants["high"][platform])
+    x = jnp.where(is_far, inside, x)
     return jnp.where(mask, (x - mean) / sd, 0)
 
 
