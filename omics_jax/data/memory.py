@@ -25,7 +25,7 @@ _allowed: ContextVar[int] = ContextVar("allowed_bytes", default=0)  # 0: what th
 
 
 @contextmanager
-def memory_limit(gigabytes: float) -> Iterator[None]:
+def memory_limit(gigabytes: float | int) -> Iterator[None]:
     """Inside, what is read may take this many GiB; 0 for what the machine lets the process have."""
     token = _allowed.set(int(gigabytes * GIB))
     try:

@@ -40,6 +40,7 @@ LEVELS = {"ICUType": (1, 2, 3, 4)}
 _HEADER = b"Time,Parameter,Value"
 _TIME = re.compile(r"(\d{1,4}):([0-5]\d)")
 _PROGRESS_EVERY = 200
+_ARCHIVE_END = 1024  # bytes of zeros that end every tar archive
 
 OnProgress = Callable[[int, int, str], None]
 Place = Callable[[int], str]
@@ -81,8 +82,7 @@ def read_challenge(path: Path, on_progress: OnProgress) -> Observations:
     notes = []
     if other_names:
         notes.append(
-            f"Text files that are no records, not read: {len(other_names):,}, such as "
-            f"{other_names[0]}."
+            f"Files that are no records, not read: {len(other_names):,}, such as {other_names[0]}."
         )
     return _observations(path, records, rows, place, notes)
 
@@ -99,25 +99,29 @@ def _folder_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
 
 
 def _archived_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
-    """(number, of how many, name, content) of every text file, in the archive's order."""
+    """(number, of how many, name, content) of every file, in the archive's order."""
     data = unpacked(path)
-    # tarfile takes an archive that ends early, between two members, for a complete one.
-    is_complete = data.endswith(bytes(1024))
     with reading(path, "a tar archive"):
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            texts = [
-                (member.name, archive.extractfile(member).read())
-                for member in archive.getmembers()
-                if member.isfile() and member.name.lower().endswith(".txt")
-            ]
-    if not is_complete:
+            files = [member for member in archive.getmembers() if member.isfile()]
+            texts = [(member.name, _content_of_text(archive, member)) for member in files]
+            end = data[archive.offset :]
+    # tarfile takes an archive that ends early, or has a damaged member, for one that ends there.
+    if len(end) < _ARCHIVE_END or end.strip(b"\0"):
         raise UserError(f"{path} cannot be read as a tar archive (it ends early); {AGAIN}")
     for done, (name, text) in enumerate(texts, 1):
         yield done, len(texts), name, text
 
 
+def _content_of_text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a text file; of any other file, which is no record, nothing is read."""
+    return archive.extractfile(member).read() if member.name.lower().endswith(".txt") else b""
+
+
 def _as_record(path: Path, name: str, text: bytes) -> _Record | None:
     """The record in a text file; None where it is none."""
+    if not name.lower().endswith(".txt"):
+        return None
     text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     header, _, body = text.partition(b"\n")
     file = Path(name)
@@ -127,6 +131,12 @@ def _as_record(path: Path, name: str, text: bytes) -> _Record | None:
         raise UserError(
             f"{path}: {name}: line 1 is {header[:40].decode(errors='replace')!r} where a record "
             f"has {_HEADER.decode()!r}; correct the file or move it away"
+        )
+    if b"\0" in body:
+        line = body.count(b"\n", 0, body.index(b"\0")) + 2
+        raise UserError(
+            f"{path}: {name}: line {line} holds a zero byte, so the record is damaged; fetch or "
+            "copy it again"
         )
     body = body.rstrip()
     archive_name = re.sub(r"\.(tar|tgz).*$", "", path.name)

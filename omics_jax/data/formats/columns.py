@@ -22,7 +22,8 @@ LONGEST_NAME = 2000  # characters of an id, a feature, a variable or a class
 
 
 def as_names(
-    source: str | os.PathLike, index: Sequence[str] | np.ndarray | pd.Index
+    source: str | os.PathLike,
+    index: Sequence[str] | np.ndarray | pd.Index | pd.api.extensions.ExtensionArray,
 ) -> Shaped[np.ndarray, ...]:
     """The names of an index as str, "" where there is none; a gene may well be called NAN.
 

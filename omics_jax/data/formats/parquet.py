@@ -1,13 +1,14 @@
 """Parquet files as a grid of numbers or as a table of text; needs pyarrow (the extra `io`).
 
-Columns of booleans are numbers, 0 and 1. Left out are columns of lists, structures or bytes, and an
-index of several levels, which no table of text has either.
+In a grid, columns of booleans are numbers, 0 and 1. Left out are columns of lists, structures or
+bytes, and an index of several levels, which no table of text has either.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from omics_jax.data.formats.columns import as_names, as_text
@@ -38,7 +39,7 @@ def parquet_frame(path: Path) -> pd.DataFrame:
             cells = file.metadata.num_rows * file.metadata.num_columns
             check_memory(path, f"its table of {cells:,} cells", cells * _CELL_BYTES)
             _check_columns(path, file.schema_arrow)
-            frame = _numbers_for_booleans(file.read()).to_pandas()
+            frame = file.read().to_pandas()
     _check_names(path, frame)
     if not len(frame) or not len(frame.columns):
         raise UserError(
@@ -58,20 +59,6 @@ def _check_columns(path: Path, schema) -> None:
                 f"{path}: column {field.name!r} holds {kind}; remove it, or store a number or a "
                 "text in every cell"
             )
-
-
-def _numbers_for_booleans(table):
-    """The table with columns of booleans as 0 and 1, and the same metadata."""
-    import pyarrow
-
-    schema = pyarrow.schema(
-        [
-            field.with_type(pyarrow.int8()) if pyarrow.types.is_boolean(field.type) else field
-            for field in table.schema
-        ],
-        table.schema.metadata,
-    )
-    return table.cast(schema)
 
 
 def _check_names(path: Path, frame: pd.DataFrame) -> None:
@@ -94,6 +81,7 @@ def parquet_grid(path: Path) -> Grid:
     rows = as_names(path, frame.index).tolist()
     columns = [str(name).strip() for name in frame.columns]
     by_position = frame.set_axis(range(len(columns)), axis=1).set_axis(range(len(rows)), axis=0)
+    by_position = by_position.apply(_numbers_for_booleans)
     return Grid(
         rows=rows,
         columns=columns,
@@ -102,6 +90,14 @@ def parquet_grid(path: Path) -> Grid:
         row_place=lambda i: f"row {i + 1}",
         column_place=lambda j: f"column {columns[j]!r}",
     )
+
+
+def _numbers_for_booleans(column: pd.Series) -> pd.Series:
+    """A column of booleans as 0 and 1 with NaN where unknown; any other column as it is."""
+    if pd.api.types.infer_dtype(column, skipna=True) != "boolean":
+        return column
+    numbers = column.astype("boolean").to_numpy(np.float64, na_value=np.nan)
+    return pd.Series(numbers, index=column.index)
 
 
 def parquet_table(path: Path) -> pd.DataFrame:
