@@ -11,8 +11,7 @@ from every_arm import few_trees_and_draws
 
 from omics_jax.run.doubts import doubt_records
 from omics_jax.study.doubts import DOUBTFUL, NO_PROGRESS
-from omics_jax.study.system import MODEL, Arm
-from omics_jax.training.stage import Replicate
+from omics_jax.study.system import MODEL
 
 RATES = {
     "ehr": ("pretrain", "finetune"),
@@ -50,14 +49,6 @@ def test_an_impossible_learning_rate_is_refused_or_named_everywhere(tmp_path, na
     assert "Doubtful trainings" in page and "are far outside the data" in page
 
 
-def arm(count):
-    replicates = [
-        Replicate({}, {}, None, fold, labels={"group": "all", "fold": fold})
-        for fold in range(count)
-    ]
-    return Arm("net", None, None, None, None, replicates)
-
-
 def table(*rows):
     columns = ["arm", "replicate", "training", "kind", "doubt"]
     return pd.DataFrame([("net", r, f"all fold {r}", *rest) for r, *rest in rows], columns=columns)
@@ -73,7 +64,7 @@ SCORES = pd.DataFrame(
 
 def test_the_mean_without_the_doubtful_trainings_stands_beside_the_other():
     doubts = table((0, DOUBTFUL, "its start was kept"), (0, DOUBTFUL, "another reason"))
-    (record,) = doubt_records(doubts, [arm(3)], SCORES)
+    (record,) = doubt_records(doubts, {"net": 3}, SCORES)
     assert record["doubtful"] == ["all fold 0"]
     assert record["mean_without"]["auroc"] == pytest.approx(0.85)
     assert record["sentence"] == (
@@ -85,7 +76,7 @@ def test_the_mean_without_the_doubtful_trainings_stands_beside_the_other():
 
 def test_a_stage_without_progress_is_named_and_not_called_doubtful():
     doubts = table((1, NO_PROGRESS, "no epoch was better"), (2, NO_PROGRESS, "no epoch was better"))
-    (record,) = doubt_records(doubts, [arm(3)], SCORES)
+    (record,) = doubt_records(doubts, {"net": 3}, SCORES)
     assert record == {
         "arm": "net",
         "doubtful": [],
@@ -95,4 +86,4 @@ def test_a_stage_without_progress_is_named_and_not_called_doubtful():
 
 
 def test_sound_trainings_have_no_record():
-    assert doubt_records(table(), [arm(3)], SCORES) == []
+    assert doubt_records(table(), {"net": 3}, SCORES) == []

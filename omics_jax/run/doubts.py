@@ -63,35 +63,39 @@ def doubt_tables(doubts: pd.DataFrame) -> dict[str, Table]:
 
 
 def doubt_records(
-    doubts: pd.DataFrame, arms: Sequence[Arm], scores: pd.DataFrame
+    doubts: pd.DataFrame, trainings: Mapping[str, int], scores: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A record for every arm with a doubt: which trainings, the means without the doubtful ones,
     and a sentence.
+
+    trainings: arm -> their number.
     """
-    return [
-        _record(arm, part, scores[(scores["arm"] == arm.name) & (scores["model"] == MODEL)])
-        for arm in arms
-        if len(part := doubts[doubts["arm"] == arm.name])
-    ]
+    records = []
+    for arm, number in trainings.items():
+        of_arm = doubts[doubts["arm"] == arm]
+        if len(of_arm):
+            of_model = scores[(scores["arm"] == arm) & (scores["model"] == MODEL)]
+            records.append(_record(arm, number, of_arm, of_model))
+    return records
 
 
-def _record(arm: Arm, doubts: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
-    """scores: of the arm's own model."""
+def _record(arm: str, number: int, doubts: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
+    """doubts, scores: of the arm's own trainings, of which there are `number`."""
     doubtful = doubts[doubts["kind"] == DOUBTFUL]
     means = _means(scores)
     means_without = _means(scores[~scores["replicate"].isin(doubtful["replicate"])])
     sentences = []
     if len(doubtful):
-        sentences.append(_sentence(arm, doubtful, means, means_without))
+        sentences.append(_sentence(arm, number, doubtful, means, means_without))
     unchanged = doubts.loc[doubts["kind"] == NO_PROGRESS, "replicate"].nunique()
     if unchanged:
         sentences.append(
-            f"In {unchanged} of {len(arm.replicates)} trainings of {arm.name} a stage added "
-            "nothing to what was trained before."
+            f"In {unchanged} of {number} trainings of {arm} a stage added nothing to what was "
+            "trained before."
         )
     return {
-        "arm": arm.name,
-        "doubtful": sorted(set(doubtful["training"])),
+        "arm": arm,
+        "doubtful": doubtful["training"].unique().tolist(),
         "mean_without": means_without if len(doubtful) else {},
         "sentence": " ".join(sentences),
     }
@@ -104,7 +108,8 @@ def _means(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def _sentence(
-    arm: Arm,
+    arm: str,
+    number: int,
     doubtful: pd.DataFrame,
     means: Mapping[str, float],
     means_without: Mapping[str, float],
@@ -113,7 +118,7 @@ def _sentence(
     are, them = ("is", "it") if count == 1 else ("are", "them")
     such_as = "" if count == 1 else "such as "
     text = (
-        f"{count} of {len(arm.replicates)} trainings of {arm.name} {are} doubtful, "
+        f"{count} of {number} trainings of {arm} {are} doubtful, "
         f"{such_as}{first['training']} ({first['doubt']}); all reasons are in "
         f"tables/doubtful_trainings.csv. The means include {them}"
     )

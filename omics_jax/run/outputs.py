@@ -73,7 +73,8 @@ def score_and_report(
     results = _score(arms, folder, origin_of)
     findings = method.EXPERIMENTS[config.experiment].conclude(results)
     doubts = find_doubts(arms, folder)
-    records = doubt_records(doubts, arms, results.scores)
+    trainings = {arm.name: len(arm.replicates) for arm in arms}
+    records = doubt_records(doubts, trainings, results.scores)
     for record in records:
         print_and_log(f"warning: {record['sentence']}")
     shown = {**doubt_tables(doubts), **findings.tables}

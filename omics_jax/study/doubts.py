@@ -16,6 +16,7 @@ from jaxtyping import Bool, Shaped
 
 from omics_jax.training.outcome import StageOutcome
 
+EXPLOSION = 10.0  # times its start by which a validation loss may grow where something else decides
 MARGIN = 1.0  # widths of the observed range by which a prediction may leave it at either end
 SAME = 1e-6  # relative difference below which two predictions are one
 
@@ -77,6 +78,9 @@ def doubts_of_training(outcomes: Sequence[StageOutcome]) -> Iterator[Doubt]:
                 f"{stage}: its validation monitor was at best {outcome.best:.4g}, no lower than "
                 f"the {outcome.start:.4g} before training",
             )
+        elif outcome.best_loss - outcome.start_loss > EXPLOSION * abs(outcome.start_loss):
+            text = f"its validation loss grew from {outcome.start_loss:.4g} to"
+            yield Doubt(DOUBTFUL, f"{stage}: {text} {outcome.best_loss:.4g}")
         elif outcome.best_epoch == 0 and outcome.epochs > 1 and not outcome.trained_before:
             text = "its validation monitor was lowest after the first epoch"
             yield Doubt(DOUBTFUL, f"{stage}: {text}")

@@ -21,6 +21,7 @@ from omics_jax.training.stage import Batch, Stage, Term, monitored_values
 from omics_jax.training.state import TrainState, trained_part
 from omics_jax.training.step import train_step
 
+VALIDATION_LOSS = "validation_loss"  # the monitored value by which an explosion is seen
 Log = dict[str, jax.Array]  # name -> (log_length,), an entry per epoch
 
 
@@ -215,6 +216,7 @@ def _monitor(
     monitored = monitored_values(stage, state.variables, batch)
     values = {name: jnp.asarray(value, jnp.float32) for name, value in monitored.items()}
     value = values["monitor"]
+    loss = values.get(VALIDATION_LOSS, value)
     # After a step that was not finite the state stays as it was.
     is_finite = state.bad_step < 0
     counts = is_finite & ((epoch >= 0) | shape.starts_trained)
@@ -229,6 +231,8 @@ def _monitor(
         best_value=jnp.where(better, value, state.best_value),
         best_epoch=jnp.where(better, epoch, state.best_epoch).astype(jnp.int32),
         start_value=jnp.where(epoch < 0, value, state.start_value),
+        start_loss=jnp.where(epoch < 0, loss, state.start_loss),
+        best_loss=jnp.where(better, loss, state.best_loss),
         stale=jnp.where(is_finite, stale, state.stale),
         stopped=stopped,
     )

@@ -26,6 +26,7 @@ class StageOutcome:
       start: the value before the first step.
       best: the value of the variables that were kept; infinite if it was never a number.
       best_epoch: their epoch; -1 for those that the stage started from.
+      start_loss, best_loss: the validation loss at both, where it is not the monitor itself.
     """
 
     stage: str
@@ -34,6 +35,8 @@ class StageOutcome:
     start: float
     best: float
     best_epoch: int
+    start_loss: float
+    best_loss: float
 
 
 def stage_outcomes(
@@ -47,12 +50,17 @@ def stage_outcomes(
     if stage.monitor is None:
         return []
     before = _trained_before(training, index, params)
-    start, best, epoch = map(np.asarray, (state.start_value, state.best_value, state.best_epoch))
+    fields = {
+        "start": state.start_value,
+        "best": state.best_value,
+        "best_epoch": state.best_epoch,
+        "start_loss": state.start_loss,
+        "best_loss": state.best_loss,
+    }
+    values = {name: np.asarray(column).tolist() for name, column in fields.items()}
     return [
-        StageOutcome(
-            stage.name, before, stage.epochs, float(start[i]), float(best[i]), int(epoch[i])
-        )
-        for i in range(len(epoch))
+        StageOutcome(stage.name, before, stage.epochs, **dict(zip(values, row, strict=True)))
+        for row in zip(*values.values(), strict=True)
     ]
 
 

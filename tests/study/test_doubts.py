@@ -18,7 +18,16 @@ from omics_jax.study.doubts import (
 )
 from omics_jax.training.outcome import StageOutcome
 
-SOUND = StageOutcome("fit", trained_before=False, epochs=9, start=5.0, best=2.0, best_epoch=4)
+SOUND = StageOutcome(
+    "fit",
+    trained_before=False,
+    epochs=9,
+    start=5.0,
+    best=2.0,
+    best_epoch=4,
+    start_loss=0.7,
+    best_loss=0.9,
+)
 GROUPS = np.array(["a", "b", "c"])
 
 TRAININGS = {
@@ -46,6 +55,11 @@ TRAININGS = {
             "training",
         ),
     ),
+    "exploded": (
+        dict(best_loss=8.0),
+        (DOUBTFUL, "stage 'fit': its validation loss grew from 0.7 to 8"),
+    ),
+    "overfitted": (dict(best_loss=7.0), None),
     "first epoch": (
         dict(best_epoch=0),
         (DOUBTFUL, "stage 'fit': its validation monitor was lowest after the first epoch"),

@@ -32,3 +32,4 @@ def test_a_finished_stage_says_how_it_went(tmp_path):
             assert found.best == pytest.approx(min(candidates))
             assert found.best_epoch < 0 or logged[found.best_epoch] == found.best
             assert np.isfinite(found.start) and found.start not in logged
+            assert (found.start_loss, found.best_loss) == (found.start, found.best)
