@@ -65,7 +65,8 @@ def parse_pairs(text: str, setting: str) -> dict[str, str]:
         value = _unescaped("=".join(values), ",=").strip()
         if not (name and value):
             raise UserError(
-                f"--config.{setting} has {part.strip()!r}; write name=value, several separated by commas"
+                f"--config.{setting} has {part.strip()!r}; write name=value, several separated by "
+                "commas"
             )
         if name in pairs:
             raise UserError(f"--config.{setting} names {name!r} twice; give it once")

@@ -15,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
+from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.checks import check_choice
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import nearest, stem
@@ -33,7 +34,9 @@ Codes = Int[np.ndarray, " k"]
 Hours = Float64[np.ndarray, " k"]
 
 
-def read_long_table(path: Path, columns, time_unit: str, statics: Sequence[str]) -> Observations:
+def read_long_table(
+    path: Path, columns, time_unit: str, statics: Sequence[str], below_detection: str = "error"
+) -> Observations:
     """Reads a long table. Rows without a value measure nothing, but their patients stay.
 
     Args:
@@ -44,6 +47,7 @@ def read_long_table(path: Path, columns, time_unit: str, statics: Sequence[str])
       time_unit: "hours", "minutes" or "days" of numeric times, counted from admission. Dates (ISO
         8601) are counted from the patient's first row.
       statics: descriptors; their rows may have no time.
+      below_detection: what stands for a limit of detection, see `formats.cells`.
 
     Raises:
       UserError: for a missing column, an empty id, variable or time, a negative time, a value that
@@ -58,10 +62,19 @@ def read_long_table(path: Path, columns, time_unit: str, statics: Sequence[str])
     variable, variables = _encode(
         path, frame["variable"], f"variable (column {names['variable']!r})", place, {""}
     )
+    measured, uses = plain_numbers(
+        path,
+        frame[["time", "value"]],
+        place,
+        lambda i, j: str(variables[variable[i]]) if j else names["time"],
+        below_detection,
+    )
+    frame = frame.assign(**measured)
     hours, notes = _hours(path, frame["time"], names["time"], time_unit, patient, place)
     is_static = np.isin(variables, statics)[variable]
     _check_hours(path, hours, is_static, names["time"], place)
     values = _values(path, frame["value"], names["value"], place)
+    notes += [f"{use}." for use in uses]
     is_known = ~np.isnan(values)
     if not is_known.all():
         notes.append(

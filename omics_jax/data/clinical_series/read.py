@@ -29,6 +29,7 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.checks import quoted_list
 from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.options import below_detection
 from omics_jax.errors import UserError
 
 OnProgress = Callable[[int, int, str], None]
@@ -78,7 +79,13 @@ def read_series(settings, on_progress: OnProgress = lambda done, total, what: No
 def _read_observations(path: Path, kind: str, settings, on_progress: OnProgress) -> Observations:
     if kind == "challenge":
         return read_challenge(path, on_progress)
-    return read_long_table(path, settings.columns, settings.time_unit, tuple(settings.statics))
+    return read_long_table(
+        path,
+        settings.columns,
+        settings.time_unit,
+        tuple(settings.statics),
+        below_detection(settings),
+    )
 
 
 def _dataset_of(observations: Observations, settings) -> Dataset:
