@@ -335,7 +335,7 @@ def test_a_column_of_numbers_about_samples_is_no_gene_and_a_warning(tmp_path, na
     assert_values(matrix)
     np.testing.assert_array_equal(matrix.table[name], [0, 1, 0])
     (warning,) = unexpected(matrix.uses)
-    assert f"m.csv: 1 columns annotations, not genes ({name})" in warning
+    assert f"m.csv: 1 column taken for annotations ({name})" in warning
     told = read_matrix(tmp_path / "m.csv", annotations=(name,))
     assert not unexpected(told.uses) and name in told.table
 
@@ -352,7 +352,9 @@ def test_texts_in_a_gene_are_named(tmp_path):
     matrix = read_matrix(path)
     assert matrix.features.tolist() == ["TP53", "MYC"]
     (warning,) = unexpected(matrix.uses)
-    assert "annotations, not genes (F2): texts such as 'low' in 2 of 3 cells of F2" in warning
+    assert (
+        "1 column taken for annotations (F2): texts such as 'low' in 2 of 3 cells of F2" in warning
+    )
     pure = [[*row[:2], "low", row[3]] for row in ROWS]
     gene = written(tmp_path, "g.csv", lines(",", ["sample", *GENES], pure))
     assert "EGFR" in unexpected(read_matrix(gene).uses)[0]
