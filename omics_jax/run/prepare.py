@@ -28,6 +28,7 @@ from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
 from omics_jax.run.scores import rows_of
+from omics_jax.settings.words import split_list
 from omics_jax.study.system import LEAST_BASELINE_ROWS, Arm
 from omics_jax.training.history import History
 from omics_jax.training.plan import Options
@@ -177,6 +178,6 @@ def _drop_strange_lines(folder: Path, arms: Sequence[Arm]) -> None:
 
 def _reuse_other_runs(reuse: str, arms: Sequence[Arm], folder: Path) -> None:
     """Copies what the runs named in `config.run.reuse` (A, B) have already trained."""
-    for name in filter(None, (word.strip() for word in reuse.split(","))):
+    for name in filter(None, split_list(reuse)):
         copied = copy_trained_arms(Path(name), arms, folder)
         print_and_log(f"taken over from {Path(name)}: {', '.join(copied) or 'nothing new'}")

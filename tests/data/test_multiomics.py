@@ -277,9 +277,11 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
     judged = read_patients(settings(modalities={"rna": write(tmp_path / "genes-j.csv", genes)}))
     assert judged.ids.tolist() == ["p0", "p1", "p4"]
     assert "genes-j.csv has samples in columns, judged by its names and shape." in judged.notes
-    assert "set orientation=" in error_of(modalities={"rna": write(tmp_path / "genes-u.csv", RNA)})
+    assert "set --config.data.orientation=" in error_of(
+        modalities={"rna": write(tmp_path / "genes-u.csv", RNA)}
+    )
     square = pd.DataFrame(1.0, ["p1", "p2"], ["p2", "p1"])
-    assert "set orientation=" in error_of(
+    assert "set --config.data.orientation=" in error_of(
         modalities={"k": write(tmp_path / "k.csv", square)}, clinical=clinical(tmp_path)
     )
 

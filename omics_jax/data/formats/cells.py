@@ -63,10 +63,7 @@ class _Column:
         """Whether the column holds measurements rather than texts."""
         counts = self.kinds.value_counts()
         filled = len(self.cells) - counts.get("", 0)
-        has_value = any(kind in counts for kind in ("number", "limit", "comma"))
-        # <LOD alone is a measurement; ND alone may be a word of an annotation.
-        has_value = has_value or self.cells.str.startswith(("<", ">")).any()
-        return bool(has_value and 2 * counts.get("other", 0) < filled)
+        return bool(filled and 2 * counts.get("other", 0) < filled)
 
 
 def plain_numbers(
@@ -174,7 +171,7 @@ def _with_decimal_points(
     )
     names = list(dict.fromkeys(label(row, column) for row, column, _ in commas))
     raise UserError(
-        f"{path}: {len(commas):,} cells of {_list(names)} hold commas, such as {cell!r} "
+        f"{path}: {_cells(len(commas))} of {_list(names)} with a comma, such as {cell!r} "
         f"({row_place(i)}, {label(i, j)}); {comma_mend(cell, has_points)}"
     )
 
@@ -265,10 +262,9 @@ def _limit_error(
             f"a cell such as {words[0][2]!r} gives no limit: write the limit as <0.1, or set "
             f"{setting}=missing"
         )
-    count = "1 cell" if len(cells) == 1 else f"{len(cells):,} cells"
     return UserError(
-        f"{path}: {count} of {_list(names)} {'is' if len(cells) == 1 else 'are'} beyond a limit of "
-        f"detection, such as {cell!r} ({row_place(i)}, {label(i, j)}); {mend}"
+        f"{path}: {_cells(len(cells))} of {_list(names)} beyond a limit of detection, such as "
+        f"{cell!r} ({row_place(i)}, {label(i, j)}); {mend}"
     )
 
 
@@ -286,6 +282,10 @@ def _limit_use(
         "(data.below_detection)"
     )
     return Use(path.name, "columns", "read with limits of detection", names, why)
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count:,} cells"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -36,23 +36,28 @@ _SIGNATURES = (
 )
 
 
+# Spreadsheets: one file holds several tables, with formats that change what is stored.
+_WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+
+
 def existing_file(path: str | os.PathLike) -> Path:
     """The path of a regular file, with ~ expanded.
 
     Raises:
-      UserError: no such file; the message names the most similar one in its folder.
+      UserError: no such file; the message names the most similar one in its folder. Or a workbook.
     """
     if not os.fspath(path):
         raise UserError("no file was named: the path is empty; give the path of the file to read")
     path = Path(path).expanduser()
     try:
-        if path.is_file():
-            return path
-        is_folder, has_parent = path.is_dir(), path.parent.is_dir()
+        is_file, is_folder, has_parent = path.is_file(), path.is_dir(), path.parent.is_dir()
     except (OSError, ValueError) as error:
         raise UserError(
             f"{str(path)!r} cannot be a file ({error}); give the path of the file to read"
         ) from None
+    if is_file:
+        _refuse_workbook(path)
+        return path
     if is_folder:
         inside = sorted(p.name for p in path.iterdir() if p.is_file())[:3]
         examples = f"such as {', '.join(inside)}" if inside else "it holds none"
@@ -73,6 +78,15 @@ def check_regular(path: Path) -> None:
         raise UserError(
             f"{path} is a pipe, a device or a socket and no regular file; write what it gives into "
             "a file, and name that"
+        )
+
+
+def _refuse_workbook(path: Path) -> None:
+    """Spreadsheets are not read: which sheet, and which of its cells, only the user knows."""
+    if path.suffix.lower() in _WORKBOOKS:
+        raise UserError(
+            f"{path} is a workbook of a spreadsheet program, which is not read; save the sheet of "
+            "the table as .csv (UTF-8), without titles above the header, and give that file"
         )
 
 

@@ -143,7 +143,7 @@ def _by_name_use(path: Path, names: Sequence[str]) -> list[Use]:
     if not names:
         return []
     why = "numbers that describe samples by their names; rename a column that is measured"
-    return [Use(path.name, "columns", "annotations, not genes", tuple(names), why, False)]
+    return [Use(path.name, "columns", "taken for annotations", tuple(names), why, False)]
 
 
 def _doubtful_texts(
@@ -161,4 +161,4 @@ def _doubtful_texts(
         return []
     counts = ", ".join(list(doubtful.values())[:3])
     why = f"texts such as {example!r} in {counts}; correct them if it is a gene"
-    return [Use(path.name, "columns", "annotations, not genes", tuple(doubtful), why, False)]
+    return [Use(path.name, "columns", "taken for annotations", tuple(doubtful), why, False)]

@@ -62,7 +62,8 @@ def split_preamble(path: Path, data: bytes) -> DelimitedText:
       UserError: nothing but comments, or a header of a single field.
     """
     preamble = _preamble(data)
-    geo_end = _GEO_END.search(data, preamble.end)
+    is_geo = any(line.startswith(b"!") for _, line in preamble.lines)
+    geo_end = _GEO_END.search(data, preamble.end) if is_geo else None
     body = data[preamble.end : geo_end.start() if geo_end else None]
     if not body.strip():
         raise UserError(
@@ -139,8 +140,13 @@ def _shown(line: bytes) -> str:
 
 def _sampled_lines(body: bytes) -> list[str]:
     """The first lines that are not blank, without what stands in quotation marks."""
-    lines = body.split(b"\n", _SAMPLED)[:_SAMPLED]
-    unquoted = _QUOTED.sub(b"", b"\n".join(lines)).split(b"\n")
+    end = -1
+    for _ in range(_SAMPLED):
+        end = body.find(b"\n", end + 1)
+        if end < 0:
+            break
+    head = body if end < 0 else body[:end]
+    unquoted = _QUOTED.sub(b"", head).split(b"\n")
     return [line.decode(errors="replace") for line in unquoted if line.strip()]
 
 

@@ -199,10 +199,11 @@ def _width_mend(table: Records, widths: Sequence[int], r: int, has_one_more: boo
     if has_one_more and _ends_with_delimiter(table):
         return f"every line below the header ends with {mark}, which begins one more; remove it"
     commonest = Counter(widths[1:]).most_common(1)[0][0]
-    if widths[0] == 1 < commonest:
+    others_agree = len(set(widths[1:])) == 1
+    if others_agree and widths[0] < commonest - 1:
         return (
-            f"if line {table.numbers[0]} is a title, remove it or begin it with #; the header "
-            f"separates its names by {mark}"
+            f"if line {table.numbers[0]} is a title, remove it or begin it with #; else fill in "
+            f"its fields (they are separated by {mark})"
         )
     if table.lines[r].lstrip(b'" ').startswith((b"#", b"!")):
         return "it looks like a comment, which is read above the header only; remove it"

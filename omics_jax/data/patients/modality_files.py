@@ -23,6 +23,7 @@ from omics_jax.data.formats.matrix import Matrix, averaged_features, checked_mat
 from omics_jax.data.formats.names import check_names
 from omics_jax.data.formats.npz import npz_arrays, npz_names, take_array
 from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.orientation import gene_annotations
 from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
@@ -103,11 +104,13 @@ def _decide_orientation(
     in_columns = _count_patients(grid.columns, known, barcode)
     if not in_rows and not in_columns:
         others = f"the other files (such as {min(known)!r})" if known else "TCGA"
-        hint = "" if barcode else barcode_hint(*grid.rows, *grid.columns)
+        describing = gene_annotations(grid.columns, ())
+        samples = [name for j, name in enumerate(grid.columns) if j not in describing]
+        hint = "" if barcode else barcode_hint(*grid.rows, *samples)
         raise UserError(
             f"{path}: neither its rows (such as {grid.rows[0]!r}) nor its columns (such as "
-            f"{grid.columns[0]!r}) are called like a patient of {others}{hint}; use the same ids "
-            "in all files"
+            f"{[*samples, *grid.columns][0]!r}) are called like a patient of {others}{hint}; use "
+            "the same ids in all files"
         )
     if in_rows == in_columns:
         return "auto", "judged by its names and shape"

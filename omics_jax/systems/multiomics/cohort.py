@@ -13,7 +13,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import fit_folds
 from omics_jax.errors import UserError
-from omics_jax.settings.words import parse_pairs
+from omics_jax.settings.words import parse_pairs, split_list
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.multiomics.assembly import rules_of
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
@@ -194,10 +194,7 @@ def _edges_of(setting: str, names: Sequence[str]) -> Edges:
         others = {name: tuple(other for other in names if other != name) for name in names}
         return others if len(names) > 1 else {}
     pairs = parse_pairs(setting.replace("<", "="), "imputation.edges (target<source+source, ...)")
-    edges = {
-        target: tuple(source.strip() for source in sources.split("+"))
-        for target, sources in pairs.items()
-    }
+    edges = {target: tuple(split_list(sources, "+")) for target, sources in pairs.items()}
     # The default edges are between the paper's modalities; those of absent modalities are dropped.
     absent = {name for name in DEFAULT_NAMES if name not in names}
     edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}

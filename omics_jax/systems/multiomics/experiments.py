@@ -13,6 +13,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import on_own_columns
 from omics_jax.errors import UserError
+from omics_jax.settings.words import split_list
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
@@ -332,10 +333,7 @@ def _modality_sets(setting: str, names: Sequence[str]) -> list[tuple[str, ...]]:
     if not setting:
         alone = [(name,) for name in names]
         return [*alone, *(tuple(names[:count]) for count in range(2, len(names) + 1))]
-    sets = [
-        tuple(dict.fromkeys(name.strip() for name in part.split("+")))
-        for part in setting.split(",")
-    ]
+    sets = [tuple(dict.fromkeys(split_list(part, "+"))) for part in split_list(setting)]
     for name in {name for modality_set in sets for name in modality_set}:
         if name not in names:
             raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")
