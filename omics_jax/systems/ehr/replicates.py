@@ -59,7 +59,7 @@ def _split_of_file(dataset: Dataset) -> Split:
     if lacking:
         raise UserError(
             f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X "
-            "in each of the groups train, val and test, or set data.split=folds"
+            "in each of the groups train, val and test, or set --config.data.split=folds"
         )
     for a, b in combinations(parts, 2):
         groups_a, groups_b = (dataset.groups[parts[part]].astype(str) for part in (a, b))
@@ -107,6 +107,7 @@ def outcome_replicates(
     _check_outcome(config, dataset)
     check_config(config)
     splits = deal(config, dataset)
+    _check_classes(dataset)
     for split in splits:
         check_labels(dataset, [binary_task(dataset)], split)
     _check_held(config, dataset, splits)
@@ -192,12 +193,16 @@ def _check_outcome(config: ConfigDict, dataset: Dataset) -> None:
             f"the experiment {config.experiment} predicts an outcome and the data hold none; name "
             "the outcomes' file with --config.data.outcomes, or choose the experiment imputation"
         )
+
+
+def _check_classes(dataset: Dataset) -> None:
+    """Refuses an outcome that all patients have, or none."""
     label, known = outcome(dataset)
     if len(np.unique(label[known])) == 1:
         name, value = next(iter(dataset.targets)), label[known][0]
         raise UserError(
-            f"{name} is {value:g} of all {known.sum():,} patients, so nothing can be learned about "
-            "it; name another label with --config.data.label, or choose the experiment imputation"
+            f"{name} is {value:g} of all {known.sum():,} patients; name another label with "
+            "--config.data.label, or choose the experiment imputation"
         )
 
 
@@ -211,7 +216,7 @@ def _check_held(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -
                 raise UserError(
                     f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is "
                     "held out, so that an imputation of them cannot be judged; use fewer folds, a "
-                    "larger first share in held_out, or leave X_ori out of the file"
+                    "larger first share in --config.held_out, or leave X_ori out of the file"
                 )
 
 
