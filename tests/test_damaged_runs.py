@@ -34,6 +34,16 @@ def train(folder, *words):
     return command(SMOKE, f"--workdir={folder}", "--config.run.block_steps=2", *words)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def reports_without_figures():
+    """Drawing takes most of the time of these runs, and has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omics_jax.report.page.table_sections", lambda run: [])
+        patch.setattr("omics_jax.report.page.training_sections", lambda run: [])
+        patch.setattr("omics_jax.report.page.key_figure", lambda key, name: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
@@ -128,14 +138,23 @@ def no_training(monkeypatch):
 # A finished run
 
 
-@pytest.mark.parametrize("lost", ["report.html", "tables/table1.csv", "predictions.npz", "tables"])
-@pytest.mark.parametrize("damage", ["removed", "flipped"])
+@pytest.mark.parametrize(
+    ("lost", "damage"),
+    [
+        ("report.html", "removed"),
+        ("report.html", "flipped"),
+        ("tables/table1.csv", "removed"),
+        ("tables", "removed"),
+        ("tables/scores.csv", "flipped"),
+        ("predictions.npz", "flipped"),
+        ("metrics.json", "removed"),
+    ],
+)
 def test_an_output_that_is_lost_is_made_again_without_training(
     finished, copy, monkeypatch, lost, damage
 ):
     file = copy / lost
     if damage == "flipped":
-        file = file if file.is_file() else file / "scores.csv"
         flip(file)
     else:
         shutil.rmtree(file) if file.is_dir() else file.unlink()
@@ -146,7 +165,10 @@ def test_an_output_that_is_lost_is_made_again_without_training(
     assert lost in outcome.out
     assert_finished(copy, finished)
     timing = json.loads((copy / "metrics.json").read_text())["timing"]
-    assert timing == json.loads((finished / "metrics.json").read_text())["timing"]
+    assert (
+        lost == "metrics.json"
+        or timing == json.loads((finished / "metrics.json").read_text())["timing"]
+    )
 
 
 @pytest.mark.parametrize("place", ["outputs.write_report", "outputs.save_tables", "outputs._score"])
@@ -228,14 +250,12 @@ def test_one_bit_of_the_training_record_changes_no_prediction(copy, profiles, ol
     assert predict(copy, profiles).status == 0
 
 
-@pytest.mark.parametrize("damage", ["removed", "not UTF-8", "cut"])
+@pytest.mark.parametrize("damage", ["removed", "not UTF-8"])
 @pytest.mark.parametrize("name", [*RECORDS, "history.jsonl", "manifest.json"])
 def test_records_that_are_lost(finished, copy, profiles, name, damage):
     file = copy / name
     if damage == "removed":
         file.unlink()
-    elif damage == "cut":
-        file.write_bytes(file.read_bytes()[:-20])
     else:
         file.write_bytes(b"\xb5" + file.read_bytes()[1:])
     for mode in ("evaluate", "predict"):
@@ -429,15 +449,14 @@ def test_a_log_that_cannot_grow_any_more(copy, monkeypatch):
     assert_told(train(copy), "log.txt could not be written: No space left on device. Free space")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "place",
+    ("place", "number"),
     [
-        "prepare.arms_of",
-        "train.make_plan",
-        "outputs.score_arms",
-        "outputs.save_tables",
-        "outputs.write_report",
+        ("prepare.arms_of", signal.SIGINT),
+        ("train.make_plan", signal.SIGTERM),
+        ("outputs.score_arms", signal.SIGINT),
+        ("outputs.save_tables", signal.SIGTERM),
+        ("outputs.write_report", signal.SIGINT),
     ],
 )
 def test_a_signal_at_any_moment_is_answered_in_one_sentence(
@@ -492,8 +511,10 @@ def process(code, **options):
     )
 
 
-@pytest.mark.parametrize("module", ["absl", "jax", "omics_jax.systems.pertvae.experiments"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "number"),
+    [("absl", signal.SIGINT), ("jax", signal.SIGTERM), ("omics_jax.run.inspection", signal.SIGINT)],
+)
 def test_a_signal_while_python_imports(tmp_path, module, number):
     words = [SMOKE, f"--workdir={tmp_path}", "--mode=inspect"]
     done = process(SIGNAL_AT_IMPORT.format(module=module, number=int(number), words=words))

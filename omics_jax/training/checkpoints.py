@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Checkpoints:
 
         # Orbax logs a failed write once per thread with its traceback; here it is raised, once.
         logging.getLogger("absl").addFilter(_is_not_orbax_traceback)
+        if not isinstance(sys.unraisablehook, _WithoutClosedLoops):
+            sys.unraisablehook = _WithoutClosedLoops(sys.unraisablehook)
         self.directory = Path(directory).absolute()
         with as_user_error(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -219,6 +222,21 @@ class Checkpoints:
                 (self.directory / f"step_{step}").rename(new_name)
         if steps:
             self._manager.reload()
+
+
+class _WithoutClosedLoops:
+    """Python's report of errors that nobody can catch, without those of a closed event loop.
+
+    Orbax closes its loop at the first leaf that cannot be read; tensorstore's threads then report
+    the others to it, at some later time, each with a traceback.
+    """
+
+    def __init__(self, previous: Callable[[Any], Any]):
+        self._previous = previous
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._previous(unraisable)
 
 
 def _finished_steps(directory: Path) -> list[int]:
