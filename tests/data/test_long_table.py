@@ -317,6 +317,15 @@ def test_only_rows_that_are_asked_for_are_checked(tmp_path):
     assert "1 variable (rhythm) is not among those to keep" in " ".join(dataset.notes)
 
 
+def test_a_list_may_be_one_text_with_commas(tmp_path):
+    """As in --config.data.variables=HR,Temp; a variable may have a comma in its name, too."""
+    listed = read_series(written(tmp_path, "ward.csv", CSV, variables=("HR, Temp",)))
+    assert listed.modalities["series"].features.tolist() == ["HR", "Temp"]
+    text = CSV.replace("Temp", '"Temp, rectal"')
+    named = read_series(written(tmp_path, "ward.csv", text, variables=("Temp, rectal",)))
+    assert named.modalities["series"].features.tolist() == ["Temp, rectal"]
+
+
 def test_a_variable_of_text_is_left_out_and_said_to_be(tmp_path):
     text = CSV + "12,2,rhythm,sinus\n13,3,rhythm,paced\n"
     dataset = read_series(written(tmp_path, "ward.csv", text))

@@ -31,10 +31,10 @@ def note_of(*parts, own_units=True) -> str:
 
 # What a variable's values are, and what its note says.
 NOTES = {
-    "a typo": ([HEART_RATES, 1e7], "1 of its 401 values lies far from the others, up to 1e+07"),
+    "a typo": ([HEART_RATES, 1e7], "1 of its 401 values lies far from the others, as far as 1e+07"),
     "a negative typo": ([HEART_RATES, -4000.0], "1 of its 401 values lies far"),
-    "a typo among zeros": ([np.zeros(300), MILLIGRAMS, 1e7], "up to 1e+07, the median is 0"),
-    "a typo in a rare state": ([np.zeros(300), np.ones(9), 1e7], "up to 1e+07"),
+    "a typo among zeros": ([np.zeros(300), MILLIGRAMS, 1e7], "as far as 1e+07; the median is 0"),
+    "a typo in a rare state": ([np.zeros(300), np.ones(9), 1e7], "as far as 1e+07"),
     "Fahrenheit": ([CELSIUS, FAHRENHEIT[:12]], "12 of its 312 values are about 98"),
     "half Fahrenheit": ([CELSIUS, FAHRENHEIT], "300 about 98.4"),
     "mostly Fahrenheit": ([CELSIUS[:30], FAHRENHEIT], "30 of its 330 values are about 36.9"),

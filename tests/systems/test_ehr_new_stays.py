@@ -64,8 +64,9 @@ def test_everything_that_was_said_about_the_files_is_known(run):
     outcome = predict(run, new)
     assert outcome.status == 0, outcome
     assert "note: 3 of 3 variables found" in outcome.out
-    codes = (new["result"] == -999).groupby(new["item"]).sum()
-    assert f"hr {codes['hr']}" in outcome.out and "data.missing_values" in outcome.out
+    codes = new["item"][new["result"] == -999].value_counts()
+    assert len(codes) and all(f"{item} {count}" in outcome.out for item, count in codes.items())
+    assert "Values that mean missing (data.missing_values)" in outcome.out
     assert "warning" not in outcome.out
     (written,) = (run / "run").glob("predictions-*-new/all.imputed.csv")
     imputed = pd.read_csv(written)

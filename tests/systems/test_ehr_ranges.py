@@ -111,19 +111,19 @@ def network_of(config, dataset):
 
 def test_imputations_stay_in_the_training_range_and_what_is_drawn_in_is_counted(config, typo):
     shape, variables, rows = network_of(config, typo)
-    found = predictions.predict_imputation(shape, variables, rows)
+    found = jax.tree.map(np.asarray, predictions.predict_imputation(shape, variables, rows))
     train = typo.modalities["series"].take(TRAIN)
     low, high = (fit_ranges(train.values, train.mask)[name][:2] for name in ("low", "high"))
     margin = 0.1001 * (high - low)
-    imputed = np.asarray(found["imputed"])[..., :2]
+    imputed = found["imputed"][..., :2]
     hidden = ~np.asarray(rows["m"])[..., :2]
     inside = (imputed >= low - margin) & (imputed <= high + margin)
     assert inside[hidden].all() and np.abs(imputed).max() < 1000
     np.testing.assert_array_equal(imputed[~hidden], np.asarray(rows["x"])[..., :2][~hidden])
-    clipped = np.asarray(found["clipped"])
+    clipped = found["clipped"]
     assert clipped[:, :2].sum() > 0 and clipped.shape == (len(TEST), 4)
     assert not clipped[:, CONSTANT].any() and not clipped[:, NEVER].any()
-    (warning,) = predictions.clipped_warnings(list("abcd"), jax.tree.map(np.asarray, found))
+    (warning,) = predictions.clipped_warnings(list("abcd"), found)
     assert "beyond the range of the training values" in warning and "a " in warning
     nothing = {**found, "clipped": np.zeros((len(TEST), 4))}
     assert predictions.clipped_warnings(list("abcd"), nothing) == []
@@ -190,7 +190,7 @@ def test_the_training_range_is_in_the_units_of_the_file(config, typo):
     _, variables, _ = network_of(config, typo)
     low, high = predictions.training_range(variables)["series"]
     train = typo.modalities["series"].take(TRAIN)
-    seen = np.where(train.mask & (train.values < TYPO), train.values, np.nan)
-    np.testing.assert_array_equal(low[:3], np.nanmin(seen, axis=(0, 1))[:3])
-    np.testing.assert_array_equal(high[:3], np.nanmax(seen, axis=(0, 1))[:3])
+    seen = np.where(train.mask & (train.values < TYPO), train.values, np.nan)[..., :3]
+    np.testing.assert_array_equal(low[:3], np.nanmin(seen, axis=(0, 1)))
+    np.testing.assert_array_equal(high[:3], np.nanmax(seen, axis=(0, 1)))
     assert set(predictions.training_range(variables)) == {"series", "static"}

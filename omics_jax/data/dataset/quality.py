@@ -219,7 +219,7 @@ def _describe_far(cells: Float[np.ndarray, " k"], far: Float[np.ndarray, " l"]) 
         )
     extreme = far[np.argmax(np.abs(far - middle))]
     verb = "lies" if len(far) == 1 else "lie"
-    return f"{share} {verb} far from the others, up to {extreme:g}, the median is {middle:g}"
+    return f"{share} {verb} far from the others, as far as {extreme:g}; the median is {middle:g}"
 
 
 def _describe_two_units(cells: Float[np.ndarray, " k"]) -> str:

@@ -20,6 +20,7 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
+from omics_jax.data.formats.options import below_detection
 from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, matrix_conditions

@@ -146,11 +146,14 @@ def predict_outcome(shape: ModelShape, variables: Variables, rows: Rows) -> dict
 
 
 def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Modality -> the smallest and largest value of the training rows, per variable."""
+    """Modality -> the smallest and largest value of one replicate's training rows, per variable.
+
+    variables: with or without an axis of length 1 of that replicate.
+    """
     constants = variables["constants"]
     ranges = {"series": ("low", "high"), "static": ("static_low", "static_high")}
     return {
-        modality: tuple(np.asarray(constants[name]) for name in names)
+        modality: tuple(np.asarray(constants[name]).reshape(-1) for name in names)
         for modality, names in ranges.items()
         if constants[names[0]].size
     }

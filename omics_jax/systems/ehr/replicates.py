@@ -210,13 +210,16 @@ def _check_held(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -
     """Refuses a split in which no held-out value shows how well values are imputed."""
     levels = held_levels(tuple(config.held_out), config.seed, dataset)
     scored: Bool[np.ndarray, " n"] = (levels == 1).any(axis=(1, 2))
+    mend = "a larger first share in --config.held_out"
+    if "truth" in dataset.modalities:
+        mend = "leave X_ori out of the file"
     for split in splits:
         for part in ("validation", "test"):
             if not scored[getattr(split, part)].any():
                 raise UserError(
                     f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is "
-                    "held out, so that an imputation of them cannot be judged; use fewer folds, a "
-                    "larger first share in --config.held_out, or leave X_ori out of the file"
+                    "held out, so that an imputation of them cannot be judged; use fewer folds, "
+                    f"more patients, or {mend}"
                 )
 
 
