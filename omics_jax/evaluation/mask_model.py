@@ -39,7 +39,7 @@ class MaskModel:
     @property
     def tells(self) -> bool:
         """Whether the mask predicts the outcome, better than with any permutation of it."""
-        return bool(len(self.null)) and self.auroc > self.null.max()
+        return bool(len(self.null) and self.auroc > self.null.max())
 
 
 def fit_mask_model(

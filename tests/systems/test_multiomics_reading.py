@@ -14,7 +14,7 @@ from omics_jax.systems.multiomics.assembly import logged_modalities, training_ra
 
 SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
 GENES = ("TP53", "MYC", "EGFR")
-IDS = [f"p{k}" for k in range(40)]
+IDS = [f"p{k:02}" for k in range(40)]
 
 
 def written(tmp_path, values) -> str:
@@ -133,9 +133,9 @@ def test_a_patient_without_any_value_is_predicted_as_unknown_and_named(tmp_path)
     frame.to_csv(path)
     command = config_of(SMOKE, f"--config.data.modalities=rna={path}")
     new = reading.read_new(DataSpec({"rna": GENES}, {}), (), config_of(SMOKE), command)
-    row = new.ids.tolist().index("p3")
+    row = new.ids.tolist().index("p03")
     assert new.warnings[-1].startswith(
-        "patients without a value of any feature of the training: 1 (p3)"
+        "patients without a value of any feature of the training: 1 (p03)"
     )
     given = {
         "age_value": np.ones(40, np.float32),
