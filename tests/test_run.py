@@ -74,8 +74,14 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
         "platform": jnp.full(n, code, jnp.int32),
     }
     call = jax.jit(lambda v: model.predict(network, config.model.draws, v, rows)["x2_mean"])
+
+    def within_reach(variables):
+        """Not farther outside of the training range than it is wide."""
+        low, high = (variables["constants"][end][code] for end in ("low", "high"))
+        return np.clip(call(variables), low - (high - low), high + (high - low))
+
     found = [
-        call(jax.tree.map(lambda a: a[0], variables))
+        within_reach(jax.tree.map(lambda a: a[0], variables))
         for r, variables in load_variables(checkpoints, "elbo", replicates, {})
         if labels[r]["group"] == drug
     ]
@@ -117,6 +123,29 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
     for name in ("turned", "annotated"):
         found = read(name).loc[list(controls.index)]
         pd.testing.assert_frame_equal(found, read("fresh"), rtol=1e-5, check_names=False)
+
+
+@pytest.mark.slow
+def test_what_a_new_file_holds_is_told(finished, controls, tmp_path):
+    odd = 2**controls
+    odd.iloc[1] = np.nan
+    odd.iloc[:, 2] = np.nan
+    odd.assign(NOSUCH=1.0).to_csv(tmp_path / "odd.csv")
+    outcome = predict(finished, tmp_path / "odd.csv")
+    assert outcome.status == 0, outcome.err
+    assert f"23 of 24 genes found; without a value is 1 ({odd.columns[2]})" in outcome.out
+    assert "unknown to the training and not used is 1 (NOSUCH)" in outcome.out
+    empty = odd.index[1]
+    assert f"warning: 1 row ({empty}) is without a value of these genes" in outcome.out
+    assert "warning: control: 100.0% of the new values lie outside the range" in outcome.out
+    out = finished / "predictions-pertvae-odd"
+    mean = pd.read_csv(out / "active-1.x2_mean.csv", index_col="id")
+    assert mean.loc[empty].isna().all() and mean.drop(empty).notna().all().all()
+    # Nothing is predicted that the training makes impossible, whatever the scale of the file.
+    low, high = controls.to_numpy().min(), controls.to_numpy().max()
+    width = high - low
+    assert mean.drop(empty).to_numpy().min() > low - width
+    assert mean.drop(empty).to_numpy().max() < high + width
 
 
 @pytest.mark.slow

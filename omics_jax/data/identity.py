@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Float
 
 # Numbers closer than this share are the same dose or time: 10.0 and 9.99999, 3.33 and 3.33333.
-NUMBER_TOLERANCE = 1e-2
+NUMBER_TOLERANCE = 2e-3
 _MICROMOLAR, _MICROGRAM, _HOURS = "uM", "ug/ml", "h"
 # unit in lower case -> its kind, and how many of the kind's own unit it is
 _DOSE_UNITS = {

@@ -89,8 +89,9 @@ def test_a_number_with_a_thousands_mark_is_no_dose():
 
 
 def test_a_step_of_a_dilution_is_another_dose():
-    labels = doses(["3.33", "3.33333", "3.0", "10", "0.37", "0.370370"], ["uM"] * 6).labels()
-    assert labels[0] == labels[1] and labels[4] == labels[5] and len(set(labels)) == 4
+    cells = ["3.33", "3.33333", "3.0", "10", "0.37", "0.370370", "79.4", "80"]
+    labels = doses(cells, ["uM"] * 8).labels()
+    assert labels[0] == labels[1] and labels[4] == labels[5] and len(set(labels)) == 6
 
 
 def test_times_are_hours():

@@ -36,6 +36,17 @@ def test_values_of_another_scale_and_sentinels_are_far_on_one_scale():
     assert low.min() > 0 and high.max() < 60
 
 
+def test_a_repeated_value_is_a_sentinel_where_it_is_far_from_all_genes():
+    """The same control stands for many treated profiles; -666 is no expression."""
+    values = log_expression(100)
+    values[:8, 0] = values[8:, 0].mean() + 4
+    values[:8, 1] = -666
+    mask = np.ones(values.shape, bool)
+    notes = describe(values, mask, [f"g{j}" for j in range(50)], one_scale=True)["note"]
+    assert notes[0] == "" and "--config.data.missing_values=-666" in notes[1]
+    assert (notes[2:] == "").all()
+
+
 def test_few_values_say_nothing_of_any_of_them():
     values = np.array([[1.0], [1.01], [1000.0]])
     mask = np.ones(values.shape, bool)

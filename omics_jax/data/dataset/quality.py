@@ -25,7 +25,6 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 FAR = 20.0  # robust s.d.
 FAR_LOG = 10.0  # robust s.d. of the logarithm
 LEAST = 10  # observed values of a variable
-MARGIN = 0.1  # of the training range
 _REPEATED_SHARE = 0.02  # of the cells: a value this common and far from all others is a sentinel
 _MIXED = 5  # different values that lie close together, far from the others: another unit
 _MIXED_SHARE = 0.02  # of the cells, at least, are in either unit
@@ -37,6 +36,7 @@ _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
 _ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
+_MARGIN = 0.1  # of the training range
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
 _OWN_UNITS = ("static",)  # beside series: the descriptors of patients
@@ -175,7 +175,8 @@ def describe(
     step = max(1, -(-values.size // _MOST_CELLS))
     some = pd.DataFrame(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
     quartiles = some.quantile([0.25, 0.5, 0.75]).to_numpy()
-    far = is_far(robust_spread(values, mask, one_scale), values, mask)
+    spread = robust_spread(values, mask, one_scale)
+    far = is_far(spread, values, mask)
     observed = mask.any(axis=0)
     low = np.where(observed, np.where(mask, values, np.inf).min(axis=0, initial=np.inf), np.nan)
     high = np.where(observed, np.where(mask, values, -np.inf).max(axis=0, initial=-np.inf), np.nan)
@@ -189,7 +190,7 @@ def describe(
     if own_units:
         for j in np.flatnonzero((notes == "") & observed):
             notes[j] = _describe_two_units(values[mask[:, j], j])
-    for j, value in _sentinels(values, mask, low, high):
+    for j, value in _sentinels(values, mask, low, high, spread):
         notes[j] = _describe_sentinel(values[mask[:, j], j], value)
     for j in np.flatnonzero(np.fmax(np.abs(low), np.abs(high)) > _LARGEST):
         extreme = max(low[j], high[j], key=abs)
@@ -252,11 +253,13 @@ def _sentinels(
     mask: Bool[np.ndarray, "n f"],
     low: Float[np.ndarray, " f"],
     high: Float[np.ndarray, " f"],
+    spread: Spread,
 ) -> Iterator[tuple[int, float]]:
     """(variable, value) where the smallest or largest value repeats and is far from all others.
 
     It is in more than 2 % of the observed cells, and farther from every other value than three
-    times the range of those; or it is a negative whole number and all others are 0 or more.
+    times the range of those and, on one scale, far from all variables; or it is a negative whole
+    number and all others are 0 or more.
     """
     count = mask.sum(axis=0)
     for end in (low, high):
@@ -270,6 +273,7 @@ def _sentinels(
         with np.errstate(invalid="ignore"):
             gap = np.minimum(np.abs(others_low - end), np.abs(others_high - end))
             is_apart = gap > 3 * (others_high - others_low)
+            is_apart &= (end < spread.low) | (end > spread.high)
             is_code = (end < 0) & (others_low >= 0) & (end == np.round(end))
         for j in np.flatnonzero(varied & is_common & (is_apart | is_code)):
             yield int(j), float(end[j])
@@ -336,7 +340,7 @@ def range_warnings(
 
     low, high: (f,) of the training rows; features with low = high are judged by this value alone.
     """
-    margin = MARGIN * (high - low)
+    margin = _MARGIN * (high - low)
     share = outside_range(modality.values, modality.mask, low - margin, high + margin)
     count = _flat(modality.mask).sum(axis=0)
     total = float((share * count).sum() / max(1, count.sum()))

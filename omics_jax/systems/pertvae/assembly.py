@@ -13,7 +13,6 @@ from jaxtyping import Int32
 from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.dataset.quality import MARGIN
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
@@ -76,9 +75,9 @@ def read_new(trained: ConfigDict, spec: Spec, config: ConfigDict) -> Dataset:
         least=config.data.min_genes,
     )
     ids = np.asarray(matrix.ids).astype(str)
-    empty = ids[~control.observed_rows]
+    empty = ids[~control.observed_rows].tolist()
     warnings = []
-    if len(empty):
+    if empty:
         some = count_phrase(len(empty), "row", empty)
         warnings.append(f"{some} without a value of these genes: the prediction is missing, too.")
     table = pd.DataFrame({"platform": spec.platforms[0]}, index=ids)
@@ -106,8 +105,8 @@ def _read_new_profiles(trained: ConfigDict, given: ConfigDict, genes: Sequence[s
     settings.missing_values = (*trained.missing_values, *given.missing_values)
     if "mean" in (trained.repeated, given.repeated):
         settings.repeated = "mean"
-    if given.orientation != "auto":
-        settings.orientation = given.orientation
+    told = (given.orientation, trained.orientation, "samples")
+    settings.orientation = next(orientation for orientation in told if orientation != "auto")
     return read_profiles(existing_file(given.path), settings, genes)
 
 
@@ -130,10 +129,13 @@ def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarr
 def prediction_range(
     fields: Sequence[str], variables: Variables
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The training range with a margin of a tenth of it, for each of the predicted fields."""
+    """What a prediction can be: the training range, and its own width on either side of it.
+
+    A new cell line may well lie outside of the range, but not so far.
+    """
     low, high = training_range(variables)["control"]
-    margin = MARGIN * (high - low)
-    return {field: (low - margin, high + margin) for field in fields}
+    width = high - low
+    return {field: (low - width, high + width) for field in fields}
 
 
 def build(config: ConfigDict, spec: Spec) -> System:
