@@ -93,10 +93,10 @@ def parse_missing(setting: str | Sequence[str | float | int]) -> Missing:
     Raises:
       UserError: an item that is empty, nan or infinite.
     """
-    items = [setting] if isinstance(setting, str) else setting
-    words = [word for item in items for word in str(item).split(",")]
+    if isinstance(setting, str):
+        setting = setting.split(",") if setting.strip() else ()
     numbers, texts = [], set()
-    for word in words if any(words) else ():
+    for word in (part for item in setting for part in str(item).split(",")):
         text = word.strip()
         number = pd.to_numeric(text, errors="coerce") if text else np.nan
         if not text or np.isinf(number):

@@ -190,7 +190,6 @@ WRONG = {
         {},
         ["line 4, column 'x' (variable 'HR'): 'warm' is not a number", "write a number"],
     ),
-    "decimal comma": (CSV.replace(",37.5", ',"37,5"'), {}, ["line 9", "'37,5'", "decimal point"]),
     "infinite": (CSV.replace("37.5", "inf"), {}, ["line 9", "infinite", "NA where"]),
     "unit": (CSV, {"time_unit": "weeks"}, ["time_unit='weeks'", "hours, minutes, days"]),
     "variable": (

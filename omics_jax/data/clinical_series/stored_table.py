@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
+from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_names, as_text
 from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.parquet import parquet_frame
@@ -173,6 +174,9 @@ def hours_of(
         dates = pd.to_datetime(column, utc=True)
     else:
         text = as_text(column)
+        of_used = pd.DataFrame({0: text.where(used, "")})
+        plain, _ = plain_numbers(table.path, of_used, table.place, lambda i, j: name)
+        text = as_text(plain[0]).where(used, text)
         filled = text.where(text != "")
         numbers = pd.to_numeric(filled, errors="coerce")
         if 2 * (numbers.notna() & used).sum() > (filled.notna() & used).sum():

@@ -27,7 +27,7 @@ def account_for(
     """
     uses: list[Use] = []
     for name, matrix in matrices.items():
-        uses += matrix.uses or _matrix_uses(name, matrix, names_tables(settings))
+        uses += _matrix_uses(name, matrix, names_tables(settings))
     used_as = columns.used_as()
     for column in getattr(settings, "only", {}):
         used_as |= {(table.source, column): "selection" for table in columns.tables}
@@ -39,16 +39,18 @@ def account_for(
 
 
 def _matrix_uses(name: str, matrix: Matrix, has_tables: bool) -> list[Use]:
-    """Of a file whose reader did not account for it: its samples, features and annotations."""
-    uses = [
+    """As its reader accounts for it; its annotations are left out where a table is named."""
+    own = matrix.uses or (
         Use(name, "samples", "rows", tuple(map(str, matrix.ids))),
         Use(name, "features", "features", tuple(map(str, matrix.features))),
-    ]
-    if len(matrix.table.columns):
-        why = "a table of the patients is named, which counts alone" if has_tables else ""
-        used_as = "left out" if has_tables else ANNOTATION
-        uses.append(Use(name, "columns", used_as, tuple(map(str, matrix.table.columns)), why))
-    return uses
+    )
+    annotations = tuple(map(str, matrix.table.columns))
+    if not annotations:
+        return list(own)
+    why = "a table of the patients is named, which counts alone" if has_tables else ""
+    used_as = "left out" if has_tables else ANNOTATION
+    others = [use for use in own if use.used_as != ANNOTATION]
+    return [*others, Use(name, "columns", used_as, annotations, why)]
 
 
 def _table_uses(

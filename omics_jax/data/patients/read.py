@@ -118,8 +118,7 @@ def read_patients(
     remarks += warning(*spelling_warnings(matrices, columns.tables, ids))
     if not settings.barcode and not group_column(settings) and targets:
         remarks += warning(*sample_warnings(ids))
-    of_matrices = tuple(use for matrix in matrices.values() for use in matrix.uses)
-    uses = of_matrices + account_for(settings, columns, matrices, ids) + remarks.uses
+    uses = account_for(settings, columns, matrices, ids) + remarks.uses
     return replace(dataset, notes=remarks.notes, warnings=remarks.warnings, uses=uses)
 
 
