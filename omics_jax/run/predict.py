@@ -220,7 +220,7 @@ def _prediction_folder(folder: Path, arm: str, source: Path, ids: np.ndarray) ->
 def _rows_are(file: Path, ids: np.ndarray) -> bool:
     """Whether a file holds predictions of these rows; False where it cannot be read."""
     try:
-        with np.load(file) as arrays:
+        with file.open("rb") as opened, np.load(opened) as arrays:
             return np.array_equal(arrays["id"], ids.astype(str))
     except Exception:  # zip and npy parsers stumble over damage in many ways
         return False
