@@ -5,13 +5,29 @@ what would be trained; never with a traceback.
 """
 
 import math
+from fnmatch import fnmatchcase
 
 import pytest
 from command import ROOT, config_of
+from ml_collections import ConfigDict
 
 from omics_jax.errors import UserError
-from omics_jax.run.command import run
-from omics_jax.settings.checks import leaves
+from omics_jax.run.command import run, system_module
+from omics_jax.settings.checks import (
+    check_values,
+    choice,
+    choices,
+    flag,
+    leaves,
+    names,
+    number,
+    positive,
+    rate,
+    text,
+    whole,
+    widths,
+)
+from omics_jax.settings.sections import SHARED_RULES
 
 SYSTEMS = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
 # By the type of the value that a config has: what a user, or a program, may put in its place.
@@ -77,3 +93,55 @@ def test_a_wrong_value_is_answered_in_a_sentence(tmp_path, capsys, system, key):
         is_type = isinstance(wrong, type(value)) and not isinstance(wrong, bool)
         if not is_type and not (isinstance(value, float) and isinstance(wrong, int)):
             assert sentence, f"{key}={wrong!r} is accepted"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_section_without_its_settings_is_answered_in_a_sentence(tmp_path, system):
+    for section in ("data", "run", "model", "simulator"):
+        config = settings(system)
+        config[section] = ConfigDict()
+        sentence = answer(config, tmp_path / "run")
+        assert f"config.{section}." in sentence and "is missing; give it the value" in sentence
+
+
+def test_every_rule_of_a_system_is_about_a_setting_that_it_has():
+    for system in SYSTEMS:
+        keys = [key for key, _ in leaves(settings(system))]
+        for pattern in system_module(system).SETTINGS:
+            shared = pattern in SHARED_RULES
+            assert shared or any(fnmatchcase(key, pattern) for key in keys), pattern
+
+
+@pytest.mark.parametrize(
+    ("rule", "good", "bad", "complaint"),
+    [
+        (whole(1, 9), (1, 9), (0, True, 1.0, "1", None), "give 1 or more"),
+        (whole(1, 9), (), (10,), "give 9 or less"),
+        (number(0), (0, 1.5), (-1, math.nan, math.inf, "1", True), "give 0 or more"),
+        (positive(), (0.1, 3), (0, -1, math.nan, None), "give a positive number"),
+        (rate(), (0, 0.99), (1, -0.1, math.nan, "0"), "give a rate of 0 or more and below 1"),
+        (text(), ("", "a"), (1, None, ("a",)), "give a text"),
+        (flag(), (True, False), (1, "True", None), "give True or False"),
+        (choice("a", ""), ("a", ""), ("b", 1, None), "choose one of a, ''"),
+        (choices("a", "b"), (("a",), ["b", "a"]), ((), "a", ("c",), 1), "give one or more of a, b"),
+        (names(), ((), ("a",)), ("a", 1, None), "give names, as ('a', 'b')"),
+        (names(), (), ((1,),), "give a text for each, as ('a', 'b')"),
+        (widths(1), ((3,),), ((),), "give one or more widths, as (64, 32)"),
+    ],
+)
+def test_rules(rule, good, bad, complaint):
+    assert [rule(value) for value in good] == [""] * len(good)
+    assert all(rule(value) for value in bad)
+    assert rule(bad[0]) == complaint
+
+
+def test_a_rule_of_its_own_comes_before_a_pattern_and_a_type_last():
+    config = {"a": {"b": 3, "c": 3.5}, "free": math.nan}
+    check_values(config | {"free": 1}, {"*.b": whole(9), "a.b": whole(1)})
+    for rules, sentence in (
+        ({"*.b": whole(9)}, "config.a.b is 3; give 9 or more"),
+        ({"a.*": whole(1)}, "config.a.c is 3.5; give a whole number of 1 or more"),
+        ({}, "config.free is nan; give a finite number"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check_values(config, rules)

@@ -37,7 +37,7 @@ from omics_jax.run.manifest import (
     set_aside_damaged_manifest,
 )
 from omics_jax.run.progress import print_and_log
-from omics_jax.settings.checks import check_values
+from omics_jax.settings.checks import check_present, check_values
 from omics_jax.settings.sections import SHARED_RULES
 
 
@@ -55,7 +55,9 @@ def run(config: Any, mode: str, workdir: str) -> Path:
     """
     check_values({"system": config.system}, SHARED_RULES)
     method = system_module(config.system)
-    check_values(config, getattr(method, "SETTINGS", SHARED_RULES))
+    rules = getattr(method, "SETTINGS", {})
+    check_present(config, rules)
+    check_values(config, {**SHARED_RULES, **rules})
     choose_experiment(method, config)
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
     from omics_jax.training.devices import fix_order_of_sums

@@ -120,7 +120,8 @@ def several(of: Rule, noun: str, example: str, least: int = 0) -> Rule:
             return f"give {noun}, as {example}"
         if len(value) < least:
             return f"give one or more {noun}, as {example}"
-        return next(filter(None, map(of, value)), "")
+        complaint = next(filter(None, map(of, value)), "")
+        return complaint and f"{complaint} for each, as {example}"
 
     return rule
 
@@ -151,6 +152,21 @@ def check_values(config: Any, rules: Mapping[str, Rule]) -> None:
             if len(shown) > _SHOWN:
                 shown = f"{shown[:_SHOWN]}..."
             raise UserError(f"config.{key} is {shown}; {complaint}")
+
+
+def check_present(config: Any, rules: Mapping[str, Rule]) -> None:
+    """Refuses a config without one of the settings that have a rule; patterns name none.
+
+    Raises:
+      UserError: the message names the first that is missing.
+    """
+    present = {key for key, _ in leaves(config)}
+    missing = [key for key in rules if "*" not in key and key not in present]
+    if missing:
+        raise UserError(
+            f"config.{missing[0]} is missing; give it the value that it has in the system's file "
+            "in configs/"
+        )
 
 
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -299,8 +299,8 @@ def _hours(path: Path, times: pd.Series, place: Place) -> Float64[np.ndarray, " 
             row = int(np.flatnonzero(times.cat.codes == code)[0])
             what = "is negative" if text.strip().startswith("-") else "is not HH:MM"
             raise UserError(
-                f"{path}: {place(row)}: the time {text!r} {what}; write hours and minutes since "
-                "admission"
+                f"{path}: {place(row)}: the time {text[:40]!r} {what}; write hours and minutes "
+                "since admission"
             )
         hours[code] = int(match[1]) + int(match[2]) / 60
     return hours[times.cat.codes]

@@ -51,7 +51,8 @@ def parse_numbers(
                 names=range(max(columns, default=0) + 1),
                 usecols=list(columns),
                 index_col=False,
-                dtype=dict.fromkeys(text, "category"),
+                # With a dict, even an empty one, pandas makes the columns one by one: slow.
+                dtype=dict.fromkeys(text, "category") or None,
                 na_values=missing,
                 keep_default_na=False,
                 low_memory=False,
