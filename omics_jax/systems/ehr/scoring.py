@@ -13,7 +13,7 @@ from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classifiers, imputation, series_baselines
 from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
-from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
 from omics_jax.tasks.binary import BETTER, binary_frame, binary_scores
@@ -52,7 +52,7 @@ def evaluate(
     constant: frozenset[str] = frozenset()
     if "probability" in predictions:
         metrics, frames["probability"] = _outcome_scores(predictions["probability"], test)
-        if frames["probability"].rows["probability"].nunique() == 1:
+        if is_constant(frames["probability"].rows["probability"].to_numpy()):
             constant = frozenset(metrics)
     numbered = dict(enumerate(levels, 1))
     imputed = {k: name for k, name in numbered.items() if f"imputed_{name}" in predictions}
