@@ -72,15 +72,15 @@ def spoiled(dataset, arm, arms):
 
     The event that is left is of a row that all `arms` test, so that each can still be scored.
     """
-    held_out = tested_first(dataset, arm)
-    others = [tested_first(dataset, other) for other in arms]
+    held_out = rows_of_first_test(dataset, arm)
+    others = [rows_of_first_test(dataset, other) for other in arms]
     in_all = np.logical_and.reduce([np.isin(held_out, rows) for rows in others])
     held_out = np.concatenate([held_out[in_all], held_out[~in_all]])
     other_values = with_values(dataset, held_out, lambda values: 10 - 3 * values)
     return with_other_outcomes(other_values, held_out)
 
 
-def tested_first(dataset, arm):
+def rows_of_first_test(dataset, arm):
     """The rows of the dataset that the arm's first replicate tests."""
     test = arm.replicates[0].test
     rows = np.flatnonzero(np.isin(dataset.ids, arm.dataset.ids[test]))

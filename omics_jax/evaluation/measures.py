@@ -70,13 +70,13 @@ def measure_of(metric: str) -> Measure:
     Without any it has no bounds and no better side.
     """
     words = metric.split("_")
-    found = [
+    spans = [
         (end, end - start, "_".join(words[start:end]))
         for end in range(1, len(words) + 1)
         for start in range(end)
     ]
-    known = [entry for entry in found if entry[2] in MEASURES]
-    return MEASURES[max(known)[2]] if known else Measure()
+    known = [span for span in spans if span[-1] in MEASURES]
+    return MEASURES[max(known)[-1]] if known else Measure()
 
 
 def better_sides(metrics: Iterable[str]) -> dict[str, str]:

@@ -9,7 +9,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Real
 
 
 class Columns(NamedTuple):
@@ -136,6 +138,11 @@ class Frame(NamedTuple):
 
     kind: str
     rows: pd.DataFrame
+
+
+def is_constant(values: Real[np.ndarray, "n ..."]) -> bool:
+    """Whether several rows were all predicted to be the same, but for the rounding of float32."""
+    return len(values) > 1 and bool(np.isclose(values, values[0], rtol=1e-6, atol=0).all())
 
 
 @dataclass(frozen=True)

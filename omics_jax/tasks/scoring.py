@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation import classification, concordance, measures, survival
-from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.binary import BINARY, binary_frame
 from omics_jax.tasks.labels import QUARTILES
@@ -111,7 +111,8 @@ def evaluate_tasks(
             values = _task_scores(task, predictions, test, train, rows)
             named = {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
             scores |= named
-            if _is_constant(task, predictions, known_rows(test, task)):
+            decisions = np.asarray(predictions[f"{task.name}_{DECISION[task.kind]}"])
+            if is_constant(decisions[known_rows(test, task)]):
                 constant |= named.keys()
         curve_times = (times or {}).get(task.name, ())
         task_rows = _task_rows(task, predictions, test, train, curve_times)
@@ -122,12 +123,6 @@ def evaluate_tasks(
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
     return Evaluation(scores, frames, constant)
-
-
-def _is_constant(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) -> bool:
-    """Whether all of these rows were predicted to be the same."""
-    values = np.asarray(predictions[f"{task.name}_{DECISION[task.kind]}"])[rows]
-    return len(values) > 1 and bool((values == values[0]).all())
 
 
 def _second_class(task: Task, predictions: Predictions, test: Dataset) -> Frame:

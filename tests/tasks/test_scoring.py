@@ -262,6 +262,18 @@ def test_a_task_without_all_its_fields_is_not_scored(cohort):
     assert {name.split("_")[0] for name in found.metrics} == {"type"} == set(found.frames)
 
 
+def test_predictions_that_are_the_same_for_every_row_are_named(cohort):
+    """By task, with all of its metrics; rows without an outcome do not count."""
+    train, test = cohort
+    assert score(guesses(len(test)), test, train).constant == set()
+    predictions = guesses(len(test))
+    predictions["type_probability"] = np.tile([0.4, 0.3, 0.2, 0.1], (len(test), 1))
+    predictions["OS_risk"] = np.where(known_rows(test, OS), 2.0, predictions["OS_risk"])
+    found = score(predictions, test, train, complete=all_measured)
+    named = {metric for metric in found.metrics if metric.split("_")[0] in ("type", "OS")}
+    assert set(found.constant) == named and "type_auroc_complete" in named
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 

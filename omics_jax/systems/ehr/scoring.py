@@ -12,7 +12,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.evaluation import classifiers, imputation, series_baselines
 from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
-from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.doubts import PROBABILITY, Span, observed_range
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
@@ -64,7 +64,7 @@ def evaluate(
     constant: frozenset[str] = frozenset()
     if "probability" in predictions:
         metrics, frames["probability"] = _outcome_scores(predictions["probability"], test)
-        if frames["probability"].rows["probability"].nunique() == 1:
+        if is_constant(frames["probability"].rows["probability"].to_numpy()):
             constant = frozenset(metrics)
     numbered = dict(enumerate(levels, 1))
     imputed = {k: name for k, name in numbered.items() if f"imputed_{name}" in predictions}
