@@ -19,6 +19,7 @@ from omics_jax.data.clinical_series.challenge2012 import DESCRIPTORS, read_chall
 from omics_jax.data.clinical_series.cleaning import alike_names, clean, single_value_warnings
 from omics_jax.data.clinical_series.long_table import read_long_table
 from omics_jax.data.clinical_series.observations import (
+    OUTSIDE,
     Observations,
     bin_means,
     first_values,
@@ -84,9 +85,11 @@ def read_series(
     dataset = replace(dataset, notes=(*dataset.notes, *_describe_gaps(dataset)))
     series = dataset.modalities["series"]
     if not series.mask.any():
+        outside = " ".join(note for note in dataset.notes if note.startswith(OUTSIDE))
         raise UserError(
             f"{path}: not one patient has a value of {quoted_list(series.features)} in the window; "
             "check --config.data.variables, hours and time_unit"
+            + (f" ({outside.rstrip('.')})" if outside else "")
         )
     return _with_outcomes(dataset, path, kind, settings)
 
