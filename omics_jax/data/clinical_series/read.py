@@ -112,8 +112,8 @@ def _with_outcomes(dataset: Dataset, path: Path, kind: str, settings) -> Dataset
             "from it"
         )
     missing = parse_missing(settings.missing_values)
-    of_table = settings.label, settings.outcome_id, settings.event_value, missing, group
-    return add_outcomes(dataset, settings.outcomes, *of_table)
+    columns_and_codes = settings.label, settings.outcome_id, settings.event_value, missing, group
+    return add_outcomes(dataset, settings.outcomes, *columns_and_codes)
 
 
 def _read_observations(path: Path, kind: str, settings, on_progress: OnProgress) -> Observations:
@@ -321,8 +321,8 @@ def _hidden_in_bins(observations: Observations, series: Modality) -> list[str]:
     names = series.features.tolist()
     for name, note in single_value_warnings(observations, names).items():
         j = names.index(name)
-        of_bins = describe(series.values[..., [j]], series.mask[..., [j]], [name], own_units=True)
-        if not is_wrong(of_bins["note"][0]):
+        binned = describe(series.values[..., [j]], series.mask[..., [j]], [name], own_units=True)
+        if not is_wrong(binned["note"][0]):
             warnings.append(f"{name}, single values: {note}.")
     return warnings
 
