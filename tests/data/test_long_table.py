@@ -295,6 +295,9 @@ def test_values_before_admission_are_left_out_as_those_after_the_window(tmp_path
     assert "Values before admission (hour 0), left out: 2." in dataset.notes
     series = dataset.modalities["series"]
     assert series.values[0, 0, 0] == 95 and not series.mask[1].any()
+    all_before = CSV.replace("7,", "7,-").replace("12,", "12,-").replace("13,", "13,-")
+    with pytest.raises(UserError, match=r"in the window.*\(Values before admission \(hour 0\)"):
+        read_series(written(tmp_path, "ward.csv", all_before, variables=("Temp",)))
     described = read_series(written(tmp_path, "ward.csv", CSV.replace("12,0.0,Age", "12,-9,Age")))
     assert described.modalities["static"].values[:, 0].tolist() == [70, 31, 0]
 

@@ -154,3 +154,11 @@ def test_new_stays_may_lack_variables(tmp_path):
     assert dataset.modalities["series"].features.tolist() == ["hr"]
     assert "static" not in dataset.modalities
     assert "(rowid, sbp, uric_acid, rhythm, subject_id) are left out" in " ".join(dataset.notes)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_a_column_of_row_numbers_is_no_variable(tmp_path, name):
+    text = f"{name},stay,hour,hr\n0,s1,0,80\n1,s1,1,81\n"
+    dataset = read(tmp_path, text)
+    assert dataset.modalities["series"].features.tolist() == ["hr"]
+    assert ("left out", (name,)) in {(use.used_as, use.names) for use in dataset.uses}

@@ -307,7 +307,7 @@ def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
 
 def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
     with pytest.raises(
-        UserError, match="with the same values as in data.path; a model cannot be tested"
+        UserError, match="with the same values as in --config.data.path; a model cannot be tested"
     ):
         joining.join_patients(dataset, dataset)
     series = dataset.modalities["series"]
@@ -324,7 +324,7 @@ def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
     ids = np.array([f"later-{name}" for name in dataset.ids])
     with pytest.raises(
         UserError,
-        match=r"36 groups \(.*\) are in data.path and in data.external.path; a model cannot",
+        match=r"36 groups \(.*\) are in --config.data.path and in --config.data.external.path; a model cannot",
     ):
         joining.join_patients(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
     others = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))

@@ -61,8 +61,8 @@ def single_value_warnings(observations: Observations, names: Sequence[str]) -> d
     selected, column = observations.select_variables(names)
     by_variable = pd.Series(selected.values).groupby(column)
     warnings = {}
-    for j, of_variable in by_variable:
-        values = of_variable.to_numpy()[:, None]
+    for j, single_values in by_variable:
+        values = single_values.to_numpy()[:, None]
         table = describe(values, np.ones(values.shape, bool), [names[j]], own_units=True)
         warnings[names[j]] = table["note"][0]
     return {name: note for name, note in warnings.items() if is_wrong(note)}

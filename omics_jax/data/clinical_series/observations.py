@@ -19,6 +19,7 @@ from omics_jax.data.dataset.dataset import Modality
 from omics_jax.errors import UserError
 
 STEP_PREFIX = "step"
+OUTSIDE = ("Values before admission", "Values after the window")  # how notes on them begin
 # A quotient such as 0.3 / 0.1 falls just short of the bin it belongs to.
 _ROUNDING = 1e-9
 
@@ -138,9 +139,9 @@ def bin_means(
 
     notes = []
     if n_before:
-        notes.append(f"Values before admission (hour 0), left out: {n_before:,}.")
+        notes.append(f"{OUTSIDE[0]} (hour 0), left out: {n_before:,}.")
     if n_after:
-        notes.append(f"Values after the window of {window:g} hours, left out: {n_after:,}.")
+        notes.append(f"{OUTSIDE[1]} of {window:g} hours, left out: {n_after:,}.")
     n_repeated = _count_repeated(selected, column)
     if n_repeated:
         notes.append(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Int, Shaped
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
 
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset
@@ -54,41 +54,28 @@ def add_outcomes(
     """
     table = read_table(path)
     names = _column(path, table, id_column, ID)
+    rows, warnings = _match_ids(dataset, path, id_column, names)
+    values, notes = _values(path, label, table, names, rows, event_value, missing)
     places = [str(place) for place in table.index]
-    row_of_dataset, notes, warnings = _match_ids(dataset, path, id_column, names)
-    cells, unknown_words = blank_unknown(_column(path, table, label, LABEL), missing)
-    needed = np.isin(names, names[row_of_dataset[row_of_dataset >= 0]])
-    values = parse_outcome(path, label, np.where(needed, cells, ""), event_value, places, notes)
     merged, repeats = _merge(path, id_column, names, values, places, label)
-    of_dataset = np.where(row_of_dataset < 0, np.nan, merged[row_of_dataset])
-    known = ~np.isnan(of_dataset)
+    record_values = np.where(rows < 0, np.nan, merged[rows])
+    known = ~np.isnan(record_values)
     if not known.any():
         raise UserError(
             f"{path}: column {label!r} is empty for every record that was read; name another one "
             "with --config.data.label"
         )
-    outcome = np.where(known, of_dataset, 0).astype(np.float32)
-    notes.append(outcome_summary(label, outcome, known))
+    outcome = np.where(known, record_values, 0).astype(np.float32)
     file = Path(path).name
-    if unknown_words:
-        words = ", ".join(f"{word!r} {count:,}" for word, count in list(unknown_words.items())[:8])
-        notes.append(f"Words of {label} that mean unknown: {words}.")
     if repeats:
         notes.append(
             f"Rows of {file} with the {id_column} and the {label} of another, taken for one: "
             f"{repeats:,}."
         )
-    if not known.all():
-        unknown = count_phrase(int((~known).sum()), "record", dataset.ids[~known].tolist())
-        notes.append(
-            f"{unknown} without an outcome in {file}: used for imputation, masked as a target."
-        )
-    unused = len(set(names) - set(map(str, dataset.ids)))
-    if unused:
-        notes.append(f"Rows of {file} that belong to no record that was read: {unused:,}.")
+    notes += [outcome_summary(label, outcome, known), *_gaps(dataset, file, names, known)]
     groups = dataset.groups
     if group:
-        groups = _groups(dataset, path, _column(path, table, group, GROUP), row_of_dataset)
+        groups = _groups(dataset, _column(path, table, group, GROUP), rows)
     return replace(
         dataset,
         groups=groups,
@@ -97,6 +84,22 @@ def add_outcomes(
         warnings=(*dataset.warnings, *warnings),
         uses=(*dataset.uses, *_uses(file, table, id_column, label, group)),
     )
+
+
+def _gaps(
+    dataset: Dataset, file: str, names: Shaped[np.ndarray, " k"], known: Bool[np.ndarray, " n"]
+) -> list[str]:
+    """Notes on records without an outcome, and on rows without a record."""
+    notes = []
+    if not known.all():
+        unknown = count_phrase(int((~known).sum()), "record", dataset.ids[~known].tolist())
+        notes.append(
+            f"{unknown} without an outcome in {file}: used for imputation, masked as a target."
+        )
+    unused = len(set(names) - set(map(str, dataset.ids)))
+    if unused:
+        notes.append(f"Rows of {file} that belong to no record that was read: {unused:,}.")
+    return notes
 
 
 def _column(path: str, table: pd.DataFrame, name: str, setting: str) -> Shaped[np.ndarray, " k"]:
@@ -120,8 +123,8 @@ def _uses(
 
 def _match_ids(
     dataset: Dataset, path: str, id_column: str, names: Shaped[np.ndarray, " k"]
-) -> tuple[Int[np.ndarray, " n"], list[str], list[str]]:
-    """The first row of every record, -1 for none, notes and warnings; ids match exactly.
+) -> tuple[Int[np.ndarray, " n"], list[str]]:
+    """The first row of every record, -1 for none, and warnings; ids match exactly.
 
     Raises:
       UserError: not one record has a row.
@@ -152,7 +155,7 @@ def _match_ids(
             f"{Path(path).name}: {len(alike):,} sets of ids are spelled almost alike and taken for "
             f"different ones: {shown}"
         )
-    return rows, [], warnings
+    return rows, warnings
 
 
 def _pairs(near: dict[str, str]) -> str:
@@ -191,7 +194,7 @@ def _merge(
 
 
 def _groups(
-    dataset: Dataset, path: str, cells: Shaped[np.ndarray, " k"], rows: Int[np.ndarray, " n"]
+    dataset: Dataset, cells: Shaped[np.ndarray, " k"], rows: Int[np.ndarray, " n"]
 ) -> Shaped[np.ndarray, " n"]:
     """The group of every record; a record without one is a group of its own."""
     groups = [
@@ -202,6 +205,27 @@ def _groups(
 
 
 # --- their values ---------------------------------------------------------------------------------
+
+
+def _values(
+    path: str,
+    label: str,
+    table: pd.DataFrame,
+    names: Shaped[np.ndarray, " k"],
+    rows: Int[np.ndarray, " n"],
+    event_value: str,
+    missing: Missing,
+) -> tuple[Float64[np.ndarray, " k"], list[str]]:
+    """0, 1 or NaN of every row whose id is a record's, NaN of others, and notes on their words."""
+    cells, words = blank_unknown(_column(path, table, label, LABEL), missing)
+    is_needed = np.isin(names, names[rows[rows >= 0]])
+    notes: list[str] = []
+    places = [str(place) for place in table.index]
+    values = parse_outcome(path, label, np.where(is_needed, cells, ""), event_value, places, notes)
+    if words:
+        shown = ", ".join(f"{word!r} {count:,}" for word, count in list(words.items())[:8])
+        notes.append(f"Words of {label} that mean unknown: {shown}.")
+    return values, notes
 
 
 def parse_outcome(
@@ -237,14 +261,15 @@ def _no_codes(
     event_value: str,
     places: Sequence[str],
 ) -> UserError:
-    found = list(dict.fromkeys(cells[cells != ""]))
-    shown = quoted_list(found, 6)
+    known_cells = list(dict.fromkeys(cells[cells != ""]))
+    shown = quoted_list(known_cells, 6)
     if event_value:
         return UserError(
             f"{path}: {label} is nowhere {event_value!r} (--config.data.event_value); it is {shown}"
         )
     common = next(
-        (cell for cell in found if event_codes(np.array([cell], object)) is None), found[-1]
+        (cell for cell in known_cells if event_codes(np.array([cell], object)) is None),
+        known_cells[-1],
     )
     row = int(np.argmax(cells == common))
     is_number = not np.isnan(pd.to_numeric(common, errors="coerce"))

@@ -19,6 +19,7 @@ from omics_jax.data.clinical_series.challenge2012 import DESCRIPTORS, read_chall
 from omics_jax.data.clinical_series.cleaning import alike_names, clean, single_value_warnings
 from omics_jax.data.clinical_series.long_table import read_long_table
 from omics_jax.data.clinical_series.observations import (
+    OUTSIDE,
     Observations,
     bin_means,
     first_values,
@@ -85,9 +86,11 @@ def read_series(
     dataset = replace(dataset, notes=(*dataset.notes, *_describe_gaps(dataset)))
     series = dataset.modalities["series"]
     if not series.mask.any():
+        outside = " ".join(note for note in dataset.notes if note.startswith(OUTSIDE))
         raise UserError(
             f"{path}: not one patient has a value of {quoted_list(series.features)} in the window; "
             "check --config.data.variables, hours and time_unit"
+            + (f" ({outside.rstrip('.')})" if outside else "")
         )
     return _with_outcomes(dataset, path, kind, settings)
 
@@ -110,8 +113,8 @@ def _with_outcomes(dataset: Dataset, path: Path, kind: str, settings) -> Dataset
             "from it"
         )
     missing = parse_missing(settings.missing_values)
-    of_table = settings.label, settings.outcome_id, settings.event_value, missing, group
-    return add_outcomes(dataset, settings.outcomes, *of_table)
+    columns_and_codes = settings.label, settings.outcome_id, settings.event_value, missing, group
+    return add_outcomes(dataset, settings.outcomes, *columns_and_codes)
 
 
 def _read_observations(path: Path, kind: str, settings, on_progress: OnProgress) -> Observations:
@@ -319,8 +322,8 @@ def _hidden_in_bins(observations: Observations, series: Modality) -> list[str]:
     names = series.features.tolist()
     for name, note in single_value_warnings(observations, names).items():
         j = names.index(name)
-        of_bins = describe(series.values[..., [j]], series.mask[..., [j]], [name], own_units=True)
-        if not is_wrong(of_bins["note"][0]):
+        binned = describe(series.values[..., [j]], series.mask[..., [j]], [name], own_units=True)
+        if not is_wrong(binned["note"][0]):
             warnings.append(f"{name}, single values: {note}.")
     return warnings
 

@@ -35,6 +35,7 @@ from omics_jax.errors import UserError
 
 # As in subject_id and stayId; uric_acid and lipid are none.
 _ID_NAME = re.compile(r"(^|[_ .-])(?i:id)$|[a-z](ID|Id)$")
+_INDEX_NAME = re.compile(r"Unnamed: \d+")  # pandas' for a column of row numbers
 _LEAST_ID = 1000  # values of a column such as patienthealthsystemstayid begin here
 _REPEATED_SHARE = 0.1  # of rows with the stay and time of another: then the table is long
 
@@ -198,7 +199,7 @@ def _no_variable(name: str, numbers: np.ndarray | None) -> str:
     if numbers is None:
         return "their cells are text or dates"
     known = numbers[~np.isnan(numbers)]
-    if not name:
+    if not name or _INDEX_NAME.fullmatch(name):
         return "they have no name"
     is_whole = len(known) > 0 and bool((known == np.round(known)).all())
     may_be_id = is_whole and name.casefold().endswith("id")

@@ -96,8 +96,8 @@ def _median_and_scale(cells: Float[np.ndarray, "n f"]) -> tuple[np.ndarray, np.n
     tied = scale == 0
     if tied.any():
         others = deviations[:, tied] > 0
-        of_others = _median(np.where(others, deviations[:, tied], np.nan))
-        scale[tied] = np.where(others.sum(axis=0) >= _MIXED, of_others, 0)
+        other_scale = _median(np.where(others, deviations[:, tied], np.nan))
+        scale[tied] = np.where(others.sum(axis=0) >= _MIXED, other_scale, 0)
     return median, _NORMAL_MAD * scale
 
 

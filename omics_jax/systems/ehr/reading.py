@@ -99,7 +99,7 @@ def read_new(spec: DataSpec, trained: ConfigDict, config: ConfigDict) -> Dataset
     settings.variables = tuple(spec.features["series"])
     settings.statics = _names_in_files(spec.features.get("static", ()))
     settings.columns = {**settings.columns, "group": ""}  # nothing is split
-    dataset = read_series(settings, may_lack=True)
+    dataset = handle_empty_patients(read_series(settings, may_lack=True), keep=True)
     series, note = match_features(
         dataset.modalities["series"], spec.features["series"], settings.path, "variables"
     )

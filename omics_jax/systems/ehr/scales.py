@@ -80,9 +80,9 @@ def imputed_range(
 def without_far(train: Dataset, dataset: Dataset) -> Dataset:
     """The dataset with its far values, by the training rows, drawn in to the training range."""
     modalities = dict(dataset.modalities)
-    for name, of in {"series": "series", "truth": "series", "static": "static"}.items():
-        if name in modalities and of in train.modalities:
-            fitted, modality = train.modalities[of], modalities[name]
+    for name, fitted_name in {"series": "series", "truth": "series", "static": "static"}.items():
+        if name in modalities and fitted_name in train.modalities:
+            fitted, modality = train.modalities[fitted_name], modalities[name]
             ranges = fit_ranges(fitted.values, fitted.mask)
             values = np.where(modality.mask, drawn_in(ranges, modality.values), 0)
             modalities[name] = replace(modality, values=values.astype(modality.values.dtype))
