@@ -1,9 +1,11 @@
 """Numbers that cannot be: far values, sentinels, mixed units, and values outside a training range.
 
 The rules are this project's own. A value is far if it lies more than `FAR` robust standard
-deviations from its variable's median, and, of a variable whose values are all positive, more than
-`FAR_LOG` from it on the logarithmic scale too: a creatinine of 20 mg/dl is rare, a heart rate of
-10,000,000 is not one. The robust s.d. is 1.4826 times the median absolute deviation (normal
+deviations from its variable's median, and, of a variable without negative values, if it is also
+more than `FAR_LOG` from the median of the values above 0 on the logarithmic scale: a creatinine of
+20 mg/dl is rare, a heart rate of 10,000,000 is not one. Where all variables are measured on one
+scale, as genes are, it must be far from the values of all of them too: a gene that one tumour
+amplifies is no mistake. The robust s.d. is 1.4826 times the median absolute deviation (normal
 consistency; Rousseeuw and Croux 1993). Nothing is changed here.
 """
 
@@ -26,6 +28,7 @@ _NORMAL_MAD = 1.4826
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
+_MOST_POOLED = 1 << 20  # cells of all variables of one unit
 _MOST_VARIABLES = 60  # in one table
 _MARGIN = 0.1  # of the training range
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
@@ -40,7 +43,8 @@ class Spread:
 
     Attributes:
       median, scale: (f,) float64; NaN where nothing was observed, scale 0 where half are equal.
-      log_median, log_scale: (f,) of the natural logarithm; NaN where a value is not positive.
+      log_median, log_scale: (f,) of the natural logarithm of the values above 0; NaN where a value
+        is negative, or none is above 0.
     """
 
     median: Float[np.ndarray, " f"]
@@ -56,11 +60,15 @@ def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
-    some = np.where(mask[::step], values[::step], np.nan).astype(np.float64)
+    return _spread(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
+
+
+def _spread(some: Float[np.ndarray, "n f"]) -> Spread:
+    """The spread of the columns of cells, NaN where unobserved."""
     median, scale = _median_and_scale(some)
-    is_positive = (np.where(np.isnan(some), 1, some) > 0).all(axis=0)
+    is_nowhere_negative = (np.where(np.isnan(some), 0, some) >= 0).all(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(is_positive, np.log(some), np.nan)
+        logs = np.where(is_nowhere_negative & (some > 0), np.log(some), np.nan)
     log_median, log_scale = _median_and_scale(logs)
     return Spread(median, scale, log_median, log_scale)
 
@@ -84,7 +92,7 @@ def is_far(
         logs = np.log(np.where(mask, values, 1))
         far_log = np.abs(logs - spread.log_median) > FAR_LOG * spread.log_scale
     has_log = ~np.isnan(spread.log_median)
-    # A variable that is positive in the medians' rows and not here is judged on its own scale.
+    # Zeros, and what is negative outside of the medians' rows, are judged on the variable's scale.
     on_log_scale = has_log & (values > 0)
     return mask & (spread.scale > 0) & far & (far_log | ~on_log_scale)
 
@@ -104,6 +112,24 @@ def plausible_bounds(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.
     high = np.where(has_log, np.maximum(high, log_high), high)
     is_judged = spread.scale > 0
     return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
+
+
+def bounds(
+    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"], one_unit: bool = False
+) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """(f,) between which no value is far.
+
+    one_unit: whether all variables are measured on one scale, see `Modality.one_unit`.
+    """
+    low, high = plausible_bounds(robust_spread(values, mask))
+    if not one_unit:
+        return low, high
+    step = max(1, -(-values.size // _MOST_POOLED))
+    cells = _flat(values)[::step][_flat(mask)[::step]][:, None]
+    # Every cell is one of evenly spaced rows, so that no further thinning is needed.
+    pooled = _spread(cells.astype(np.float64))
+    pooled_low, pooled_high = plausible_bounds(pooled)
+    return np.minimum(low, pooled_low), np.maximum(high, pooled_high)
 
 
 def plausible_range(
@@ -126,9 +152,11 @@ def describe(
     values: Float[np.ndarray, "*n f"],
     mask: Bool[np.ndarray, "*n f"],
     names: Sequence[str] | Shaped[np.ndarray, " f"],
+    one_unit: bool = False,
 ) -> pd.DataFrame:
     """A row per variable: variable, n, missing (share), min, q1, median, q3, max, far, note.
 
+    one_unit: see `bounds`.
     far: the number of far values; note: what looks wrong, "" if nothing does. Quartiles of more
     than 16 million cells are those of evenly spaced rows.
     """
@@ -136,7 +164,8 @@ def describe(
     step = max(1, -(-values.size // _MOST_CELLS))
     some = pd.DataFrame(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
     quartiles = some.quantile([0.25, 0.5, 0.75]).to_numpy()
-    far = is_far(robust_spread(values, mask), values, mask)
+    lowest, highest = bounds(values, mask, one_unit)
+    far = mask & ((values < lowest) | (values > highest))
     observed = mask.any(axis=0)
     low = np.where(observed, np.where(mask, values, np.inf).min(axis=0, initial=np.inf), np.nan)
     high = np.where(observed, np.where(mask, values, -np.inf).max(axis=0, initial=-np.inf), np.nan)
@@ -148,6 +177,9 @@ def describe(
     for j in np.flatnonzero(far.any(axis=0) & ~is_constant):
         notes[j] = _describe_far(values[mask[:, j], j], values[far[:, j], j])
     for j, value in _sentinels(values, mask, low, high):
+        # Of genes many are 0 in most samples.
+        if one_unit and lowest[j] <= value <= highest[j]:
+            continue
         notes[j] = _describe_sentinel(values[mask[:, j], j], value)
     for j in np.flatnonzero(np.fmax(np.abs(low), np.abs(high)) > _LARGEST):
         extreme = max(low[j], high[j], key=abs)
@@ -218,7 +250,9 @@ def dataset_tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     tables = {}
     for name, modality in dataset.modalities.items():
         if modality.mask.any() and name not in _NOT_MEASURED:
-            tables[name] = describe(modality.values, modality.mask, modality.features)
+            tables[name] = describe(
+                modality.values, modality.mask, modality.features, modality.one_unit
+            )
     return tables
 
 

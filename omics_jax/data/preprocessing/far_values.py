@@ -9,16 +9,19 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from omics_jax.data.dataset.quality import plausible_bounds, robust_spread
+from omics_jax.data.dataset import quality
 
 LEAST_CELLS = 12  # at 12 normal values about 3 in 100,000 features have a far one
 
 
 def bounds(
-    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"]
+    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"], one_unit: bool = False
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
-    """(f,) between which no observed cell is far; infinite for features that are not judged."""
-    low, high = plausible_bounds(robust_spread(values, mask))
+    """(f,) between which no observed cell is far; infinite for features that are not judged.
+
+    one_unit: see `quality.bounds`.
+    """
+    low, high = quality.bounds(values, mask, one_unit)
     is_judged = mask.sum(axis=0) >= LEAST_CELLS
     return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
 
