@@ -22,17 +22,17 @@ def test_a_gene_that_one_cell_line_expresses_is_not_far():
     values[3, 4] = values[:, 4].mean() + 6
     mask = np.ones(values.shape, bool)
     assert is_far(robust_spread(values, mask), values, mask).sum() == 1
-    assert not is_far(robust_spread(values, mask, one_scale=True), values, mask).any()
+    assert not is_far(robust_spread(values, mask, one_unit=True), values, mask).any()
 
 
-def test_values_of_another_scale_and_sentinels_are_far_on_one_scale():
+def test_values_of_another_scale_and_sentinels_are_far_on_one_unit():
     values = log_expression()
     values[5, 6], values[7] = -999, 2 ** values[7]
     values[7, :3] = 1e7
     mask = np.ones(values.shape, bool)
-    far = is_far(robust_spread(values, mask, one_scale=True), values, mask)
+    far = is_far(robust_spread(values, mask, one_unit=True), values, mask)
     assert far[5, 6] and far[7, :3].all() and not far[[0, 1, 2, 3, 4]].any()
-    low, high = plausible_range(values, mask, one_scale=True)
+    low, high = plausible_range(values, mask, one_unit=True)
     assert low.min() > 0 and high.max() < 60
 
 
@@ -42,7 +42,7 @@ def test_a_repeated_value_is_a_sentinel_where_it_is_far_from_all_genes():
     values[:8, 0] = values[8:, 0].mean() + 4
     values[:8, 1] = -666
     mask = np.ones(values.shape, bool)
-    notes = describe(values, mask, [f"g{j}" for j in range(50)], one_scale=True)["note"]
+    notes = describe(values, mask, [f"g{j}" for j in range(50)], one_unit=True)["note"]
     assert notes[0] == "" and "--config.data.missing_values=-666" in notes[1]
     assert (notes[2:] == "").all()
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.data.dataset.quality import far_limits, is_far, robust_spread
+from omics_jax.data.dataset.quality import describe, far_limits, is_far, robust_spread
 from omics_jax.data.preprocessing import statistics
 from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.features import apply, constants_of, fit_folds, invert
@@ -318,7 +318,9 @@ def test_log2_of_observed_values():
     ]
     assert m.values[0, 2] == 7 and logs.mask is m.mask and logs.features is m.features
     assert (m.transform, logs.transform) == ("", "log2(x + 1)")
-    assert logs.select_features(["g1"]).transform == logs.take(np.arange(1)).transform == "log2(x + 1)"
+    assert (
+        logs.select_features(["g1"]).transform == logs.take(np.arange(1)).transform == "log2(x + 1)"
+    )
     assert log2_plus_one(m.take(np.arange(0)), "rna", ids[:0]).values.shape == (0, 3)
 
 
@@ -389,6 +391,29 @@ def test_bounds_are_the_rule_for_far_cells():
         outside = mask & ((values < low) | (values > high))
         np.testing.assert_array_equal(outside, is_far(spread, values, mask))
         assert outside.any() and not outside.all()
+
+
+def test_what_one_tumour_amplifies_is_no_mistake_among_genes_of_one_unit():
+    """Far from its own gene's values and not from those of all genes; -999 is far from both."""
+    rng = np.random.default_rng(3)
+    values = (rng.normal(0, 0.1, (60, 40)) + np.linspace(2, 12, 40)).astype(np.float32)
+    values[4, 0], values[5, 1] = 11.0, -999.0
+    values[:, 2] = np.where(np.arange(60) < 58, 0, 7)  # a gene that is 0 in most samples
+    m = dataclasses.replace(modality(values), one_unit=True)
+    notes = describe(m.values, m.mask, m.features, one_unit=True).set_index("variable")["note"]
+    assert notes[notes != ""].index.tolist() == ["g1"] and "-999" in notes["g1"]
+    statistics = training_statistics(m, np.arange(60), "rna")
+    assert np.flatnonzero(statistics.far).tolist() == [1] and statistics.high[0] == 11
+    alone = describe(m.values, m.mask, m.features).set_index("variable")["note"]
+    assert {"g0", "g1", "g2"} <= set(alone[alone != ""].index)
+    assert m.select_features(["g0"]).one_unit and m.take(np.arange(3)).one_unit
+
+
+def test_zeros_do_not_make_the_tail_of_a_count_far():
+    rng = np.random.default_rng(4)
+    counts = np.log2(np.where(rng.random(400) < 0.45, 0, np.exp(rng.normal(0, 2, 400))) + 1)
+    table = describe(counts[:, None], np.ones((400, 1), bool), ["g"])
+    assert table["far"].tolist() == [0]
 
 
 def test_a_constant_feature_is_returned_as_the_constant():

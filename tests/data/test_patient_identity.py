@@ -230,7 +230,7 @@ def test_every_column_of_the_tables_is_accounted_for(tmp_path):
     assert found["told.csv", "columns", "selection"] == ("site",)
     assert found["told.csv", "columns", "annotations"] == ("age",)
     assert found["told.csv", "rows", "left out"] == ("p5",)
-    assert found["rna.csv", "columns", "genes"] == ("a1", "a2", "a3", "a4")
+    assert found["rna.csv", "columns", "genes or other features"] == ("a1", "a2", "a3", "a4")
 
 
 def test_annotations_beside_a_named_table_are_told_to_be_left_out(tmp_path):

@@ -24,9 +24,9 @@ FAHRENHEIT = rng.normal(98.6, 1.1, 300)
 MILLIGRAMS = rng.lognormal(0, 0.25, 300)
 
 
-def note_of(*parts, own_units=True) -> str:
+def note_of(*parts, one_unit=False) -> str:
     values = np.concatenate([np.atleast_1d(part) for part in parts])[:, None].astype(np.float64)
-    return describe(values, np.ones(values.shape, bool), ["x"], own_units)["note"][0]
+    return describe(values, np.ones(values.shape, bool), ["x"], one_unit)["note"][0]
 
 
 # What a variable's values are, and what its note says.
@@ -69,7 +69,7 @@ def test_what_is_rare_is_not_wrong(case):
 
 
 def test_two_groups_of_genes_are_no_units():
-    assert note_of(CELSIUS, FAHRENHEIT, own_units=False) == ""
+    assert note_of(CELSIUS, FAHRENHEIT, one_unit=True) == ""
 
 
 def test_the_table_counts_and_describes_observed_cells_alone():

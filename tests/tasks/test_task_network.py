@@ -114,7 +114,7 @@ def test_training_moves_the_statistics_of_the_heads(tiny, z):
 
 def test_a_prediction_holds_the_embedding_and_every_field_of_every_task(tiny):
     predictions = predict(tiny.network, tiny.variables, tiny.rows)
-    expected = {"embedding"}
+    expected = {"embedding", "age_clipped"}
     for task in tiny.tasks:
         expected |= {f"{task.name}_{field}" for field in FIELDS[task.kind]}
     assert set(predictions) == expected

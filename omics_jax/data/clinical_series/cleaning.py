@@ -63,7 +63,7 @@ def single_value_warnings(observations: Observations, names: Sequence[str]) -> d
     warnings = {}
     for j, single_values in by_variable:
         values = single_values.to_numpy()[:, None]
-        table = describe(values, np.ones(values.shape, bool), [names[j]], own_units=True)
+        table = describe(values, np.ones(values.shape, bool), [names[j]])
         warnings[names[j]] = table["note"][0]
     return {name: note for name, note in warnings.items() if is_wrong(note)}
 

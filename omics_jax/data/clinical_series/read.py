@@ -322,7 +322,7 @@ def _hidden_in_bins(observations: Observations, series: Modality) -> list[str]:
     names = series.features.tolist()
     for name, note in single_value_warnings(observations, names).items():
         j = names.index(name)
-        binned = describe(series.values[..., [j]], series.mask[..., [j]], [name], own_units=True)
+        binned = describe(series.values[..., [j]], series.mask[..., [j]], [name])
         if not is_wrong(binned["note"][0]):
             warnings.append(f"{name}, single values: {note}.")
     return warnings

@@ -34,12 +34,10 @@ _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_POOLED = 1 << 20  # cells that the spread of all variables together is computed of
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
-_ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _MARGIN = 0.1  # of the training range
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
-_OWN_UNITS = ("static",)  # beside series: the descriptors of patients
 CONSTANT, NEVER = "constant", "never observed"
 
 
@@ -64,13 +62,13 @@ class Spread:
     high: float = -np.inf
 
 
-def robust_spread(values: np.ndarray, mask: np.ndarray, one_scale: bool = False) -> Spread:
+def robust_spread(values: np.ndarray, mask: np.ndarray, one_unit: bool = False) -> Spread:
     """The spread of the variables (the last axis) over all other axes.
 
     NaN for a variable with fewer than `LEAST` observed cells. Of more than 4,096 rows it is that
     of evenly spaced ones.
 
-    one_scale: whether all variables are in the same unit and of the same kind, as genes are.
+    one_unit: whether all variables are in the same unit and of the same kind, as genes are.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
@@ -81,7 +79,7 @@ def robust_spread(values: np.ndarray, mask: np.ndarray, one_scale: bool = False)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(has_log & (some > 0), np.log(some), np.nan)
     log_median, log_scale = _median_and_scale(logs)
-    limits = _limits_of_all(some) if one_scale else ()
+    limits = _limits_of_all(some) if one_unit else ()
     return Spread(median, scale, log_median, log_scale, *limits)
 
 
@@ -140,13 +138,13 @@ def is_far(
 
 
 def plausible_range(
-    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"], one_scale: bool = False
+    values: Float[np.ndarray, "*n f"], mask: Bool[np.ndarray, "*n f"], one_unit: bool = False
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
     """(f,) smallest and largest observed value of each variable that is not far; 0 where none.
 
     Without far values these are the extremes, so that clipping to them changes nothing.
     """
-    spread = robust_spread(values, mask, one_scale)
+    spread = robust_spread(values, mask, one_unit)
     plausible = _flat(mask & ~is_far(spread, values, mask))
     cells = _flat(values)
     low = np.where(plausible, cells, np.inf).min(axis=0, initial=np.inf)
@@ -159,23 +157,21 @@ def describe(
     values: Float[np.ndarray, "*n f"],
     mask: Bool[np.ndarray, "*n f"],
     names: Sequence[str] | Shaped[np.ndarray, " f"],
-    own_units: bool = False,
-    one_scale: bool = False,
+    one_unit: bool = False,
 ) -> pd.DataFrame:
     """A row per variable: variable, n, missing (share), min, q1, median, q3, max, far, note.
 
     far: the number of far values; note: what looks wrong, "" if nothing does. Quartiles of more
     than 16 million cells are those of evenly spaced rows.
 
-    own_units: whether every variable has a unit of its own, so that two groups of values with a
-      wide gap between them may be in two units. (Genes are all measured in one.)
-    one_scale: see `robust_spread`.
+    one_unit: see `robust_spread`. Where every variable has a unit of its own, two groups of values
+      with a wide gap between them may be in two units.
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-values.size // _MOST_CELLS))
     some = pd.DataFrame(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
     quartiles = some.quantile([0.25, 0.5, 0.75]).to_numpy()
-    spread = robust_spread(values, mask, one_scale)
+    spread = robust_spread(values, mask, one_unit)
     far = is_far(spread, values, mask)
     observed = mask.any(axis=0)
     low = np.where(observed, np.where(mask, values, np.inf).min(axis=0, initial=np.inf), np.nan)
@@ -187,7 +183,7 @@ def describe(
         notes[j] = f"{CONSTANT}, {low[j]:g}"
     for j in np.flatnonzero(far.any(axis=0) & ~is_constant):
         notes[j] = _describe_far(values[mask[:, j], j], values[far[:, j], j])
-    if own_units:
+    if not one_unit:
         for j in np.flatnonzero((notes == "") & observed):
             notes[j] = _describe_two_units(values[mask[:, j], j])
     for j, value in _sentinels(values, mask, low, high, spread):
@@ -292,10 +288,8 @@ def dataset_tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     tables = {}
     for name, modality in dataset.modalities.items():
         if modality.mask.any() and name not in _NOT_MEASURED:
-            own_units = modality.values.ndim == 3 or name in _OWN_UNITS
-            one_scale = not own_units and len(modality.features) >= _ONE_SCALE
             cells = modality.values, modality.mask, modality.features
-            tables[name] = describe(*cells, own_units, one_scale)
+            tables[name] = describe(*cells, modality.one_unit)
     return tables
 
 

@@ -49,7 +49,7 @@ def _matrix_uses(name: str, matrix: Matrix, has_tables: bool) -> list[Use]:
         return list(own)
     why = "a table of the patients is named, which counts alone" if has_tables else ""
     used_as = "left out" if has_tables else ANNOTATION
-    others = [use for use in own if use.used_as != ANNOTATION]
+    others = [use for use in own if not use.used_as.startswith(ANNOTATION)]
     return [*others, Use(name, "columns", used_as, annotations, why)]
 
 

@@ -338,5 +338,5 @@ def _align_modalities(matrices: Mapping[str, Matrix], ids: np.ndarray) -> dict[s
             row_of_patient = np.full(len(ids), -1)
             row_of_patient[np.searchsorted(ids, matrix.ids)] = np.arange(len(matrix.ids))
             values, mask = mapped.gather_rows(values, mask, row_of_patient)
-        modalities[name] = Modality(values, mask, matrix.features)
+        modalities[name] = Modality(values, mask, matrix.features, one_unit=True)
     return modalities

@@ -310,8 +310,8 @@ def _modalities(blocks: list[Block], genes: list[str]) -> dict[str, Modality]:
     treated_values = np.concatenate([block.x2 for block in blocks])
     treated_mask = np.concatenate([block.m2 for block in blocks])
     return {
-        "control": Modality(control_values, control_mask, features),
-        "treated": Modality(treated_values, treated_mask, features),
+        "control": Modality(control_values, control_mask, features, one_unit=True),
+        "treated": Modality(treated_values, treated_mask, features, one_unit=True),
     }
 
 

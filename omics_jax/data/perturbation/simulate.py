@@ -367,7 +367,7 @@ def _assemble(pairs: _Rows, single: _Rows, missing: float, rng: np.random.Genera
         values = np.concatenate([getattr(pairs, name), getattr(single, name)])
         mask = measured[:, None] & (rng.random(values.shape) >= missing)
         stored = np.where(mask, values, 0).astype(np.float32)
-        modalities[name] = Modality(values=stored, mask=mask, features=features)
+        modalities[name] = Modality(stored, mask, features, one_unit=True)
     return Dataset(
         ids=table["id"].to_numpy(dtype=str),
         groups=table["cell_line"].to_numpy(dtype=str),

@@ -15,10 +15,13 @@ LEAST_CELLS = 12  # at 12 normal values about 3 in 100,000 features have a far o
 
 
 def bounds(
-    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"]
+    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"], one_unit: bool = False
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
-    """(f,) between which no observed cell is far; infinite for features that are not judged."""
-    low, high = far_limits(robust_spread(values, mask))
+    """(f,) between which no observed cell is far; infinite for features that are not judged.
+
+    one_unit: see `Modality.one_unit`.
+    """
+    low, high = far_limits(robust_spread(values, mask, one_unit))
     is_judged = mask.sum(axis=0) >= LEAST_CELLS
     return np.where(is_judged, low, -np.inf), np.where(is_judged, high, np.inf)
 

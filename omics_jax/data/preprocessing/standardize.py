@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from omics_jax.data.preprocessing.far_values import clip_far
 from omics_jax.errors import UserError
 
 Values = Float[np.ndarray, "n genes"]
@@ -33,8 +32,7 @@ def fit_standardizer(
 
     Give training rows only. A gene that a platform observed in none of them (the platform may have
     no training rows at all) takes the pooled statistics of all platforms; a gene that no row
-    observed has mean 0. Values far from all others of their platform are clipped before, see
-    `far_values`. The s.d. of a gene that does not vary, or was never observed, is 1.
+    observed has mean 0. The s.d. of a gene that does not vary, or was never observed, is 1.
 
     Args:
       values, mask: measurements and which of them were made (True); the others are never read.
@@ -52,15 +50,12 @@ def fit_standardizer(
         )
     _check_platforms(platform, platforms)
     _check_finite(values, mask)
-    parts = {index: platform == index for index in np.unique(platform)}
-    plausible = values.copy()
-    for rows in parts.values():
-        plausible[rows] = clip_far(values[rows], mask[rows])
-    pooled_mean, pooled_sd, _ = _moments(plausible, mask)
+    pooled_mean, pooled_sd, _ = _moments(values, mask)
     mean = np.tile(pooled_mean, (platforms, 1))
     sd = np.tile(pooled_sd, (platforms, 1))
-    for index, rows in parts.items():
-        own_mean, own_sd, count = _moments(plausible[rows], mask[rows])
+    for index in np.unique(platform):
+        rows = platform == index
+        own_mean, own_sd, count = _moments(values[rows], mask[rows])
         mean[index] = np.where(count > 0, own_mean, mean[index])
         sd[index] = np.where(count > 0, own_sd, sd[index])
     varies = sd > _RELATIVE_ROUNDING * np.abs(mean)

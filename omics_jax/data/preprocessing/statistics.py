@@ -104,15 +104,11 @@ def _without_far_cells(
 def _plausible_bounds(
     modality: Modality, rows: Int[np.ndarray, " r"]
 ) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
-    """(f,) bounds of the features, from evenly spaced training rows, some features at a time."""
+    """(f,) bounds of the features, from evenly spaced training rows."""
     step = max(1, -(-len(rows) // _MOST_SPREAD_ROWS))
     some = rows[::step]
     values, mask = modality.values.take(some, axis=0), modality.mask.take(some, axis=0)
-    width = max(1, _BLOCK_CELLS // len(some))
-    starts = range(0, values.shape[1], width)
-    parts = [far_values.bounds(values[:, i : i + width], mask[:, i : i + width]) for i in starts]
-    low, high = zip(*parts, strict=True)
-    return np.concatenate(low), np.concatenate(high)
+    return far_values.bounds(values, mask, modality.one_unit)
 
 
 def column_variance(

@@ -130,11 +130,12 @@ def training_range(
     names: Sequence[str], variables: Variables
 ) -> dict[str, tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]]:
     """`System.training_range` of these modalities; features that a fold does not use have none."""
-    constants = variables["constants"]
+    # Stored variables of one replicate have its axis, of length 1.
+    constants = {name: np.ravel(value) for name, value in variables["constants"].items()}
     ranges = {}
     for name in names:
-        alive = np.asarray(constants[f"{name}_alive"])
-        low, high = (np.asarray(constants[f"{name}_{end}"], np.float64) for end in ("low", "high"))
+        alive = constants[f"{name}_alive"]
+        low, high = (constants[f"{name}_{end}"].astype(np.float64) for end in ("low", "high"))
         ranges[name] = np.where(alive, low, np.nan), np.where(alive, high, np.nan)
     return ranges
 

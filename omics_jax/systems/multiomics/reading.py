@@ -226,21 +226,9 @@ def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any)
             continue
         modality = new.modalities[name]
         modalities[name], said = match_features(modality, features, name, "features")
-        notes.append(f"{name}: {said}{_unknown_features(modality, features)}")
+        notes.append(f"{name}: {said}.")
     new = replace(new, modalities=modalities)
     return replace(new, notes=(*new.notes, *notes), warnings=(*new.warnings, *_empty_rows(new)))
-
-
-def _unknown_features(modality: Modality, features: Sequence[str]) -> str:
-    """A clause on features that the training did not use; "" if there are none."""
-    unknown = np.setdiff1d(modality.features.astype(str), features)
-    if not len(unknown):
-        return ""
-    more = ", ..." if len(unknown) > _SHOWN else ""
-    return (
-        f"; {len(unknown):,} of its features were not used by the training and are left out "
-        f"({', '.join(unknown[:_SHOWN])}{more})"
-    )
 
 
 def _empty_rows(new: Dataset) -> list[str]:

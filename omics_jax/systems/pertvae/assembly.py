@@ -65,7 +65,7 @@ def read_new(trained: ConfigDict, spec: Spec, config: ConfigDict) -> Dataset:
         )
     genes = spec.features["control"]
     matrix = _read_new_profiles(trained.data, config.data, genes)
-    measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features))
+    measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features), one_unit=True)
     control, note = match_features(
         measured,
         genes,

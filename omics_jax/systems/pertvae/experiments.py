@@ -119,8 +119,8 @@ def constants_of(dataset: Dataset, train: Int[np.ndarray, " train"]) -> dict[str
     far_low, far_high = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
     for code in np.unique(codes):
         cells = values[codes == code], mask[codes == code]
-        low[code], high[code] = plausible_range(*cells, one_scale=True)
-        far_low[code], far_high[code] = far_limits(robust_spread(*cells, one_scale=True))
+        low[code], high[code] = plausible_range(*cells, one_unit=True)
+        far_low[code], far_high[code] = far_limits(robust_spread(*cells, one_unit=True))
     clipped = np.clip(values, low[codes], high[codes])
     scale = fit_standardizer(clipped, mask, codes, len(levels))
     return {**scale, "low": low, "high": high, "far_low": far_low, "far_high": far_high}
