@@ -122,7 +122,7 @@ def unpaired_block(path: Path, matrix: Matrix, conditions: Conditions, group_by:
     table = _untreated_columns(conditions, stem(path), matrix)
     groups = table["cell_line"]
     if group_by and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     return _singletons(path, table["control_id"].tolist(), matrix, table, list(groups))
 
 
@@ -189,7 +189,7 @@ def _platform_block(path: Path, matrix: Matrix, columns: Mapping[str, str], sett
     table["cell_line"] = [line or name for line, name in zip(table["cell_line"], ids, strict=True)]
     groups = table["cell_line"]
     if group_by and group_by != "cell_line" and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     platform_ids = [f"{platform}:{name}" for name in ids]
     block = _singletons(path, platform_ids, matrix, table, list(groups))
     return replace(
@@ -249,7 +249,7 @@ def pair_groups(conditions: Conditions, group_by: str) -> list[str]:
     """
     if not group_by:
         return [""] * len(conditions.places)
-    groups = list(conditions.column(group_by, f"group_by={group_by!r}"))
+    groups = list(conditions.column(group_by, f"--config.data.group_by={group_by}"))
     if "" in groups:
         raise UserError(
             f"{conditions.source}: {conditions.places[groups.index('')]} has no {group_by} and so "
