@@ -33,7 +33,7 @@ _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_POOLED = 1 << 20  # cells that the spread of all variables together is computed of
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _MOST_VARIABLES = 60  # in one table
-_ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
+ONE_SCALE = 30  # variables of a table, from which on they are taken to be on one scale
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _MARGIN = 0.1  # of the training range
 _SHOWN = 8  # variables named one by one
@@ -288,7 +288,7 @@ def dataset_tables(dataset: Dataset) -> dict[str, pd.DataFrame]:
     for name, modality in dataset.modalities.items():
         if modality.mask.any() and name not in _NOT_MEASURED:
             own_units = modality.values.ndim == 3 or name in _OWN_UNITS
-            one_scale = not own_units and len(modality.features) >= _ONE_SCALE
+            one_scale = not own_units and len(modality.features) >= ONE_SCALE
             cells = modality.values, modality.mask, modality.features
             tables[name] = describe(*cells, own_units, one_scale)
     return tables

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float32
 from omics_jax.data import identity
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.quality import ONE_SCALE, is_far, robust_spread
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
@@ -167,6 +168,23 @@ def _orientation_of(path: Path, genes: Sequence[str]) -> str:
     if in_rows == in_columns:
         return ""
     return "genes" if in_rows > in_columns else "samples"
+
+
+def far_values_warning(path: Path, matrix: Matrix) -> list[str]:
+    """A sentence on the values of a file that cannot be, before any of them is averaged."""
+    one_scale = len(matrix.features) >= ONE_SCALE
+    far = is_far(robust_spread(matrix.values, matrix.mask, one_scale), matrix.values, matrix.mask)
+    if not far.any():
+        return []
+    values, counts = np.unique(matrix.values[far], return_counts=True)
+    value, count = values[counts.argmax()], counts.max()
+    i, j = np.argwhere(far & (matrix.values == value))[0]
+    place = f"profile {str(matrix.ids[i])!r}, gene {str(matrix.features[j])!r}"
+    return [
+        f"{path.name}: far from all others are {far.sum():,} of its values, most often {value:g} "
+        f"({count:,}, as in {place}); if it stands for a missing value, set "
+        f"--config.data.missing_values={value:g}."
+    ]
 
 
 def without_missing(matrix: Matrix, missing: Missing) -> Matrix:
