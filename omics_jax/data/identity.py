@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -160,6 +161,7 @@ def _name_form(name: str) -> str:
     return _SEPARATOR.sub("", " ".join(name.casefold().split()))
 
 
+@lru_cache(1 << 16)
 def label_form(cell: str) -> str:
     """Equal for spellings of one label: a number by its value (1, 01, 1.0), text in any case."""
     text = cell.strip().casefold()

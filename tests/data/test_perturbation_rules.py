@@ -146,6 +146,16 @@ def test_words_of_the_user_are_unknown_too(read):
     assert not (control.values == -99).any()
 
 
+def test_a_value_that_cannot_be_is_named_before_it_is_averaged(read):
+    frame = study()
+    frame.loc[0, "TP53"] = -999
+    (warning,) = read(frame).warnings
+    assert warning == (
+        "a.csv: far from all others are 1 of its values, most often -999 (1, as in profile 'w00', "
+        "gene 'TP53'); if it stands for a missing value, set --config.data.missing_values=-999."
+    )
+
+
 # --- doses ----------------------------------------------------------------------------------------
 
 

@@ -106,14 +106,12 @@ def test_a_value_that_cannot_be_sets_no_scale_and_counts_as_the_end_of_the_range
     odd = replace(
         dataset, modalities={**dataset.modalities, "control": replace(control, values=values)}
     )
-    before, after = (
-        replicates[0].constants,
-        experiments.table1(config, odd)[0].replicates[0].constants,
-    )
+    before = replicates[0].constants
+    after = experiments.table1(config, odd)[0].replicates[0].constants
     code = list(np.unique(dataset.table["platform"])).index("L1000")
     assert after["high"][code, 0] <= before["high"][code, 0]
     np.testing.assert_allclose(after["sd"][code, 0], before["sd"][code, 0], rtol=0.2)
-    for name in before:
+    for name in ("mean", "sd", "low", "high"):
         np.testing.assert_array_equal(after[name][:, 1:], before[name][:, 1:])
     platform = np.array([code])
     row, seen = values[train[:1]], control.mask[train[:1]]

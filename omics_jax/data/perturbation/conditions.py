@@ -65,7 +65,7 @@ class Conditions:
         """(n,) text of a canonical name, all "" where the settings name no column for it."""
         if not self.columns[name]:
             return np.full(len(self.table), "", object)
-        return self.column(name, f"columns.{name}")
+        return self.column(name, f"--config.data.columns.{name}")
 
     def take(self, rows: Sequence[int]) -> Conditions:
         """The conditions of these rows, in this order."""

@@ -97,14 +97,8 @@ def pair_by_conditions(settings, ids: list[str], conditions: Conditions) -> Desi
     ]
     no_role, selection = selection.left_out, Selection(selection.rows)
     selection = of_wanted_drugs(conditions, selection, settings.drugs)
-    keys = _pair_keys(conditions, settings.pair_by)
-    agreeing = pairing.matching_controls(keys, selection.rows, controls)
-    plates = _plates(conditions) if control_plates(settings) == "own" else None
-    matches = agreeing if plates is None else pairing.on_own_plate(agreeing, plates)
-    if not any(matches.values()):
-        _refuse_unpaired(settings, ids, conditions, keys, agreeing, controls)
     wanted = selection.rows
-    selection = _with_controls(settings, selection, keys, agreeing, matches)
+    selection, matches = _with_controls(settings, ids, conditions, selection, controls)
     dose_notes = []
     if settings.dose == "highest":
         dose_notes = lowered_doses(conditions, wanted, selection.rows)
@@ -156,8 +150,8 @@ def _split_by_role(
         raise UserError(
             f"{conditions.source}: column {conditions.columns['role']!r} gives {len(controls)} "
             f"controls and {len(treated)} treated profiles; its values are {shown or 'all empty'}: "
-            f"set control_values (--config.data.control_values, now {tuple(control_values)!r}) to "
-            "those that mean control"
+            "set control_values to those that mean control "
+            f"(--config.data.control_values={','.join(map(str, control_values))})"
         )
     return controls, Selection(treated, left_out)
 
@@ -175,7 +169,7 @@ def _roles_note(roles: np.ndarray, controls: list[int], treated: list[int]) -> s
 
 def _pair_keys(conditions: Conditions, pair_by: Sequence[str]) -> list[tuple[str, ...]]:
     """(n,) what must agree between a treated profile and its controls."""
-    setting = f"pair_by={tuple(pair_by)!r}"
+    setting = f"--config.data.pair_by={','.join(pair_by)}"
     columns = [conditions.column(name, setting) for name in pair_by]
     rows = range(len(conditions.table))
     return [tuple(str(column[row]) for column in columns) for row in rows]
@@ -189,21 +183,30 @@ def _plates(conditions: Conditions) -> np.ndarray | None:
 
 def _with_controls(
     settings,
+    ids: Sequence[str],
+    conditions: Conditions,
     selection: Selection,
-    keys: Sequence[tuple[str, ...]],
-    agreeing: pairing.Matches,
-    matches: pairing.Matches,
-) -> Selection:
-    """The treated profiles that have a control; the others are left out, each for its reason."""
+    controls: Sequence[int],
+) -> tuple[Selection, pairing.Matches]:
+    """The treated profiles that have a control, and the controls of each.
+
+    Raises:
+      UserError: none has one.
+    """
+    keys = _pair_keys(conditions, settings.pair_by)
+    agreeing = pairing.matching_controls(keys, selection.rows, controls)
+    plates = _plates(conditions) if control_plates(settings) == "own" else None
+    matches = agreeing if plates is None else pairing.on_own_plate(agreeing, plates)
+    if not any(matches.values()):
+        _refuse_unpaired(settings, ids, conditions, keys, agreeing, controls)
     columns = ", ".join(settings.pair_by)
     known = [row for row in selection.rows if "" not in keys[row]]
     selection = selection.keep(known, f"of unknown {columns}")
     agree = [row for row in selection.rows if agreeing[row]]
     selection = selection.keep(agree, f"without a control that agrees in {columns}")
     paired = [row for row in selection.rows if matches[row]]
-    return selection.keep(
-        paired, "without a control on their own plate (--config.data.control_plates=own)"
-    )
+    without = "without a control on their own plate (--config.data.control_plates=own)"
+    return selection.keep(paired, without), matches
 
 
 def _refuse_unpaired(

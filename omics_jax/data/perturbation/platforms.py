@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float32
 from omics_jax.data import identity
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.quality import ONE_SCALE, is_far, robust_spread
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
@@ -124,7 +125,7 @@ def unpaired_block(path: Path, matrix: Matrix, conditions: Conditions, group_by:
     table = _untreated_columns(conditions, stem(path), matrix)
     groups = table["cell_line"]
     if group_by and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     return _singletons(path, table["control_id"].tolist(), matrix, table, list(groups))
 
 
@@ -173,6 +174,23 @@ def _orientation_of(path: Path, genes: Sequence[str]) -> str:
     return "genes" if in_rows > in_columns else "samples"
 
 
+def far_values_warning(path: Path, matrix: Matrix) -> list[str]:
+    """A sentence on the values of a file that cannot be, before any of them is averaged."""
+    one_scale = len(matrix.features) >= ONE_SCALE
+    far = is_far(robust_spread(matrix.values, matrix.mask, one_scale), matrix.values, matrix.mask)
+    if not far.any():
+        return []
+    values, counts = np.unique(matrix.values[far], return_counts=True)
+    value, count = values[counts.argmax()], counts.max()
+    i, j = np.argwhere(far & (matrix.values == value))[0]
+    place = f"profile {str(matrix.ids[i])!r}, gene {str(matrix.features[j])!r}"
+    return [
+        f"{path.name}: far from all others are {far.sum():,} of its values, most often {value:g} "
+        f"({count:,}, as in {place}); if it stands for a missing value, set "
+        f"--config.data.missing_values={value:g}."
+    ]
+
+
 def without_missing(matrix: Matrix, missing: Missing) -> Matrix:
     """The matrix, unobserved where a value is one of the user's numbers for a missing one."""
     is_missing = matrix.mask & missing.is_number(matrix.values)
@@ -193,7 +211,7 @@ def _platform_block(path: Path, matrix: Matrix, columns: Mapping[str, str], sett
     table["cell_line"] = [line or name for line, name in zip(table["cell_line"], ids, strict=True)]
     groups = table["cell_line"]
     if group_by and group_by != "cell_line" and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     platform_ids = [f"{platform}:{name}" for name in ids]
     block = _singletons(path, platform_ids, matrix, table, list(groups))
     return replace(
@@ -253,7 +271,7 @@ def pair_groups(conditions: Conditions, group_by: str) -> list[str]:
     """
     if not group_by:
         return [""] * len(conditions.places)
-    groups = list(conditions.column(group_by, f"group_by={group_by!r}"))
+    groups = list(conditions.column(group_by, f"--config.data.group_by={group_by}"))
     if "" in groups:
         raise UserError(
             f"{conditions.source}: {conditions.places[groups.index('')]} has no {group_by} and so "

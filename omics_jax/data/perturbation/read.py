@@ -39,6 +39,7 @@ from omics_jax.data.perturbation.pairing import Pair
 from omics_jax.data.perturbation.platforms import (
     Block,
     condition_columns,
+    far_values_warning,
     join_blocks,
     pair_block,
     pair_groups,
@@ -196,12 +197,13 @@ def _read_matched_pairs(path: Path, settings, columns: Mapping[str, str]) -> lis
         *_unpaired_note([ids[row] for row in design.unpaired], settings.unpaired_controls),
         *averaged_note(path.name, matrix),
     ]
+    warnings = [*design.warnings, *far_values_warning(path, matrix)]
     uses = [
         *matrix.uses,
         *_design_uses(path, ids, design, settings.unpaired_controls),
         *conditions.uses(settings),
     ]
-    blocks = [replace(block, notes=tuple(notes), warnings=tuple(design.warnings), uses=tuple(uses))]
+    blocks = [replace(block, notes=tuple(notes), warnings=tuple(warnings), uses=tuple(uses))]
     if single_rows:
         singles = matrix.take(np.array([position[row] for row in single_rows]), slice(None))
         single_conditions = conditions.take(single_rows)

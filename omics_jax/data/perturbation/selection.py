@@ -18,6 +18,7 @@ from omics_jax.data.identity import NUMBER_TOLERANCE, Quantities, drug_forms
 from omics_jax.data.perturbation.conditions import Conditions
 from omics_jax.errors import UserError
 
+HIGHEST = "--config.data.dose=highest"
 # The rule that its own note counts.
 BELOW_HIGHEST = "below the highest dose of their drug"
 
@@ -55,7 +56,9 @@ def of_wanted_drugs(
     column = conditions.columns["drug"]
     if not column and not wanted:
         return selection
-    drugs = conditions.column("drug", "--config.data.drugs" if wanted else "columns.drug")
+    drugs = conditions.column(
+        "drug", "--config.data.drugs" if wanted else "--config.data.columns.drug"
+    )
     named = [row for row in selection.rows if drugs[row]]
     if selection.rows and not named:
         raise UserError(
@@ -89,8 +92,8 @@ def at_highest_dose(conditions: Conditions, selection: Selection) -> Selection:
       UserError: a dose that is not a number, or doses of one drug that cannot be compared.
     """
     rows = selection.rows
-    drugs = conditions.column("drug", 'dose="highest"')[rows].astype(str)
-    cells = conditions.column("dose", 'dose="highest"')[rows]
+    drugs = conditions.column("drug", HIGHEST)[rows].astype(str)
+    cells = conditions.column("dose", HIGHEST)[rows]
     everywhere = conditions.doses()
     doses = Quantities(everywhere.kind[rows], everywhere.number[rows])
     for k in np.flatnonzero((cells != "") & np.isnan(doses.number)):
@@ -112,7 +115,7 @@ def lowered_doses(
     conditions: Conditions, treated: Sequence[int], paired: Sequence[int]
 ) -> list[str]:
     """A note on the drugs whose highest dose has no control, so that a lower one stands for it."""
-    drugs, doses = conditions.column("drug", 'dose="highest"'), conditions.doses()
+    drugs, doses = conditions.column("drug", HIGHEST), conditions.doses()
 
     def highest(rows: Sequence[int]) -> pd.Series:
         keys = [drugs[list(rows)], doses.kind[list(rows)]]

@@ -72,7 +72,9 @@ DOSES = ("all", "highest")
 def check_settings(settings):
     """Refuses settings that cannot mean anything, whatever the files hold."""
     if not settings.path:
-        raise UserError("path is empty; set it to the expression matrix or to an .npz of pairs")
+        raise UserError(
+            "--config.data.path is empty; set it to the expression matrix or to an .npz of pairs"
+        )
     for name in _NAME_TUPLES:
         check_name_tuple(name, getattr(settings, name))
     check_choice("control_profile", settings.control_profile, PROFILES)
@@ -95,7 +97,7 @@ def column_names(columns) -> dict[str, str]:
     for key, name in names.items():
         if key not in COLUMN_KEYS or not isinstance(name, str):
             raise UserError(
-                f"columns.{key}={name!r} is not understood; set names for "
+                f"--config.data.columns.{key}={name!r} is not understood; set names for "
                 f"{', '.join(COLUMN_KEYS)} only"
             )
     return {key: names.get(key, "") for key in COLUMN_KEYS}
