@@ -80,11 +80,20 @@ def split_known(text: str, mark: str, known: Collection[str]) -> list[str]:
     >>> split_known("ER++ER-", "+", {"ER+", "ER-"})
     ['ER+', 'ER-']
 
-    Where the pieces make no sequence of known items, they are split at every mark.
+    Where the pieces make no sequence of known items, each is an item, and an empty one the mark at
+    the end of the item before it.
     """
     pieces = _split(text, mark)
-    items = _join_known(pieces, mark, known)
-    return split_list(text, mark) if items is None else items
+    known_items = _join_known(pieces, mark, known)
+    if known_items is not None:
+        return known_items
+    items: list[str] = []
+    for piece in pieces:
+        if items and not piece.strip():
+            items[-1] += mark
+        else:
+            items.append(_unescaped(piece, mark).strip())
+    return items
 
 
 def _join_known(pieces: list[str], mark: str, known: Collection[str]) -> list[str] | None:

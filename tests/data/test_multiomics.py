@@ -733,3 +733,43 @@ def test_conditions_that_nobody_meets_are_refused(tmp_path, only, sentence):
         "mirna": write(tmp_path / "mirna.csv", MIRNA),
     }
     assert sentence in error_of(modalities=modalities, clinical=clinical(tmp_path), only=only)
+
+
+def test_selected_cells_and_paths_may_hold_the_marks_of_lists(tmp_path):
+    from ml_collections import ConfigDict
+
+    from omics_jax.data.patients.text_settings import named_files, parse_settings
+    from omics_jax.settings.sections import patients_section
+
+    folder = tmp_path / "my, data"
+    folder.mkdir()
+    names = [f"p{k}" for k in range(8)]
+    values = pd.DataFrame(np.arange(16.0).reshape(8, 2), names, ["TP53", "MYC"])
+    values.to_csv(folder / "rna.csv", index_label="sample")
+    cells = {
+        "er": ["ER+", "ER-"] * 4,
+        "hist": ["Other, specify"] * 3 + ["Ductal"] * 5,
+        "kind": ["A", "B"] * 4,
+    }
+    pd.DataFrame(cells, index=names).to_csv(folder / "clinical.csv", index_label="sample")
+    section = ConfigDict(patients_section())
+    section.modalities, section.clinical = f"rna={folder}/rna.csv", f"{folder}/clinical.csv"
+    section.classes = "kind=kind"
+    assert named_files(section) == (f"{folder}/rna.csv",)
+    expected = {
+        "er=ER+": names[::2],
+        "er=ER-": names[1::2],
+        "er=ER++ER-": names,
+        r"er=ER\++ER-": names,
+        "hist=Other, specify": names[:3],
+        r"hist=Other\, specify, er=ER+": [names[0], names[2]],
+        "hist=Other, specify+Ductal, er=ER-": names[1::2],
+    }
+    for only, ids in expected.items():
+        section.only = only
+        assert read_patients(parse_settings(section)).ids.tolist() == ids, only
+    section.only = "er=PR+"
+    with pytest.raises(
+        UserError, match=r"data.only asks for er 'PR', which no patient has; .*ER\+"
+    ):
+        read_patients(parse_settings(section))

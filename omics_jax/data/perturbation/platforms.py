@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32
 from omics_jax.data import identity
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.dataset.quality import ONE_SCALE, is_far, robust_spread
+from omics_jax.data.dataset.quality import is_far, robust_spread
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import averaged_note, count_phrase
@@ -176,8 +176,8 @@ def _orientation_of(path: Path, genes: Sequence[str]) -> str:
 
 def far_values_warning(path: Path, matrix: Matrix) -> list[str]:
     """A sentence on the values of a file that cannot be, before any of them is averaged."""
-    one_scale = len(matrix.features) >= ONE_SCALE
-    far = is_far(robust_spread(matrix.values, matrix.mask, one_scale), matrix.values, matrix.mask)
+    spread = robust_spread(matrix.values, matrix.mask, one_unit=True)
+    far = is_far(spread, matrix.values, matrix.mask)
     if not far.any():
         return []
     values, counts = np.unique(matrix.values[far], return_counts=True)
