@@ -12,7 +12,7 @@ consistency; Rousseeuw and Croux 1993). Nothing is changed here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ _NORMAL_MAD = 1.4826
 _LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
+_BLOCK_CELLS = 1 << 22  # whose medians are computed at once
 _MOST_POOLED = 1 << 20  # cells of all variables of one unit
 _MOST_VARIABLES = 60  # in one table
 _MARGIN = 0.1  # of the training range
@@ -37,8 +38,7 @@ _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file h
 CONSTANT, NEVER = "constant", "never observed"
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Robust location and scale of each of f variables, from their observed cells.
 
     Attributes:
@@ -60,7 +60,14 @@ def robust_spread(values: np.ndarray, mask: np.ndarray) -> Spread:
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
-    return _spread(np.where(mask[::step], values[::step], np.nan).astype(np.float64))
+    values, mask = values[::step], mask[::step]
+    width = max(1, _BLOCK_CELLS // max(1, len(values)))
+    blocks = [slice(start, start + width) for start in range(0, values.shape[1], width)]
+    parts = [
+        _spread(np.where(mask[:, block], values[:, block], np.nan).astype(np.float64))
+        for block in blocks or [slice(0)]
+    ]
+    return Spread(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
 def _spread(some: Float[np.ndarray, "n f"]) -> Spread:
