@@ -98,6 +98,7 @@ def test_what_the_training_knew_of_its_files_holds_for_new_ones(tmp_path):
         "--config.data.missing_values=-999",
         "--config.data.barcode=tcga",
         "--config.data.orientation=samples",
+        "--config.data.limits=rna=0:1000, mirna=0:30",
     )
     command = config_of(
         SMOKE,

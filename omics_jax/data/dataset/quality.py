@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ _LARGEST = 1e18  # the square of a larger number is infinite in single precision
 _MOST_ROWS = 4096  # that medians are computed of; evenly spaced
 _MOST_POOLED = 1 << 20  # cells that the spread of all variables together is computed of
 _MOST_CELLS = 1 << 24  # that quartiles are computed of
+_BLOCK_CELLS = 1 << 22  # whose medians are computed at once
 _MOST_VARIABLES = 60  # in one table
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
 _MARGIN = 0.1  # of the training range
@@ -41,8 +42,7 @@ _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file h
 CONSTANT, NEVER = "constant", "never observed"
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Robust location and scale of each of f variables, from their observed cells.
 
     Attributes:
@@ -72,15 +72,28 @@ def robust_spread(values: np.ndarray, mask: np.ndarray, one_unit: bool = False) 
     """
     values, mask = _flat(values), _flat(mask)
     step = max(1, -(-len(values) // _MOST_ROWS))
-    some = np.where(mask[::step], values[::step], np.nan).astype(np.float64)
+    values, mask = values[::step], mask[::step]
+    width = max(1, _BLOCK_CELLS // max(1, len(values)))
+    starts = range(0, max(1, values.shape[1]), width)
+    parts = [
+        _locations(values[:, start : start + width], mask[:, start : start + width])
+        for start in starts
+    ]
+    limits = _limits_of_all(values, mask) if one_unit else ()
+    return Spread(*(np.concatenate(field) for field in zip(*parts, strict=True)), *limits)
+
+
+def _locations(
+    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"]
+) -> tuple[Float[np.ndarray, " f"], ...]:
+    """Median and scale of each variable and of its logarithms, see `Spread`."""
+    some = np.where(mask, values, np.nan).astype(np.float64)
     some[:, (~np.isnan(some)).sum(axis=0) < LEAST] = np.nan
     median, scale = _median_and_scale(some)
     has_log = ~(some < 0).any(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(has_log & (some > 0), np.log(some), np.nan)
-    log_median, log_scale = _median_and_scale(logs)
-    limits = _limits_of_all(some) if one_unit else ()
-    return Spread(median, scale, log_median, log_scale, *limits)
+    return median, scale, *_median_and_scale(logs)
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -103,13 +116,17 @@ def _median(cells: Float[np.ndarray, "n f"]) -> Float[np.ndarray, " f"]:
     return pd.DataFrame(cells).median().to_numpy(copy=True)  # nan-aware, silent for empty columns
 
 
-def _limits_of_all(cells: Float[np.ndarray, "n f"]) -> tuple[float, float]:
+def _limits_of_all(
+    values: Float[np.ndarray, "n f"], mask: Bool[np.ndarray, "n f"]
+) -> tuple[float, float]:
     """Limits outside of which a value is far from all variables together; of evenly spaced cells if
     they are very many.
     """
-    some = cells.ravel()[:: max(1, cells.size // _MOST_POOLED)]
-    median, scale = _median_and_scale(some[:, None])
-    return float(median[0] - FAR * scale[0]), float(median[0] + FAR * scale[0])
+    step = max(1, -(-values.size // _MOST_POOLED))
+    cells, observed = values.ravel()[::step, None], mask.ravel()[::step, None]
+    low, high = far_limits(Spread(*_locations(cells, observed)))
+    # Of variables that cannot be judged together each is judged by itself.
+    return (low[0], high[0]) if np.isfinite(low[0]) else (np.inf, -np.inf)
 
 
 def far_limits(spread: Spread) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:

@@ -182,7 +182,8 @@ def _read_samples(
         read = _read_h5mu_samples(source, repeated_features(settings), on_progress)
     else:
         read = _read_files(settings, spec, source, kind, tables, features, on_progress)
-    _check_limits(limits(settings), read.matrices)
+    if getattr(settings, "targets", True):  # new patients may lack a modality of the training
+        _check_limits(limits(settings), read.matrices)
     matrices, remarks = {}, read.remarks
     for name, matrix in read.matrices.items():
         matrices[name], said = without_declared(
