@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,7 +117,8 @@ def test_a_value_that_cannot_be_sets_no_scale_and_counts_as_the_end_of_the_range
         np.testing.assert_array_equal(after[name][:, 1:], before[name][:, 1:])
     platform = np.array([code])
     row, seen = values[train[:1]], control.mask[train[:1]]
-    standard = np.asarray(model.standardize(after, row, seen, platform))
+    on_device = jax.tree.map(jnp.asarray, (after, row, seen, platform))
+    standard = np.asarray(model.standardize(*on_device))
     expected = (after["high"][code, 0] - after["mean"][code, 0]) / after["sd"][code, 0]
     np.testing.assert_allclose(standard[0, 0], expected, rtol=1e-5)
     plain = (row - after["mean"][platform]) / after["sd"][platform]
