@@ -86,6 +86,7 @@ def test_what_is_no_pair_is_refused(text, sentence):
         ("LumA+LumB", ["LumA", "LumB"]),
         # No sequence of known cells: each piece is an item, and the caller names the unknown one.
         ("ER-+HER2", ["ER-", "HER2"]),
+        ("PR+", ["PR+"]),
     ],
 )
 def test_known_items_may_hold_the_mark(text, items):

@@ -769,7 +769,5 @@ def test_selected_cells_and_paths_may_hold_the_marks_of_lists(tmp_path):
         section.only = only
         assert read_patients(parse_settings(section)).ids.tolist() == ids, only
     section.only = "er=PR+"
-    with pytest.raises(
-        UserError, match=r"data.only asks for er 'PR\+', which no patient has; .*ER\+"
-    ):
+    with pytest.raises(UserError, match=r"only asks for er 'PR\+', which no patient has; .*ER\+"):
         read_patients(parse_settings(section))

@@ -101,6 +101,7 @@ def test_a_table_of_decimal_commas_is_one_of_numbers(tmp_path):
         (["1,909.3", "999.0", "3"], ["separates thousands; write numbers without it (1909.3)"]),
         (["-1,644", "2,5", "3.5"], ["'-1,644'", "then write numbers without it (-1644)"]),
         (["1,5", "2.5", "3"], ["'1,5'", "write a decimal point"]),
+        (["1.234,5", "2", "3"], ["points separate thousands", "write numbers as 1234.5"]),
     ],
 )
 def test_a_comma_that_may_separate_thousands_is_never_made_a_point(tmp_path, cells, fragments):
@@ -240,6 +241,38 @@ def test_row_names_of_r_have_no_header(tmp_path):
 def test_what_does_not_look_like_row_names_is_refused(tmp_path, header, rows):
     message = error_of(read_matrix, written(tmp_path, "m.csv", lines(",", header, rows)))
     assert "m.csv: line 2 has 3 fields where line 1 has 2;" in message
+
+
+@pytest.mark.parametrize("corner", ["", "Unnamed: 0"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_of_rows_are_no_ids(tmp_path, corner, first):
+    rows = [[first + k, *row] for k, row in enumerate(ROWS)]
+    path = written(tmp_path, "m.csv", lines(",", [corner, "sample", *GENES], rows))
+    matrix = read_matrix(path)
+    assert_values(matrix)
+    assert "numbers of the rows" in " ".join(str(use) for use in matrix.uses)
+    assert read_table(path).columns.tolist() == ["sample", *GENES]
+    columns = zip(GENES, VALUES, strict=True)
+    genes = [[first + k, name, *column] for k, (name, column) in enumerate(columns)]
+    path = written(tmp_path, "g.csv", lines(",", [corner, "gene", "s1", "s2", "s3"], genes))
+    assert_values(read_matrix(path), np.transpose(VALUES))
+    # Ids that are numbers stay, where no other column could be the ids.
+    numbers = [[first + k, *row[1:]] for k, row in enumerate(ROWS)]
+    path = written(tmp_path, "n.csv", lines(",", [corner, *GENES], numbers))
+    assert_values(read_matrix(path), ids=[str(first + k) for k in range(3)])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("TP53,MYC\n1,2\n3,4\n", "its first column is called 'TP53', as a gene is"),
+        ("a,b\n1.5,2\n3.25,4\n", "its first column holds numbers such as '1.5', not names"),
+        ("s1,1.5,2.25\ns2,3.5,4\n", "its header holds numbers such as '1.5', not names"),
+    ],
+    ids=["gene", "numbers", "no header"],
+)
+def test_a_matrix_without_ids_or_header_is_refused(tmp_path, text, sentence):
+    assert f"m.csv: {sentence}" in error_of(read_matrix, written(tmp_path, "m.csv", text))
 
 
 # --- genes in rows --------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ _MOST_CELLS = 1 << 24  # that quartiles are computed of
 _BLOCK_CELLS = 1 << 22  # whose medians are computed at once
 _MOST_VARIABLES = 60  # in one table
 _OUTSIDE_SHARE = 0.05  # of a variable's new values
-_MARGIN = 0.1  # of the training range
+MARGIN = 0.1  # of the training range
 _SHOWN = 8  # variables named one by one
 _NOT_MEASURED = ("hours", "truth")  # the times of a series, and what its file holds out
 CONSTANT, NEVER = "constant", "never observed"
@@ -351,7 +351,7 @@ def range_warnings(
 
     low, high: (f,) of the training rows; features with low = high are judged by this value alone.
     """
-    margin = _MARGIN * (high - low)
+    margin = MARGIN * (high - low)
     share = outside_range(modality.values, modality.mask, low - margin, high + margin)
     count = _flat(modality.mask).sum(axis=0)
     total = float((share * count).sum() / max(1, count.sum()))

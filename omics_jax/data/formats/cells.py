@@ -36,11 +36,13 @@ _WORDS = frozenset(
         *("not detected", "not detectable", "undetected", "undetectable", "below lod", "below loq"),
     )
 )
-_COMMA = re.compile(r"[+-]?\d[\d,]*,\d+(\.\d+)?([eE][+-]?\d+)?")
+_COMMA = re.compile(r"[+-]?\d[\d,]*,\d+(\.\d+)?([eE][+-]?\d+)?|[+-]?\d{1,3}(\.\d{3})+,\d+")
 # Commas only where thousands have them.
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 # Two commas, or a comma and a point: certainly thousands.
 _CERTAINLY_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3}){2,}|[+-]?[1-9]\d{0,2}(,\d{3})+\.\d+")
+# Points between thousands, and a decimal comma.
+_POINTS_AND_COMMA = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+")
 _SHOWN = 4  # columns in a message
 
 
@@ -163,7 +165,12 @@ def _with_decimal_points(
     texts = [cell.lstrip("<> ") for _, _, cell in commas]
     has_points = _has_points(frame, columns)
     has_decimals = any(not _GROUPED.fullmatch(text) for text in texts)
-    if has_decimals and not has_points and not any(map(_CERTAINLY_GROUPED.fullmatch, texts)):
+    has_thousands = any(
+        pattern.fullmatch(text)
+        for text in texts
+        for pattern in (_CERTAINLY_GROUPED, _POINTS_AND_COMMA)
+    )
+    if has_decimals and not has_points and not has_thousands:
         return {j: _pointed(column) for j, column in columns.items()}
     i, j, cell = next(
         (place for place, text in zip(commas, texts, strict=True) if _GROUPED.fullmatch(text)),
@@ -197,6 +204,9 @@ def _has_points(frame: pd.DataFrame, columns: dict[int, _Column]) -> bool:
 
 def comma_mend(cell: str, has_points: bool = False) -> str:
     """What to do about a number with a comma; never what would change its value unseen."""
+    if _POINTS_AND_COMMA.fullmatch(cell):
+        number = cell.replace(".", "").replace(",", ".")
+        return f"points separate thousands and the comma decimals; write numbers as {number}"
     plain = cell.replace(",", "")
     if _CERTAINLY_GROUPED.fullmatch(cell):
         return f"the comma separates thousands; write numbers without it ({plain})"
@@ -231,6 +241,11 @@ def limit_value(cell: str, below_detection: str) -> float:
     side, limit = _LIMIT.fullmatch(cell).groups()
     is_below = side in "<≤"
     return float(limit) / 2 if below_detection == "half" and is_below else float(limit)
+
+
+def is_comma_number(cell: str) -> bool:
+    """Whether a cell is a number with commas."""
+    return _COMMA.fullmatch(cell) is not None
 
 
 def is_limit(cell: str) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.grid import Grid
+from omics_jax.data.formats.known_names import are_row_numbers
 from omics_jax.data.formats.parse import parse_numbers
 from omics_jax.data.formats.records import read_records
 from omics_jax.data.vocabulary import MISSING
@@ -41,8 +42,12 @@ def delimited_table(path: Path) -> tuple[pd.DataFrame, tuple[Use, ...]]:
     cells = [["" if cell.casefold() in MISSING else cell for cell in row] for row in rows]
     places = [f"line {table.numbers[r]}" for r in body]
     frame = pd.DataFrame(cells, columns=range(len(header)), index=places, dtype=object)
-    frame, uses = distinct_columns(path, frame, header)
-    return frame, (*table.uses, *uses)
+    uses = list(table.uses)
+    if len(header) > 1 and are_row_numbers(header[0], frame[0].tolist()):
+        frame, header = frame.iloc[:, 1:].set_axis(range(len(header) - 1), axis=1), header[1:]
+        uses.append(Use(path.name, "columns", "left out", ("the first",), "numbers of the rows"))
+    frame, of_columns = distinct_columns(path, frame, header)
+    return frame, (*uses, *of_columns)
 
 
 def distinct_columns(

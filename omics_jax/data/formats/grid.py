@@ -5,8 +5,9 @@ Delimited text and Parquet are such tables; the other formats fix their orientat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ import pandas as pd
 
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
-from omics_jax.data.formats.known_names import SAMPLE_ANNOTATIONS, header_form, is_gene
+from omics_jax.data.formats.columns import as_names
+from omics_jax.data.formats.known_names import (
+    SAMPLE_ANNOTATIONS,
+    are_row_numbers,
+    header_form,
+    is_gene,
+)
 from omics_jax.data.formats.matrix import Matrix, Place, Sides, checked_matrix
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.orientation import decide_orientation, gene_annotations
@@ -61,6 +68,65 @@ def matrix_from_grid(path: Path, grid: Grid, options: ReadOptions) -> Matrix:
     )
     of_orientation = _samples_in_rows if orientation == "samples" else _genes_in_rows
     return of_orientation(path, grid, values, text, options, (*grid.uses, *uses))
+
+
+def with_ids(path: Path, grid: Grid) -> Grid:
+    """The grid with names in its first column and its header.
+
+    Raises:
+      UserError: there are numbers or a gene where names should be.
+    """
+    grid = _without_row_numbers(path, grid)
+    _check_ids(path, grid)
+    return grid
+
+
+def _without_row_numbers(path: Path, grid: Grid) -> Grid:
+    """The grid with its second column as names of the rows where the first counts them."""
+    if not are_row_numbers(grid.corner, grid.rows) or not grid.columns:
+        return grid
+    ids = as_names(grid.cells.iloc[:, 0]).tolist()
+    are_texts = all(map(_is_text, ids))
+    if not are_texts or len(set(ids)) < len(ids):
+        return grid
+    why = "numbers of the rows; the column after it holds the ids"
+    return replace(
+        grid,
+        rows=ids,
+        columns=grid.columns[1:],
+        cells=grid.cells.iloc[:, 1:],
+        corner=grid.columns[0],
+        column_place=lambda j: grid.column_place(j + 1),
+        uses=(*grid.uses, Use(path.name, "columns", "left out", ("the first",), why)),
+    )
+
+
+def _check_ids(path: Path, grid: Grid):
+    """Refuses a first column of measurements, and a header of them."""
+    if is_gene(grid.corner):
+        raise UserError(
+            f"{path}: its first column is called {grid.corner!r}, as a gene is, but that column is "
+            "read as the ids of the rows; write a column of ids before it"
+        )
+    sides = {
+        "first column": (grid.rows, "write a column of ids before it"),
+        "header": (grid.columns, "write a line of names above it"),
+    }
+    for side, (names, mend) in sides.items():
+        measured = [name for name in names if _is_fraction(name)]
+        if len(measured) > len(names) / 2:
+            raise UserError(
+                f"{path}: its {side} holds numbers such as {measured[0]!r}, not names; {mend}"
+            )
+
+
+def _is_text(name: str) -> bool:
+    return bool(name) and bool(np.isnan(pd.to_numeric(name, errors="coerce")))
+
+
+def _is_fraction(name: str) -> bool:
+    """Whether a name is a number that is not whole, as measurements are and ids are not."""
+    return re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", name) is not None
 
 
 def _genes_in_rows(

@@ -9,6 +9,7 @@ Genomic Data Commons (gene_name, gene_type, N_unmapped), featureCounts (Chr, Sta
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # The header of a column of genes, or of any other features.
 GENE_HEADERS = frozenset(
@@ -91,6 +92,16 @@ def header_form(name: str) -> str:
 def is_id_header(name: str) -> bool:
     """Whether a column of this name holds the ids of the rows."""
     return header_form(name) in GENE_HEADERS | SAMPLE_HEADERS | OTHER_ID_HEADERS
+
+
+def are_row_numbers(header: str, names: Sequence[str]) -> bool:
+    """Whether the first column counts the rows, as R and pandas write it when nobody forbids it."""
+    if header_form(header) not in ("", "unnamed:_0", "index", "x"):
+        return False
+    return (
+        any(all(name == str(k) for k, name in enumerate(names, first)) for first in (0, 1))
+        and len(names) > 1
+    )
 
 
 def is_gene(name: str) -> bool:

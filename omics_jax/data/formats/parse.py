@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from omics_jax.data.formats.cells import comma_mend, is_limit
+from omics_jax.data.formats.cells import comma_mend, is_comma_number, is_limit
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.matrix import Place
 from omics_jax.data.formats.records import Records
@@ -131,7 +130,7 @@ def _parsed(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 def not_a_number(path: Path, row: str, column: str, cell: str) -> UserError:
     """The error for a cell that should be a number."""
     mend = "write a number, or NA where nothing was measured"
-    if re.fullmatch(r"[+-]?\d[\d,]*,\d+(\.\d+)?", cell):
+    if is_comma_number(cell):
         mend = comma_mend(cell)
     elif is_limit(cell):
         mend = "it is a limit; write what shall stand for it (itself, its half, or NA)"

@@ -16,7 +16,7 @@ from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.delimited import delimited_grid, delimited_table
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.gct import read_gct, read_gctx
-from omics_jax.data.formats.grid import Grid, matrix_from_grid
+from omics_jax.data.formats.grid import Grid, matrix_from_grid, with_ids
 from omics_jax.data.formats.h5ad import read_h5ad
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.names import Names, locate_names
@@ -92,7 +92,7 @@ def read_matrix(
     path = existing_file(path)
     suffix = _known_suffix(path)
     if suffix in _GRIDS:
-        matrix = matrix_from_grid(path, _GRIDS[suffix](path), options)
+        matrix = matrix_from_grid(path, with_ids(path, _GRIDS[suffix](path)), options)
     else:
         matrix = _MATRICES[suffix](path, options)
     if samples is None and genes is None:
@@ -105,7 +105,7 @@ def read_matrix(
 def read_grid(path: Path) -> Grid | None:
     """A table of numbers in delimited text or Parquet; None for any other format."""
     suffix = _file_format(path)
-    return _GRIDS[suffix](path) if suffix in _GRIDS else None
+    return with_ids(path, _GRIDS[suffix](path)) if suffix in _GRIDS else None
 
 
 def read_table(path: str | os.PathLike) -> pd.DataFrame:
