@@ -153,7 +153,7 @@ def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarr
     constants = variables["constants"]
     ranges = {"series": ("low", "high"), "static": ("static_low", "static_high")}
     return {
-        modality: tuple(np.asarray(constants[name]).reshape(-1) for name in names)
+        modality: tuple(np.asarray(constants[name], np.float64).reshape(-1) for name in names)
         for modality, names in ranges.items()
         if constants[names[0]].size
     }

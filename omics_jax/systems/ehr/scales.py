@@ -19,6 +19,9 @@ from omics_jax.data.preprocessing.standardize import fit_standardizer
 
 PerVariable = Float[np.ndarray, " D"]
 
+# No limit at all, as a finite number: what is not finite in a model counts as its breakdown.
+LARGEST = float(np.finfo(np.float32).max)
+
 
 def fit_ranges(
     values: Float[np.ndarray, "*n D"], mask: Bool[np.ndarray, "*n D"]
@@ -26,19 +29,23 @@ def fit_ranges(
     """The range of the training values and the limits beyond which a value is far, float32.
 
     low, high: (D,) smallest and largest value that is not far. far_low, far_high: (D,) the limits.
-    All are infinite for a variable that no training row has.
+    All are `LARGEST`, in size, for a variable that no training row has.
     """
     low, high = plausible_range(values, mask)
     far_low, far_high = far_limits(robust_spread(values, mask))
     seen = mask.reshape(-1, mask.shape[-1]).any(axis=0)
     ranges = {
-        "low": np.where(seen, low, -np.inf),
-        "high": np.where(seen, high, np.inf),
+        "low": np.where(seen, low, -LARGEST),
+        "high": np.where(seen, high, LARGEST),
         "far_low": far_low,
         "far_high": far_high,
     }
-    # float32, in which the device compares; rounded outwards a limit stays one.
-    return {name: limit.astype(np.float32) for name, limit in ranges.items()}
+    return {name: _finite(limit) for name, limit in ranges.items()}
+
+
+def _finite(limit: PerVariable) -> PerVariable:
+    """In float32, in which the device compares."""
+    return np.clip(limit, -LARGEST, LARGEST).astype(np.float32)
 
 
 def drawn_in(
@@ -68,12 +75,11 @@ def imputed_range(
     ranges: dict[str, PerVariable], mean: PerVariable, sd: PerVariable
 ) -> dict[str, PerVariable]:
     """least_z, most_z: what an imputed value may be, as a z-score: the range and a tenth of it."""
-    low, high = ranges["low"], ranges["high"]
-    with np.errstate(invalid="ignore"):
-        margin = np.nan_to_num(MARGIN * (high - low), posinf=np.inf)
+    low, high = (ranges[name].astype(np.float64) for name in ("low", "high"))
+    margin = MARGIN * (high - low)
     return {
-        "least_z": ((low - margin - mean) / sd).astype(np.float32),
-        "most_z": ((high + margin - mean) / sd).astype(np.float32),
+        "least_z": _finite((low - margin - mean) / sd),
+        "most_z": _finite((high + margin - mean) / sd),
     }
 
 
