@@ -179,10 +179,10 @@ def test_the_preprocessing_of_the_training_holds_for_new_patients_of_every_make(
 
 @pytest.mark.slow
 def test_new_values_on_another_scale_are_warned_of(imputing_run, tmp_path):
-    spec = json.loads((imputing_run / "training.json").read_text())["imputers"]["spec"]
-    genes = list(spec["features"]["rna"])
-    ids = [f"new{i}" for i in range(6)]
-    logs = pd.DataFrame(np.random.default_rng(0).uniform(5, 6, (6, len(genes))), ids, genes)
+    """Patients of the training themselves, then the same with 2^x + 100 for x."""
+    rna = reading.read(config_of(SMOKE)).modalities["rna"]
+    rows = np.flatnonzero(rna.mask.all(axis=1))[:6]
+    logs = pd.DataFrame(rna.values[rows], [f"new{i}" for i in range(6)], rna.features)
     _, out = predicted(imputing_run, tmp_path, logs)
     assert "outside the range of the training values" not in out
     _, out = predicted(imputing_run, tmp_path, np.exp2(logs) + 100)

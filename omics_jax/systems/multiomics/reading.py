@@ -75,10 +75,10 @@ def _read_modalities(
     chromosomes = _chromosomes(preprocess.chromosomes)
     for name in _present(preprocess.without_y, modalities, "preprocess.without_y"):
         names = modalities[name].features
-        on_y, note = on_chromosome_y(names, name, chromosomes)
+        on_y, said = on_chromosome_y(names, name, chromosomes)
         remaining = [feature for feature in names if str(feature) not in on_y]
         modalities[name] = modalities[name].select_features(remaining)
-        notes.append(note)
+        notes.append(said)
     return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
 
 
@@ -96,7 +96,8 @@ def _modalities_to_log(preprocess: Any, dataset: Dataset) -> tuple[list[str], Re
     preprocess.log2: names, or "auto": those whose values look like counts, and of those whose
     values do not tell the one that is called mirna.
     """
-    setting = tuple(name.strip() for item in preprocess.log2 for name in item.split(","))
+    words = (word.strip() for item in preprocess.log2 for word in str(item).split(","))
+    setting = tuple(filter(None, words))
     looks = {name: looks_like(modality) for name, modality in dataset.modalities.items()}
     if setting == (AUTO,):
         names = [
