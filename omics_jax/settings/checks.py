@@ -131,6 +131,15 @@ def names() -> Rule:
     return several(text(), "names", "('a', 'b')")
 
 
+def words() -> Rule:
+    """A tuple of words and numbers; it may be empty."""
+
+    def word(value: Any) -> str:
+        return "" if _is_number(value) else text()(value)
+
+    return several(word, "words and numbers", "(-999, 'unmeasured')")
+
+
 def widths(least: int = 0) -> Rule:
     """A tuple of the sizes of layers."""
     return several(whole(1, MOST_UNITS), "widths", "(64, 32)", least)

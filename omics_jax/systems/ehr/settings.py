@@ -1,6 +1,7 @@
 """What the settings of configs/ehr.py may be."""
 
-from omics_jax.data.clinical_series.long_table import HOURS
+from omics_jax.data.clinical_series.stored_table import HOURS
+from omics_jax.data.formats.cells import BELOW_DETECTION
 from omics_jax.settings.checks import (
     MOST_UNITS,
     choice,
@@ -13,6 +14,7 @@ from omics_jax.settings.checks import (
     several,
     text,
     whole,
+    words,
 )
 from omics_jax.settings.sections import SHARED_RULES
 from omics_jax.systems.ehr.classifiers import NETWORKS
@@ -29,7 +31,10 @@ _DATA = {
     },
     "data.external.outcomes": text(),
     "data.columns.*": text(),
+    "data.layout": choice("auto", "long", "wide"),
     "data.time_unit": choice(*HOURS),
+    "data.below_detection": choice(*BELOW_DETECTION),
+    "data.missing_values": words(),
     "data.hours": positive(MOST_HOURS),
     "data.bin_hours": positive(MOST_HOURS),
     "data.variables": names(),

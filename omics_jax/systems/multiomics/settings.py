@@ -1,5 +1,6 @@
 """What the settings of configs/multiomics.py may be."""
 
+from omics_jax.data.formats.cells import BELOW_DETECTION
 from omics_jax.data.formats.options import ORIENTATIONS, REPEATED
 from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.settings.checks import (
@@ -12,6 +13,7 @@ from omics_jax.settings.checks import (
     text,
     whole,
     widths,
+    words,
 )
 from omics_jax.settings.sections import SHARED_RULES
 from omics_jax.systems.multiomics.networks import FUSIONS
@@ -29,6 +31,8 @@ _DATA = {
     "data.orientation": choice(*ORIENTATIONS),
     "data.zero_times": choice("error", "mask"),
     "data.repeated": choice(*REPEATED),
+    "data.below_detection": choice(*BELOW_DETECTION),
+    "data.missing_values": words(),
     "missing": choice("impute", "mask", "complete"),
     "preprocess.log2": names(),
     "preprocess.without_y": names(),

@@ -1,8 +1,9 @@
 """What the settings of configs/pertvae.py may be."""
 
+from omics_jax.data.formats.cells import BELOW_DETECTION
 from omics_jax.data.formats.options import ORIENTATIONS, REPEATED
 from omics_jax.data.perturbation.pairing import PROFILES
-from omics_jax.data.perturbation.settings import DOSES
+from omics_jax.data.perturbation.settings import CONTROL_PLATES, DOSES
 from omics_jax.settings.checks import (
     MOST_UNITS,
     choice,
@@ -14,6 +15,7 @@ from omics_jax.settings.checks import (
     text,
     whole,
     widths,
+    words,
 )
 from omics_jax.settings.sections import SHARED_RULES
 
@@ -26,6 +28,9 @@ _DATA = {
     "data.control_profile": choice(*PROFILES),
     "data.dose": choice(*DOSES),
     "data.repeated": choice(*REPEATED),
+    "data.below_detection": choice(*BELOW_DETECTION),
+    "data.control_plates": choice(*CONTROL_PLATES),
+    "data.missing_values": words(),
     "data.unpaired_controls": flag(),
     "data.weight_replicates": flag(),
     "data.min_genes": whole(0),
