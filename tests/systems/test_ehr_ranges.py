@@ -130,10 +130,10 @@ def test_imputations_stay_in_the_training_range_and_what_is_drawn_in_is_counted(
     clipped = found["clipped"]
     assert clipped[:, :2].sum() > 0 and clipped.shape == (len(TEST), 4)
     assert not clipped[:, CONSTANT].any() and not clipped[:, NEVER].any()
-    (warning,) = predictions.clipped_warnings(list("abcd"), found)
+    (warning,) = predictions.clipped_warnings(list("abcd"), [found])
     assert "beyond the range of the training values" in warning and "a " in warning
     nothing = {**found, "clipped": np.zeros((len(TEST), 4))}
-    assert predictions.clipped_warnings(list("abcd"), nothing) == []
+    assert predictions.clipped_warnings(list("abcd"), [nothing]) == []
 
 
 def test_a_constant_is_imputed_exactly_at_every_level(config, dataset):

@@ -27,7 +27,9 @@ MOST_HOURS = 1_000_000  # more than a century
 _DATA = {
     **{
         f"data.{name}": text()
-        for name in ("path", "outcomes", "outcome_id", "label", "external.path")
+        for name in (
+            *("path", "outcomes", "outcome_id", "label", "external.path", "event_value", "limits"),
+        )
     },
     "data.external.outcomes": text(),
     "data.columns.*": text(),

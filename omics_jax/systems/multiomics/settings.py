@@ -28,6 +28,7 @@ _DATA = {
         for name in ("modalities", "path", "clinical", "survival", "id", "barcode", "classes")
     },
     **{f"data.{name}": text() for name in ("numbers", "survival_times", "only")},
+    **{f"data.{name}": text() for name in ("group", "limits")},
     "data.orientation": choice(*ORIENTATIONS),
     "data.zero_times": choice("error", "mask"),
     "data.repeated": choice(*REPEATED),
