@@ -87,7 +87,7 @@ def test_groups_and_descriptors_of_a_wide_table(tmp_path):
 
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
     text = WIDE.replace("rhythm", "sbp").replace(",4.5,", ",high,")
-    dataset = read(tmp_path, text, variables=("hr, ",))
+    dataset = read(tmp_path, text, variables=("hr",))
     assert dataset.modalities["series"].features.tolist() == ["hr"]
     with pytest.raises(UserError, match="names column 'sbp' twice"):
         read(tmp_path, text)

@@ -28,7 +28,6 @@ from omics_jax.data.clinical_series.stored_table import (
 )
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
-from omics_jax.data.formats.checks import listed_names
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.messages import count_phrase
@@ -85,7 +84,6 @@ def read_long_table(
     frame = pd.DataFrame({key: stored[j] for key, j in positions.items()})
 
     variable, names = encode(table.path, frame["variable"])
-    variables, statics = (listed_names(asked, names) for asked in (variables, statics))
     asked_for = {*variables, *statics} if variables else set(names)
     used = np.isin(names, list(asked_for))[variable]
     # A variable may be called as what is missing is spelt: Na is sodium.

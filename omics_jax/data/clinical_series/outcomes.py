@@ -18,7 +18,7 @@ from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.formats.checks import quoted_list, required_column
 from omics_jax.data.formats.messages import count_phrase
-from omics_jax.data.formats.read import read_table
+from omics_jax.data.formats.read import read_accounted_table
 from omics_jax.data.identity import alike_ids, near_matches
 from omics_jax.data.vocabulary import Missing, blank_unknown, event_codes
 from omics_jax.errors import UserError
@@ -52,7 +52,7 @@ def add_outcomes(
       UserError: for a missing column, rows of one id that disagree, a value that is none of a pair
         of codes, or a table of other records.
     """
-    table = read_table(path)
+    table, skipped = read_accounted_table(path)
     names = _column(path, table, id_column, ID)
     rows, warnings = _match_ids(dataset, path, id_column, names)
     values, notes = _values(path, label, table, names, rows, event_value, missing)
@@ -82,7 +82,7 @@ def add_outcomes(
         targets={label: (outcome, known)},
         notes=(*dataset.notes, *notes),
         warnings=(*dataset.warnings, *warnings),
-        uses=(*dataset.uses, *_uses(file, table, id_column, label, group)),
+        uses=(*dataset.uses, *skipped, *_uses(file, table, id_column, label, group)),
     )
 
 

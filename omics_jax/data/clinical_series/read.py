@@ -39,7 +39,7 @@ from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.limits import parse_limits
 from omics_jax.data.dataset.quality import describe, is_wrong
-from omics_jax.data.formats.checks import listed_names, quoted_list
+from omics_jax.data.formats.checks import quoted_list
 from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.options import below_detection
@@ -140,11 +140,10 @@ def _is_wide(table: StoredTable, columns: dict[str, str], layout: str) -> bool:
 def _dataset_of(observations: Observations, settings, may_lack: bool) -> Dataset:
     """The dataset of single observations."""
     n_steps = count_steps(settings)
-    asked_variables, asked_statics = (
-        listed_names(asked, observations.names) for asked in (settings.variables, settings.statics)
+    statics, static_notes, static_warnings = _choose_statics(
+        observations, tuple(settings.statics), may_lack
     )
-    statics, static_notes, static_warnings = _choose_statics(observations, asked_statics, may_lack)
-    variables = _choose_variables(observations, asked_variables, statics, may_lack)
+    variables = _choose_variables(observations, tuple(settings.variables), statics, may_lack)
     series, bin_notes = bin_means(observations, variables, n_steps, settings.bin_hours)
     modalities = {
         "series": series,

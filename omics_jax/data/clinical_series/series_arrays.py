@@ -29,7 +29,6 @@ from omics_jax.data.dataset.limits import (
     unused_limits,
     within_limits,
 )
-from omics_jax.data.formats.checks import listed_names
 from omics_jax.data.formats.columns import as_names, as_numbers
 from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.messages import count_phrase
@@ -54,7 +53,7 @@ def read_arrays(path: Path, settings, may_lack: bool = False) -> Dataset:
     values = _series_values(path, arrays)
     n, n_steps, n_features = values.shape
     features = _column_names(path, arrays, "features", n_features, "x")
-    asked_for = _present(listed_names(settings.variables, features), features, may_lack)
+    asked_for = _present(tuple(settings.variables), features, may_lack)
     columns = locate_names(path, "variable", features, asked_for)
     modalities = {
         "series": _modality(values[..., columns], features[columns]),
@@ -225,7 +224,7 @@ def _static(
     names = _column_names(path, arrays, "static_features", static.shape[1], "static")
     # The configuration's default names the challenge's descriptors, which mean nothing here.
     asks_for_all = requested in ((), DESCRIPTORS)
-    asked_for = listed_names(requested, names)
+    asked_for = tuple(requested)
     asked_for = None if asks_for_all else _present(asked_for, names, may_lack)
     columns = locate_names(path, "static feature", names, asked_for)
     return _modality(static[:, columns], names[columns])

@@ -25,7 +25,6 @@ from omics_jax.data.clinical_series.stored_table import (
 )
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
-from omics_jax.data.formats.checks import listed_names
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.files import nearest, stem
 from omics_jax.data.formats.messages import count_phrase
@@ -87,7 +86,6 @@ def read_wide_table(
         for key in ("id", "time", "group")
         if key in columns
     }
-    variables, statics = (listed_names(asked, table.header) for asked in (variables, statics))
     candidates = [j for j in range(len(table.header)) if j not in positions.values()]
     if variables:
         asked_for = {*variables, *statics}

@@ -30,16 +30,6 @@ def check_name_tuple(setting: str, value):
         )
 
 
-def listed_names(names: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
-    """The names; one text such as "hr,urine", which a command may give, is several.
-
-    It stays one name where `known` has it, commas and all.
-    """
-    if len(names) == 1 and "," in names[0] and names[0] not in set(map(str, known)):
-        return tuple(filter(None, (name.strip() for name in names[0].split(","))))
-    return tuple(names)
-
-
 def required_column(
     source: str, table: pd.DataFrame, columns: Mapping[str, str], name: str, setting: str
 ) -> np.ndarray:

@@ -21,7 +21,7 @@ from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.names import Names
-from omics_jax.data.formats.read import read_table
+from omics_jax.data.formats.read import read_accounted_table
 from omics_jax.data.perturbation.settings import (
     CONDITIONS,
     OPTIONAL_COLUMNS,
@@ -112,9 +112,10 @@ def read_sample_conditions(
     Raises:
       UserError: a row without a sample id, a sample twice, or none of the samples.
     """
-    table = read_table(path)
+    table, skipped = read_accounted_table(path)
     samples = list(required_column(path, table, columns, "sample", f"the conditions in {path}"))
     row_of_sample, notes = _index_samples(path, table, samples)
+    notes += [f"{use}." for use in skipped]
     rows = [row_of_sample.get(str(name), -1) for name in ids]
     if max(rows) < 0:
         raise UserError(

@@ -18,7 +18,7 @@ import pandas as pd
 from omics_jax.data.formats.checks import required_column
 from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.messages import count_phrase
-from omics_jax.data.formats.read import read_table
+from omics_jax.data.formats.read import read_accounted_table
 from omics_jax.data.identity import label_form
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, in_one_spelling
@@ -285,7 +285,7 @@ def pair_by_table(settings, ids: list[str], conditions: Conditions) -> Design:
     Raises:
       UserError: a sample that the matrix does not hold, or a pair twice.
     """
-    table = read_table(settings.pairs)
+    table, skipped = read_accounted_table(settings.pairs)
     control_rows = _rows_in_matrix(settings, table, "control", ids)
     treated_rows = _rows_in_matrix(settings, table, "treated", ids)
     pairs = [(t, (c,)) for c, t in zip(control_rows, treated_rows, strict=True)]
@@ -310,7 +310,12 @@ def pair_by_table(settings, ids: list[str], conditions: Conditions) -> Design:
         conditions=pair_conditions.take(selection.rows),
         unpaired=sorted(controls - in_pairs),
         left_out=left_out,
-        notes=[note, *left_out_notes(pair_ids, selection.left_out, "pair"), *selection.notes],
+        notes=[
+            *(f"{use}." for use in skipped),
+            note,
+            *left_out_notes(pair_ids, selection.left_out, "pair"),
+            *selection.notes,
+        ],
         warnings=_plates_warning(conditions, selected_pairs),
     )
 
