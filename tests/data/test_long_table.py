@@ -280,7 +280,7 @@ def test_a_daily_variable_is_no_descriptor_because_of_its_name(tmp_path):
     assert dataset.modalities["series"].values[0, :3, 1].tolist() == [70, 69, 68]
     assert "static" not in dataset.modalities
     (warning,) = dataset.warnings
-    assert "Weight is called as a descriptor but changes in most patients" in warning
+    assert "Weight is named like a descriptor but changes in most patients" in warning
     asked = read_series(written(tmp_path, "ward.csv", HOURLY, statics=("Weight",)))
     assert asked.modalities["static"].values[:, 0].tolist() == [70] * 4
     assert "first value of a patient only, 8 later and different ones" in " ".join(asked.notes)

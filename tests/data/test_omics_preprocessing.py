@@ -346,6 +346,15 @@ def test_counts_and_logarithms_are_told_by_their_values(values, look):
     assert looks_like(modality(hidden, np.repeat(mask[:, None], 4, axis=1))) == look
 
 
+def test_codes_for_missing_values_do_not_make_logarithms_look_like_counts():
+    rng = np.random.default_rng(6)
+    values = rng.normal(6, 1.5, (30, 20)).clip(0).astype(np.float32)
+    values[rng.random(values.shape) < 0.06] = 9999
+    assert looks_like(modality(values)) == "logarithms"
+    values[rng.random(values.shape) < 0.02] = 99999
+    assert looks_like(modality(values)) == "logarithms"
+
+
 def test_a_modality_without_a_value_looks_like_nothing():
     assert looks_like(modality(np.ones((2, 2)), np.zeros((2, 2), bool))) == "open"
 

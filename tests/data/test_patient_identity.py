@@ -167,7 +167,7 @@ def test_ids_that_nearly_match_between_files_are_named(tmp_path):
 
 
 def test_a_table_that_shares_no_id_is_told_where_the_ids_are(tmp_path):
-    told = CLINICAL.rename_axis("number").set_axis(range(5)).assign(patient=CLINICAL.index)
+    told = CLINICAL.set_axis(range(5)).rename_axis("number").assign(patient=CLINICAL.index)
     rna = {"rna": write(tmp_path / "rna.npz", RNA)}
     message = error_of(modalities=rna, clinical=write(tmp_path / "c.csv", told))
     assert "its column 'patient' has them: set --config.data.id=patient" in message
@@ -238,3 +238,9 @@ def test_annotations_beside_a_named_table_are_told_to_be_left_out(tmp_path):
     dataset = read_patients(settings(modalities={"rna": path}, clinical=clinical(tmp_path)))
     (use,) = [u for u in dataset.uses if u.used_as == "left out" and u.source == "rna"]
     assert use.names == ("stage",) and "a table of the patients is named" in use.why
+
+
+def test_ids_that_differ_in_spelling_alone_are_named_where_none_matches(tmp_path):
+    path = write(tmp_path / "rna.csv", RNA.rename(str.upper))
+    message = error_of(modalities={"rna": path}, clinical=clinical(tmp_path))
+    assert "3 of them differ in spelling alone ('P4' and 'p4')" in message

@@ -203,7 +203,7 @@ def _choose_statics(
     statics = tuple(name for name in present if name not in series)
     source = Path(observations.source).name
     warnings = [
-        f"{source}: {name} is called as a descriptor but changes in most patients, and is read as "
+        f"{source}: {name} is named like a descriptor but changes in most patients, and is read as "
         f"a series (with --config.data.statics=\"('{name}',)\" its first value alone would count)"
         for name in series
     ]

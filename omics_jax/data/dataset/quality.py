@@ -333,7 +333,7 @@ def quality_warnings(name: str, table: pd.DataFrame) -> list[str]:
     wrong = table[table["note"].map(is_wrong)]
     wrong = wrong.sort_values("far", ascending=False, kind="stable")
     sentences = [
-        f"{name}: {variable}: {note}."
+        f"{name}: {variable}: {note}{'' if note.endswith('?') else '.'}"
         for variable, note in zip(wrong["variable"], wrong["note"], strict=True)
     ]
     hidden = len(sentences) - _SHOWN

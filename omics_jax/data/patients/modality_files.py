@@ -25,6 +25,7 @@ from omics_jax.data.formats.npz import npz_arrays, npz_names, take_array
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.orientation import gene_annotations
 from omics_jax.data.formats.read import read_grid, read_matrix
+from omics_jax.data.identity import near_matches
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
 
@@ -107,6 +108,7 @@ def _decide_orientation(
         describing = gene_annotations(grid.columns, ())
         samples = [name for j, name in enumerate(grid.columns) if j not in describing]
         hint = "" if barcode else barcode_hint(*grid.rows, *samples)
+        hint += _spelling_hint([*grid.rows, *samples], known)
         raise UserError(
             f"{path}: neither its rows (such as {grid.rows[0]!r}) nor its columns (such as "
             f"{[*samples, *grid.columns][0]!r}) are called like a patient of {others}{hint}; use "
@@ -116,6 +118,15 @@ def _decide_orientation(
         return "auto", "judged by its names and shape"
     orientation = "samples" if in_rows > in_columns else "genes"
     return orientation, "where ids of patients were found"
+
+
+def _spelling_hint(names: Sequence[str], known: Collection[str]) -> str:
+    """A clause on ids that almost match, such as 1 and 01, or P1 and p1; "" if none does."""
+    near = near_matches(names, known)
+    if not near:
+        return ""
+    name, other = next(iter(near.items()))
+    return f", although {len(near):,} of them differ in spelling alone ({name!r} and {other!r})"
 
 
 def _count_patients(names: Sequence[str], known: Collection[str], barcode: str) -> int:

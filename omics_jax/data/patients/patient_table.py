@@ -99,7 +99,15 @@ def read_patient_table(
     column = _id_column(path, table, id_column, targets)
     ids = table[column].astype(str).str.strip().to_numpy(dtype=object)
     places = [str(place) for place in table.index]
-    check_names(path, "patient", ids, lambda row: places[row], unique=False)
+    try:
+        check_names(path, "patient", ids, lambda row: places[row], unique=False)
+    except UserError as error:
+        if id_column:
+            raise
+        raise UserError(
+            f"{error}, or set --config.data.id if its first column {column!r} is not that of the "
+            "ids"
+        ) from None
     in_use = [name for name in table.columns if name in (*targets, *others) and name != column]
     table, remarks = merge_repeated(path, table, ids, in_use, missing)
     remarks += note(*(f"{use}." for use in uses))

@@ -175,8 +175,9 @@ def class_target(
         )
     values = np.zeros(len(cells), np.int32)
     values[known] = codes
+    noun = "class" if len(class_names) == 1 else "classes"
     sentence = (
-        f"{name} ({column}): {len(class_names)} classes, known of {n_known:,} patients: "
+        f"{name} ({column}): {len(class_names)} {noun}, known of {n_known:,} patients: "
         f"{_count_classes(class_names, codes)}."
     )
     return (values, known), class_names, note(sentence) + said

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from omics_jax.data.dataset.dataset import Modality
 from omics_jax.errors import UserError
@@ -30,10 +30,11 @@ def looks_like(modality: Modality) -> Look:
 
     "counts" are nowhere negative, and above 1,000 with more than one value in a hundred above 30,
     or whole numbers above 100. "logarithms" (or shares, or scores) are those of which 99 in a
-    hundred are below 30. Of very many values evenly spaced rows are looked at.
+    hundred are below 30. Codes for missing values do not count. Of very many values evenly spaced
+    rows are looked at.
     """
     step = max(1, math.ceil(modality.values.size / _MOST_CELLS))
-    values = modality.values[::step][modality.mask[::step]]
+    values = _without_codes(modality.values[::step][modality.mask[::step]])
     if not len(values):
         return "open"
     most, common = values.max(), np.quantile(values, 0.99)
@@ -42,6 +43,24 @@ def looks_like(modality: Modality) -> Look:
         if is_whole or (most > _LEAST_COUNT and common > _MOST_LOGARITHM):
             return "counts"
     return "logarithms" if common <= _MOST_LOGARITHM else "open"
+
+
+def _without_codes(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, " j"]:
+    """The values without those that stand for a missing one, such as 9999.
+
+    Such a value is repeated, the largest, and farther from the next than three times the range of
+    all others.
+    """
+    while len(values):
+        largest = values.max()
+        is_largest = values == largest
+        others = values[~is_largest]
+        if is_largest.sum() < 2 or not len(others):
+            break
+        if largest - others.max() <= 3 * np.ptp(others):
+            break
+        values = others
+    return values
 
 
 def log2_plus_one(modality: Modality, name: str, ids: Shaped[np.ndarray, " n"]) -> Modality:
