@@ -160,10 +160,8 @@ def test_classes_are_codes_into_sorted_names(cells, names, codes, mask):
     assert found == names and values.dtype == np.int32
     assert values.tolist() == codes and known.tolist() == [bool(m) for m in mask]
     (note,) = remarks.notes
-    assert (
-        f"type (kind): {len(names)} {'class' if len(names) == 1 else 'classes'}, known of {sum(mask)} patients"
-        in note
-    )
+    noun = "class" if len(names) == 1 else "classes"
+    assert f"type (kind): {len(names)} {noun}, known of {sum(mask)} patients" in note
 
 
 def test_words_for_unknown_are_no_classes_and_are_named():
