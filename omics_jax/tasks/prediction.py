@@ -98,21 +98,29 @@ def pool_medians(
 
     The mean curve ends where the first of the replicates' grids does. A median that it does not
     reach is nan, and so is the s.d. of medians of which a replicate does not reach its own: the end
-    of a grid is no median.
+    of a grid is no median. Both are nan in rows whose own medians are nan in all replicates.
     """
     pooled = {}
     for task in tasks:
         if task.kind != "survival":
             continue
-        median = survival.median_survival(*_mean_curve(task, replicates))
-        reached = np.isfinite(median)
         own, own_reached = (
             np.stack([fields[f"{task.name}_{field}"] for fields in replicates]).astype(np.float64)
             for field in ("median", "median_reached")
         )
+        # Of a row without any value nothing is predicted.
+        is_predicted = ~np.isnan(own).all(axis=0)
+        median = survival.median_survival(*_mean_curve(task, replicates))
+        reached = np.isfinite(median)
         between = np.where(own_reached.all(axis=0), own.std(axis=0), np.nan)
-        pooled[f"{task.name}_median"] = np.where(reached, median, np.nan), between
-        pooled[f"{task.name}_median_reached"] = reached.astype(np.float64), own_reached.std(axis=0)
+        pooled[f"{task.name}_median"] = (
+            np.where(reached & is_predicted, median, np.nan),
+            np.where(is_predicted, between, np.nan),
+        )
+        pooled[f"{task.name}_median_reached"] = (
+            np.where(is_predicted, reached, np.nan),
+            np.where(is_predicted, own_reached.std(axis=0), np.nan),
+        )
     return pooled
 
 

@@ -205,7 +205,7 @@ def test_notes_say_what_was_understood(tmp_path):
         "1 patient (p0) is not in clinical.csv; kept, their targets masked.",
         "rna.csv has samples in rows, where ids of patients were found.",
         "genes-mirna.tsv has samples in columns, where ids of patients were found.",
-        "rna: 1 patient (p3) is without a single value and count as lacking it.",
+        "rna: 1 patient (p3) is without a single value of it.",
         "type (cancer): 2 classes, known of 3 patients: BRCA 2, ACC 1.",
         "OS: 2 patients with only one of days and dead are masked.",
     ):

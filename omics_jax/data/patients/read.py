@@ -268,13 +268,15 @@ def _one_row_per_patient(
             barcode = ""
         chosen = primary_samples(name, matrix.ids, barcode)
         has_values = matrix.mask[chosen.rows].any(axis=1)
-        rows, patients = chosen.rows[has_values], chosen.patients[has_values]
+        # Every new patient gets a row of predictions, an empty one where nothing is known.
+        stays = has_values if is_training else np.ones(len(has_values), bool)
+        rows, patients = chosen.rows[stays], chosen.patients[stays]
         notes += chosen.notes
         if not has_values.all():
             empty_patients = chosen.patients[~has_values].tolist()
             empty = count_phrase(len(empty_patients), "patient", empty_patients)
-            notes.append(f"{name}: {empty} without a single value and count as lacking it.")
-        if not len(rows):
+            notes.append(f"{name}: {empty} without a single value of it.")
+        if not has_values.any():
             raise UserError(
                 f"modality {name!r} has no value of any patient who is left; leave it out"
             )

@@ -83,6 +83,8 @@ def init(network: Network, key: PRNGKeyArray, batch: Batch, constants: Constants
     x = _controls(batch, constants)
     if "pairs" in batch:
         x = jnp.concatenate([x, _treated(batch["pairs"], constants)])
+    # The training step names a row that is not finite; gains that are not would hide it.
+    x = jnp.where(jnp.isfinite(x), x, 0)
     noise = jax.random.normal(jax.random.fold_in(key, 1), (len(x), network.config.latent))
     made = network.init(key, x, noise)
     return {"params": made["params"], "batch_stats": {}}
