@@ -143,14 +143,17 @@ def inspect(method: ModuleType, config: Any, folder: Path) -> None:
     Raises:
       UserError: the experiment cannot be trained on these data, which are shown all the same.
     """
+    from omics_jax.run.description import describe_data, write_summary
     from omics_jax.run.inspection import data_lines, training_line
-    from omics_jax.run.prepare import arms_of, notes_of, read_data, with_notes, write_summary
+    from omics_jax.run.prepare import arms_of, notes_of, read_data, with_notes
 
     dataset = read_data(method, config)
-    for line in data_lines(dataset, write_summary(folder, dataset)):
+    description = describe_data(dataset)
+    write_summary(folder, dataset, description)
+    for line in data_lines(dataset, description):
         print_and_log(line)
     arms = arms_of(method, config, dataset)
-    write_summary(folder, with_notes(dataset, arms))
+    write_summary(folder, with_notes(dataset, arms), description)
     for note in notes_of(arms):
         print_and_log(f"note: {note}")
     for arm in arms:
@@ -163,8 +166,9 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
     Raises:
       UserError: the training here is not finished, or of another config.
     """
+    from omics_jax.run.description import describe_data, write_summary
     from omics_jax.run.outputs import earlier_timing, missing_predictions, score_and_report
-    from omics_jax.run.prepare import arms_of, read_data, with_notes, write_summary
+    from omics_jax.run.prepare import arms_of, read_data, with_notes
 
     check_version(folder)
     check_begun(folder)
@@ -172,7 +176,7 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
     check_files(folder, BEGUN_WITH)
     dataset = read_data(method, config)
     arms = arms_of(method, config, dataset)
-    write_summary(folder, with_notes(dataset, arms))
+    write_summary(folder, with_notes(dataset, arms), describe_data(dataset))
     missing = missing_predictions(folder, arms)
     if missing:
         raise UserError(

@@ -12,7 +12,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import short_table
 from omics_jax.data.dataset.summary import overlaps
 from omics_jax.evaluation.overlap_text import overlap_text
-from omics_jax.run.prepare import Description
+from omics_jax.run.description import Description
 from omics_jax.study.system import Arm
 
 LABEL_WIDTH = 32  # characters

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from omics_jax.data.dataset.account import unexpected
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, range_warnings
+from omics_jax.data.dataset.quality import range_warnings
 from omics_jax.data.memory import memory_limit
 from omics_jax.durable import as_user_error, write_arrays, write_atomically
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
+from omics_jax.run.description import describe_data
 from omics_jax.run.directory import read_json
 from omics_jax.run.manifest import check_files, read_manifest
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
@@ -69,9 +69,7 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     with as_user_error(out):
         out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
-    warnings = [*new.warnings, *unexpected(new.uses)]
-    for name, table in dataset_tables(new).items():
-        warnings += quality_warnings(name, table)
+    warnings = list(describe_data(new).warnings)
     ranges: Ranges = {}
     shares: dict[str, list[float]] = {}
     for r, variables in load_variables(checkpoints, stage, replicates, origin):

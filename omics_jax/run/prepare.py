@@ -1,29 +1,25 @@
 """From a config to the arms of its experiment, ready to train.
 
-It also writes the first files of the run directory: `data.json` describes the data, `config.json`
-is the config, and `training.json` has what a prediction of new rows needs to know of each arm.
+It also writes the first files of the run directory: `config.json` is the config, and
+`training.json` has what a prediction of new rows needs to know of each arm. For `data.json` see
+`description`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pandas as pd
-
-from omics_jax.data.dataset.account import account_table, unexpected
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, short_table
-from omics_jax.data.dataset.summary import summary
 from omics_jax.data.memory import memory_limit
 from omics_jax.errors import UserError
-from omics_jax.run.directory import check_data, json_text, write_json
+from omics_jax.run.description import describe_data, write_summary
+from omics_jax.run.directory import write_json
 from omics_jax.run.identity import training_record
-from omics_jax.run.manifest import BEGUN_WITH, list_files, restore_file
-from omics_jax.run.missingness import missingness_warnings
+from omics_jax.run.manifest import BEGUN_WITH, list_files
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
@@ -93,7 +89,8 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    description = write_summary(folder, with_notes(dataset, arms))
+    description = describe_data(dataset)
+    write_summary(folder, with_notes(dataset, arms), description)
     for warning in description.warnings:
         print_and_log(f"warning: {warning}")
     if not (folder / "config.json").exists():
@@ -106,62 +103,6 @@ def prepare_arms(
     _drop_strange_lines(folder, arms)
     _reuse_other_runs(config.run.reuse, arms, folder)
     return arms, options
-
-
-@dataclass(frozen=True)
-class Description:
-    """What was understood of a dataset.
-
-    summary: lines of label and value.
-    variables: modality -> a row per variable, see `data.dataset.quality.describe`.
-    warnings: those of the reader, and of the values of the variables.
-    fingerprint: of the data.
-    """
-
-    summary: list[tuple[str, str]]
-    variables: dict[str, pd.DataFrame]
-    warnings: list[str]
-    fingerprint: str
-
-
-def describe_data(dataset: Dataset) -> Description:
-    """The description of a dataset, for `--mode=inspect`, the log and the report."""
-    variables = dataset_tables(dataset)
-    warnings = [*dataset.warnings, *unexpected(dataset.uses)]
-    for name, table in variables.items():
-        warnings += quality_warnings(name, table)
-    warnings += missingness_warnings(dataset)
-    return Description(summary(dataset), variables, warnings, dataset.fingerprint())
-
-
-def write_summary(folder: Path, dataset: Dataset) -> Description:
-    """Writes `data.json`, what was understood of the data, unless it stands in a run.
-
-    Raises:
-      UserError: the run in this directory was begun with other data, or the file is damaged.
-    """
-    description = describe_data(dataset)
-    tables = {name: short_table(table) for name, table in description.variables.items()}
-    content = {
-        "summary": description.summary,
-        "notes": dataset.notes,
-        "warnings": description.warnings,
-        "uses": account_table(dataset.uses).to_dict("records"),
-        "variables": {name: _records(table) for name, table in tables.items()},
-        "fingerprint": description.fingerprint,
-    }
-    begun = (folder / "config.json").exists()
-    if begun:
-        restore_file(folder, "data.json", json_text(content))
-        check_data(folder, content["fingerprint"])
-    if not begun or not (folder / "data.json").exists():
-        write_json(folder / "data.json", content)
-    return description
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table for JSON, which has no NaN."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _drop_strange_lines(folder: Path, arms: Sequence[Arm]) -> None:

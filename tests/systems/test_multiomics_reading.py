@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from command import ROOT, config_of
 
-from omics_jax.run.prepare import describe_data
+from omics_jax.run.description import describe_data
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.multiomics import reading
 from omics_jax.systems.multiomics.assembly import logged_modalities, training_range
