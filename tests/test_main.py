@@ -267,9 +267,9 @@ def test_own_files_described_wrongly(study, words, named):
 
 
 def test_lists_are_written_with_commas(tmp_path):
-    samples = [(f"{line}{kind}{k}", line, kind) for line in "ABCDE" for kind in "ct" for k in "12"]
+    samples = [(f"{line}{kind}{k}", line, kind) for line in "ABCDEF" for kind in "ct" for k in "12"]
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(8, 1, (20, 6)), columns=[f"ZNF{j}" for j in range(6)])
+    frame = pd.DataFrame(rng.normal(8, 1, (24, 6)), columns=[f"ZNF{j}" for j in range(6)])
     frame.insert(0, "sample", [name for name, _, _ in samples])
     frame.insert(1, "line", [line for _, line, _ in samples])
     frame.insert(2, "role", ["control" if kind == "c" else "treated" for _, _, kind in samples])
@@ -282,11 +282,11 @@ def test_lists_are_written_with_commas(tmp_path):
     words += [f"--config.data.path={tmp_path}/m.csv", "--config.data.dose=all", "--mode=inspect"]
     words += ["--config.data.pair_by=cell_line,time", "--config.data.min_genes=5"]
     plain = command(SMOKE, f"--workdir={tmp_path}/a", *words)
-    assert plain.status == 0 and "10 pairs" in plain.out, plain
+    assert plain.status == 0 and "12 pairs" in plain.out, plain
     for drugs in (r"5\,1-EET", "('5,1-EET',)"):
         chosen = command(SMOKE, f"--workdir={tmp_path}/b", *words, f"--config.data.drugs={drugs}")
-        assert chosen.status == 0 and "5 pairs" in chosen.out, chosen
+        assert chosen.status == 0 and "6 pairs" in chosen.out, chosen
     unknown = command(SMOKE, f"--workdir={tmp_path}/c", *words, "--config.data.drugs=a,b")
     assert_one_sentence(unknown, "'a'")
     repeated = [*words, r"--config.data.drugs=5\,1-EET", r"--config.data.drugs=5\,2-EET"]
-    assert "10 pairs" in command(SMOKE, f"--workdir={tmp_path}/d", *repeated).out
+    assert "12 pairs" in command(SMOKE, f"--workdir={tmp_path}/d", *repeated).out

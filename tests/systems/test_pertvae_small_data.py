@@ -75,7 +75,7 @@ def test_the_sentence_about_a_single_line_names_the_settings_that_help(tmp_path)
         "group (--config.data.group_by=cell_line), but 3 folds need as many groups; train one "
         "model for all drugs and test it on drugs that it has not seen, with "
         "--config.model.per_drug=False --config.data.group_by=drug, or give pairs of more groups "
-        "(4 at least)"
+        "(4 at least, 6 with 3 folds)"
     )
     outcome = command(SMOKE, data, "--mode=inspect", *BY_DRUG, f"--workdir={tmp_path}/all")
     assert outcome.status == 0 and "together on all 24 rows" in outcome.out
@@ -89,7 +89,8 @@ def test_three_pairs_are_refused_before_the_training(tmp_path, mode):
     assert last(outcome.err) == (
         "error: no drug has enough pairs: drug 'vorinostat', which has the most groups, has 3 "
         "pairs in 3 groups (--config.data.group_by=cell_line), but one of 3 folds leaves 1 pair "
-        "to train on, and the simple models need 2; give pairs of more groups (4 at least)"
+        "to train on, and the simple models need 2; give pairs of more groups (4 at least, 6 "
+        "with 3 folds)"
     )
     assert not (tmp_path / "run" / "config.json").exists()
 

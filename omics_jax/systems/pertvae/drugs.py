@@ -6,6 +6,8 @@ refused, with the settings by which they can be used.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -69,6 +71,18 @@ def _obstacle(config: ConfigDict, dataset: Dataset, rows: Rows) -> str:
     return ""
 
 
+def _groups_needed(folds: int) -> str:
+    """How many groups leave the simple models enough to train on: of some folds, and of these."""
+    folds = max(folds, 3)
+    # Two folds test and validate; the larger folds have ceil(groups / folds) groups.
+    needed = next(
+        groups
+        for groups in itertools.count(folds)
+        if groups - 2 * math.ceil(groups / folds) >= LEAST_BASELINE_ROWS
+    )
+    return "4 at least" if needed == 4 else f"4 at least, {needed} with {folds} folds"
+
+
 def _refusal(
     config: ConfigDict, dataset: Dataset, rows_of: Mapping[str, Rows], obstacles: Mapping[str, str]
 ) -> str:
@@ -87,7 +101,7 @@ def _refusal(
             "train one model for all drugs and test it on drugs that it has not seen, with "
             "--config.model.per_drug=False --config.data.group_by=drug"
         )
-    mends.append("give pairs of more groups (4 at least)")
+    mends.append(f"give pairs of more groups ({_groups_needed(config.folds)})")
     subject = "the pairs cannot be split" if name == ALL else "no drug has enough pairs"
     most = "all drugs have" if name == ALL else f"drug {name!r}, which has the most groups, has"
     return (
