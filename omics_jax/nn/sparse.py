@@ -211,7 +211,7 @@ def _scan_blocks(block, chunks: Chunks, rows: int) -> Array:
         return block(None, chunks)[1]
     missing = steps * size - n_chunks
 
-    def cut(array: Int[Any, "C *w"]) -> Int[Array, "steps size *w"]:
+    def cut(array: Int[Any, "C ..."]) -> Int[Array, "steps size ..."]:
         padded = jnp.concatenate([array, array[:missing]])
         return padded.reshape(steps, size, *array.shape[1:])
 
