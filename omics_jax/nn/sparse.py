@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 WIDTHS = (1, 2, 4, 8, 16, 32)  # edges of one chunk; the cheapest for the edges at hand is taken
 CHUNK_COST = 2  # of a chunk itself, in gathered cells
@@ -66,13 +66,18 @@ class Edges(NamedTuple):
 # --- the plan, on the host ------------------------------------------------------------------------
 
 
-def plan_edges(ends: Int[np.ndarray, "E 2"], inputs: int, outputs: int) -> Edges:
+def plan_edges(
+    ends: Int[np.ndarray, "e 2"], inputs: int, outputs: int, size: int | None = None
+) -> Edges:
     """The chunks of a list of connections; time and memory are linear in their number.
 
-    ends: (E, 2) input and output of each connection, each pair once. Weights are in this order.
+    Args:
+      ends: (e, 2) input and output of each connection, each pair once. Weights are in this order.
+      size: E, so that lists of at most E connections have plans of equal shapes (one of each
+        replicate). The weights of the connections that are not there have no effect and gradient 0.
 
     Raises:
-      ValueError: a unit out of range, or a connection that occurs twice.
+      ValueError: a unit out of range, a connection that occurs twice, or more than `size`.
     """
     ends = np.asarray(ends, dtype=np.int32).reshape(-1, 2)
     source, target = ends[:, 0], ends[:, 1]
@@ -80,13 +85,16 @@ def plan_edges(ends: Int[np.ndarray, "E 2"], inputs: int, outputs: int) -> Edges
         raise ValueError(f"connections must be among {inputs} inputs and {outputs} outputs")
     if len(np.unique(source.astype(np.int64) * outputs + target)) < len(ends):
         raise ValueError("a connection occurs twice; give every pair of units once")
-    by_output, place = _chunks(source, target, outputs)
-    by_input, _ = _chunks(target, source, inputs)
+    if size is not None and len(ends) > size:
+        raise ValueError(f"{len(ends)} connections are more than the size of {size}")
+    by_output, place = _chunks(source, target, outputs, size)
+    by_input, _ = _chunks(target, source, inputs, size)
+    absent = 0 if size is None else size - len(ends)
     return Edges(
         by_output=by_output,
         by_input=by_input,
         place=place,
-        ends=ends,
+        ends=np.concatenate([ends, np.zeros((absent, 2), np.int32)]),
         fan_in=np.bincount(target, minlength=outputs).astype(np.int32),
         fan_out=np.bincount(source, minlength=inputs).astype(np.int32),
     )
@@ -94,31 +102,47 @@ def plan_edges(ends: Int[np.ndarray, "E 2"], inputs: int, outputs: int) -> Edges
 
 def reverse(edges: Edges) -> Edges:
     """The same connections from outputs to inputs, with weights in the same order: a decoder."""
-    inputs, outputs = len(edges.fan_out), len(edges.fan_in)
-    return plan_edges(np.asarray(edges.ends)[:, ::-1], outputs, inputs)
+    exists = np.asarray(_exists(edges))
+    ends = np.asarray(edges.ends)[exists, ::-1]
+    size = None if exists.all() else len(exists)
+    return plan_edges(ends, len(edges.fan_in), len(edges.fan_out), size)
 
 
 def _chunks(
-    source: Int[np.ndarray, " E"], target: Int[np.ndarray, " E"], units: int
+    source: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], units: int, size: int | None
 ) -> tuple[Chunks, Int[np.ndarray, " E"]]:
-    """The edges by target, and the cell of the chunks that holds each edge."""
+    """The edges by target, and the cell of the chunks that holds each edge.
+
+    With a size, width and number of chunks depend on it alone; the last cell is then empty.
+    """
     order = np.lexsort((source, target))
     count = np.bincount(target, minlength=units)
-    width = min(WIDTHS, key=lambda w: (-(-count // w)).sum() * (w + CHUNK_COST))
+    if size is None:
+        size, width = len(order), _cheapest_width(count)
+        n_chunks = int((-(-count // width)).sum())
+    else:
+        width = _cheapest_width(np.full(units, -(-size // units)))
+        n_chunks = size // width + min(units, size) + 1
     chunks_of_unit = -(-count // width)
     first_chunk = np.cumsum(chunks_of_unit) - chunks_of_unit
     first_edge = np.cumsum(count) - count
     rank = np.arange(len(order)) - first_edge[target[order]]  # among the edges of its unit
     cell = (first_chunk[target[order]] + rank // width) * width + rank % width
-    n_chunks = int(chunks_of_unit.sum())
     sources = np.zeros(n_chunks * width, np.int32)
-    edge = np.full(n_chunks * width, len(order), np.int32)
+    edge = np.full(n_chunks * width, size, np.int32)
     sources[cell], edge[cell] = source[order], order
-    place = np.empty(len(order), np.int32)
+    place = np.full(size, n_chunks * width - 1, np.int32)
     place[order] = cell
-    targets = np.repeat(np.arange(units, dtype=np.int32), chunks_of_unit)
+    targets = np.full(n_chunks, units - 1, np.int32)
+    used = int(chunks_of_unit.sum())
+    targets[:used] = np.repeat(np.arange(units), chunks_of_unit)
     shape = (n_chunks, width)
     return Chunks(sources.reshape(shape), edge.reshape(shape), targets), place
+
+
+def _cheapest_width(count: Int[np.ndarray, " units"]) -> int:
+    """The width of chunks with the least work for units that have so many edges."""
+    return min(WIDTHS, key=lambda width: (-(-count // width)).sum() * (width + CHUNK_COST))
 
 
 # --- the layer ------------------------------------------------------------------------------------
@@ -155,7 +179,8 @@ def sparse_linear(
 
 def _dense_matrix(weights: Weights, edges: Edges) -> Float[Array, "O I"]:
     matrix = jnp.zeros((len(edges.fan_in), len(edges.fan_out)), weights.dtype)
-    return matrix.at[edges.ends[:, 1], edges.ends[:, 0]].set(weights, unique_indices=True)
+    existing = jnp.where(_exists(edges), weights, 0)
+    return matrix.at[edges.ends[:, 1], edges.ends[:, 0]].add(existing)
 
 
 @jax.custom_vjp
@@ -170,12 +195,18 @@ def _product_forward(weights: Weights, edges: Edges, x: Float[Array, "I n"]):
 def _product_backward(saved, dy: Float[Array, "O n"]):
     weights, edges, x = saved
     dx = _add_up(weights, edges.by_input, dy, len(edges.fan_out))
-    dw = _correlate(edges.by_output, x, dy).reshape(-1)[edges.place]
+    cells = _correlate(edges.by_output, x, dy).reshape(-1)[edges.place]
+    dw = jnp.where(_exists(edges), cells, 0)
     no_gradient = jax.tree.map(lambda i: np.zeros(i.shape, jax.dtypes.float0), edges)
     return dw, no_gradient, dx
 
 
 _product.defvjp(_product_forward, _product_backward)
+
+
+def _exists(edges: Edges) -> Bool[Array, " E"]:
+    """Whether each weight belongs to a connection, see `size` of `plan_edges`."""
+    return edges.by_output.edge.reshape(-1)[edges.place] == jnp.arange(len(edges.ends))
 
 
 def _add_up(

@@ -162,6 +162,41 @@ def test_auto_is_dense_for_many_edges_only():
     assert sparse.choose_form("sparse", sparse.plan_edges(full, 10, 4)) == "sparse"
 
 
+@pytest.mark.parametrize("form", ["sparse", "dense"])
+def test_plans_of_one_size_have_equal_shapes_and_the_values_of_their_own(form):
+    rng = np.random.default_rng(6)
+    lists = [random_edges(rng, 30, 12, share) for share in (0.1, 0.5)]
+    size = 10 + max(len(ends) for ends in lists)
+    plans = [sparse.plan_edges(ends, 30, 12, size) for ends in lists]
+    shapes = [jax.tree.map(np.shape, plan) for plan in plans]
+    assert shapes[0] == shapes[1]
+    x = jnp.asarray(rng.normal(size=(30, 5)))
+    weights = jnp.asarray(rng.normal(size=size))
+    for ends, plan in zip(lists, plans, strict=True):
+
+        def loss(w, plan):
+            return jnp.sum(jnp.sin(sparse.sparse_linear(w, plan, x, form)))
+
+        own = sparse.plan_edges(ends, 30, 12)
+        value, gradient = jax.value_and_grad(loss)(weights, plan)
+        expected, own_gradient = jax.value_and_grad(loss)(weights[: len(ends)], own)
+        assert float(value) == pytest.approx(float(expected), rel=1e-5)
+        np.testing.assert_allclose(gradient[: len(ends)], own_gradient, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(gradient[len(ends) :], 0)
+        back = sparse.reverse(plan)
+        np.testing.assert_allclose(
+            sparse.sparse_linear(weights, back, jnp.ones((12, 2)), form),
+            dense_of(weights[: len(ends)], ends, 30, 12).T @ np.ones((12, 2)),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def test_more_connections_than_the_size_are_refused():
+    with pytest.raises(ValueError, match="2 connections are more than the size of 1"):
+        sparse.plan_edges(np.array([(0, 0), (1, 0)]), 2, 1, size=1)
+
+
 @pytest.mark.parametrize("ends", [[(0, 0), (0, 0)], [(5, 0)], [(0, 2)], [(-1, 0)]])
 def test_impossible_connections_are_refused(ends):
     with pytest.raises(ValueError, match="connection"):
