@@ -19,7 +19,7 @@ simple method (.37 against .42).
 
 from ml_collections import ConfigDict
 
-from omics_jax.settings.sections import new_config, run_section
+from omics_jax.settings.sections import new_config, run_section, series_section
 
 SIZES = ("smoke", "paper", "official", "best")
 
@@ -36,26 +36,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.repeats = 1
     config.held_out = (0.1, 0.2, 0.5)  # shares of observed values held out to score imputation
 
-    # Your files. An empty path means the simulator below. See README, "Your own series".
-    config.data = ConfigDict()
-    config.data.path = ""
-    config.data.outcomes = ""
-    config.data.outcome_id = "RecordID"
-    config.data.label = "In-hospital_death"
-    config.data.columns = ConfigDict()
-    config.data.columns.id = "id"
-    config.data.columns.time = "time"
-    config.data.columns.variable = "variable"
-    config.data.columns.value = "value"
-    config.data.columns.group = ""
-    config.data.time_unit = "hours"  # hours | minutes | days
-    config.data.hours = 48.0
-    config.data.bin_hours = 1.0
-    config.data.variables = ()  # () for all, or the challenge's 35
-    config.data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
-    config.data.keep_empty = True  # patients without any observation, imputed from the population
-    config.data.split = "folds"  # folds | file: one split, parts train, val, test of HDF5 or npz
-    config.data.external = ConfigDict(dict(path="", outcomes=""))
+    config.data = series_section()  # your files and how they are read
 
     config.simulator = ConfigDict()
     config.simulator.patients = 900

@@ -43,13 +43,19 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.clinical = ""
     config.data.survival = ""
     config.data.id = ""
-    config.data.barcode = ""  # tcga: the first 12 characters are the patient
+    # tcga: rows are patients, the first 12 characters | tcga_samples: rows are samples
+    config.data.barcode = ""
+    config.data.group = ""  # a column of the tables: rows with the same cell are never split
     config.data.classes = ""  # "type=column"
     config.data.numbers = ""  # "age=column"
-    config.data.survival_times = ""  # "OS=time column:event column"
+    # "OS=time column:event column"; "OS=days_to_death|days_to_last_follow_up:status=dead"
+    config.data.survival_times = ""
     config.data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
     config.data.zero_times = "error"  # error | mask: times of zero or below
     config.data.repeated = "error"  # error | mean: features of the same name in a file
+    config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
+    config.data.missing_values = ()  # "-999, below detection": numbers and words for missing
+    config.data.limits = ""  # "rna=0:30": values outside are taken for missing
 
     config.simulator = ConfigDict()
     config.simulator.patients = 600
@@ -65,7 +71,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.simulator.seed = 0
 
     config.preprocess = ConfigDict()
-    config.preprocess.log2 = ("mirna",)  # modalities whose values x become log2(x + 1)
+    # auto (the values tell) or the modalities whose values x become log2(x + 1)
+    config.preprocess.log2 = ("auto",)
     config.preprocess.without_y = ("methylation",)  # drop sites on chromosome Y
     config.preprocess.chromosomes = ""  # a table of features and their chromosomes, where needed
     config.preprocess.zeros = "rna=drop_all_zero, mirna=drop_all_zero"  # or drop_any_zero

@@ -9,14 +9,16 @@ README.md.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from absl import flags
-from ml_collections import config_flags
+from omics_jax.errors import Interrupted, RunEnded, UserError
+from omics_jax.training.signals import interruptions
 
-from omics_jax.errors import RunEnded, UserError
-from omics_jax.run.command import MODES, run
+if TYPE_CHECKING:
+    from absl import flags
 
 HELP = ("--help", "-h", "-help", "--helpfull")
 EXAMPLE = "give one of configs/, e.g. --config=configs/pertvae.py"
@@ -31,6 +33,24 @@ def main(argv: list[str]) -> int:
 
     0; 2 for a mistake in what was given; 1 if training diverged; 128 + signal if one stopped it.
     """
+    try:
+        with interruptions():
+            return run_command(argv)
+    except Interrupted as end:
+        print_error(str(end))
+        return end.exit_status
+
+
+def run_command(argv: list[str]) -> int:
+    """As `main`; a signal outside of training raises Interrupted."""
+    # Imported here, where a signal that comes meanwhile is answered in words.
+    from absl import flags
+    from ml_collections import config_flags
+
+    from omics_jax.run.command import MODES, run
+    from omics_jax.run.flags import ListParser
+
+    config_flags.register_flag_parser_for_type(tuple, ListParser())
     values = flags.FlagValues()
     config = config_flags.DEFINE_config_file(
         "config", None, "the config, FILE[:experiment][,size]", flag_values=values, sys_argv=argv
@@ -83,6 +103,8 @@ def parse_flags(values: flags.FlagValues, argv: list[str]) -> None:
 
 def config_message(error: Exception, argv: list[str]) -> str:
     """A sentence about a mistake in the command or the config file."""
+    from absl import flags
+
     text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     text = text.strip()
     if isinstance(error, KeyError | AttributeError):
@@ -118,4 +140,8 @@ def print_error(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what it cannot show
+    status = main(sys.argv)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the work is done, and only Python's end is left
+    sys.exit(status)

@@ -1,12 +1,13 @@
 """Files of text and named arrays that are complete or absent, and whose damage is noticed.
 
 They are written to a temporary name, synced and renamed; arrays carry a sha256 each, since zip's
-own CRC does not cover its headers. The same seals guard the checkpoints. Left out: locks (of two
-writers, the last wins).
+own CRC does not cover its headers. The same seals guard the checkpoints and small records in JSON.
+Left out: locks (of two writers, the last wins).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -23,10 +24,28 @@ import numpy as np
 from omics_jax.errors import UserError
 
 _SEAL = "__seal__"  # the member of an npz that holds its manifest
+_RECORD_SEAL = "sha256"  # the entry of a sealed record that holds the digest of the others
 _SHOWN = 6  # leaves named in one message
+MADE_AGAIN = "repeat the run's command with --mode=train, which makes it again"
+_IN_THE_WAY = "Move it away"
+_NOT_ALLOWED = "Make it writable"
+_MENDS = {  # of an error of the file system, besides free space
+    errno.EISDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.ENOTEMPTY: _IN_THE_WAY,
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: _NOT_ALLOWED,
+}
+_REASONS = {
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+}
 
 
-class DamagedFile(RuntimeError):
+class DamagedFile(UserError):
     """A finished file, or one checkpoint, whose bytes are not those that were written."""
 
 
@@ -57,8 +76,16 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str,
     if _SEAL in arrays:
         raise ValueError(f"an array may not be called {_SEAL!r}")
     record = json.dumps(seal(arrays, meta)).encode()
-    members = {**arrays, _SEAL: np.frombuffer(record, np.uint8)}
-    _replace(path, lambda file: _write_npz(file, members))
+    write_arrays(path, {**arrays, _SEAL: np.frombuffer(record, np.uint8)})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays as one npz for others to read, atomically and without seals.
+
+    Raises:
+      UserError: it cannot be written; the old content then stays.
+    """
+    _replace(path, lambda file: _write_npz(file, arrays))
 
 
 def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -82,9 +109,75 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except Exception as error:  # zip, npy and JSON parsers stumble over damage in many ways
         reason = " ".join(str(error).split())[:300]
         raise DamagedFile(
-            f"{path} is damaged ({type(error).__name__}: {reason}); remove it to have it made again"
+            f"{path} is damaged ({type(error).__name__}: {reason}); put back a copy, or "
+            f"{MADE_AGAIN}"
         ) from error
     return arrays, body["meta"]
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes what JSON can hold, with a sha256 over it as a last entry, atomically.
+
+    Raises:
+      UserError: it cannot be written; the old content then stays.
+    """
+    body = json.loads(json.dumps(record))  # JSON makes lists of tuples
+    write_atomically(path, json.dumps({**body, _RECORD_SEAL: _digest(body)}, indent=1))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `write_record` wrote.
+
+    Raises:
+      DamagedFile: it is not what was written.
+      FileNotFoundError: there is no such file.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        intact = record.pop(_RECORD_SEAL) == _digest(record)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        intact = False
+    if not intact:
+        raise DamagedFile(
+            f"{path} is damaged: it is not what was written there; put back a copy, or remove it "
+            f"and {MADE_AGAIN}"
+        )
+    return record
+
+
+def check_origin(path: Path, stored: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuses an intact file that belongs elsewhere, such as to another replicate or training.
+
+    stored: what the file says of itself.
+    expected: entries that must be among these.
+
+    Raises:
+      UserError: the message names the first entry that differs.
+    """
+    for name, value in expected.items():
+        if name not in stored:
+            raise UserError(
+                f"{path} does not say which {name} it is of, because an earlier version of "
+                "omics_jax wrote it; repeat the run's command with another --workdir"
+            )
+        if stored[name] != value:
+            raise UserError(
+                f"{path} belongs elsewhere ({name} is {stored[name]!r} there, {value!r} here); put "
+                f"back the right one, or remove it and {MADE_AGAIN}"
+            )
+
+
+def load_meta(path: Path) -> dict[str, Any]:
+    """The meta that `save_arrays` wrote; the arrays are neither read nor verified.
+
+    Raises:
+      DamagedFile: it is not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return unseal(json.loads(_read_member(archive, _SEAL).tobytes()))["meta"]
+    except Exception as error:  # as in `load_arrays`
+        raise DamagedFile(f"{path} is damaged ({type(error).__name__})") from error
 
 
 def _write_npz(file: BinaryIO, members: Mapping[str, np.ndarray]) -> None:
@@ -200,17 +293,22 @@ def as_user_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        # Tensorstore, below orbax, reports the operating system's errors as ValueError.
-        code = re.search(r"os_error_code='(\d+)'", str(error))
-        if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = "a file stands where a folder is needed"
-        elif isinstance(error, OSError):
-            reason = error.strerror or str(error)
-        elif code:
-            reason = os.strerror(int(code[1]))
-        else:
+        code = _error_code(error)
+        if code is None:
             raise
+        reason = _REASONS.get(code) or os.strerror(code)
+        mend = _MENDS.get(code, "Free space there")
         raise UserError(
-            f"{path} could not be written: {reason}. Free space there or choose another --workdir; "
-            "what was finished before is unharmed."
+            f"{path} could not be written: {reason}. {mend} or choose another --workdir; what was "
+            "finished before is unharmed."
         ) from error
+
+
+def _error_code(error: OSError | ValueError) -> int | None:
+    """The operating system's number of an error, which tensorstore, below orbax, reports as text
+    of a ValueError; None for another error.
+    """
+    if isinstance(error, OSError):
+        return error.errno or errno.EIO
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(code[1]) if code else None

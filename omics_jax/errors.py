@@ -36,3 +36,18 @@ class Stopped(RunEnded):
         )
         self.signum = signum
         self.exit_status = 128 + signum
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal (`signum`) ended a command outside of training, wherever it was.
+
+    Not an Exception, so that nothing that handles mistakes takes it for one.
+    """
+
+    def __init__(self, signum: int):
+        super().__init__(
+            f"stopped by signal {signum}; what is finished is saved; the same command continues "
+            "from there"
+        )
+        self.signum = signum
+        self.exit_status = 128 + signum

@@ -16,6 +16,7 @@ from command import ROOT, config_of
 from omics_jax.durable import save_arrays
 from omics_jax.run.command import system_module
 from omics_jax.run.directory import prediction_file
+from omics_jax.run.identity import origins
 from omics_jax.run.prepare import prepare_arms
 from omics_jax.run.scores import rows_of
 
@@ -79,6 +80,53 @@ def with_values(dataset, rows, change):
     return replace(dataset, modalities=modalities)
 
 
+def with_other_outcomes(dataset, rows):
+    """The dataset with other outcomes in the given rows, of which each part can still be scored.
+
+    All but one event become censored, times and numbers another scale, classes those of the next
+    row; one outcome of every kind becomes unknown.
+    """
+    targets = {}
+    for name, (values, mask) in dataset.targets.items():
+        values, mask = values.copy(), mask.copy()
+        known = rows[mask[rows]]
+        if name.endswith(".event"):
+            values[known] = 0
+            values[known[0]] = 1
+            mask[known[1]] = False
+        elif name.endswith(".time"):
+            values[known] = 3 * values[known] + 10
+            mask[known[1]] = False
+        elif set(np.unique(values[known])) <= {0, 1} or name in dataset.classes:
+            values[known] = np.roll(values[known], 1)
+            common = np.bincount(values[known].astype(int)).argmax()
+            mask[known[values[known] == common][0]] = False
+        else:
+            values[known] = 10 - 3 * values[known]
+            mask[known[1]] = False
+        targets[name] = values, mask
+    return replace(dataset, targets=targets)
+
+
+@contextmanager
+def fixed_splits():
+    """The same folds whatever the outcomes are, by which they would else be stratified."""
+    from omics_jax.study import folds
+
+    deal, dealt = folds.repeated_group_folds, {}
+
+    def deal_once(groups, *, strata=None, rows=None, **settings):
+        which = None if rows is None else np.asarray(rows).tobytes()
+        key = groups.tobytes(), which, tuple(sorted(settings.items()))
+        if key not in dealt:
+            dealt[key] = deal(groups, strata=strata, rows=rows, **settings)
+        return dealt[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folds, "repeated_group_folds", deal_once)
+        yield
+
+
 @contextmanager
 def few_trees_and_draws():
     """Small forests and few bootstrap draws, for tests that read no number of theirs."""
@@ -98,6 +146,7 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
     config = config_of(smoke(name, experiment))
     folder.mkdir(parents=True, exist_ok=True)
     arms, _ = prepare_arms(system_module(name), config, folder)
+    origin_of = origins(folder)
     random = np.random.default_rng(0)
     with few_trees_and_draws():
         for arm in arms:
@@ -105,7 +154,8 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
                 for part in ("test", *arm.system.extra_parts):
                     file = prediction_file(folder, arm, r, part)
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    save_arrays(file, made_predictions(arm, r, part, random), {})
+                    meta = {**origin_of[arm.name], "replicate": r, "part": part}
+                    save_arrays(file, made_predictions(arm, r, part, random), meta)
 
 
 def made_predictions(arm, index: int, part: str, random) -> dict[str, np.ndarray]:

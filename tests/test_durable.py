@@ -1,6 +1,8 @@
 """Durable files: bit-exact round trips, damage is noticed, a failed write keeps the old content."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 
@@ -8,7 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from omics_jax.durable import DamagedFile, load_arrays, save_arrays, write_atomically
+from omics_jax.durable import (
+    DamagedFile,
+    as_user_error,
+    check_origin,
+    load_arrays,
+    load_meta,
+    read_record,
+    save_arrays,
+    write_arrays,
+    write_atomically,
+    write_record,
+)
 from omics_jax.errors import UserError
 
 ARRAYS = {
@@ -131,7 +144,77 @@ def test_where_nothing_can_be_written(tmp_path, obstacle):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_full_disk_keeps_the_old_content(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "No space left on device. Free space there or choose another --workdir"),
+        (errno.EACCES, "Permission denied. Make it writable or"),
+        (errno.EROFS, "Read-only file system. Make it writable or"),
+        (errno.EISDIR, "a folder stands where a file is needed. Move it away or"),
+        (errno.EEXIST, "a file stands where a folder is needed. Move it away or"),
+    ],
+)
+def test_the_mend_fits_the_reason(tmp_path, number, sentence):
+    with pytest.raises(UserError, match=f"x could not be written: {sentence}"):
+        with as_user_error(tmp_path / "x"):
+            raise OSError(number, os.strerror(number))
+
+
+def test_errors_that_are_not_of_the_file_system_pass(tmp_path):
+    with pytest.raises(ValueError, match="^ours$"), as_user_error(tmp_path):
+        raise ValueError("ours")
+
+
+RECORD = {"trials": [{"rate": 0.1, "best": True}], "tuning": {"space": [0, 1]}, "arm": "größer"}
+
+
+def test_records_come_back_and_their_damage_is_noticed(tmp_path):
+    path, random = tmp_path / "toy.json", np.random.default_rng(2)
+    write_record(path, {**RECORD, "tuning": {"space": (0, 1)}})
+    assert read_record(path) == RECORD and list(json.loads(path.read_text()))[-1] == "sha256"
+    whole, damaged = path.read_bytes(), 0
+    for trial in range(300):
+        content = bytearray(whole)
+        content[random.integers(len(content))] ^= 1 << random.integers(8)
+        path.write_bytes(content if trial < 250 else whole[: random.integers(len(whole))])
+        try:
+            found = read_record(path)
+        except DamagedFile as error:
+            assert f"{path} is damaged" in str(error)
+            damaged += 1
+        else:
+            assert trial < 250 and found == RECORD  # \u00F6 is \u00f6
+    assert damaged > 280
+    for other in (b"[]", b"3", b"null", b'{"sha256": "0"}', b"\xb5", b"[" * 100_000):
+        path.write_bytes(other)
+        with pytest.raises(DamagedFile, match=f"{path} is damaged"):
+            read_record(path)
+
+
+def test_what_a_file_says_of_itself(tmp_path):
+    path = tmp_path / "a.npz"
+    save_arrays(path, {"a": np.zeros(2)}, {"arm": "main", "replicate": 1})
+    assert load_meta(path) == {"arm": "main", "replicate": 1}
+    check_origin(path, load_meta(path), {"arm": "main", "replicate": 1})
+    with pytest.raises(
+        UserError, match=r"a.npz belongs elsewhere \(replicate is 1 there, 0 here\)"
+    ):
+        check_origin(path, load_meta(path), {"arm": "main", "replicate": 0})
+    with pytest.raises(UserError, match="does not say which stage .* an earlier version"):
+        check_origin(path, load_meta(path), {"stage": "fit"})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DamagedFile, match="a.npz is damaged"):
+        load_meta(path)
+
+
+def test_arrays_for_others_have_no_seal(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"id": np.array(["=1"]), "x": np.zeros(1)})
+    with np.load(tmp_path / "a.npz") as archive:
+        assert archive.files == ["id", "x"]
+
+
+@pytest.mark.parametrize("write", ["save_arrays(path, arrays, {})", "write_arrays(path, arrays)"])
+def test_a_full_disk_keeps_the_old_content(tmp_path, write):
     path = tmp_path / "fold.npz"
     save_arrays(path, ARRAYS, META)
     script = """
@@ -139,14 +222,15 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from omics_jax.errors import UserError
-from omics_jax.durable import save_arrays
+from omics_jax.durable import save_arrays, write_arrays
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+path, arrays = Path(sys.argv[1]), {"a": np.zeros(10_000)}
 try:
-    save_arrays(Path(sys.argv[1]), {"a": np.zeros(10_000)}, {})
+    exec(sys.argv[2])
 except UserError as error:
     print(error)
 """
-    command = [sys.executable, "-c", script, str(path)]
+    command = [sys.executable, "-c", script, str(path), write]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert "fold.npz could not be written: File too large" in done.stdout, done.stderr
     assert_same(*load_arrays(path))

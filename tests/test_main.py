@@ -37,16 +37,16 @@ MISTAKES = [
     (["--config.system=pertvea"], ["config.system", "'pertvea'", "pertvae"]),
     (["--config.experiment=table9"], ["config.experiment", "'table9'", "table1"]),
     (["--config.seed=-1"], ["config.seed", "-1"]),
-    (["--config.folds=12"], ["12 folds", "9 groups", "9 or less"]),
+    (["--config.folds=12"], ["12 folds", "9 groups", "--config.folds=9"]),
     (["--config.folds=2"], ["2 folds", "3 or more"]),
-    (["--config.repeats=0"], ["0 repeats", "1 or more"]),
+    (["--config.repeats=0"], ["config.repeats is 0", "1 or more"]),
     (["--config.run.devices=64"], ["run.devices", "64"]),
     (["--config.run.devices=-1"], ["run.devices", "-1"]),
     (["--config.run.strategy=pmap"], ["run.strategy", "'pmap'", "map, vmap"]),
     (["--config.run.spread=rows"], ["run.spread", "'rows'", "data, replicates"]),
     (["--config.run.block_steps=-1"], ["run.block_steps", "-1"]),
     (["--config.simulator.genes=0"], ["genes = 0", "1 or more"]),
-    (["--config.simulator.missing=1.5"], ["missing = 1.5"]),
+    (["--config.simulator.missing=1.5"], ["simulator.missing is 1.5", "below 1"]),
     (["--config.data.path=/nowhere/profiles.csv"], ["/nowhere/profiles.csv"]),
     (["--mode=fit"], ["--mode=fit", "train"]),
     (["--mode=evaluate"], ["--mode=train"]),
@@ -264,3 +264,29 @@ def test_own_files_with_a_mistake(study, kind):
 )
 def test_own_files_described_wrongly(study, words, named):
     assert_one_sentence(command_on_files(study, *words), *named)
+
+
+def test_lists_are_written_with_commas(tmp_path):
+    samples = [(f"{line}{kind}{k}", line, kind) for line in "ABCD" for kind in "ct" for k in "12"]
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(8, 1, (16, 6)), columns=[f"ZNF{j}" for j in range(6)])
+    frame.insert(0, "sample", [name for name, _, _ in samples])
+    frame.insert(1, "line", [line for _, line, _ in samples])
+    frame.insert(2, "role", ["control" if kind == "c" else "treated" for _, _, kind in samples])
+    drugs = ["DMSO" if kind == "c" else f"5,{name[-1]}-EET" for name, _, kind in samples]
+    frame.insert(3, "drug", drugs)
+    frame.insert(4, "hours", "24 h")
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    columns = dict(cell_line="line", drug="drug", dose="", time="hours", role="role")
+    words = [f"--config.data.columns.{key}={name}" for key, name in columns.items()]
+    words += [f"--config.data.path={tmp_path}/m.csv", "--config.data.dose=all", "--mode=inspect"]
+    words += ["--config.data.pair_by=cell_line,time", "--config.data.min_genes=5"]
+    plain = command(SMOKE, f"--workdir={tmp_path}/a", *words)
+    assert plain.status == 0 and "8 pairs" in plain.out, plain
+    for drugs in (r"5\,1-EET", "('5,1-EET',)"):
+        chosen = command(SMOKE, f"--workdir={tmp_path}/b", *words, f"--config.data.drugs={drugs}")
+        assert chosen.status == 0 and "4 pairs" in chosen.out, chosen
+    unknown = command(SMOKE, f"--workdir={tmp_path}/c", *words, "--config.data.drugs=a,b")
+    assert_one_sentence(unknown, "'a'")
+    repeated = [*words, r"--config.data.drugs=5\,1-EET", r"--config.data.drugs=5\,2-EET"]
+    assert "8 pairs" in command(SMOKE, f"--workdir={tmp_path}/d", *repeated).out

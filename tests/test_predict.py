@@ -10,7 +10,9 @@ from command import ROOT, command, config_of
 
 from omics_jax.file_names import file_name
 from omics_jax.run.directory import read_json, write_json
-from omics_jax.run.outputs import save_predictions
+from omics_jax.run.identity import origins
+from omics_jax.run.manifest import list_files
+from omics_jax.run.outputs import finish_run, save_predictions, training_files
 from omics_jax.run.predict import as_frame, over_replicates
 from omics_jax.systems.ehr import reading
 
@@ -27,10 +29,11 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"
 
     def finish(system, arms, config, folder, timing):
-        save_predictions(folder, arms)
+        save_predictions(folder, arms, origins(folder))
         write_json(
             folder / "metrics.json", {"arms": {name: {} for name in (ARMS[1], ARMS[0], *ARMS[2:])}}
         )
+        finish_run(folder, [folder / "metrics.json"], training_files(folder, arms))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("omics_jax.run.outputs.score_and_report", finish)
@@ -235,6 +238,7 @@ def test_new_stays_that_cannot_be_predicted(finished, arrays, tmp_path):
     for arm in record.values():
         del arm["config"]["classifier"]["calibrated"]
     write_json(old / "training.json", record)
+    list_files(old, ["training.json"])
     assert_one_sentence(
         predict(old, arrays), "older version", "config.classifier.calibrated", "train it again"
     )

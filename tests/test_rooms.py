@@ -69,6 +69,23 @@ def test_imports_point_downwards(path):
     assert rooms - {*EVERYWHERE, room(path)} <= ALLOWED[room(path)]
 
 
+WRITERS = {"savez", "savez_compressed", "write_text", "write_bytes", "to_parquet", "to_excel"}
+OWN_WAY = {"durable.py", "training/history.py", "run/lock.py"}  # how, their docstrings say
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_written_by_one_module(path):
+    """Which leaves the old content or the new one, and answers a full disk in one sentence."""
+    if str(path.relative_to(PACKAGE)) in OWN_WAY:
+        return
+    for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+        assert name not in WRITERS, f"{path}, line {call.lineno}"
+        assert not (name == "to_csv" and call.args), f"{path}, line {call.lineno}"
+        assert not (name == "open" and {"w", "wb", "a", "ab"} & {*map(str, modes)})
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if room(p) == "systems"], ids=lambda p: p.stem)
 def test_a_system_knows_no_other_system(path):
     own = path.relative_to(PACKAGE / "systems").parts[0].removesuffix(".py")

@@ -64,6 +64,7 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
 
     config = config_of(SMOKE)
     labels = json.loads((folder / "training.json").read_text())["pertvae"]["labels"]
+    checkpoints, replicates = folder / "checkpoints" / "pertvae", range(len(labels))
     network = Network(config.model, profiles.shape[1])
     code = 0  # the platform of the pairs comes first
     n = len(profiles)
@@ -73,9 +74,15 @@ def by_hand(folder, profiles: pd.DataFrame, drug: str) -> np.ndarray:
         "platform": jnp.full(n, code, jnp.int32),
     }
     call = jax.jit(lambda v: model.predict(network, config.model.draws, v, rows)["x2_mean"])
+
+    def within_reach(variables):
+        """Not farther outside of the training range than it is wide."""
+        low, high = (variables["constants"][end][code] for end in ("low", "high"))
+        return np.clip(call(variables), low - (high - low), high + (high - low))
+
     found = [
-        call(jax.tree.map(lambda a: a[0], variables))
-        for r, variables in load_variables(folder / "checkpoints" / "pertvae", "elbo")
+        within_reach(jax.tree.map(lambda a: a[0], variables))
+        for r, variables in load_variables(checkpoints, "elbo", replicates, {})
         if labels[r]["group"] == drug
     ]
     assert len(found) == config.folds
@@ -119,6 +126,29 @@ def test_how_the_file_is_turned_ordered_and_annotated_does_not_matter(finished, 
 
 
 @pytest.mark.slow
+def test_what_a_new_file_holds_is_told(finished, controls, tmp_path):
+    odd = 2**controls
+    odd.iloc[1] = np.nan
+    odd.iloc[:, 2] = np.nan
+    odd.assign(NOSUCH=1.0).to_csv(tmp_path / "odd.csv")
+    outcome = predict(finished, tmp_path / "odd.csv")
+    assert outcome.status == 0, outcome.err
+    assert f"23 of 24 genes found; without a value is 1 ({odd.columns[2]})" in outcome.out
+    assert "unknown to the training and not used is 1 (NOSUCH)" in outcome.out
+    empty = odd.index[1]
+    assert f"warning: 1 row ({empty}) is without a value of these genes" in outcome.out
+    assert "warning: control: 100.0% of the new values lie outside the range" in outcome.out
+    out = finished / "predictions-pertvae-odd"
+    mean = pd.read_csv(out / "active-1.x2_mean.csv", index_col="id")
+    assert mean.loc[empty].isna().all() and mean.drop(empty).notna().all().all()
+    # Nothing is predicted that the training makes impossible, whatever the scale of the file.
+    low, high = controls.to_numpy().min(), controls.to_numpy().max()
+    width = high - low
+    assert mean.drop(empty).to_numpy().min() > low - width
+    assert mean.drop(empty).to_numpy().max() < high + width
+
+
+@pytest.mark.slow
 def test_new_files_with_a_mistake(finished, controls, tmp_path):
     controls.rename(columns=lambda g: f"probe-{g}").to_csv(tmp_path / "other.csv")
     outcome = predict(finished, tmp_path / "other.csv")
@@ -151,6 +181,8 @@ def test_a_torn_file_of_the_directory_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(UserError, match="config.json is not valid JSON"):
         read_json(tmp_path / "config.json")
+    with pytest.raises(UserError, match="data.json is missing"):
+        read_json(tmp_path / "data.json")
 
 
 def test_summary_counts_rows_and_missing_cells():

@@ -45,6 +45,9 @@ EVENT_CODES = (
     ("alive", "dead"),
     ("living", "deceased"),
     ("alive", "deceased"),
+    ("alive", "expired"),
+    ("survived", "died"),
+    ("survivor", "non-survivor"),
     ("censored", "event"),
     ("censored", "uncensored"),
     ("no event", "event"),
@@ -70,7 +73,12 @@ class Missing:
     def is_word(self, cell: str) -> bool:
         """Whether a cell of an annotation is unknown by this vocabulary or by `UNKNOWN`."""
         word = cell.strip().casefold()
-        return word in self.words or word in UNKNOWN or bool(_BRACKETED.fullmatch(word))
+        is_known_word = word in self.words or word in UNKNOWN or _BRACKETED.fullmatch(word)
+        return bool(is_known_word) or self._is_code(word)
+
+    def _is_code(self, word: str) -> bool:
+        """Whether a text is one of the numbers, as -999.0 is -999."""
+        return bool(self.numbers) and pd.to_numeric(word, errors="coerce") in self.numbers
 
     def is_number(self, values: Float[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
         """Which of the numbers stand for a missing value."""
@@ -79,31 +87,52 @@ class Missing:
         return np.isin(values, np.asarray(self.numbers, np.asarray(values).dtype))
 
 
-def parse_missing(words: Sequence[str]) -> Missing:
-    """`Missing` of the items of `data.missing_values`, such as ("-999", "below detection").
+def parse_missing(setting: str | Sequence[str | float | int]) -> Missing:
+    """`Missing` of `data.missing_values`: "-999, below detection", or its items in a tuple.
 
     Raises:
       UserError: an item that is empty, nan or infinite.
     """
+    if isinstance(setting, str):
+        setting = setting.split(",") if setting.strip() else ()
     numbers, texts = [], set()
-    for word in words:
-        text = str(word).strip()
+    for word in (part for item in setting for part in str(item).split(",")):
+        text = word.strip()
         number = pd.to_numeric(text, errors="coerce") if text else np.nan
         if not text or np.isinf(number):
-            raise UserError(f"data.missing_values has {word!r}; give numbers or words such as -999")
+            raise UserError(
+                f"--config.data.missing_values has {word!r}; give numbers or words such as -999"
+            )
         if not np.isnan(number):
             numbers.append(float(number))
         texts.add(text.casefold())
     return Missing(tuple(numbers), frozenset(texts))
 
 
+def without_words(frame: pd.DataFrame, missing: Missing) -> pd.DataFrame:
+    """The cells of a table with NaN where they are one of the user's words for a missing value."""
+    if not missing.words:
+        return frame
+    cleaned = frame.copy(deep=False)
+    for name, column in frame.items():
+        if column.dtype.kind not in "iufb":
+            is_word = column.astype(str).str.strip().str.casefold().isin(missing.words)
+            cleaned[name] = column.astype(object).where(~is_word, np.nan)
+    return cleaned
+
+
 def blank_unknown(
     cells: Shaped[np.ndarray, " n"], missing: Missing = Missing()
 ) -> tuple[Shaped[np.ndarray, " n"], dict[str, int]]:
-    """The text cells with "" for the unknown, and how often each word for it occurs."""
+    """The text cells with "" for the unknown, and how often each word for it occurs.
+
+    Beside a + (as in a receptor's status) a - is a value.
+    """
     text = pd.Series(cells, dtype=object).astype(str)
-    spellings = text.unique()
+    spellings = set(text.unique())
     unknown = {spelling for spelling in spellings if spelling and missing.is_word(spelling)}
+    if "+" in spellings:
+        unknown -= {"-"}
     if not unknown:
         return np.asarray(cells, dtype=object), {}
     is_unknown = text.isin(unknown)

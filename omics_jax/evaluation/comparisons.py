@@ -2,7 +2,8 @@
 
 Splits of repeated cross-validation share training rows, so their scores are correlated. The
 variance of Nadeau & Bengio (2003, Machine Learning 52:239-281), which Bouckaert & Frank (2004,
-PAKDD) use for repeated k-fold, accounts for it; no library has that test. The Mann-Whitney test of
+PAKDD) use for repeated k-fold, accounts for it; no library has that test. An interval of a score
+stays within the score's bounds (`measures`). The Mann-Whitney test of
 the PertVAE paper does not account for it and is here only to reproduce the paper's numbers. Left
 out: comparisons of more than two models at a time.
 """
@@ -18,6 +19,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from omics_jax.errors import UserError
+from omics_jax.evaluation.measures import Measure, measure_of
 
 Alternative = Literal["two-sided", "greater", "less"]
 Model = str | tuple[str, str]
@@ -64,12 +66,29 @@ def corrected_resampled_t(
 def corrected_interval(
     values: Float[np.ndarray, " splits"],
     test_train_ratio: float,
+    measure: Measure = Measure(),
 ) -> tuple[float, float]:
-    """95 % interval of the mean of J scores over overlapping splits, as in `corrected_resampled_t`.
+    """95 % interval of the mean m of J scores over overlapping splits, within their bounds.
 
-    (nan, nan) for J < 2; of zero width when all values are equal.
+    It is m -+ h as in `corrected_resampled_t`, cut off at the bound of a score that has one (an
+    error, R2), where nothing can lie. Between two bounds it is that of the logit
+    g(m) = log((m - low) / (high - m)) by the delta method, the inverse of g(m) -+ g'(m) h; Fisher's
+    z of a correlation is half of it.
+
+    (nan, nan) for J < 2, for p-values, and where m itself is out of bounds, which censoring weights
+    make possible. Of zero width when all values are equal, also at a bound.
     """
-    return corrected_resampled_t(values, test_train_ratio).ci95
+    result = corrected_resampled_t(values, test_train_ratio)
+    mean, (low, high) = result.difference, result.ci95
+    if measure.is_p or np.isnan(low):
+        return (np.nan, np.nan)
+    if low == high:
+        return (low, high)
+    if not measure.low < mean < measure.high:
+        return (np.nan, np.nan)
+    if measure.has_two_bounds:
+        return _logit_interval(mean, (high - low) / 2, measure)
+    return (max(low, measure.low), min(high, measure.high))
 
 
 def mann_whitney_greater(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> TestResult:
@@ -116,25 +135,50 @@ def with_adjusted_p(tests: Sequence[dict], method: Callable = holm) -> list[dict
     return [{**test, "p_adjusted": float(p)} for test, p in zip(tests, adjusted, strict=True)]
 
 
-def summarize(values: Float[np.ndarray, " splits"], test_train_ratio: float) -> dict:
+def summarize(
+    values: Float[np.ndarray, " splits"], test_train_ratio: float, measure: Measure = Measure()
+) -> dict:
     """One metric over the splits of one experiment, as it stands in metrics.json.
 
     Returns {"mean", "sd", "ci95": [low, high], "ci_method", "n"} over the n values that are not
     nan; sd is the sample standard deviation and nan, like the interval, for n < 2. `values` holds
     one value per split: average several groups (drugs) within each split first.
+
+    p-values have no interval, and "p_combined" besides: min(1, 2 mean) is a p-value of all splits
+    together, however they depend on each other (Vovk & Wang 2020, Biometrika 107:791-808).
     """
     defined = np.asarray(values, dtype=np.float64)
     defined = defined[~np.isnan(defined)]
     n = len(defined)
-    low, high = corrected_interval(defined, test_train_ratio)
-    method = f"corrected resampled t (Nadeau-Bengio), n_test/n_train = {test_train_ratio:.4g}"
-    return {
+    low, high = corrected_interval(defined, test_train_ratio, measure)
+    summary = {
         "mean": float(defined.mean()) if n else np.nan,
         "sd": float(defined.std(ddof=1)) if n > 1 else np.nan,
         "ci95": [low, high],
-        "ci_method": method if n > 1 else "none, fewer than two splits",
+        "ci_method": _interval_method((low, high), n, test_train_ratio, measure),
         "n": n,
     }
+    if measure.is_p:
+        summary["p_combined"] = min(1.0, (2 if n > 1 else 1) * summary["mean"]) if n else np.nan
+    return summary
+
+
+def _interval_method(
+    interval: tuple[float, float], n: int, test_train_ratio: float, measure: Measure
+) -> str:
+    """How the interval of `summarize` was made, or why there is none."""
+    if measure.is_p:
+        return "none, p-values of the splits"
+    if n < 2:
+        return "none, fewer than two splits"
+    if np.isnan(interval).any():
+        return "none, a mean outside of what the score can be"
+    scale = " on the logit scale" if measure.has_two_bounds else ""
+    method = (
+        f"corrected resampled t (Nadeau-Bengio){scale}, n_test/n_train = {test_train_ratio:.4g}"
+    )
+    cut = [f"{end:g}" for end in interval if end in (measure.low, measure.high)]
+    return f"{method}, cut off at {cut[0]}" if cut and not measure.has_two_bounds else method
 
 
 def compare(
@@ -155,21 +199,23 @@ def compare(
 
     Values are paired on (`by`, fold, repeat). Pairs that lack a side or in which one is nan are
     left out, and `test` then says how many were used of how many. n_test/n_train is the mean over
-    the pairs, of the larger one where the two sides differ. p_adjusted is Benjamini-Hochberg over
-    the groups of this call. Raises UserError for a model or metric that the frame does not hold,
-    ValueError for missing columns and for a side with two values for one split.
+    the pairs, of the larger one where the two sides differ. ci95 is cut off where no difference of
+    two such scores can lie, which leaves its coverage as it is, and 0 in it where p >= 0.05.
+    p_adjusted is Benjamini-Hochberg over the groups of this call. Raises UserError for a model or
+    metric that the frame does not hold, ValueError for missing columns and for a side with two
+    values for one split.
     """
     scores_a, scores_b = (_scores(frame, model, metric, by) for model in (a, b))
     pairs = scores_a.join(scores_b, how="outer", lsuffix="_a", rsuffix="_b")
     names = {"a": _model_name(a), "b": _model_name(b), "metric": metric}
     tests = [
-        {**names, "group": str(group), **_paired_test(part, alternative)}
+        {**names, "group": str(group), **_paired_test(part, alternative, measure_of(metric))}
         for group, part in pairs.groupby(level=by, sort=False)
     ]
     return with_adjusted_p(tests, benjamini_hochberg)
 
 
-def _paired_test(pairs: pd.DataFrame, alternative: Alternative) -> dict:
+def _paired_test(pairs: pd.DataFrame, alternative: Alternative, measure: Measure) -> dict:
     """The test of one group, from the columns value_a, value_b, ratio_a and ratio_b."""
     used = pairs.dropna(subset=["value_a", "value_b"])
     larger_ratio = used[["ratio_a", "ratio_b"]].max(axis=1)
@@ -179,7 +225,7 @@ def _paired_test(pairs: pd.DataFrame, alternative: Alternative) -> dict:
     splits = f"{len(used)}" if len(used) == len(pairs) else f"{len(used)} of {len(pairs)}"
     return {
         "difference": result.difference,
-        "ci95": list(result.ci95),
+        "ci95": [float(end) for end in np.clip(result.ci95, *measure.bounds_of_difference())],
         "p": result.p,
         "test": f"corrected resampled t, {alternative}, {splits} splits",
     }
@@ -244,6 +290,18 @@ def _t_test(
     half_width = float(student.ppf(0.975, df)) * error
     ci95 = (mean - half_width, mean + half_width)
     return TestResult(statistic, float(p[alternative]), mean, ci95, df)
+
+
+def _logit_interval(mean: float, half_width: float, measure: Measure) -> tuple[float, float]:
+    """The interval of `corrected_interval` between two bounds."""
+    from scipy.special import expit
+
+    below, above = mean - measure.low, measure.high - mean
+    slope = 1 / below + 1 / above
+    steps = np.array([-1.0, 1.0]) * half_width * slope
+    shares = expit(np.log(below) - np.log(above) + steps)
+    low, high = measure.low + (measure.high - measure.low) * shares
+    return (float(low), float(high))
 
 
 def _step_down(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.follow_up import (
@@ -52,6 +52,21 @@ def concordance_pairs(times: Times, events: Events, risk: Risk) -> tuple[int, in
     below, equal, comparable = _pairs_by_row(*_checked(times, events, risk))
     _refuse_without_pairs(comparable)
     return int(below.sum()), int(equal.sum()), int(comparable.sum())
+
+
+def concordance_within(
+    times: Times, events: Events, risk: Risk, stratum: Shaped[np.ndarray, " n"]
+) -> float:
+    """As `concordance`, over pairs of rows of one stratum (a disease, a centre) alone.
+
+    What a risk owes to knowing the stratum does not count. UserError without a comparable pair.
+    """
+    times, events, risk = _checked(times, events, risk)
+    parts = [np.flatnonzero(stratum == name) for name in np.unique(stratum)]
+    counts = [_pairs_by_row(times[rows], events[rows], risk[rows]) for rows in parts]
+    below, equal, comparable = (np.concatenate(part) for part in zip(*counts, strict=True))
+    _refuse_without_pairs(comparable)
+    return float((below.sum() + 0.5 * equal.sum()) / comparable.sum())
 
 
 def concordance_uno(train: Train, test: Test, risk: Risk, tau: float | None = None) -> float:

@@ -5,11 +5,13 @@ The report knows the kinds below and no system; a system knows kinds and no draw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Real
 
 
 class Columns(NamedTuple):
@@ -138,9 +140,21 @@ class Frame(NamedTuple):
     rows: pd.DataFrame
 
 
+def is_constant(values: Real[np.ndarray, "n ..."]) -> bool:
+    """Whether several rows were all predicted to be the same, but for the rounding of float32."""
+    return len(values) > 1 and bool(np.isclose(values, values[0], rtol=1e-6, atol=0).all())
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """What scoring returns for one replicate: metric -> number, and name -> frame."""
+    """What scoring returns for one replicate.
+
+    metrics: metric -> number.
+    frames: name -> frame.
+    constant: the metrics of outcomes that were predicted to be the same in every row. Such a
+      prediction can be calibrated to the last digit and tells no row from another.
+    """
 
     metrics: Mapping[str, float]
     frames: Mapping[str, Frame] = field(default_factory=dict)
+    constant: Collection[str] = frozenset()

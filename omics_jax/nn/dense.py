@@ -13,6 +13,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 # A unit is constant up to rounding if its variance over the first batch is below this part of
 # 1 + mean^2.
 _VARIANCE_FLOOR = 1e-8
+# The least s.d. of a unit over the first batch, as a part of what independent inputs would give it.
+# Of n distinct rows the variance of a unit has n - 1 degrees of freedom, so that of many units some
+# hardly vary by chance where rows are few. Their gains 1/sd would be huge, and would multiply from
+# layer to layer for every row that is not of that batch.
+_SD_FLOOR = 0.5
 
 
 def column_norm(v: Float[Array, "inputs outputs"]) -> Float[Array, " outputs"]:
@@ -25,15 +30,24 @@ def column_norm(v: Float[Array, "inputs outputs"]) -> Float[Array, " outputs"]:
     return jnp.where(nonzero, norm, 1)
 
 
-def batch_moments(
-    t: Float[Array, "*batch units"],
+def initial_moments(
+    x: Float[Array, "*batch inputs"],
+    unit_direction: Float[Array, "inputs units"],
 ) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
-    """Mean and standard deviation of every unit over the batch; a constant unit has s.d. 1."""
+    """Mean and standard deviation of t = x @ u over the first batch, for data-dependent starts.
+
+    The s.d. of a unit counts as at least `_SD_FLOOR` times that which independent inputs would give
+    it, sqrt(sum_i u_i^2 var(x_i)). A unit whose inputs are constant, too, has s.d. 1.
+
+    unit_direction: columns u of length 1 (or 0 for a unit without inputs).
+    """
+    t = x @ unit_direction
     batch_axes = tuple(range(t.ndim - 1))
     mean, variance = jnp.mean(t, axis=batch_axes), jnp.var(t, axis=batch_axes)
+    of_independent_inputs = jnp.var(x, axis=batch_axes) @ unit_direction**2
+    variance = jnp.maximum(variance, _SD_FLOOR**2 * of_independent_inputs)
     varies = variance > _VARIANCE_FLOOR * (1 + mean**2)
-    sd = jnp.sqrt(jnp.where(varies, variance, 1))
-    return mean, jnp.where(varies, sd, 1)
+    return mean, jnp.sqrt(jnp.where(varies, variance, 1))
 
 
 class WeightNormDense(nn.Module):
@@ -45,9 +59,10 @@ class WeightNormDense(nn.Module):
 
     data_init: the first batch sets gain and bias (equations 5 and 6), so that over it every unit
       has mean `init_offset` and standard deviation `init_scale`. That batch must hold real rows
-      only, no padding. A unit that is constant over it (a batch of one row, a fully masked unit)
-      shows no scale to correct and takes gain = init_scale. Without data_init the weights start as
-      `init_scale` times a LeCun-normal matrix, and the bias as `init_offset`.
+      only, no padding, and all kinds of rows that the layer will see. A unit that is constant over
+      it (a batch of one row, a fully masked unit) shows no scale to correct and takes gain =
+      init_scale; one that hardly varies is not blown up (`initial_moments`). Without data_init the
+      weights start as `init_scale` times a LeCun-normal matrix, and the bias as `init_offset`.
     """
 
     features: int
@@ -68,27 +83,36 @@ class WeightNormDense(nn.Module):
         projected = x @ direction
 
         def initial_gain(_: PRNGKeyArray) -> Float[Array, " features"]:
-            return self._initial_gain(projected / norm, norm)
+            return self._initial_gain(x, direction, norm)
 
         def initial_bias(_: PRNGKeyArray) -> Float[Array, " features"]:
-            return self._initial_bias(projected / norm, gain)
+            return self._initial_bias(x, direction, norm, gain)
 
         gain = self.param("gain", initial_gain)
         bias = self.param("bias", initial_bias)
         return projected * (gain / norm) + bias
 
     def _initial_gain(
-        self, t: Float[Array, "*batch features"], norm: Float[Array, " features"]
+        self,
+        x: Float[Array, "*batch inputs"],
+        direction: Float[Array, "inputs features"],
+        norm: Float[Array, " features"],
     ) -> Float[Array, " features"]:
         """Equation 6 for the gain: init_scale over the s.d. of t = x @ v / ||v||."""
         if not self.data_init:
             return self.init_scale * norm
-        _, sd = batch_moments(t)
+        _, sd = initial_moments(x, direction / norm)
         return self.init_scale / sd
 
     def _initial_bias(
-        self, t: Float[Array, "*batch features"], gain: Float[Array, " features"]
+        self,
+        x: Float[Array, "*batch inputs"],
+        direction: Float[Array, "inputs features"],
+        norm: Float[Array, " features"],
+        gain: Float[Array, " features"],
     ) -> Float[Array, " features"]:
         """Equation 6 for the bias: the offset less the gain times the mean of t = x @ v / ||v||."""
-        mean = batch_moments(t)[0] if self.data_init else jnp.zeros_like(gain)
+        if not self.data_init:
+            return jnp.full_like(gain, self.init_offset)
+        mean, _ = initial_moments(x, direction / norm)
         return self.init_offset - gain * mean

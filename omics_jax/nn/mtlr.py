@@ -10,6 +10,10 @@ j < K is [t_j, t_{j+1}) and bin K is [t_K, inf), survival past the grid. With sc
 `scores`), p = softmax(s) is the probability of each bin and S_j = sum_{i>=j} p_i = P(T >= t_j).
 Everything stays in logarithms, so that outputs of any size are harmless; a plain exp overflows
 float32 at 256 outputs of 1/2.
+
+A grid of fewer bins has the shape of a larger one when its first edges are all 0 (`pad_edges`). Of
+the outputs of `within_grid`, bins of no width have the probability 0, so that likelihood, survival,
+risk, medians and all gradients are those of the bins that have a width.
 """
 
 from __future__ import annotations
@@ -35,6 +39,18 @@ Edges = Float[AnyArray, " edges"]
 CONVENTIONS = ("containing", "omiembed")
 HAZARDS = ("proper", "omiembed")
 EQUAL_GRID_MARGIN = 1.1  # an equal grid ends at this multiple of the last time
+NO_WIDTH = -1e30  # an output whose bin has a probability of exactly 0; a sum of many stays finite
+
+
+def pad_edges(edges: Float[np.ndarray, " edges"], bins: int) -> Float[np.ndarray, " padded"]:
+    """The grid with bins of no width at time 0 before its own, `bins` in all; edges (bins + 1,)."""
+    return np.pad(edges, (bins + 1 - len(edges), 0))
+
+
+def within_grid(y: Outputs, edges: Edges) -> Outputs:
+    """The outputs, `NO_WIDTH` for bins of no width, whose gradient is 0."""
+    edges = jnp.asarray(edges)
+    return jnp.where(edges[1:] > edges[:-1], y, NO_WIDTH)
 
 
 def scores(y: Outputs) -> PerBin:
@@ -170,8 +186,8 @@ def bin_index(times: Times, edges: Edges, convention: str = "containing") -> Int
     if convention == "containing":
         return jnp.searchsorted(edges, times, side="right") - 1
     if convention == "omiembed":
-        left_edges = edges[:-1]
-        distance = jnp.abs(times[:, None] - left_edges)
+        left_edges, has_width = edges[:-1], edges[1:] > edges[:-1]
+        distance = jnp.where(has_width, jnp.abs(times[:, None] - left_edges), jnp.inf)
         return jnp.argmin(distance, axis=-1)
     raise UserError(
         f"an MTLR convention is 'containing' or 'omiembed', not {convention!r}; choose one of them"

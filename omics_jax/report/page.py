@@ -54,7 +54,9 @@ def page_content(run: pathlib.Path) -> dict:
     return {
         "title": title_of(metrics, run.name),
         "statement": results.statement(main_arm(metrics), metrics, better),
+        "doubts": [record["sentence"] for record in metrics.get("doubtful") or []],
         "scope": scope_sentence(metrics),
+        "cautions": metrics.get("cautions") or [],
         **result_sections(metrics, better),
         "tables": table_sections(run),
         "training": training_sections(run),

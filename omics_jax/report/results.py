@@ -15,6 +15,10 @@ ABSENT = "–"
 ALL = "all"  # the group of replicates that are of no group in particular
 SIGNIFICANCE = 0.05
 BEST = {"lower": min, "higher": max}
+P_SENTENCE = (
+    "The mean of p-values has no interval; below it stands a p-value of all splits together, which "
+    "is twice the mean and at most 1 (Vovk and Wang 2020)."
+)
 VERDICT_WORDS = {
     "better": "better in",
     "worse": "worse in",
@@ -85,17 +89,24 @@ def p_value(p: object) -> str:
 
 
 def estimate(entry: Mapping | None) -> dict:
-    """One summary entry as {"value", "low", "high"} and the texts {"mean", "interval"}."""
+    """One summary entry as {"value", "low", "high", "constant"} and the texts {"mean", "interval"}.
+
+    Of p-values, the text of the interval is the p-value of all splits together.
+    """
     entry = entry or {}
     low, high = entry.get("ci95") or (None, None)
     mean, low_text, high_text = numbers([entry.get("mean"), low, high])
     known = is_number(low) and is_number(high)
+    interval = f"{low_text} to {high_text}" if known else ""
+    if is_number(entry.get("p_combined")):
+        interval = f"all splits: {p_value(entry['p_combined'])}"
     return {
         "value": entry.get("mean"),
         "low": low,
         "high": high,
+        "constant": bool(entry.get("constant")),
         "mean": mean,
-        "interval": f"{low_text} to {high_text}" if known else "",
+        "interval": interval,
     }
 
 
@@ -129,10 +140,15 @@ def result_rows(
 
 
 def mark_best(cells: Sequence[dict], direction: str | None) -> None:
-    """Adds "best" to the cells of a column; none is best alone, or without a better side."""
+    """Adds "best" to the cells of a column; none is best alone, or without a better side.
+
+    A prediction that is the same for every row wins nothing: where it leads, no cell is best.
+    """
     values = [cell["value"] for cell in cells if is_number(cell["value"])]
     pick = BEST.get(direction)
     best = pick(values) if pick and len(set(values)) > 1 else None
+    if any(cell["constant"] and cell["value"] == best for cell in cells):
+        best = None
     for cell in cells:
         cell["best"] = best is not None and cell["value"] == best
 
@@ -142,13 +158,15 @@ def interval_sentence(summaries: Mapping[str, Mapping]) -> str:
     counts_by_method: dict[str, list[int]] = {}
     for summary in summaries.values():
         for entry in summary.values():
-            if entry and estimate(entry)["interval"]:
+            if entry and is_number((entry.get("ci95") or [None])[0]):
                 method = str(entry.get("ci_method") or "a method not recorded")
                 counts_by_method.setdefault(method, []).append(entry.get("n") or 0)
     if not counts_by_method:
         return "No interval could be computed for these values."
     parts = [f"{method}{_from_values(counts)}" for method, counts in counts_by_method.items()]
-    return f"95 % intervals: {'; '.join(parts)}."
+    sentence = f"95 % intervals: {'; '.join(parts)}."
+    has_p = any("p_combined" in (entry or {}) for s in summaries.values() for entry in s.values())
+    return f"{sentence} {P_SENTENCE}" if has_p else sentence
 
 
 def _from_values(counts: Sequence[int]) -> str:

@@ -45,11 +45,8 @@ def read_history(path: pathlib.Path) -> pd.DataFrame:
     Raises:
       UserError: a line is not JSON or lacks a key.
     """
-    rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                rows.append(history_row(line, path, number))
+    lines = path.read_bytes().split(b"\n")
+    rows = [history_row(line, path, n) for n, line in enumerate(lines, 1) if line.strip()]
     keys = ["arm", "stage", "replicate", "epoch"]
     frame = pd.DataFrame(rows, columns=[*keys, *QUANTITIES])
     for name in QUANTITIES:
@@ -58,15 +55,20 @@ def read_history(path: pathlib.Path) -> pd.DataFrame:
     return frame.drop_duplicates(keys, keep="last", ignore_index=True)
 
 
-def history_row(line: str, path: pathlib.Path, number: int) -> tuple:
+def history_row(line: bytes, path: pathlib.Path, number: int) -> tuple:
     """One line of the history as a tuple in the order of `read_history`'s columns."""
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
+        entry = json.loads(line.decode())
+    except ValueError as error:
+        reason = getattr(error, "msg", None) or "it is not text in UTF-8"
         raise UserError(
-            f"{path}, line {number}, is not JSON ({error.msg}); delete the line or run the "
+            f"{path}, line {number}, is not JSON ({reason}); delete the line or run the "
             "training again."
         ) from error
+    if not isinstance(entry, dict):
+        raise UserError(
+            f"{path}, line {number}, is no JSON object; delete the line or run the training again."
+        )
     missing = [key for key in KEYS if key not in entry]
     if missing:
         raise UserError(

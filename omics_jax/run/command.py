@@ -22,17 +22,23 @@ from types import ModuleType
 from typing import Any
 
 import omics_jax.systems
+from omics_jax.durable import read_record
 from omics_jax.errors import UserError
-from omics_jax.run.directory import (
-    check_config,
-    log_to,
-    open_directory,
-    prediction_file,
-    read_json,
-    tuning_file,
+from omics_jax.run.directory import check_config, log_to, open_directory, tuning_file
+from omics_jax.run.lock import locked
+from omics_jax.run.manifest import (
+    BEGUN_WITH,
+    check_begun,
+    check_files,
+    check_version,
+    lost_files,
+    named,
+    read_manifest,
+    set_aside_damaged_manifest,
 )
-from omics_jax.run.options import check_run
 from omics_jax.run.progress import print_and_log
+from omics_jax.settings.checks import check_present, check_values
+from omics_jax.settings.sections import SHARED_RULES
 
 
 def run(config: Any, mode: str, workdir: str) -> Path:
@@ -42,17 +48,21 @@ def run(config: Any, mode: str, workdir: str) -> Path:
     workdir: the run directory; "" for runs/SYSTEM-EXPERIMENT.
 
     Raises:
-      UserError: something in the command or in the data is wrong.
+      UserError: something in the command, in the data or in the run directory is wrong, or
+        another process is at work there.
       Stopped: a signal came; the state is saved.
       TrainingDiverged: an objective or an update was not finite.
     """
-    check_run(config)
+    check_values({"system": config.system}, SHARED_RULES)
     method = system_module(config.system)
+    rules = getattr(method, "SETTINGS", {})
+    check_present(config, rules)
+    check_values(config, {**SHARED_RULES, **rules})
     choose_experiment(method, config)
     folder = open_directory(workdir or f"runs/{config.system}-{config.experiment}")
     from omics_jax.training.devices import fix_order_of_sums
 
-    with log_to(folder):
+    with locked(folder, shared=mode == "predict"), log_to(folder):
         _use_compilation_cache()
         fix_order_of_sums()
         COMMANDS[mode](method, config, folder)
@@ -73,21 +83,30 @@ def system_module(name: str) -> ModuleType:
 
 def train(method: ModuleType, config: Any, folder: Path) -> None:
     """Trains, predicts, scores and reports; goes on where an earlier command stopped."""
-    from omics_jax.run.outputs import score_and_report
+    from omics_jax.run.outputs import earlier_timing, list_training, score_and_report
     from omics_jax.run.prepare import prepare_arms
     from omics_jax.run.train import train_arms
 
     start = time.monotonic()
+    check_version(folder)
+    set_aside_damaged_manifest(folder)
     check_config(folder, config.to_dict())
-    if (folder / "metrics.json").exists():
-        report = folder / "report.html"
-        print_and_log(
-            f"this run is finished; its report is {report} (name another --workdir to run it again)"
-        )
-        return
+    if read_manifest(folder).finished:
+        lost = lost_files(folder)
+        if not lost:
+            report = folder / "report.html"
+            print_and_log(
+                f"this run is finished; its report is {report} (name another --workdir to run it "
+                "again)"
+            )
+            return
+        print_and_log(f"missing or damaged in this finished run, and made again: {named(lost)}")
     arms, options = prepare_arms(method, config, folder)
     timing = train_arms(arms, options, folder)
+    list_training(folder, arms)
     timing["total_s"] = time.monotonic() - start
+    if not timing.get("train_s"):
+        timing = earlier_timing(folder) or timing
     score_and_report(method, arms, config, folder, timing)
 
 
@@ -103,6 +122,8 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
     from omics_jax.run.prepare import prepare_arms
     from omics_jax.run.train import train_arms
 
+    check_version(folder)
+    set_aside_damaged_manifest(folder)
     check_config(folder, config.to_dict())
     arms, options = prepare_arms(method, config, folder, to_tune=True)
     tuned = [arm for arm in arms if arm.tuning]
@@ -111,20 +132,28 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
     train_arms(needed, options, folder, tune_only=True)
     for arm in tuned:
         file = tuning_file(folder, arm)
-        best = next(trial for trial in read_json(file)["trials"] if trial["best"])
+        best = next(trial for trial in read_record(file)["trials"] if trial["best"])
         values = ", ".join(f"{name} {best[name]:.3g}" for name in arm.tuning.space)
         print_and_log(f"{arm.name}: {values} of {arm.tuning.trials} trials ({file})")
 
 
 def inspect(method: ModuleType, config: Any, folder: Path) -> None:
-    """Shows how the data were understood and what would be trained; trains nothing."""
+    """Shows how the data were understood and what would be trained; trains nothing.
+
+    Raises:
+      UserError: the experiment cannot be trained on these data, which are shown all the same.
+    """
     from omics_jax.run.inspection import data_lines, training_line
-    from omics_jax.run.prepare import arms_of, read_data, write_summary
+    from omics_jax.run.prepare import arms_of, notes_of, read_data, with_notes, write_summary
 
     dataset = read_data(method, config)
     for line in data_lines(dataset, write_summary(folder, dataset)):
         print_and_log(line)
-    for arm in arms_of(method, config, dataset):
+    arms = arms_of(method, config, dataset)
+    write_summary(folder, with_notes(dataset, arms))
+    for note in notes_of(arms):
+        print_and_log(f"note: {note}")
+    for arm in arms:
         print_and_log(training_line(arm))
 
 
@@ -134,29 +163,31 @@ def evaluate(method: ModuleType, config: Any, folder: Path) -> None:
     Raises:
       UserError: the training here is not finished, or of another config.
     """
-    from omics_jax.run.outputs import score_and_report
-    from omics_jax.run.prepare import arms_of, read_data, write_summary
+    from omics_jax.run.outputs import earlier_timing, missing_predictions, score_and_report
+    from omics_jax.run.prepare import arms_of, read_data, with_notes, write_summary
 
+    check_version(folder)
+    check_begun(folder)
     check_config(folder, config.to_dict())
+    check_files(folder, BEGUN_WITH)
     dataset = read_data(method, config)
-    write_summary(folder, dataset)
     arms = arms_of(method, config, dataset)
-    files = [prediction_file(folder, arm, r) for arm in arms for r in range(len(arm.replicates))]
-    missing = sum(not file.exists() for file in files)
+    write_summary(folder, with_notes(dataset, arms))
+    missing = missing_predictions(folder, arms)
     if missing:
         raise UserError(
-            f"{folder} lacks the predictions of {missing} replicates; finish it with --mode=train "
-            "first"
+            f"{folder} lacks the predictions of {len(missing)} replicates, such as {missing[0]}; "
+            "finish it with --mode=train first"
         )
-    metrics = folder / "metrics.json"
-    timing = read_json(metrics)["timing"] if metrics.exists() else {}
-    score_and_report(method, arms, config, folder, timing)
+    score_and_report(method, arms, config, folder, earlier_timing(folder))
 
 
 def predict(method: ModuleType, config: Any, folder: Path) -> None:
     """Predicts new rows with a finished training, see `run.predict`."""
     from omics_jax.run.predict import predict_new_rows
 
+    check_version(folder)
+    check_begun(folder)
     print_and_log(predict_new_rows(method, config, folder))
 
 

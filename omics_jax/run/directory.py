@@ -9,13 +9,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omics_jax.durable import MADE_AGAIN, DamagedFile, as_user_error, write_atomically
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
+from omics_jax.run.manifest import is_as_listed, read_manifest, restore_file
 
 if TYPE_CHECKING:
     from omics_jax.study.system import Arm
@@ -39,17 +41,15 @@ def open_directory(path: str) -> Path:
     """The run directory, made if it is not there.
 
     Raises:
-      UserError: a file stands in its place, or it cannot be written to.
+      UserError: a file stands in its place, or it cannot be made.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--workdir={path} cannot be written to ({error.strerror}); name another folder"
+            f"--workdir={path} cannot be written to ({reason}); name another folder"
         ) from None
     return folder
 
@@ -73,12 +73,17 @@ def tuning_file(folder: Path, arm: Arm) -> Path:
 def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuses to go on with a run that was begun with another config (`run.*` may differ).
 
+    A file that was lost is written again where this command gives the same one.
+
     Raises:
-      UserError: the configs differ; the message lists the keys with both values.
+      UserError: the configs differ; the message lists the keys with both values. Or the file is
+        damaged.
     """
     path = folder / "config.json"
+    restore_file(folder, path.name, json_text(config))
     if not path.exists():
         return
+    _check_listed(path)
     before = flatten_keys(read_json(path))
     now = flatten_keys(json.loads(json.dumps(to_json(config))))
     keys = sorted(key for key in before.keys() | now.keys() if not key.startswith("run."))
@@ -97,17 +102,26 @@ def check_config(folder: Path, config: Mapping[str, Any]) -> None:
     )
 
 
+def _check_listed(path: Path) -> None:
+    """Refuses a record that this command would not write again as it was."""
+    if not is_as_listed(path.parent, path.name, read_manifest(path.parent)):
+        raise DamagedFile(
+            f"{path} is damaged: it is not what was written there; put back a copy, or remove it "
+            f"and {MADE_AGAIN}"
+        )
+
+
 def check_data(folder: Path, fingerprint: str) -> None:
     """Refuses to go on with a run whose data have changed since it was begun.
 
-    A directory in which the data were only inspected holds no run yet.
-
     Raises:
-      UserError: the fingerprints differ.
+      UserError: the fingerprints differ, or the file is damaged.
     """
     path = folder / "data.json"
-    begun = path.exists() and (folder / "config.json").exists()
-    if begun and read_json(path)["fingerprint"] != fingerprint:
+    if not path.exists():
+        return
+    _check_listed(path)
+    if read_json(path)["fingerprint"] != fingerprint:
         raise UserError(
             f"the data are not those that the run in {folder} was begun with (rows, genes or "
             "values changed); give this run its own --workdir"
@@ -144,8 +158,14 @@ def _commit() -> str:
 
 @contextmanager
 def log_to(folder: Path) -> Iterator[None]:
-    """Appends the package's log to `log.txt`, and keeps it off the terminal."""
-    handler = logging.FileHandler(folder / "log.txt")
+    """Appends the package's log to `log.txt`, and keeps it off the terminal.
+
+    Raises:
+      UserError: it cannot be written, now or at a later line.
+    """
+    path = folder / "log.txt"
+    with as_user_error(path):
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("omics_jax")
     logger.setLevel(logging.INFO)
@@ -156,28 +176,39 @@ def log_to(folder: Path) -> Iterator[None]:
     finally:
         logger.propagate = propagate
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # it has been reported when the line was written
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose failure is reported to who logs; logging prints a traceback and goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        with as_user_error(Path(self.baseFilename)):
+            raise
 
 
 def read_json(path: Path) -> Any:
     """The file's content.
 
     Raises:
-      UserError: it is not JSON.
+      UserError: it is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}); delete the run directory or restore the file"
-        ) from None
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = f"is not valid JSON ({error})" if path.is_file() else "is missing"
+        raise UserError(f"{path} {reason}; put back a copy, or {MADE_AGAIN}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes atomically, with NaN as null."""
-    from omics_jax.durable import write_atomically
+    write_atomically(path, json_text(value))
 
-    write_atomically(path, json.dumps(to_json(value), indent=1))
+
+def json_text(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(to_json(value), indent=1)
 
 
 def to_json(value: Any) -> Any:

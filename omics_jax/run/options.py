@@ -4,33 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_minimum
-
 if TYPE_CHECKING:
     from omics_jax.training.plan import Options
-
-CHOICES = {"run.strategy": ("auto", "map", "vmap"), "run.spread": ("data", "replicates")}
-NOT_NEGATIVE = (
-    "run.devices",
-    "run.chunk",
-    "run.block_seconds",
-    "run.block_steps",
-    "run.checkpoint_seconds",
-    "run.resident_mb",
-)
-
-
-def check_run(config: Any) -> None:
-    """Refuses a seed or a value of `config.run` that no run can have.
-
-    Raises:
-      UserError: the message names the field and its range.
-    """
-    if not 0 <= config.seed < 2**31:
-        raise UserError(f"config.seed is {config.seed}; give a whole number from 0 to {2**31 - 1}")
-    check_choices(config, CHOICES)
-    check_minimum(config, dict.fromkeys(NOT_NEGATIVE, 0))
 
 
 def run_options(config: Any) -> Options:

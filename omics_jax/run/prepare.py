@@ -7,7 +7,7 @@ is the config, and `training.json` has what a prediction of new rows needs to kn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,25 +18,61 @@ from omics_jax.data.dataset.account import account_table, unexpected
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import dataset_tables, quality_warnings, short_table
 from omics_jax.data.dataset.summary import summary
+from omics_jax.data.memory import memory_limit
 from omics_jax.errors import UserError
-from omics_jax.run.directory import check_data, write_json
+from omics_jax.run.directory import check_data, json_text, write_json
+from omics_jax.run.identity import training_record
+from omics_jax.run.manifest import BEGUN_WITH, list_files, restore_file
+from omics_jax.run.missingness import missingness_warnings
 from omics_jax.run.options import run_options
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
-from omics_jax.study.records import to_record
-from omics_jax.study.system import Arm
+from omics_jax.run.scores import rows_of
+from omics_jax.settings.words import split_list
+from omics_jax.study.system import LEAST_BASELINE_ROWS, Arm
+from omics_jax.training.history import History
 from omics_jax.training.plan import Options
 
 
 def read_data(method: ModuleType, config: Any) -> Dataset:
     """The data, with progress while they are read."""
-    with progress("reading") as on_progress:
+    with memory_limit(config.run.memory_gb), progress("reading") as on_progress:
         return method.read(config, on_progress)
 
 
 def arms_of(method: ModuleType, config: Any, dataset: Dataset) -> Sequence[Arm]:
-    """The arms of the config's experiment on these data."""
-    return method.EXPERIMENTS[config.experiment].arms(config, dataset)
+    """The arms of the config's experiment on these data.
+
+    Raises:
+      UserError: the data do not suffice for it.
+    """
+    arms = method.EXPERIMENTS[config.experiment].arms(config, dataset)
+    for arm in arms:
+        if arm.with_baselines:
+            _check_baseline_rows(arm)
+    return arms
+
+
+def _check_baseline_rows(arm: Arm) -> None:
+    """Refuses a fold with too few rows for the simple models, which are fitted after training."""
+    for replicate in arm.replicates:
+        count = len(rows_of(replicate, "train", arm.system.baseline_slots))
+        if count < LEAST_BASELINE_ROWS:
+            raise UserError(
+                f"{arm.name}, {replicate.name}: {count} training row is left, and the simple "
+                f"models beside the network need {LEAST_BASELINE_ROWS}; give rows of more groups, "
+                "or set more folds (--config.folds)"
+            )
+
+
+def notes_of(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """What the arms note on the data, each note once."""
+    return tuple(dict.fromkeys(note for arm in arms for note in arm.notes))
+
+
+def with_notes(dataset: Dataset, arms: Sequence[Arm]) -> Dataset:
+    """The dataset with the notes of the arms after those of its reader."""
+    return replace(dataset, notes=(*dataset.notes, *notes_of(arms)))
 
 
 def prepare_arms(
@@ -57,11 +93,17 @@ def prepare_arms(
             f"no arm of {config.experiment!r} is tuned; choose another experiment, or --mode=train"
         )
     # The run begins only here, after every mistake in the command has been refused.
-    for warning in write_summary(folder, dataset).warnings:
+    description = write_summary(folder, with_notes(dataset, arms))
+    for warning in description.warnings:
         print_and_log(f"warning: {warning}")
     if not (folder / "config.json").exists():
         write_json(folder / "config.json", config.to_dict())
-    write_json(folder / "training.json", {arm.name: _training_record(arm) for arm in arms})
+    records = {arm.name: training_record(arm, description.fingerprint) for arm in arms}
+    write_json(folder / "training.json", records)
+    list_files(folder, BEGUN_WITH)
+    for note in notes_of(arms):
+        print_and_log(f"note: {note}")
+    _drop_strange_lines(folder, arms)
     _reuse_other_runs(config.run.reuse, arms, folder)
     return arms, options
 
@@ -73,11 +115,13 @@ class Description:
     summary: lines of label and value.
     variables: modality -> a row per variable, see `data.dataset.quality.describe`.
     warnings: those of the reader, and of the values of the variables.
+    fingerprint: of the data.
     """
 
     summary: list[tuple[str, str]]
     variables: dict[str, pd.DataFrame]
     warnings: list[str]
+    fingerprint: str
 
 
 def describe_data(dataset: Dataset) -> Description:
@@ -86,17 +130,16 @@ def describe_data(dataset: Dataset) -> Description:
     warnings = [*dataset.warnings, *unexpected(dataset.uses)]
     for name, table in variables.items():
         warnings += quality_warnings(name, table)
-    return Description(summary(dataset), variables, warnings)
+    warnings += missingness_warnings(dataset)
+    return Description(summary(dataset), variables, warnings, dataset.fingerprint())
 
 
 def write_summary(folder: Path, dataset: Dataset) -> Description:
-    """Writes `data.json`: what was understood of the data.
+    """Writes `data.json`, what was understood of the data, unless it stands in a run.
 
     Raises:
-      UserError: the run in this directory was begun with other data.
+      UserError: the run in this directory was begun with other data, or the file is damaged.
     """
-    fingerprint = dataset.fingerprint()
-    check_data(folder, fingerprint)
     description = describe_data(dataset)
     tables = {name: short_table(table) for name, table in description.variables.items()}
     content = {
@@ -105,9 +148,14 @@ def write_summary(folder: Path, dataset: Dataset) -> Description:
         "warnings": description.warnings,
         "uses": account_table(dataset.uses).to_dict("records"),
         "variables": {name: _records(table) for name, table in tables.items()},
-        "fingerprint": fingerprint,
+        "fingerprint": description.fingerprint,
     }
-    write_json(folder / "data.json", content)
+    begun = (folder / "config.json").exists()
+    if begun:
+        restore_file(folder, "data.json", json_text(content))
+        check_data(folder, content["fingerprint"])
+    if not begun or not (folder / "data.json").exists():
+        write_json(folder / "data.json", content)
     return description
 
 
@@ -116,17 +164,20 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _training_record(arm: Arm) -> dict[str, Any]:
-    """What a prediction of new rows needs to know of a trained arm."""
-    return {
-        "spec": to_record(arm.spec),
-        "config": arm.config.to_dict(),
-        "labels": [replicate.labels for replicate in arm.replicates],
+def _drop_strange_lines(folder: Path, arms: Sequence[Arm]) -> None:
+    """Drops lines of the history that are of no training of this run: damage made them so."""
+    places = {
+        (arm.name, stage.name, r)
+        for arm in arms
+        for stage in arm.system.stages
+        for r in range(len(arm.replicates))
     }
+    history = History(folder / "history.jsonl")
+    history.keep(lambda line: (line.get("arm"), line["stage"], line["replicate"]) in places)
 
 
 def _reuse_other_runs(reuse: str, arms: Sequence[Arm], folder: Path) -> None:
     """Copies what the runs named in `config.run.reuse` (A, B) have already trained."""
-    for name in filter(None, (word.strip() for word in reuse.split(","))):
+    for name in filter(None, split_list(reuse)):
         copied = copy_trained_arms(Path(name), arms, folder)
         print_and_log(f"taken over from {Path(name)}: {', '.join(copied) or 'nothing new'}")

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from omics_jax.errors import UserError
+
 LINE_EVERY = 15.0  # seconds between lines where there is no terminal
 log = logging.getLogger(__name__)
 
@@ -18,8 +20,16 @@ OnProgress = Callable[[int, int, str], None]  # steps done, steps in total, what
 
 
 def print_and_log(text: str) -> None:
-    """To the user and to the log."""
-    print(text, flush=True)
+    """To the user and to the log.
+
+    Raises:
+      UserError: standard output cannot be written: the disk is full, or its reader has ended.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        sys.stdout = None  # or Python writes it again at its end, and fails again
+        raise UserError(f"standard output could not be written: {error.strerror}") from error
     log.info(text)
 
 

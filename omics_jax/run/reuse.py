@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from omics_jax.durable import as_user_error
 from omics_jax.errors import UserError
 from omics_jax.run.directory import checkpoint_folder, read_json, tuning_file
+from omics_jax.run.identity import origins
+from omics_jax.run.manifest import check_files, check_version
 from omics_jax.study.system import Arm
 from omics_jax.training.history import History
 
@@ -29,27 +31,23 @@ def copy_trained_arms(other: Path, arms: Sequence[Arm], folder: Path) -> list[st
         raise UserError(
             f"config.run.reuse is {str(other)!r}, which holds no run; name the directory of a run"
         )
+    check_version(other)
     if _fingerprint(other) != _fingerprint(folder):
         raise UserError(
             f"config.run.reuse: the data of {other} differ from those of this run; train without it"
         )
-    own_records = read_json(folder / "training.json")
-    other_records = read_json(other / "training.json")
-    shared_names = [arm for arm in arms if arm.name in other_records]
-    same = [
-        arm
-        for arm in shared_names
-        if _training_record(arm, other_records) == _training_record(arm, own_records)
-    ]
+    ours, theirs = origins(folder), origins(other)
+    same = [arm for arm in arms if theirs.get(arm.name) == ours[arm.name]]
     if not same:
         raise UserError(
             f"config.run.reuse: {other} has no arm of the same name and config; its arms: "
-            f"{list(other_records)}"
+            f"{list(theirs)}"
         )
     return [arm.name for arm in same if _copy(other, arm, folder)]
 
 
 def _fingerprint(run: Path) -> str:
+    check_files(run, ["data.json"])
     return read_json(run / "data.json")["fingerprint"]
 
 
@@ -61,26 +59,23 @@ def _copy(other: Path, arm: Arm, folder: Path) -> bool:
     tuning, tuning_here = tuning_file(other, arm), tuning_file(folder, arm)
     copies_tuning = tuning.exists() and not tuning_here.exists()
     if copies_tuning:
-        tuning_here.parent.mkdir(exist_ok=True)
-        shutil.copy(tuning, tuning_here)
+        _copy_whole(tuning, tuning_here)
     trained, trained_here = checkpoint_folder(other, arm), checkpoint_folder(folder, arm)
     if not trained.exists() or trained_here.exists():
         return copies_tuning
     History(folder / "history.jsonl", {"arm": arm.name}).adopt(other / "history.jsonl")
-    part = trained_here.with_name(f"{trained_here.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(trained, part)
-    os.replace(part, trained_here)
+    _copy_whole(trained, trained_here)
     return True
 
 
-def _training_record(arm: Arm, records: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an arm's record that determines its variables.
-
-    The experiment's name and the section `run` do not.
-    """
-    record = records[arm.name]
-    config = record["config"]
-    sections = arm.sections or tuple(config)
-    decisive = {name: config.get(name) for name in sections if name not in ("experiment", "run")}
-    return {**record, "config": decisive}
+def _copy_whole(source: Path, target: Path) -> None:
+    """Copies a file or a folder, which gets its name when it is complete."""
+    part = target.with_name(f"{target.name}.part")
+    with as_user_error(target):
+        shutil.rmtree(part, ignore_errors=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, part)
+        else:
+            shutil.copy(source, part)
+        os.replace(part, target)

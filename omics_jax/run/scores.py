@@ -5,16 +5,16 @@ The saved predictions are scored, by the system's own `evaluate`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.durable import load_arrays
 from omics_jax.evaluation.comparisons import summarize
+from omics_jax.evaluation.few_events import too_few_events
+from omics_jax.evaluation.measures import measure_of
 from omics_jax.evaluation.tables import Frame
 from omics_jax.run.progress import OnProgress
 from omics_jax.study.system import MODEL, Arm, Findings, Predictions, Results
@@ -25,12 +25,12 @@ NO_INTERVAL = "none, all trainings are tested on the same rows"
 
 def score_arms(
     arms: Sequence[Arm],
-    file: Callable[[Arm, int, str], Path],
+    load: Callable[[Arm, int, str], Predictions],
     on_progress: OnProgress = lambda done, total, doing: None,
 ) -> Results:
     """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
 
-    file: (arm, replicate, part) -> the npz of its predictions of that part, "test" or one of
+    load: (arm, replicate, part) -> its predictions of that part, "test" or one of
       `System.extra_parts`.
     """
     scores: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ def score_arms(
     total, done = sum(len(arm.replicates) for arm in arms), 0
     for arm in arms:
         for r, replicate in enumerate(arm.replicates):
-            new_scores, new_frames = _score_replicate(arm, r, partial(file, arm, r))
+            new_scores, new_frames = _score_replicate(arm, r, partial(load, arm, r))
             scores += new_scores
             for name, frame in new_frames:
                 frames.setdefault(name, []).append(frame)
@@ -55,13 +55,13 @@ def _concatenate(frames: Sequence[Frame]) -> Frame:
 
 
 def _score_replicate(
-    arm: Arm, index: int, file: Callable[[str], Path]
+    arm: Arm, index: int, load: Callable[[str], Predictions]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Frame]]]:
     """The lines of the table of scores, and the named frames if it is of the first repeat."""
     system, replicate = arm.system, arm.replicates[index]
     train = arm.dataset.take(rows_of(replicate, "train"))
     test = arm.dataset.take(replicate.test)
-    saved = {part: load_arrays(file(part))[0] for part in ("test", *system.extra_parts)}
+    saved = {part: load(part) for part in ("test", *system.extra_parts)}
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
         baseline_rows = rows_of(replicate, "train", system.baseline_slots)
@@ -74,25 +74,27 @@ def _score_replicate(
     for model, predicted in predictions.items():
         _check_finite(predicted, model, arm, replicate)
         evaluation = system.evaluate(predicted, test, train)
-        scores += _score_lines(columns, model, evaluation.metrics)
+        scores += _score_lines(columns, model, evaluation.metrics, evaluation.constant)
         if columns["repeat"] == 0:
             for name, frame in evaluation.frames.items():
                 rows = frame.rows.assign(model=model, **frame_columns)
                 frames.append((name, frame._replace(rows=rows)))
     if "validation" in saved:
         validation = arm.dataset.take(rows_of(replicate, "validation"))
-        metrics = system.evaluate(saved["validation"], validation, train).metrics
-        renamed = {f"validation_{metric}": value for metric, value in metrics.items()}
-        scores += _score_lines(columns, MODEL, renamed)
+        evaluation = system.evaluate(saved["validation"], validation, train)
+        renamed = {f"validation_{metric}": v for metric, v in evaluation.metrics.items()}
+        constant = {f"validation_{metric}" for metric in evaluation.constant}
+        scores += _score_lines(columns, MODEL, renamed, constant)
     return scores, frames
 
 
 def _score_lines(
-    columns: Mapping[str, Any], model: str, metrics: Mapping[str, float]
+    columns: Mapping[str, Any], model: str, metrics: Mapping[str, float], constant: Collection[str]
 ) -> list[dict[str, Any]]:
+    """The lines of the table of scores; constant: see `Evaluation`."""
     return [
-        {**columns, "model": model, "metric": metric, "value": value}
-        for metric, value in metrics.items()
+        {**columns, "model": model, "metric": metric, "value": v, "constant": metric in constant}
+        for metric, v in metrics.items()
     ]
 
 
@@ -183,6 +185,7 @@ def metrics_json(
         "summary": by_arm[main.name]["summary"],
         "baselines": by_arm[main.name]["baselines"],
         "comparisons": list(findings.comparisons),
+        "cautions": too_few_events(results.frames),
         "arms": by_arm,
         "replicates": _replicate_records(arms, results.scores),
         "timing": dict(timing),
@@ -200,11 +203,13 @@ def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -
     for (model, metric), lines in of_arm.groupby(["model", "metric"], sort=False):
         splits = lines.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
         ratio = float((splits["n_test"] / splits["n_train"]).mean())
-        summary = summarize(splits["value"].to_numpy(np.float64), ratio)
+        summary = summarize(splits["value"].to_numpy(np.float64), ratio, measure_of(str(metric)))
         if findings.intervals is not None:
             interval = findings.intervals.get((arm, model, metric))
             summary["ci95"] = list(interval or (np.nan, np.nan))
             summary["ci_method"] = findings.method if interval else NO_INTERVAL
+        if "constant" in lines and lines["constant"].all():
+            summary["constant"] = True  # every row was predicted to be the same
         by_model.setdefault(str(model), {})[str(metric)] = summary
     return {"summary": by_model.pop(MODEL), "baselines": by_model}
 

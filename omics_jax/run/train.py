@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from omics_jax.durable import save_arrays
+from omics_jax.errors import Stopped
 from omics_jax.run.directory import (
     checkpoint_folder,
     environment,
@@ -20,6 +21,7 @@ from omics_jax.run.directory import (
     tuning_file,
     write_json,
 )
+from omics_jax.run.identity import Origin, origins
 from omics_jax.run.inspection import rows_used
 from omics_jax.run.progress import duration, print_and_log, progress
 from omics_jax.run.scores import rows_of
@@ -44,11 +46,18 @@ def train_arms(
 
     Returns:
       seconds: {"compile_s", "train_s"}.
+
+    Raises:
+      UserError: what lies in the folder is damaged or belongs to another training, or cannot be
+        written.
+      Stopped: a signal came; the state is saved.
+      TrainingDiverged: a step was not finite.
     """
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     write_json(folder / "environment.json", environment(devices))
     timing = {"compile_s": 0.0, "train_s": 0.0}
     trained: dict[str, Variables] = {}
+    origin_of = origins(folder)
     with signals.stop_signals() as request:
 
         def stop() -> int | None:
@@ -56,25 +65,36 @@ def train_arms(
 
         for arm in arms:
             start = trained[arm.start_from] if arm.start_from else None
+            origin = origin_of[arm.name]
             if arm.tuning:
-                arm = _tune_arm(arm, start, options, folder, stop)
+                arm = _tune_arm(arm, start, options, folder, stop, origin)
                 if tune_only:
                     continue
-            seconds, trained[arm.name] = _train_arm(arm, start, options, folder, stop)
+            seconds, trained[arm.name] = _train_arm(arm, start, options, folder, stop, origin)
             timing = {name: timing[name] + seconds[name] for name in timing}
+        _leave_if_asked(stop)
     return timing
 
 
-def _tune_arm(arm: Arm, start: Variables | None, options: Options, folder: Path, stop: Stop) -> Arm:
+def _leave_if_asked(stop: Stop) -> None:
+    """Raises Stopped if a signal came since the last block of a training."""
+    signum = stop()
+    if signum is not None:
+        raise Stopped(signum)
+
+
+def _tune_arm(
+    arm: Arm, start: Variables | None, options: Options, folder: Path, stop: Stop, origin: Origin
+) -> Arm:
     """The arm with the constants that its tuning chooses, or chose before."""
     file = tuning_file(folder, arm)
     with progress(f"tuning {arm.name}") as on_progress:
-        constants, _ = choose_constants(arm, start, options, file, stop, on_progress)
+        constants, _ = choose_constants(arm, start, options, file, stop, on_progress, origin)
     return with_constants(arm, constants)
 
 
 def _train_arm(
-    arm: Arm, start: Variables | None, options: Options, folder: Path, stop: Stop
+    arm: Arm, start: Variables | None, options: Options, folder: Path, stop: Stop, origin: Origin
 ) -> tuple[dict[str, float], Variables]:
     """Trains one arm; returns the seconds it took and its final variables (R, ...)."""
     system, dataset = arm.system, arm.dataset
@@ -83,15 +103,16 @@ def _train_arm(
     plan = make_plan(training, options)
     checkpoints = checkpoint_folder(folder, arm)
     compile_s = 0.0 if is_finished(plan, checkpoints) else _announce(arm, plan)
-    save_predictions = _prediction_saver(arm, plan.table, folder)
+    save_predictions = _prediction_saver(arm, plan.table, folder, origin)
     history = History(folder / "history.jsonl", {"arm": arm.name})
     last_stage = system.stages[-1].name
     chunks = []
     with progress(arm.name) as on_progress:
-        context = RunContext(checkpoints, history, on_progress, stop)
+        context = RunContext(checkpoints, history, on_progress, stop, origin=origin)
         for chunk, variables_by_stage in fit(plan, context):
             variables = variables_by_stage[last_stage]
             save_predictions(chunk, variables)
+            _leave_if_asked(stop)
             chunks.append(variables)
     variables = jax.tree.map(lambda *parts: np.concatenate(parts), *chunks)
     return {"compile_s": compile_s, "train_s": context.train_s}, variables
@@ -106,7 +127,7 @@ def _announce(arm: Arm, plan: Plan) -> float:
 
 
 def _prediction_saver(
-    arm: Arm, table: Rows, folder: Path
+    arm: Arm, table: Rows, folder: Path, origin: Origin
 ) -> Callable[[Sequence[int], Variables], None]:
     """A function of a chunk's replicates and variables that saves what they predict.
 
@@ -123,6 +144,7 @@ def _prediction_saver(
             rows = [rows_of(arm.replicates[r], part) for r in chunk]
             predictions = apply_to_rows(predictor, width, variables, table, rows)
             for r, fields in zip(chunk, predictions, strict=True):
-                save_arrays(prediction_file(folder, arm, r, part), fields, {})
+                meta = {**origin, "replicate": r, "part": part}
+                save_arrays(prediction_file(folder, arm, r, part), fields, meta)
 
     return save

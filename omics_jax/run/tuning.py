@@ -14,14 +14,15 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from omics_jax.durable import as_user_error
+from omics_jax.durable import as_user_error, check_origin, read_record, write_record
 from omics_jax.errors import UserError
-from omics_jax.run.directory import read_json, write_json
+from omics_jax.run.directory import to_json
 from omics_jax.run.progress import OnProgress
 from omics_jax.study.system import Arm, Tuning
 from omics_jax.training.history import History
@@ -44,6 +45,7 @@ def choose_constants(
     file: Path,
     stop: Callable[[], int | None] = lambda: None,
     on_progress: OnProgress = lambda done, total, doing: None,
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """The constants of the best trial that was neither pruned nor diverged.
 
@@ -55,7 +57,7 @@ def choose_constants(
     Args:
       arm: one with a tuning.
       start: variables (R, ...) of the arm's replicates to start from, see `Training.start`.
-      stop, on_progress: as in `RunContext`.
+      stop, on_progress, origin: as in `RunContext`; the choice says its origin, too.
 
     Returns:
       (constant -> () float32, frame with the columns trial, one per constant, state ("complete",
@@ -68,7 +70,7 @@ def choose_constants(
     """
     tuning = arm.tuning
     if file.exists():
-        table = _read_trials(file, tuning)
+        table = _read_trials(file, tuning, origin)
         return _best_constants(tuning, table), table
     study = _create_study(tuning, arm.system.stages[-1].epochs)
     trials = [study.ask(_distributions(tuning)) for _ in range(tuning.trials)]
@@ -81,12 +83,19 @@ def choose_constants(
     pruned: set[int] = set()
     history = History(folder / "history.jsonl")
     prune = _pruner(tuning.watch, trials, pruned)
-    context = RunContext(folder / "checkpoints", history, on_progress, stop, prune=prune)
+    context = RunContext(
+        folder / "checkpoints",
+        history,
+        on_progress,
+        stop,
+        prune=prune,
+        origin={**origin, "tuning": True},
+    )
     for _ in fit(plan, context):
         pass
     table = _trial_table(arm, parameters, pruned, history)
     record = {"arm": arm.name, "tuning": asdict(tuning), "trials": table.to_dict("records")}
-    write_json(file, record)
+    write_record(file, to_json({**record, **origin}))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return _best_constants(tuning, table), table
 
@@ -100,9 +109,10 @@ def _add_constants(replicate: Replicate, constants: Constants) -> Replicate:
     return replace(replicate, constants={**replicate.constants, **constants})
 
 
-def _read_trials(file: Path, tuning: Tuning) -> pd.DataFrame:
+def _read_trials(file: Path, tuning: Tuning, origin: Mapping[str, str]) -> pd.DataFrame:
     """The trials of a finished tuning; refuses those of another one."""
-    record = read_json(file)
+    record = read_record(file)
+    check_origin(file, record, origin)
     if record["tuning"] != asdict(tuning):
         raise UserError(
             f"{file} is of another tuning; give the config of that run, or another --workdir"

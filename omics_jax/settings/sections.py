@@ -9,8 +9,55 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
+from omics_jax.settings.checks import (
+    LARGEST,
+    MOST_UNITS,
+    choice,
+    number,
+    positive,
+    rate,
+    text,
+    whole,
+)
+
 # A prediction takes these sections from its own command, and all others from the training.
 PREDICTION_SECTIONS = ("run", "predict")
+
+MOST_REPEATS = 1000
+
+# What the settings may be that several configs have, see `settings.checks`.
+SHARED_RULES = {
+    "system": text(),
+    "experiment": text(),
+    "seed": whole(0, LARGEST),
+    "folds": whole(2, MOST_REPEATS),
+    "repeats": whole(1, MOST_REPEATS),
+    "run.strategy": choice("auto", "map", "vmap"),
+    "run.spread": choice("data", "replicates"),
+    "run.devices": whole(),
+    "run.chunk": whole(),
+    "run.block_steps": whole(),
+    "run.resident_mb": whole(),
+    "run.block_seconds": number(0),
+    "run.checkpoint_seconds": number(0),
+    "run.memory_gb": number(0, 1e9),
+    "run.arm": text(),
+    "run.reuse": text(),
+    "*.seed": whole(0, LARGEST),
+    "*.epochs": whole(1, MOST_UNITS),
+    "*.batch_size": whole(1, MOST_UNITS),
+    "*.patience": whole(1, MOST_UNITS),
+    "*.monitor_every": whole(1, MOST_UNITS),
+    "*.members": whole(1, 1000),
+    "*.dropout": rate(),
+    "*optimizer.name": choice("adam", "sgd"),
+    "*optimizer.learning_rate": positive(),
+    "*.learning_rate.name": text(),
+    "*.learning_rate.mode": text(),
+    "*.learning_rate.watch": text(),
+    "*optimizer.clip": number(0),
+    "*optimizer.weight_decay": number(0),
+}
 
 
 def new_config(system: str, choice: str, sizes: Sequence[str]) -> tuple[ConfigDict, list[str]]:
@@ -42,13 +89,51 @@ def prediction_config(trained: ConfigDict, command: ConfigDict) -> ConfigDict:
     return ConfigDict({**trained.to_dict(), **sections})
 
 
+def series_section() -> ConfigDict:
+    """Files of clinical series and how they are read, none of them named; see the page on input
+    formats. `data.clinical_series.settings` says what each setting means.
+    """
+    data = ConfigDict()
+    data.path = ""  # your files; an empty path means the simulator
+    data.outcomes = ""  # a table with a row per patient
+    data.outcome_id = "RecordID"
+    data.label = "In-hospital_death"
+    data.event_value = ""  # the cell of label that means the event; "" for 1, yes, dead, ...
+    data.layout = "auto"  # auto | long (a row per measurement) | wide (a column per variable)
+    data.columns = ConfigDict()
+    data.columns.id = "id"
+    data.columns.time = "time"
+    data.columns.variable = "variable"
+    data.columns.value = "value"
+    data.columns.unit = ""  # "" for a column such as valueuom or unit, where there is one
+    data.columns.group = ""  # what must not be split, such as the person of several stays
+    data.time_unit = "hours"  # hours | minutes | days
+    data.hours = 48.0
+    data.bin_hours = 1.0
+    data.variables = ()  # () for all, or the challenge's 35
+    data.statics = ("Age", "Gender", "Height", "Weight", "ICUType")
+    data.missing_values = ()  # -999,unmeasured: numbers and words that mean missing
+    data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
+    data.limits = ""  # "hr=20:300, temp=25:45": values outside are missing
+    data.keep_empty = True  # patients without any observation, imputed from the population
+    data.split = "folds"  # folds | file: one split, parts train, val, test of HDF5 or npz
+    data.external = ConfigDict(dict(path="", outcomes=""))
+    return data
+
+
 def patients_section() -> ConfigDict:
     """Files of patients and what is to be predicted of them, none of them named; see the page on
     input formats.
     """
-    text = ("modalities", "path", "clinical", "survival", "id", "barcode")
+    text = ("modalities", "path", "limits", "clinical", "survival", "id", "barcode", "group")
     outcomes = ("classes", "numbers", "survival_times", "only")
-    rules = dict(orientation="auto", zero_times="error", repeated="error")
+    rules = dict(
+        orientation="auto",
+        zero_times="error",
+        repeated="error",
+        below_detection="error",
+        missing_values=(),
+    )
     return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
 
 
@@ -63,6 +148,7 @@ def run_section(spread: str = "replicates") -> ConfigDict:
     run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     run.checkpoint_seconds = 60.0
     run.resident_mb = 4096  # a larger table stays on the host, and each block gathers its rows
+    run.memory_gb = 0.0  # GiB that reading the data may take; 0 for what the machine has
     run.arm = ""  # --mode=predict: the arm to predict with; empty for the summary's
     run.reuse = ""  # runs of the same data (A, B): arms of the same name and config are reused
     return run

@@ -24,13 +24,16 @@ from jaxtyping import PRNGKeyArray
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame, Table
+from omics_jax.study.doubts import Span
 from omics_jax.training.stage import Batch, Replicate, Stage, Variables
 
 Predictions = Mapping[str, np.ndarray]
+Pooled = tuple[np.ndarray, np.ndarray]  # a value over replicates, and its s.d. between them
 Rows = Mapping[str, jax.Array]  # field -> (n, ...)
 # In the column "model" of scores and tables: the model that the arm trained. Other values are the
 # names of simple models.
 MODEL = "model"
+LEAST_BASELINE_ROWS = 2  # training rows that a regression or a principal component needs
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class System:
       predict: (variables, rows of one slot) -> field -> (n, ...). Deterministic; a row's prediction
         depends on that row alone, and observed values are never changed.
       evaluate: (predictions, test, train) -> Evaluation; on the host.
-      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`.
+      baselines: (train, test) -> name -> predictions, scored by the same `evaluate`. They are given
+        `LEAST_BASELINE_ROWS` training rows at least: fewer are refused before the training.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
+      ranges: dataset -> field of a prediction -> the range of the observed values that it predicts,
+        in the same units; predictions far outside are reported (`study.doubts`).
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
       better: metric -> "higher" or "lower", for metrics that have a better side.
       predict_batch: rows predicted at once.
@@ -82,9 +88,16 @@ class System:
       predict_new: `predict` for new rows, without fields that only scoring reads; None for
         `predict` itself.
       training_range: variables of one replicate -> modality -> the smallest and the largest value
-        (f,) of each feature in its training rows, in the units of `prepare_new`; rows outside of it
-        are reported.
+        (f,) of each feature in its training rows, in the units of `prepare_new`, nan for a feature
+        that it does not use; rows outside those of all replicates are reported.
+      prediction_range: variables of one replicate -> field of `predict` -> the smallest and the
+        largest value (f,) that a prediction of new rows can have, in the user's units; others are
+        set to the nearer of them, and reported.
+      prediction_warnings: the predictions of new rows by all replicates of a group -> sentences on
+        what looks wrong; fields of `columns`, and those whose name ends with "clipped".
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
+      pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between
+        replicates (n,)), of fields whose value over replicates is not the mean of theirs.
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
@@ -95,6 +108,7 @@ class System:
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ranges: Callable[[Dataset], Mapping[str, Span]] = lambda dataset: {}
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
@@ -109,7 +123,12 @@ class System:
     training_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
         lambda variables: {}
     )
+    prediction_range: Callable[[Variables], Mapping[str, tuple[np.ndarray, np.ndarray]]] = (
+        lambda variables: {}
+    )
+    prediction_warnings: Callable[[Sequence[Predictions]], Sequence[str]] = lambda replicates: ()
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
+    pool_new: Callable[[Sequence[Predictions]], Mapping[str, Pooled]] | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +195,8 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
+    notes: sentences for the user on rows that the experiment leaves out, and on what it cannot
+      show.
     """
 
     name: str
@@ -191,6 +212,7 @@ class Arm:
     sections: tuple[str, ...] = ()
     main: bool = False
     with_baselines: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,7 +220,7 @@ class Results:
     """All replicates of all arms, scored.
 
     scores: tidy, with the columns arm, model (`MODEL` or a simple model's name), replicate, group,
-      fold, repeat, seed, metric, value, n_train, n_test.
+      fold, repeat, seed, metric, value, n_train, n_test, constant (see `Evaluation`).
     frames: name -> the frames of that name from the first repeat's evaluations, concatenated, with
       columns for arm, model, group and fold.
     sizes: group -> (number of data groups such as cell lines, number of rows) that all folds of a

@@ -14,11 +14,11 @@ from omics_jax.study.system import System
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.baselines import simple_models
 from omics_jax.tasks.network import TaskNetwork
-from omics_jax.tasks.prediction import prediction_columns
+from omics_jax.tasks.prediction import clipped_warnings, pool_medians, prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings
 from omics_jax.tasks.stages import training_stages
-from omics_jax.tasks.task import outcome_arrays
+from omics_jax.tasks.task import outcome_arrays, outcome_ranges
 from omics_jax.training.stage import Batch, Stage, Variables
 
 Features = tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]
@@ -61,13 +61,16 @@ def task_system(
         "evaluate": partial(evaluate_tasks, tasks, times=_given_times(network)),
         "baselines": baselines,
         "columns": prediction_columns(tasks),
+        "ranges": partial(outcome_ranges, tasks),
         "better": better_sides(tasks),
+        "pool_new": partial(pool_medians, tasks),
+        "prediction_warnings": partial(clipped_warnings, tasks),
     }
     return System(**{**common, **fields})
 
 
 def _given_times(network: TaskNetwork) -> dict[str, tuple[float, ...]]:
     """Survival task -> the times that `config.survival.times` names; {} where it is empty."""
-    times = tuple(network.config.survival.times)
+    times = tuple(map(float, network.config.survival.times))
     survival = [task.name for task in network.tasks if task.kind == "survival"]
     return dict.fromkeys(survival, times) if times else {}

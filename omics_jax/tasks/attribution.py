@@ -149,11 +149,13 @@ def permuted_outcomes(
     """y_T (and e_T) (N,) of every task T, permuted among the rows of each part.
 
     Only rows with a known outcome are permuted. Time and event of a row stay together; tasks are
-    permuted independently of each other. Rows in no part are unchanged.
+    permuted independently of each other. Rows in no part have 0: nothing fitted holds their
+    outcomes.
 
     table: y_T, k_T (and e_T) of all N rows.
     """
     rng = np.random.default_rng(seed)
+    in_a_part = np.isin(np.arange(len(next(iter(table.values())))), np.concatenate(list(parts)))
     fields = {}
     for task in tasks:
         is_known = table[f"k_{task.name}"]
@@ -162,5 +164,5 @@ def permuted_outcomes(
             known = rows[is_known[rows]]
             source[known] = rng.permutation(known)
         names = [f"{field}_{task.name}" for field in task.fields]
-        fields |= {name: table[name][source] for name in names}
+        fields |= {name: np.where(in_a_part, table[name][source], 0) for name in names}
     return fields

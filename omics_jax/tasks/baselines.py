@@ -1,22 +1,25 @@
 """Simple models to compare the network with, on principal components of the same features.
 
+Beside them stand those of survival that read no feature at all (`clinical`).
+
 Each is fitted to the training rows alone, with fixed, ordinary settings, and returns the fields
 that `scoring` reads. Left out: any search over settings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Real
+from jaxtyping import Bool, Float, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation import survival, survival_models
 from omics_jax.evaluation.baselines import ALPHAS
+from omics_jax.tasks.clinical import clinical_survival
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
 
 COMPONENTS = 100
@@ -43,7 +46,8 @@ def simple_models(
       "PCA + linear": logistic regression (C = 1, components in units of the first one's s.d.),
         ridge (leave-one-out alpha), or Cox regression on the first components, one per 10 rows;
       "forest": random forests and `survival_forest`;
-      "no features": class frequencies, the mean, or Kaplan-Meier.
+      "no features": class frequencies, the mean, or Kaplan-Meier;
+      "class alone", "class and clinical": of survival tasks, see `clinical.clinical_survival`.
 
     Survival curves are given at 0 and 30 quantiles of the training events.
 
@@ -67,8 +71,11 @@ def simple_models(
                 "can learn it; check its column, or leave the target out"
             )
         by_model = _FIT[task.kind](task, x[rows], outcome(train, task, rows), x_test)
+        if task.kind == "survival":
+            by_model |= _fit_clinical(outcome(train, task, rows), rows, train, test)
         for name, fields in by_model.items():
-            predictions[name] |= {f"{task.name}_{field}": v for field, v in fields.items()}
+            named = {f"{task.name}_{field}": v for field, v in fields.items()}
+            predictions[name] = predictions.get(name, {}) | named
     return predictions
 
 
@@ -140,8 +147,7 @@ def _fit_values(
 def _fit_survival(
     task: Task, x: Features, observed: Observed, x_test: TestFeatures
 ) -> dict[str, Fields]:
-    shares = np.arange(1, GRID_TIMES + 1) / GRID_TIMES
-    grid = np.unique(np.insert(event_times_at(observed, shares), 0, 0.0))
+    grid = _curve_grid(observed)
     first = max(1, len(x) // ROWS_PER_COMPONENT)
     models = {
         "PCA + linear": (survival_models.cox_on_components, first),
@@ -149,18 +155,42 @@ def _fit_survival(
         "no features": (survival_models.kaplan_meier_for_all, None),
     }
 
-    def fields(model: Callable[..., Any], components: int | None) -> Fields:
-        risk, curves = model(x[:, :components], *observed, x_test[:, :components], grid)
-        median = survival.median_survival(curves, grid)
-        return {
-            "risk": risk,
-            "survival": curves,
-            "times": np.tile(grid, (len(x_test), 1)),
-            "median": np.minimum(median, grid[-1]),
-            "median_reached": np.isfinite(median),
-        }
+    return {
+        name: _survival_fields(
+            *model(x[:, :components], *observed, x_test[:, :components], grid), grid
+        )
+        for name, (model, components) in models.items()
+    }
 
-    return {name: fields(model, components) for name, (model, components) in models.items()}
+
+def _fit_clinical(
+    observed: Observed, rows: Bool[np.ndarray, " n"], train: Dataset, test: Dataset
+) -> dict[str, Fields]:
+    """The models of `clinical.clinical_survival`. rows: of `train`, those with a known outcome."""
+    grid = _curve_grid(observed)
+    models = clinical_survival(train, rows, observed, test, grid)
+    return {name: _survival_fields(*predicted, grid) for name, predicted in models.items()}
+
+
+def _curve_grid(observed: Observed) -> Float[np.ndarray, " m"]:
+    """0 and `GRID_TIMES` quantiles of the events."""
+    shares = np.arange(1, GRID_TIMES + 1) / GRID_TIMES
+    return np.unique(np.insert(event_times_at(observed, shares), 0, 0.0))
+
+
+def _survival_fields(
+    risk: Float[np.ndarray, " t"],
+    curves: Float[np.ndarray, "t m"],
+    grid: Float[np.ndarray, " m"],
+) -> Fields:
+    median = survival.median_survival(curves, grid)
+    return {
+        "risk": risk,
+        "survival": curves,
+        "times": np.tile(grid, (len(risk), 1)),
+        "median": np.minimum(median, grid[-1]),
+        "median_reached": np.isfinite(median),
+    }
 
 
 def ridge(

@@ -14,16 +14,13 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from omics_jax.evaluation import classification
+from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.tables import Frame
 
 BINARY = "binary"  # the kind of the frames of `binary_frame`
-BETTER: Mapping[str, str] = {
-    "auroc": "higher",
-    "auprc": "higher",
-    "brier": "lower",
-    "calibration_error": "lower",
-    "hard_label_auroc": "higher",
-}
+BETTER: Mapping[str, str] = better_sides(
+    ("auroc", "auprc", "brier", "calibration_error", "hard_label_auroc")
+)
 # What is computed over pooled rows, and resampled.
 STATISTICS = {
     "auroc": classification.auroc,

@@ -20,6 +20,7 @@ from omics_jax.tasks.scoring import EMBEDDING
 
 GROUPS = ("lowest third", "middle third", "highest third")
 CALIBRATION_GROUPS = 5
+SIGNIFICANCE = 0.05
 
 
 def task_figures(results: Results, arm: str) -> dict[str, Table]:
@@ -27,7 +28,9 @@ def task_figures(results: Results, arm: str) -> dict[str, Table]:
     tables = {}
     for name, frame in results.frames.items():
         if frame.kind == BINARY:
+            predicted = set(zip(frame.rows["arm"], frame.rows["model"], strict=True))
             models = [network(arm), *simple_models(results, arm)]
+            models = [model for model in models if model in predicted]
             tables |= probability_curves(frame, models, f"{name.removeprefix(f'{BINARY} ')}_")
         elif frame.kind in _FIGURES:
             rows = rows_of_arm(frame, arm)
@@ -52,7 +55,7 @@ def _survival_figures(name: str, rows: pd.DataFrame) -> dict[str, Table]:
 
 
 def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
-    """Kaplan-Meier curves by third of predicted risk within each fold, and the log-rank test."""
+    """Kaplan-Meier curves by third of predicted risk within each fold, and a log-rank test."""
     group = rows.groupby("fold")["risk"].transform(
         lambda risk: follow_up.risk_groups(risk.to_numpy(), len(GROUPS))
     )
@@ -68,20 +71,50 @@ def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
     frame = pd.concat(curves, ignore_index=True)
     caption = (
         "Test patients of all folds, by third of predicted risk within their fold. "
-        f"{_log_rank_sentence(rows, group)}"
+        f"{_event_counts(rows, group)} {_log_rank_sentences(rows, group)}"
     )
     return Table(
         "survival", frame, f"{name} by predicted risk", caption, "time", "share without the event"
     )
 
 
-def _log_rank_sentence(rows: pd.DataFrame, group: pd.Series) -> str:
+def _event_counts(rows: pd.DataFrame, group: pd.Series) -> str:
+    """ "Events, lowest third first: 2 of 13, 5 of 14, 9 of 13." """
+    counts = rows.groupby(group)["event"].agg(["sum", "size"]).astype(int)
+    shares = [f"{died} of {size}" for died, size in counts.to_numpy()]
+    return f"Events, lowest third first: {', '.join(shares)}."
+
+
+def _log_rank_sentences(rows: pd.DataFrame, group: pd.Series) -> str:
+    """The log-rank test for trend over the thirds within folds and classes, and its direction."""
+    within = ["fold", *(["class"] if _has_classes(rows) else [])]
+    stratum = rows.groupby(within).ngroup().to_numpy()
     times, events = rows["time"].to_numpy(), rows["event"].to_numpy()
     try:
-        test = follow_up.log_rank(times, events, group.to_numpy())
+        test = follow_up.log_rank_trend(times, events, group.to_numpy(), stratum)
     except UserError as error:
         return f"No log-rank test: {error}."
-    return f"Log-rank chi2 {test.statistic:.1f} on {test.df} degrees of freedom, p {test.p:.2g}."
+    places = " and ".join({"fold": "folds", "class": "classes"}[name] for name in within)
+    return (
+        f"Log-rank test for trend within {places}: z {test.z:.2f}, p {test.p:.2g}. {_order(test)}"
+    )
+
+
+def _has_classes(rows: pd.DataFrame) -> bool:
+    return "class" in rows and rows["class"].nunique() > 1
+
+
+def _order(test: follow_up.LogRankTrend) -> str:
+    """The direction of a trend over thirds of risk, in words."""
+    if test.p < SIGNIFICANCE:
+        if test.z > 0:
+            return "Patients of a higher predicted risk had the event earlier."
+        return (
+            "The order is reversed: patients of a higher predicted risk had the event later, so "
+            "that the risk is worse than chance."
+        )
+    reversed_too = " (the order is even reversed)" if test.z < 0 else ""
+    return f"No order of the thirds was shown{reversed_too}."
 
 
 def _calibration(name: str, rows: pd.DataFrame) -> Table:

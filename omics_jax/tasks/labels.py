@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
+from omics_jax.data.preprocessing.far_values import clip_far
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
@@ -30,9 +31,13 @@ def fit_to_outcomes(
 ) -> dict[str, np.ndarray]:
     """The constants of a fold's tasks.
 
-    These are T_mean and T_sd () of every number T, and T_edges (K + 1,) of every survival task T.
+    These are T_mean, T_sd, T_low and T_high () of every number T, and T_edges (K + 1,) of every
+    survival task T.
 
-    config: its section `survival` names the kind of grid.
+    A fold has as many bins as its own training rows suffice for, see `_number_of_bins`; up to K,
+    the first edges repeat 0 (`mtlr.pad_edges`).
+
+    config: its section `survival` names the kind of grid and, unless it is 0, the number of bins.
     name: of the fold, for messages.
     """
     constants = _scales(dataset, tasks, train)
@@ -43,13 +48,16 @@ def fit_to_outcomes(
 
 
 def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:
-    """Mean and s.d. of every number that is predicted."""
+    """Mean, s.d. and range of every number that is predicted; far values are clipped before."""
     scales = {}
     for task in tasks:
         if task.kind == "regression":
             values = known_outcomes(dataset, task, train).astype(np.float64)
+            values = clip_far(values[:, None], np.ones((len(values), 1), bool))[:, 0]
             scales[f"{task.name}_mean"] = np.array(values.mean(), np.float32)
             scales[f"{task.name}_sd"] = np.array(values.std() or 1, np.float32)
+            scales[f"{task.name}_low"] = np.array(values.min(), np.float32)
+            scales[f"{task.name}_high"] = np.array(values.max(), np.float32)
     return scales
 
 
@@ -58,60 +66,76 @@ def _time_grid(
 ) -> Float[np.ndarray, " edges"]:
     """The K + 1 edges of a survival task's bins in a fold."""
     times, events = known_outcomes(dataset, task, train)
+    bins = config.survival.bins or min(task.bins, _number_of_bins(times, events))
     try:
-        return mtlr.time_grid(times, events, task.bins, config.survival.grid)
+        edges = mtlr.time_grid(times, events, bins, config.survival.grid)
     except UserError as error:
         raise UserError(
             f"{task.name}, {name}: {error} (config.survival.bins; 0 chooses the number)"
         ) from None
+    return mtlr.pad_edges(edges, task.bins)
 
 
 def with_bins(
-    config: Any, dataset: Dataset, tasks: Sequence[Task], training_rows: Sequence[Rows]
+    config: Any, tasks: Sequence[Task], training_rows: Sequence[Rows]
 ) -> tuple[Task, ...]:
-    """The tasks, with the number of bins of survival tasks; `config.survival.bins` = 0 chooses it.
+    """The tasks, with the number of outputs of survival tasks, which is the same in all folds.
 
-    training_rows: of every fold, because all folds have the same number of bins.
+    It is `config.survival.bins`, or if that is 0 the most bins that any fold could have if every
+    training row had an event. It depends on no outcome, because the training rows of one fold are
+    test rows of another.
     """
-
-    def with_number(task: Task) -> Task:
-        if task.kind != "survival":
-            return task
-        bins = config.survival.bins or _number_of_bins(dataset, task, training_rows)
-        return replace(task, bins=bins)
-
-    return tuple(map(with_number, tasks))
+    most = max(2, *(math.isqrt(len(rows)) for rows in training_rows))
+    bins = config.survival.bins or most
+    return tuple(replace(t, bins=bins) if t.kind == "survival" else t for t in tasks)
 
 
-def _number_of_bins(dataset: Dataset, task: Task, training_rows: Sequence[Rows]) -> int:
-    """The square root of the number of training events, in the fold with the fewest.
+def _number_of_bins(times: Real[np.ndarray, " n"], events: Shaped[np.ndarray, " n"]) -> int:
+    """The square root of the number of training events of a fold.
 
-    At least 2, but no more than the fewest distinct event times of a fold, and at least 1.
+    At least 2, but no more than there are distinct event times, and at least 1.
     """
-    roots, distinct_times = [], []
-    for rows in training_rows:
-        times, events = known_outcomes(dataset, task, rows)
-        roots.append(math.isqrt(int(events.sum())))
-        distinct_times.append(len(np.unique(times[(events == 1) & (times > 0)])))
-    bins = max(2, min(roots))
-    return int(max(1, min(bins, min(distinct_times))))
+    distinct = len(np.unique(times[(events == 1) & (times > 0)]))
+    return max(1, min(max(2, math.isqrt(int(events.sum()))), distinct))
 
 
 def curve_times(
-    config: Any, dataset: Dataset, tasks: Sequence[Task]
+    config: Any, dataset: Dataset, tasks: Sequence[Task], rows: Rows
 ) -> Mapping[str, tuple[float, ...]]:
     """Survival task -> the times at which its curves are stored and calibration is drawn.
 
-    These are `config.survival.times` or the quartiles of all events, of test rows too: curves are
-    only read there, and nothing is fitted to these times.
+    These are `config.survival.times` or the quartiles of the events among `rows`, the patients who
+    are tested: curves are only read there, and nothing is fitted to these times.
     """
     times = {}
     for task in tasks:
         if task.kind == "survival":
-            observed = known_outcomes(dataset, task, np.arange(len(dataset)))
-            configured = tuple(config.survival.times)
+            observed = known_outcomes(dataset, task, rows)
+            configured = tuple(map(float, config.survival.times))
             times[task.name] = configured or tuple(event_times_at(observed, QUARTILES).tolist())
     return times
+
+
+def check_outcomes_vary(dataset: Dataset, tasks: Sequence[Task]) -> None:
+    """Refuses an outcome that is the same in every patient: one class, one number, no event."""
+    for task in tasks:
+        observed = known_outcomes(dataset, task, np.arange(len(dataset)))
+        if task.kind == "survival":
+            if not observed[1].any():
+                raise UserError(
+                    f"{task.name} has no event in any of the {len(observed[1]):,} patients; check "
+                    "which value of its column is the event, or leave it out"
+                )
+            continue
+        distinct = np.unique(observed)
+        if len(distinct) == 1:
+            is_class = task.kind == "classification"
+            kind = "class" if is_class else "value"
+            name = task.classes[int(distinct[0])] if is_class else f"{distinct[0]:g}"
+            raise UserError(
+                f"{task.name} has one {kind}, {name}, in all {len(observed):,} patients in whom it "
+                "is known; check its column and the rows that were left out, or leave it out"
+            )
 
 
 def check_class_sizes(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:

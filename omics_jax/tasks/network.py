@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from omics_jax.nn import mtlr
 from omics_jax.nn.blocks import RowInfo
 from omics_jax.nn.modules import apply_module, init_modules
 from omics_jax.tasks import calibration
@@ -131,8 +132,16 @@ def uncalibrated_outputs(
     rows: Rows,
     key: PRNGKeyArray | None = None,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """As `head_outputs`, but not divided by the temperatures."""
-    return apply_module(network.heads, HEADS, variables, key, z, row_info(rows))
+    """As `head_outputs`, but not divided by the temperatures.
+
+    Outputs of survival bins that the replicate's grid does not have are those of `within_grid`.
+    """
+    outputs, stats = apply_module(network.heads, HEADS, variables, key, z, row_info(rows))
+    for task in network.tasks:
+        if task.kind == "survival":
+            edges = variables["constants"][f"{task.name}_edges"]
+            outputs = {**outputs, task.name: mtlr.within_grid(outputs[task.name], edges)}
+    return outputs, stats
 
 
 def predict(network: TaskNetwork, variables: Variables, rows: Rows) -> dict[str, Array]:

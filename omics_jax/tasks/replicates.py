@@ -11,7 +11,13 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.errors import UserError
 from omics_jax.study import folds
-from omics_jax.tasks.labels import check_class_sizes, check_labels, fit_to_outcomes, with_bins
+from omics_jax.tasks.labels import (
+    check_class_sizes,
+    check_labels,
+    check_outcomes_vary,
+    fit_to_outcomes,
+    with_bins,
+)
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
 from omics_jax.training.calibration import CALIBRATION, with_calibration_rows
@@ -28,9 +34,10 @@ def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Sp
     if not tasks:
         raise UserError("the data hold nothing to predict; name columns with outcomes")
     check_weights(config, tasks)
+    check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
     splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
-    return with_bins(config, dataset, tasks, [split.train for split in splits]), splits
+    return with_bins(config, tasks, [split.train for split in splits]), splits
 
 
 def task_replicates(

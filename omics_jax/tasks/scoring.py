@@ -15,24 +15,29 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.evaluation import classification, concordance, survival
-from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.evaluation import classification, concordance, measures, survival
+from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.binary import BINARY, binary_frame
 from omics_jax.tasks.labels import QUARTILES
 from omics_jax.tasks.prediction import FIELDS
-from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
+from omics_jax.tasks.task import (
+    Observed,
+    Task,
+    class_names,
+    event_times_at,
+    known_rows,
+    outcome,
+)
 
-BETTER = {
-    "classification": {
-        "accuracy": "higher",
-        "macro_f1": "higher",
-        "auroc": "higher",
-        "log_loss": "lower",
-    },
-    "regression": {"rmse": "lower", "mae": "lower", "r2": "higher"},
-    "survival": {"c_index": "higher", "c_index_uno": "higher", "ibs": "lower", "auc_t": "higher"},
+# The metrics of a kind of task that have a better side.
+METRICS = {
+    "classification": ("accuracy", "macro_f1", "auroc", "log_loss"),
+    "regression": ("rmse", "mae", "r2"),
+    "survival": ("c_index", "c_index_uno", "c_index_within", "ibs", "auc_t"),
 }
+# The field of a prediction that tells rows from each other.
+DECISION = {"classification": "probability", "regression": "value", "survival": "risk"}
 # Keeps the log loss finite where the observed class was predicted with a probability of 0.
 PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
 # The Brier score is integrated between these quantiles of the test events' times.
@@ -47,13 +52,13 @@ Fields = dict[str, np.ndarray]
 def better_sides(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str, str]:
     """Metric -> "higher" or "lower", the better side, for all rows, subsets and validation rows."""
     suffixes = ("", *(f"_{subset}" for subset in subsets))
-    sides = {
-        f"{task.name}_{metric}{suffix}": side
+    names = [
+        f"{task.name}_{metric}{suffix}"
         for task in tasks
-        for metric, side in BETTER[task.kind].items()
+        for metric in METRICS[task.kind]
         for suffix in suffixes
-    }
-    return sides | {f"validation_{metric}": side for metric, side in sides.items()}
+    ]
+    return measures.better_sides([*names, *(f"validation_{name}" for name in names)])
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -87,13 +92,15 @@ def evaluate_tasks(
         of a regression rmse, mae, r2;
         of a survival task c_index (Harrell), c_index_uno, ibs (integrated Brier score between the
         5th and 95th percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles
-        of the test events, averaged as in `cumulative_dynamic_auc`), d_calibration_p; censoring
+        of the test events, averaged as in `cumulative_dynamic_auc`), d_calibration_p and, where
+        rows have a class (`class_names`), c_index_within, over pairs of the same class; censoring
         weights are those of the training rows.
       frames: T, of the kind of the task, with the prediction and the observation of every row that
         has an outcome; "binary T" of two classes, see `binary.binary_frame`; "latent", two
         principal components of predictions["embedding"] (n, L).
+      constant: the metrics of tasks whose probabilities, values or risks are the same in all rows.
     """
-    scores, frames = {}, {}
+    scores, frames, constant = {}, {}, set()
     rows_by_suffix = {"": np.ones(len(test), bool)}
     for name, subset in (subsets or {}).items():
         rows_by_suffix[f"_{name}"] = subset(test)
@@ -102,7 +109,11 @@ def evaluate_tasks(
             continue
         for suffix, rows in rows_by_suffix.items():
             values = _task_scores(task, predictions, test, train, rows)
-            scores |= {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
+            named = {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
+            scores |= named
+            decisions = np.asarray(predictions[f"{task.name}_{DECISION[task.kind]}"])
+            if is_constant(decisions[known_rows(test, task)]):
+                constant |= named.keys()
         curve_times = (times or {}).get(task.name, ())
         task_rows = _task_rows(task, predictions, test, train, curve_times)
         frames[task.name] = Frame(task.kind, task_rows)
@@ -111,7 +122,7 @@ def evaluate_tasks(
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
-    return Evaluation(scores, frames)
+    return Evaluation(scores, frames, constant)
 
 
 def _second_class(task: Task, predictions: Predictions, test: Dataset) -> Frame:
@@ -136,7 +147,12 @@ def _task_scores(
         return _class_metrics(fields, observed)
     if task.kind == "regression":
         return _value_metrics(fields, observed)
-    return _survival_metrics(fields, observed, outcome(train, task, known_rows(train, task)))
+    train_outcome = outcome(train, task, known_rows(train, task))
+    scores = _survival_metrics(fields, observed, train_outcome)
+    classes = class_names(test)
+    if classes is not None:
+        scores["c_index_within"] = _concordance_within(fields["risk"], observed, classes[rows])
+    return scores
 
 
 def _task_rows(
@@ -149,6 +165,8 @@ def _task_rows(
     if task.kind == "survival":
         train_outcome = outcome(train, task, known_rows(train, task))
         columns = _survival_columns(fields, observed, train_outcome, times)
+        classes = class_names(test)
+        columns |= {} if classes is None else {"class": classes[rows]}
     elif task.kind == "classification":
         columns = _class_columns(task, fields, observed)
     else:
@@ -166,7 +184,7 @@ def _fields(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) 
 def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, float]:
     p = fields["probability"]
     if not len(label):
-        return dict.fromkeys(BETTER["classification"], float("nan"))
+        return dict.fromkeys(METRICS["classification"], float("nan"))
     predicted = p.argmax(axis=1)
     p_label = np.clip(p[np.arange(len(label)), label], PROBABILITY_FLOOR, 1)
     return {
@@ -208,7 +226,7 @@ def _class_columns(
 
 def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"]) -> dict[str, float]:
     if not len(observed):
-        return dict.fromkeys(BETTER["regression"], float("nan"))
+        return dict.fromkeys(METRICS["regression"], float("nan"))
     observed = observed.astype(np.float64)
     error = fields["value"] - observed
     total_squares = ((observed - observed.mean()) ** 2).sum()
@@ -221,15 +239,26 @@ def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"]) -> dict[str
 
 
 def _survival_metrics(fields: Fields, test: Observed, train: Observed) -> dict[str, float]:
-    risk, curves, times = fields["risk"], fields["survival"], fields["times"]
+    risk = fields["risk"]
     scores = {
         "c_index": lambda: concordance.concordance(*test, risk),
         "c_index_uno": lambda: concordance.concordance_uno(train, test, risk),
-        "ibs": lambda: _integrated_brier(train, test, curves, _grid(times)),
+        "ibs": lambda: _integrated_brier(train, test, *_curves(fields)),
         "auc_t": lambda: _mean_auc(train, test, risk),
-        "d_calibration_p": lambda: _d_calibration_p(test, curves, _grid(times)),
+        "d_calibration_p": lambda: _d_calibration_p(test, *_curves(fields)),
     }
     return {name: _or_nan(score) for name, score in scores.items()}
+
+
+def _concordance_within(
+    risk: Real[np.ndarray, " n"], test: Observed, classes: Shaped[np.ndarray, " n"]
+) -> float:
+    """Over pairs of the same class; rows of unknown class do not count."""
+    known = classes != ""
+    times, events = (part[known] for part in test)
+    return _or_nan(
+        lambda: concordance.concordance_within(times, events, risk[known], classes[known])
+    )
 
 
 def _or_nan(score: Callable[[], float]) -> float:
@@ -240,7 +269,9 @@ def _or_nan(score: Callable[[], float]) -> float:
         return float("nan")
 
 
-def _grid(times: Real[np.ndarray, "n m"]) -> Real[np.ndarray, " m"]:
+def _curves(fields: Fields) -> tuple[Real[np.ndarray, "n g"], Real[np.ndarray, " g"]]:
+    """The survival curves of all rows and their grid, without the bins of no width of `mtlr`."""
+    times = fields["times"]
     if not len(times):
         raise UserError("there is no row with a time and an event to evaluate; give at least one")
     if (times != times[0]).any():
@@ -248,7 +279,8 @@ def _grid(times: Real[np.ndarray, "n m"]) -> Real[np.ndarray, " m"]:
             "the rows of a prediction have survival curves at different times; give all rows the "
             "same times"
         )
-    return times[0]
+    ends_a_bin = np.diff(times[0], append=np.inf) > 0
+    return fields["survival"][:, ends_a_bin], times[0][ends_a_bin]
 
 
 def _integrated_brier(
@@ -283,7 +315,8 @@ def _survival_columns(
 ) -> dict[str, np.ndarray]:
     """Columns of observed and predicted survival, with the curves at `times`.
 
-    Without `times` they are at the quartiles of the training events, nan if there is no event.
+    Without `times` they are at the quartiles of the training events, nan if there is no event. A
+    median that is not reached is nan.
     """
     if len(times):
         at = np.asarray(times, np.float64)
@@ -297,7 +330,7 @@ def _survival_columns(
         "time": test[0],
         "event": test[1],
         "risk": fields["risk"],
-        "median": fields["median"],
+        "median": np.where(fields["median_reached"], fields["median"], np.nan),
         "median_reached": fields["median_reached"].astype(bool),
         **{f"survival_{k}": column for k, column in enumerate(curves.T, 1)},
         **{f"time_{k}": np.full(len(curves), time) for k, time in enumerate(at, 1)},

@@ -9,10 +9,40 @@ import numpy as np
 
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
-from omics_jax.settings.checks import check_choices, check_minimum, check_rates
+from omics_jax.settings.checks import (
+    MOST_UNITS,
+    check_values,
+    choice,
+    number,
+    positive,
+    rate,
+    several,
+    text,
+    whole,
+    widths,
+)
+from omics_jax.settings.sections import SHARED_RULES
 from omics_jax.settings.words import parse_pairs
 from omics_jax.tasks.losses import BALANCES
 from omics_jax.tasks.task import KINDS, Task
+
+# What the settings of the sections that every `TaskNetwork` reads may be.
+TASK_RULES = {
+    "model.regression_loss": choice("mae", "mse"),
+    "balancing.name": choice(*BALANCES),
+    "balancing.learning_rate": positive(),
+    "balancing.alpha": number(0),
+    "survival.bins": whole(0, 10_000),
+    "survival.grid": choice("quantile", "equal"),
+    "survival.convention": choice(*mtlr.CONVENTIONS),
+    "survival.hazard": choice(*mtlr.HAZARDS),
+    "survival.times": several(number(0), "times", "(12, 24)"),
+    "training.batch_size": whole(2, MOST_UNITS),
+    "training.epochs.*": whole(1, MOST_UNITS),
+    "weights": text(),
+    **{f"heads.{kind}.widths": widths() for kind in KINDS},
+    **{f"heads.{kind}.dropout": rate() for kind in KINDS},
+}
 
 
 def weights_of(config: Any) -> dict[str, float]:
@@ -22,14 +52,14 @@ def weights_of(config: Any) -> dict[str, float]:
       UserError: a weight that is not a number of 0 or more.
     """
     weights = {}
-    for name, text in parse_pairs(config.weights, "weights").items():
+    for name, weight in parse_pairs(config.weights, "weights").items():
         try:
-            weights[name] = float(text)
+            weights[name] = float(weight)
         except ValueError:
             weights[name] = -1.0
         if not 0 <= weights[name] < np.inf:
             raise UserError(
-                f"config.weights gives {name} the weight {text!r}; give a number of 0 or more"
+                f"config.weights gives {name} the weight {weight!r}; give a number of 0 or more"
             )
     return weights
 
@@ -50,26 +80,10 @@ def check_task_settings(config: Any) -> None:
 
     These are heads, survival, balancing, training and weights, and `model.regression_loss`.
     """
-    choices = {
-        "model.regression_loss": ("mae", "mse"),
-        "balancing.name": BALANCES,
-        "survival.grid": ("quantile", "equal"),
-        "survival.convention": mtlr.CONVENTIONS,
-        "survival.hazard": mtlr.HAZARDS,
-    }
-    check_choices(config, choices)
+    check_values(config, {**SHARED_RULES, **TASK_RULES})
     if not {"heads", "all"} & set(config.training.stages):
         raise UserError(
             f"config.training.stages is {tuple(config.training.stages)}, which trains no head; "
             "add the stage heads or all"
         )
     weights_of(config)  # refuses invalid weights
-    minimums = {
-        "training.batch_size": 2,
-        "training.patience": 1,
-        "survival.bins": 0,
-        "survival.times": 0,
-        **{f"heads.{kind}.widths": 1 for kind in KINDS},
-    }
-    check_minimum(config, minimums)
-    check_rates(config, [f"heads.{kind}.dropout" for kind in KINDS])

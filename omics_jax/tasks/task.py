@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Real, Shaped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.evaluation.follow_up import no_events_error
+from omics_jax.study.doubts import PROBABILITY, UNBOUNDED, Span, observed_range
 from omics_jax.study.folds import strata_of
 
 Observed = tuple[Real[np.ndarray, " _"], Shaped[np.ndarray, " _"]]  # times, events
@@ -105,6 +106,18 @@ def outcome(dataset: Dataset, task: Task, rows: Any = slice(None)) -> np.ndarray
     return values if task.kind == "survival" else values[0]
 
 
+def class_names(dataset: Dataset) -> Shaped[np.ndarray, " n"] | None:
+    """The class of every row by the first outcome with classes, "" where it is unknown.
+
+    None where the data have no outcome with classes.
+    """
+    task = next((task for task in tasks_of(dataset) if task.kind == "classification"), None)
+    if task is None:
+        return None
+    codes = np.where(known_rows(dataset, task), outcome(dataset, task), len(task.classes))
+    return np.array([*task.classes, ""], dtype=str)[codes.astype(int)]
+
+
 def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:
     """Quantiles of the event times, of rows whose event was observed.
 
@@ -146,3 +159,17 @@ def outcome_arrays(dataset: Dataset, tasks: Sequence[Task]) -> dict[str, np.ndar
             arrays[f"{field}_{task.name}"] = np.where(known, values, 0).astype(np.float32)
         arrays[f"k_{task.name}"] = known
     return arrays
+
+
+def outcome_ranges(tasks: Sequence[Task], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction (see `prediction.FIELDS`) -> the range of what it predicts."""
+    ranges = {}
+    for task in tasks:
+        if task.kind == "classification":
+            ranges[f"{task.name}_probability"] = PROBABILITY
+        elif task.kind == "regression":
+            values, known = dataset.targets[task.name]
+            ranges[f"{task.name}_value"] = observed_range(values, known)
+        else:
+            ranges[f"{task.name}_risk"] = UNBOUNDED
+    return ranges

@@ -22,6 +22,7 @@ from omics_jax.training.stage import Batch, Stage, Term, monitored_values
 from omics_jax.training.state import TrainState, trained_part
 from omics_jax.training.step import train_step
 
+VALIDATION_LOSS = "validation_loss"  # the monitored value by which an explosion is seen
 Log = dict[str, jax.Array]  # name -> (log_length,), an entry per epoch
 
 
@@ -107,8 +108,8 @@ def make_block(stage: Stage, shape: BlockShape, devices: Devices) -> Callable:
                 log,
             )
 
-        # A stage that starts from trained variables also monitors these, as epoch -1.
-        before_first = (start == 0) & shape.starts_trained
+        # The variables that a stage starts from are monitored, too, as epoch -1.
+        before_first = (start == 0) & (stage.monitor is not None)
         carry = (state, _blank_log(stage, shape, state))
         return jax.lax.fori_loop(first_epoch - before_first, last_epoch + 1, run_epoch, carry)
 
@@ -176,7 +177,7 @@ def _end_epoch(
         is_due = ((epoch + 1) % stage.monitor_every == 0) | (epoch + 1 == shape.epochs)
         state, values = jax.lax.cond(
             (is_due & entry["trained"]) | (epoch < 0),
-            lambda state: _monitor(stage, state, epoch, validation),
+            lambda state: _monitor(stage, shape, state, epoch, validation),
             lambda state: (state, values),
             state,
         )
@@ -204,15 +205,23 @@ def _epoch_means(stage: Stage, state: TrainState) -> Log:
     return entry
 
 
-def _monitor(stage: Stage, state: TrainState, epoch, validation: Mapping) -> tuple[TrainState, Log]:
-    """The state after a look at the monitor, and the monitored values ()."""
+def _monitor(
+    stage: Stage, shape: BlockShape, state: TrainState, epoch, validation: Mapping
+) -> tuple[TrainState, Log]:
+    """The state after a look at the monitor, and the monitored values ().
+
+    Epoch -1 is the start of the stage. Untrained variables are never the best ones: their value is
+    kept only to judge the training by.
+    """
     batch = _gather(validation["table"], validation["replicate_table"], validation["rows"])
     monitored = monitored_values(stage, state.variables, batch)
     values = {name: jnp.asarray(value, jnp.float32) for name, value in monitored.items()}
     value = values["monitor"]
+    loss = values.get(VALIDATION_LOSS, value)
     # After a step that was not finite the state stays as it was.
     is_finite = state.bad_step < 0
-    better = is_finite & (value < state.best_value)  # False for NaN: never the best
+    counts = is_finite & ((epoch >= 0) | shape.starts_trained)
+    better = counts & (value < state.best_value)  # False for NaN: never the best
     current = pack(trained_part(stage, state.params, state.batch_stats))
     stale = jnp.where(better | (epoch < 0), 0, state.stale + 1)
     stopped = state.stopped
@@ -222,6 +231,9 @@ def _monitor(stage: Stage, state: TrainState, epoch, validation: Mapping) -> tup
         best=jax.tree.map(lambda new, old: jnp.where(better, new, old), current, state.best),
         best_value=jnp.where(better, value, state.best_value),
         best_epoch=jnp.where(better, epoch, state.best_epoch).astype(jnp.int32),
+        start_value=jnp.where(epoch < 0, value, state.start_value),
+        start_loss=jnp.where(epoch < 0, loss, state.start_loss),
+        best_loss=jnp.where(better, loss, state.best_loss),
         stale=jnp.where(is_finite, stale, state.stale),
         stopped=stopped,
     )

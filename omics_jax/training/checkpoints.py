@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import jax
 import numpy as np
 
 from omics_jax.durable import DamagedFile, as_user_error, check_digests, seal, unseal
-from omics_jax.errors import RunEnded, UserError
+from omics_jax.errors import UserError
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _STEP = re.compile(r"step_(\d+)")
 _SHOWN = 6  # differing leaves named in one message
 
 
-class DamagedCheckpoints(RunEnded, RuntimeError):
+class DamagedCheckpoints(UserError):
     """Checkpoints were finished in this folder, and none of them can be restored."""
 
 
@@ -47,6 +48,8 @@ class Checkpoints:
 
         # Orbax logs a failed write once per thread with its traceback; here it is raised, once.
         logging.getLogger("absl").addFilter(_is_not_orbax_traceback)
+        if not isinstance(sys.unraisablehook, _WithoutClosedLoops):
+            sys.unraisablehook = _WithoutClosedLoops(sys.unraisablehook)
         self.directory = Path(directory).absolute()
         with as_user_error(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -143,7 +146,8 @@ class Checkpoints:
             reasons = "; ".join(f"step {step}: {reason}" for step, reason in damage.items())
             raise DamagedCheckpoints(
                 f"no checkpoint in {self.directory} is intact ({reasons}); "
-                "put back a copy, or remove the folder to train from scratch"
+                f"put back a copy, or remove {self.directory} and repeat the run's command with "
+                "--mode=train, which trains this stage from its start"
             )
         _log.info("no finished checkpoint in %s: starting from scratch", self.directory)
         return None
@@ -218,6 +222,21 @@ class Checkpoints:
                 (self.directory / f"step_{step}").rename(new_name)
         if steps:
             self._manager.reload()
+
+
+class _WithoutClosedLoops:
+    """Python's report of errors that nobody can catch, without those of a closed event loop.
+
+    Orbax closes its loop at the first leaf that cannot be read; tensorstore's threads then report
+    the others to it, at some later time, each with a traceback.
+    """
+
+    def __init__(self, previous: Callable[[Any], Any]):
+        self._previous = previous
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self._previous(unraisable)
 
 
 def _finished_steps(directory: Path) -> list[int]:

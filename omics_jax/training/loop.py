@@ -11,14 +11,15 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
-from omics_jax.durable import as_user_error
+from omics_jax.durable import as_user_error, check_origin
 from omics_jax.errors import Stopped, TrainingDiverged
 from omics_jax.file_names import file_name
 from omics_jax.training import nonfinite
@@ -27,12 +28,13 @@ from omics_jax.training.block_sizer import BlockSizer
 from omics_jax.training.checkpoints import Checkpoints
 from omics_jax.training.chunks import pad_chunk
 from omics_jax.training.devices import programs_in_turn
-from omics_jax.training.history import History
+from omics_jax.training.history import History, Seal
 from omics_jax.training.order import NOISE, stage_key
+from omics_jax.training.outcome import stage_outcomes
 from omics_jax.training.plan import CompiledStage, Plan, first_variables, run_block, start_stage
 from omics_jax.training.recording import EpochRecorder, Prune
 from omics_jax.training.stage import Stage, Variables
-from omics_jax.training.stage_files import load_stage, save_stage, stage_file
+from omics_jax.training.stage_files import load_stage, save_stage, seals_of_history, stage_file
 from omics_jax.training.state import TrainState, final_variables
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class RunContext:
 
     Attributes:
       folder: of checkpoints and of the variables of finished stages.
+      origin: what tells these files from those of another training, such as {"arm": "main"}; they
+        say it and are refused where they say something else.
       history: a line per epoch and replicate.
       progress: called with (steps done, steps in all, what is running).
       stop: returns the number of the signal that asks to stop, or None.
@@ -67,6 +71,7 @@ class RunContext:
     stop: Callable[[], int | None] = lambda: None
     train_s: float = 0.0
     prune: Prune | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, Variables]]]:
@@ -82,10 +87,12 @@ def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, 
     Raises:
       Stopped: a signal arrived; the running state is saved.
       TrainingDiverged: a step was not finite.
-      UserError: what lies in the folder is of another model, or cannot be written.
+      UserError: what lies in the folder belongs to another training, or cannot be written, or
+        lines of the history are damaged.
     """
     with as_user_error(context.folder):
         context.folder.mkdir(parents=True, exist_ok=True)
+    _check_history(plan, context)
     total = sum(compiled.steps for compiled in plan.stages) * len(plan.chunks)
     done = 0
     for chunk in plan.chunks:
@@ -107,6 +114,19 @@ def fit(plan: Plan, context: RunContext) -> Iterator[tuple[list[int], dict[str, 
         yield chunk, jax.tree.map(lambda x, n=len(chunk): x[:n], by_stage)
 
 
+def _check_history(plan: Plan, context: RunContext) -> None:
+    """Refuses to go on where lines of finished stages were lost or changed."""
+    replicates = range(len(plan.training.replicates))
+    seals = [
+        seal
+        for compiled in plan.stages
+        for seal in seals_of_history(
+            context.folder, compiled.stage.name, replicates, context.origin
+        )
+    ]
+    context.history.check(seals)
+
+
 def is_finished(plan: Plan, folder: Path) -> bool:
     """Whether the file of the last stage exists for every replicate."""
     last = plan.stages[-1].stage.name
@@ -119,7 +139,7 @@ def _load(
 ) -> Variables | None:
     """The variables (c, ...) of a finished stage, padded; None where it must be trained."""
     name = compiled.stage.name
-    loaded = load_stage(context.folder, name, chunk, plan.shapes)
+    loaded = load_stage(context.folder, name, chunk, plan.shapes, context.origin)
     if loaded is None:
         return None
     _make_recorder(plan, compiled, context, chunk).replay(compiled.stage.epochs)
@@ -158,9 +178,10 @@ def _train(
     what = _describe(stage, _names(plan, chunk))
     # Named by its replicates, because another number of devices may cut the chunks elsewhere.
     path = context.folder / f"{chunk[0]:04d}-{chunk[-1]:04d}-{file_name(stage.name)}"
+    place = {**context.origin, "stage": stage.name, "replicates": list(chunk)}
     with Checkpoints(path) as checkpoints:
-        state, start = _resume(checkpoints, state, real)
-        recorder.resume(start)
+        state, start, seals = _resume(checkpoints, state, place)
+        recorder.resume(start, seals)
         state = recorder.stop(state)
         sizer = BlockSizer(plan.options, compiled.shape.length)
         last_save = time.monotonic()
@@ -183,14 +204,18 @@ def _train(
             signum = context.stop()
             is_due = time.monotonic() - last_save > plan.options.checkpoint_seconds
             if signum is not None or is_due:
-                _save(checkpoints, state, real, start)
+                seals = context.history.seal(stage.name, chunk)
+                _save(checkpoints, state, start, {**place, "history": seals})
                 last_save = time.monotonic()
             if signum is not None:
                 raise Stopped(signum)
         recorder.record_diverged(np.asarray(state.bad_step), inputs.order["steps"])
     _warn_of_blind_monitors(stage, _names(plan, chunk), state)
     handed_on = final_variables(stage, state)
-    save_stage(context.folder, stage.name, chunk, handed_on)
+    outcomes = stage_outcomes(plan.training, compiled.shape.stage, plan.shapes["params"], state)
+    save_stage(
+        context.folder, stage.name, chunk, handed_on, context.origin, context.history, outcomes
+    )
     shutil.rmtree(path, ignore_errors=True)
     return handed_on
 
@@ -205,31 +230,40 @@ def _count_live(state: TrainState) -> int:
     return int(np.sum(~np.asarray(state.done)))
 
 
-def _save(checkpoints: Checkpoints, state: TrainState, real: int, time: int) -> None:
-    """A checkpoint of the real replicates."""
+def _save(checkpoints: Checkpoints, state: TrainState, time: int, meta: Mapping[str, Any]) -> None:
+    """A checkpoint of the real replicates, `meta["replicates"]`."""
+    real = len(meta["replicates"])
     saved = jax.tree.map(lambda x: np.asarray(x)[:real], state)
-    checkpoints.save(time, saved, {"time": time})
+    checkpoints.save(time, saved, {"time": time, **meta})
 
 
-def _resume(checkpoints: Checkpoints, state: TrainState, real: int) -> tuple[TrainState, int]:
-    """The newest checkpoint's state and time, or the given state at time 0.
+def _resume(
+    checkpoints: Checkpoints, state: TrainState, place: Mapping[str, Any]
+) -> tuple[TrainState, int, list[Seal]]:
+    """The newest checkpoint's state, time and seals of the history, or the given state at time 0.
 
     Only real replicates were saved; those that fill the axis are taken from the given state.
+
+    place: what a checkpoint of this training says of itself.
     """
+    real = len(place["replicates"])
 
     def real_part(state):
         return jax.tree.map(lambda x: x[:real], state)
 
     restored = checkpoints.restore(jax.eval_shape(real_part, state))
     if restored is None:
-        return state, 0
+        return state, 0, []
     saved, meta = restored
+    check_origin(checkpoints.directory, meta, place)
     log.info("resuming %s at step %d", checkpoints.directory.name, meta["time"])
 
     def pad(saved, initial):
         return np.concatenate([saved, np.asarray(initial)[real:]])
 
-    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"]
+    stage, folder = place["stage"], checkpoints.directory
+    seals = [Seal(stage, int(r), sha256, folder) for r, sha256 in meta["history"].items()]
+    return jax.device_put(jax.tree.map(pad, saved, state)), meta["time"], seals
 
 
 def _warn_of_blind_monitors(stage: Stage, names: Sequence[str], state: TrainState) -> None:

@@ -36,8 +36,10 @@ def explain(
       place: "stage 'elbo', replicate ..., epoch 3, batch 2 of 7".
       ids: (N,) names of the dataset's rows.
     """
+    # Constants may be infinite: limits outside of which no value is far.
+    trained = (variables["params"], variables["batch_stats"])
     already_broken = {
-        "parameters or statistics": not _is_finite(variables),
+        "parameters or statistics": not _is_finite(trained),
         "the optimiser's state": not _is_finite(optimizer_state),
     }
     for what, broken in already_broken.items():

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from omics_jax.training.history import History
+from omics_jax.training.history import History, Seal
 from omics_jax.training.state import TrainState
 
 # (replicate, epoch, that epoch's values in the history) -> whether to stop that replicate
@@ -57,10 +57,14 @@ class EpochRecorder:
         """Whether replicates can be stopped; one that diverges then ends alone."""
         return self._prune is not None
 
-    def resume(self, time: int) -> None:
-        """Continues at that time: drops what will be written again, and replays what was before."""
+    def resume(self, time: int, seals: Sequence[Seal]) -> None:
+        """Continues at that time: drops what will be written again, and replays what was before.
+
+        seals: of the lines before, as the checkpoint has them, see `History.check`.
+        """
         epoch = time // self._per_epoch
         self._history.forget(self._stage, self._chunk, epoch)
+        self._history.check(seals)
         self.replay(epoch)
 
     def replay(self, epochs: int) -> None:

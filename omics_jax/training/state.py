@@ -52,6 +52,9 @@ class TrainState:
       best_value: () its monitor value (lower is better, infinite as long as there is none).
       best_epoch: () int32, its epoch; -1 for the variables that another stage handed on, which are
         monitored before the first step.
+      start_value: () the monitor's value before the first step; NaN without a monitor.
+      start_loss, best_loss: () the validation loss then and in the best epoch: the monitored value
+        of that name, else the monitor itself.
       stale: () int32, monitored epochs since the best.
       stopped: () bool, patience is used up (or the replicate only fills the axis).
       bad_step: () int32, the step whose objective or update was not finite; -1 while there is none.
@@ -70,6 +73,9 @@ class TrainState:
     best: Any
     best_value: Any
     best_epoch: Any
+    start_value: Any
+    start_loss: Any
+    best_loss: Any
     stale: Any
     stopped: Any
     bad_step: Any
@@ -113,6 +119,9 @@ def initial_state(stage: Stage, variables: Variables, terms: Terms) -> TrainStat
         best=best,
         best_value=jnp.float32(jnp.inf),
         best_epoch=jnp.int32(-1),
+        start_value=jnp.float32(jnp.nan),
+        start_loss=jnp.float32(jnp.nan),
+        best_loss=jnp.float32(jnp.nan),
         stale=jnp.int32(0),
         stopped=jnp.bool_(False),
         bad_step=jnp.int32(-1),

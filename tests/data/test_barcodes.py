@@ -29,7 +29,7 @@ from omics_jax.errors import UserError
 def test_a_barcode_names_patient_and_sample_type(sample, patient, kind):
     assert patient_of(sample, "tcga") == patient and sample_type(sample) == kind
     assert patient_of(sample, "") == sample
-    assert ("barcode='tcga'" in barcode_hint("P1", sample)) == bool(patient)
+    assert ("--config.data.barcode=tcga" in barcode_hint("P1", sample)) == bool(patient)
 
 
 SAMPLES = [
@@ -55,6 +55,24 @@ def test_one_primary_sample_of_each_patient_in_file_order():
         "it: 1." in others
     )
     assert aliquots.startswith("rna: further aliquots left out") and aliquots.endswith(": 1.")
+
+
+def test_samples_as_rows_are_named_by_patient_and_sample_type():
+    chosen = primary_samples("rna", SAMPLES, "tcga_samples")
+    assert chosen.rows.tolist() == [0, 1, 2, 5, 6, 7]
+    assert chosen.patients.tolist() == [
+        "TCGA-AA-0001-11",
+        "TCGA-AA-0002-06",
+        "TCGA-AA-0001-01",
+        "TCGA-AB-0003-03",
+        "TCGA-AA-0004",
+        "TCGA-AA-0002-11",
+    ]
+    assert [patient_of(sample, "tcga_samples") for sample in chosen.patients[:2]] == [
+        "TCGA-AA-0001",
+        "TCGA-AA-0002",
+    ]
+    assert chosen.notes[-1].endswith("as of each sample the first counts: 1.")
 
 
 def test_a_table_keeps_patients_without_a_primary_tumour():
@@ -94,7 +112,10 @@ def test_the_patients_do_not_depend_on_the_order(seed):
     [
         (
             ["P1", "P2"],
-            ["rna: not one of its 2 samples (such as 'P1') bears a TCGA barcode", "set barcode=''"],
+            [
+                "rna: not one of its 2 samples (such as 'P1') bears a TCGA barcode",
+                "leave data.barcode empty",
+            ],
         ),
         (
             ["TCGA-AA-0001-11"],
@@ -102,7 +123,7 @@ def test_the_patients_do_not_depend_on_the_order(seed):
                 "not one of its 1 samples",
                 "'TCGA-AA-0001-11'",
                 "is a primary tumour",
-                "set barcode=''",
+                "set --config.data.barcode=tcga_samples",
             ],
         ),
     ],

@@ -53,7 +53,7 @@ def test_a_table_is_binned_as_computed_by_hand(tmp_path):
     assert dataset.ids.tolist() == ["007", "12", "13"] == dataset.groups.tolist()
     series, static = dataset.modalities["series"], dataset.modalities["static"]
     assert series.features.tolist() == ["HR", "Na", "Temp"] and series.values.shape == (3, 4, 3)
-    observed = {(0, 0, 0): 90, (0, 3, 1): 140, (1, 1, 2): 37.5}
+    observed = {(0, 0, 0): 90, (1, 1, 2): 37.5}
     assert {
         tuple(cell): series.values[tuple(cell)] for cell in np.argwhere(series.mask)
     } == observed
@@ -61,7 +61,8 @@ def test_a_table_is_binned_as_computed_by_hand(tmp_path):
     assert static.mask[:, 0].tolist() == [True, True, False]
     notes = " ".join(dataset.notes)
     for part in (
-        "left out: 1.",
+        "after the window of 4 hours, left out: 2.",
+        "Age is read as a descriptor: the first value of a patient only, 1 later",
         "averaged with it: 1.",
         "measure nothing: 1",
         "1 patient (13) is without any",
@@ -178,7 +179,6 @@ WRONG = {
         {},
         ["line 9: the time in column 't' is empty", "statics"],
     ),
-    "negative": (CSV.replace("12,1.5", "12,-1.5"), {}, ["line 9", "is negative", "from admission"]),
     "endless": (CSV.replace("12,1.5", "12,inf"), {}, ["line 9", "is infinite"]),
     "no date": (
         CSV.replace("12,1.5", "12,noon"),
@@ -186,15 +186,26 @@ WRONG = {
         ["line 9, column 't': 'noon' is not a number"],
     ),
     "text": (
-        CSV.replace("37.5", "warm"),
+        CSV.replace(",90.0", ",warm"),
         {},
-        ["line 9, column 'x': 'warm' is not a number", "write a number"],
+        ["line 4, column 'x' (variable 'HR'): 'warm' is not a number", "write a number"],
     ),
-    "decimal comma": (CSV.replace(",37.5", ',"37,5"'), {}, ["line 9", "'37,5'", "decimal point"]),
     "infinite": (CSV.replace("37.5", "inf"), {}, ["line 9", "infinite", "NA where"]),
     "unit": (CSV, {"time_unit": "weeks"}, ["time_unit='weeks'", "hours, minutes, days"]),
-    "variable": (CSV, {"variables": ("Tmp",)}, ["no variable 'Tmp'", "did you mean 'Temp'?"]),
+    "variable": (
+        CSV,
+        {"variables": ("Tmp",)},
+        ["no variable 'Tmp'", "config.data.variables", "did you mean 'Temp'?"],
+    ),
     "static": (CSV, {"statics": ("Agee",)}, ["no static 'Agee'", "did you mean 'Age'?"]),
+    "layout": (CSV, {"layout": "tall"}, ["--config.data.layout='tall'", "auto, long, wide"]),
+    "limits": (CSV, {"limits": "HR=300:20"}, ["--config.data.limits has HR='300:20'"]),
+    "missing": (CSV, {"missing_values": "-999,,"}, ["--config.data.missing_values has ''"]),
+    "key": (
+        CSV,
+        {"columns": {**DEFAULTS["columns"], "unti": "u"}},
+        ["--config.data.columns.unti='u' is not understood", "id, time, variable, value, unit"],
+    ),
     "all late": (
         CSV,
         {"variables": ("Temp",), "hours": 1.0},
@@ -256,3 +267,137 @@ def test_the_mini_set_in_long_form_equals_its_raw_records(tmp_path, real_data):
     assert table.ids.tolist() == raw.ids.tolist()
     np.testing.assert_array_equal(table.modalities["series"].mask, expected.mask)
     np.testing.assert_allclose(table.modalities["series"].values, expected.values, rtol=1e-6)
+
+
+HOURLY = "stay,t,what,x\n" + "".join(
+    f"s{i},{t},HR,{80 + t}\ns{i},{t},Weight,{70 - t}\n" for i in range(4) for t in range(3)
+)
+
+
+def test_a_daily_variable_is_no_descriptor_because_of_its_name(tmp_path):
+    dataset = read_series(written(tmp_path, "ward.csv", HOURLY))
+    assert dataset.modalities["series"].features.tolist() == ["HR", "Weight"]
+    assert dataset.modalities["series"].values[0, :3, 1].tolist() == [70, 69, 68]
+    assert "static" not in dataset.modalities
+    (warning,) = dataset.warnings
+    assert "Weight is named like a descriptor but changes in most patients" in warning
+    asked = read_series(written(tmp_path, "ward.csv", HOURLY, statics=("Weight",)))
+    assert asked.modalities["static"].values[:, 0].tolist() == [70] * 4
+    assert "first value of a patient only, 8 later and different ones" in " ".join(asked.notes)
+    same = HOURLY.replace("Weight,69", "Weight,70").replace("Weight,68", "Weight,70")
+    still = read_series(written(tmp_path, "ward.csv", same))
+    assert still.modalities["static"].features.tolist() == ["Weight"] and not still.warnings
+
+
+def test_values_before_admission_are_left_out_as_those_after_the_window(tmp_path):
+    text = CSV.replace("12,1.5", "12,-1.5").replace("007,0.2", "007,-600")
+    dataset = read_series(written(tmp_path, "ward.csv", text))
+    assert "Values before admission (hour 0), left out: 2." in dataset.notes
+    series = dataset.modalities["series"]
+    assert series.values[0, 0, 0] == 95 and not series.mask[1].any()
+    all_before = CSV.replace("7,", "7,-").replace("12,", "12,-").replace("13,", "13,-")
+    with pytest.raises(UserError, match=r"in the window.*\(Values before admission \(hour 0\)"):
+        read_series(written(tmp_path, "ward.csv", all_before, variables=("Temp",)))
+    described = read_series(written(tmp_path, "ward.csv", CSV.replace("12,0.0,Age", "12,-9,Age")))
+    assert described.modalities["static"].values[:, 0].tolist() == [70, 31, 0]
+
+
+def test_only_rows_that_are_asked_for_are_checked(tmp_path):
+    wrong = [
+        "12,2,rhythm,sinus",
+        "12,,rhythm,2",
+        "12,noon,rhythm,3",
+        ",1,rhythm,4",
+        "13,1,rhythm,inf",
+    ]
+    text = CSV + "\n".join([*wrong, ""])
+    with pytest.raises(UserError):
+        read_series(written(tmp_path, "ward.csv", text))
+    dataset = read_series(written(tmp_path, "ward.csv", text, variables=("HR", "Na", "Temp")))
+    expected = read_series(written(tmp_path, "ward.csv", CSV))
+    assert dataset.fingerprint() == expected.fingerprint()
+    assert "1 variable (rhythm) is not among those to keep" in " ".join(dataset.notes)
+
+
+def test_a_variable_may_have_a_comma_in_its_name(tmp_path):
+    text = CSV.replace("Temp", '"Temp, rectal"')
+    named = read_series(written(tmp_path, "ward.csv", text, variables=("Temp, rectal",)))
+    assert named.modalities["series"].features.tolist() == ["Temp, rectal"]
+
+
+def test_a_variable_of_text_is_left_out_and_said_to_be(tmp_path):
+    text = CSV + "12,2,rhythm,sinus\n13,3,rhythm,paced\n"
+    dataset = read_series(written(tmp_path, "ward.csv", text))
+    assert dataset.modalities["series"].features.tolist() == ["HR", "Na", "Temp"]
+    assert any("1 variable (rhythm) is text" in warning for warning in dataset.warnings)
+
+
+@pytest.mark.parametrize("column", ["valueuom", "Units", "labmeasurenamesystem"])
+def test_several_units_of_a_variable_are_named_with_counts(tmp_path, column):
+    units = ["", "bpm", "BPM", "bpm ", "mmol/L", "mmol/L", "", "degC", "", "bpm"]
+    table = TABLE.assign(**{column: units})
+    assert not read_series(written(tmp_path, "ward.csv", table.to_csv(index=False))).warnings
+    table.loc[3, column] = "1/s"
+    (warning,) = read_series(written(tmp_path, "ward.csv", table.to_csv(index=False))).warnings
+    assert "HR is in 2 units" in warning
+    assert "BPM 2 (median 85)" in warning and "1/s 1 (median 100)" in warning
+
+
+def test_a_column_of_units_by_its_setting(tmp_path):
+    table = TABLE.assign(how=["a", "a", "b", *["a"] * 7]).to_csv(index=False)
+    assert not read_series(written(tmp_path, "ward.csv", table)).warnings
+    columns = {**DEFAULTS["columns"], "unit": "how"}
+    (warning,) = read_series(written(tmp_path, "ward.csv", table, columns=columns)).warnings
+    assert "HR is in 2 units" in warning
+    columns["unit"] = "hows"
+    with pytest.raises(UserError, match=r"no column 'hows' \(--config\.data\.columns\.unit=hows\)"):
+        read_series(written(tmp_path, "ward.csv", table, columns=columns))
+
+
+def test_codes_and_limits_count_before_values_are_averaged(tmp_path):
+    text = CSV.replace("0.9,HR,90", "0.9,HR,-999").replace("0.9,HR,100.0", "0.9,HR,1e7")
+    text = text.replace("37.5", "not done")
+    dataset = read_series(
+        written(
+            tmp_path, "ward.csv", text, missing_values="-999, Not done", limits="HR=20:300,K=:9"
+        )
+    )
+    series = dataset.modalities["series"]
+    assert series.values[0, 0, 0] == 80 and not series.mask[1].any()
+    notes = " ".join(dataset.notes)
+    assert "Values that mean missing (data.missing_values): HR 1." in notes
+    assert "Values outside of data.limits, now missing: HR 1." in notes
+    assert any("names 'K', which is no variable" in warning for warning in dataset.warnings)
+
+
+def test_a_code_that_bins_would_hide_is_told(tmp_path):
+    """-999 averaged with the values of its hour is a mixture, no two of which are alike."""
+    rows = [(f"s{i}", 0.25, "lact", 1 + i / 50) for i in range(40)]
+    rows += [(f"s{i}", 0.5, "lact", -999) for i in range(40)]
+    text = pd.DataFrame(rows, columns=["stay", "t", "what", "x"]).to_csv(index=False)
+    (warning,) = read_series(written(tmp_path, "ward.csv", text)).warnings
+    assert "lact, single values: -999 is 50.0% of its values" in warning
+    assert "--config.data.missing_values=-999" in warning
+
+
+def test_every_column_is_accounted_for(tmp_path):
+    text = TABLE.assign(nurse="x", valueuom="").to_csv(index=False)
+    uses = read_series(written(tmp_path, "ward.csv", text)).uses
+    assert {(use.part, use.used_as, use.names) for use in uses} == {
+        ("columns", "patients", ("stay",)),
+        ("columns", "times", ("t",)),
+        ("columns", "variables", ("what",)),
+        ("columns", "values", ("x",)),
+        ("columns", "units", ("valueuom",)),
+        ("columns", "left out", ("nurse",)),
+        ("variables", "series", ("HR", "Na", "Temp")),
+        ("variables", "descriptors", ("Age",)),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["stay,t,what,x\n1,0,HR,85,6\n1,1,HR,75,3\n", "stay,t,what,x\n1,0,HR,85,\n"]
+)
+def test_a_row_wider_than_the_header_is_no_name_of_a_row(tmp_path, text):
+    with pytest.raises(UserError, match=r"line 2 has 5 fields where line 1 has 4"):
+        read_series(written(tmp_path, "ward.csv", text))

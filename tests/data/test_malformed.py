@@ -31,10 +31,13 @@ MATRICES = {
     "empty gzip": ("m.csv.gz", gzip.compress(b""), ["is empty", "needs a header"]),
     "header only": ("m.csv", "sample,TP53\n", ["line 1", "no rows", "add them"]),
     "single column": ("m.csv", "sample\ns1\n", ["line 1", "single field", "write a header"]),
-    "tabs in csv": ("m.csv", CSV.replace(",", "\t"), ["line 1", "a tab 4 times", "name it .tsv"]),
-    "commas in tsv": ("m.tsv", CSV, ["line 1", "a comma 4 times", "name it .csv"]),
-    "semicolons in csv": ("m.csv", CSV.replace(",", ";"),
-        ["line 1", "a semicolon", "save it with commas"]),
+    "title above the header": ("m.csv", "Exported by X\n" + CSV,
+        ["line 1 holds a single field ('Exported by X')", "begins with #"]),
+    "title with a comma": ("m.csv", "Exported, 2024\n" + CSV,
+        ["line 2 has 5 fields where line 1 has 2", "if line 1 is a title", "with #"]),
+    "comment below the header": ("m.csv", CSV.replace("s3", "# s3, next\ns3"),
+        ["line 4 has 2 fields", "comment", "above the header only", "remove it"]),
+    "comments alone": ("m.csv", "# a\n# b\n", ["nothing but lines that begin with #", "a header"]),
     "short row": ("m.csv", CSV.replace("s2,B,4,5", "s2,B,4"),
         ["line 3 has 4 fields", "line 1 has 5", "fill in"]),
     "long row": ("m.csv", CSV.replace("8,9", "8,9,10"), ["line 4 has 6 fields", "remove fields"]),
@@ -43,8 +46,12 @@ MATRICES = {
     "open quote": ("m.csv", CSV.replace("s2,B", 's2,"B'), ["line 3", "never closed", "close it"]),
     "text cell": ("m.csv", CSV.replace("8", "high"),
         ["line 4, column 4 ('EGFR')", "'high'", "write a number, or NA"]),
-    "decimal comma": ("m.tsv", "sample\tTP53\ns1\t1,5\ns2\t2\ns3\t3\n",
+    "decimal comma among points": ("m.tsv", "sample\tTP53\ns1\t1,5\ns2\t2.5\ns3\t3\n",
         ["line 2", "'1,5'", "a decimal point"]),
+    "thousands": ("m.csv", 'sample,TP53\ns1,"1,644"\ns2,2\ns3,3\n',
+        ["1 cell of TP53", "'1,644' (line 2, TP53)", "may separate thousands", "(1644)"]),
+    "certain thousands": ("m.csv", 'sample,TP53\ns1,"1,644.5"\ns2,2\ns3,3\n',
+        ["'1,644.5'", "the comma separates thousands", "(1644.5)"]),
     "header again": ("m.csv", NUMBERS + NUMBERS,
         ["line 8", "'TP53' is not a number", "write a number"]),
     "repeated id": ("m.csv", CSV.replace("s3", "s1"),
@@ -63,9 +70,11 @@ MATRICES = {
     "text only": ("m.csv", "sample,cell\ns1,A\ns2,B\n", ["no genes", "add them"]),
     "all missing": ("m.csv", "sample,TP53\ns1,NA\ns2,\n",
         ["not one of its 2 cells", "check the columns"]),
-    "undecidable": ("m.csv", "x,a,b\nc,1,2\nd,3,4\n", ["'c'", "'a'", 'orientation="samples" or']),
-    "genes with text": ("m.csv", "gene,note,a\nTP53,x,1\nMYC,y,2\n",
-        ["'note' holds text", "remove that column"]),
+    "undecidable": ("m.csv", "x,a,b\nc,1,2\nd,3,4\n",
+        ["'c'", "'a'", "set --config.data.orientation=samples or"]),
+    "genes with text": ("m.csv", "gene,a,note\nTP53,1,x\nMYC,2,y\n",
+        ["'note' holds text", "before the samples or remove it",
+         "--config.data.orientation=samples"]),
     "binary": ("m.csv", b"ab\n\x00\x01\x02,\x03", ["line 2", "zero byte", "export it as text"]),
     "hdf5 as csv": ("m.csv", b"\x89HDF\r\n\x1a\n....",
         ["is an HDF5 file", "name it .gctx or .h5ad"]),
@@ -78,7 +87,8 @@ MATRICES = {
     "corrupt gzip": ("m.csv.gz", b"\x1f\x8b\x08\x00" + b"\x07" * 40, ["gzip", "fetch it again"]),
     "plain as gzip": ("m.csv.gz", CSV, ["not a valid gzip", "drop .gz"]),
     "gct as text": ("m.txt", GCT, ["line 1", "GCT", "name the file .gct"]),
-    "unknown suffix": ("m.xlsx", CSV, ["suffix '.xlsx'", "use one of .gct"]),
+    "unknown suffix": ("m.dat", CSV, ["suffix '.dat'", "use one of .gct"]),
+    "workbook": ("m.xlsx", b"PK\x03\x04....", ["is a workbook", "save the sheet", "as .csv"]),
     "gzipped gctx": ("m.gctx.gz", gzip.compress(b"x"), [".gctx", "unpack it first"]),
     "gct version": ("m.gct", GCT.replace("#1.3", "#2.0"),
         ["line 1", "'#2.0'", "begins with #1.2 or #1.3"]),
@@ -106,9 +116,10 @@ MATRICES = {
     "gct ends": ("m.gct", "#1.3\n2\t3\t1\t1\n", ["ends after line 2", "then a header"]),
     "gctx not hdf5": ("m.gctx", CSV, ["not an HDF5 file", "check its name"]),
     "gctx truncated": ("m.gctx", b"\x89HDF\r\n\x1a\n" + b"\0" * 50,
-        ["damaged or truncated", "again"]),
+        ["cannot be read as HDF5", "write it again"]),
     "h5ad not hdf5": ("m.h5ad", CSV, ["not an HDF5 file", "check its name"]),
-    "parquet damaged": ("m.parquet", b"PAR1junkPAR1", ["not a valid Parquet", "write it again"]),
+    "parquet damaged": ("m.parquet", b"PAR1junkPAR1",
+        ["cannot be read as Parquet", "write it again"]),
     "npz not zip": ("m.npz", b"nonsense", ["not an .npz", "numpy.savez"]),
 }  # fmt: skip
 
@@ -209,7 +220,6 @@ def replace(file, name, value):
     ("keywords", "fragments"),
     [
         ({"orientation": "rows"}, ["orientation='rows'", "auto, samples, genes"]),
-        ({"orientation": "genes"}, ["m.csv", "'cell' holds text", 'orientation="samples"']),
         ({"samples": ["S2"]}, ["m.csv", "no sample 'S2'", "did you mean 's2'?"]),
         ({"genes": ["nowhere"]}, ["m.csv", "no gene 'nowhere'", "'TP53'"]),
     ],
@@ -218,6 +228,13 @@ def test_wrong_arguments(tmp_path, keywords, fragments):
     (tmp_path / "m.csv").write_text(CSV)
     message = error_of(read_matrix, tmp_path / "m.csv", **keywords)
     assert all(fragment in message for fragment in fragments)
+
+
+def test_genes_in_rows_have_no_text_among_the_samples(tmp_path):
+    (tmp_path / "m.csv").write_text("sample,TP53,cell\ns1,1,A\ns2,2,B\n")
+    message = error_of(read_matrix, tmp_path / "m.csv", orientation="genes")
+    assert "m.csv: column 'cell' holds text" in message
+    assert "set --config.data.orientation=samples" in message
 
 
 @pytest.mark.parametrize(
@@ -296,18 +313,18 @@ PAIRINGS = {
         ["conditions.csv", "0 treated", "set control_values"]),
     "nothing agrees": ({}, {"pair_by": ("drug",)},
         ["conditions.csv", "'t1'", "('DMSO',)", "fewer columns"]),
-    "unknown drug": ({}, {"drugs": ("X",)}, ["conditions.csv", "'X'", "did you mean 'x'?"]),
-    "dose words": ({"conditions.csv": CONDITIONS.replace("B,y,2", "B,y,high")}, {"dose": "highest"},
-        ["conditions.csv", "line 4", "'high'", "write numbers"]),
-    "conditions twice": ({"conditions.csv": CONDITIONS + "t1,A,x,1,trt\n"}, {},
-        ["conditions.csv", "'t1'", "line 3 and line 5", "remove one"]),
+    "unknown drug": ({}, {"drugs": ("x1",)}, ["conditions.csv", "'x1'", "did you mean 'x'?"]),
+    "dose words": ({"conditions.csv": CONDITIONS.replace("A,x,1", "A,x,high")}, {"dose": "highest"},
+        ["conditions.csv", "line 3", "'high'", "write numbers"]),
+    "conditions twice": ({"conditions.csv": CONDITIONS + "t1,A,x,2,trt\n"}, {},
+        ["conditions.csv", "'t1'", "line 3 and line 5", "different conditions", "remove one"]),
     "conditions without id": ({"conditions.csv": CONDITIONS + ",A,x,1,trt\n"}, {},
         ["conditions.csv", "line 5 has no sample id", "fill it in"]),
     "conditions of others": (
         {"conditions.csv": CONDITIONS.replace("c1", "q").replace("\nt", "\nT_")}, {},
         ["conditions.csv", "line 2", "m.csv", "correct the ids"]),
     "column twice": ({"conditions.csv": CONDITIONS.replace("dose", "drug")}, {},
-        ["conditions.csv", "line 1", "'drug' twice", "rename"]),
+        ["conditions.csv", "'drug' twice", "(column 3)", "they differ", "rename"]),
     "conditions ragged": ({"conditions.csv": CONDITIONS + "t3,A\n"}, {},
         ["conditions.csv", "line 5", "fill in"]),
     "conditions missing": ({}, {"conditions": "condition.csv"},
@@ -358,7 +375,7 @@ def test_malformed_design(tmp_path, monkeypatch, case):
         (
             {},
             {"conditions": "conditions.csv"},
-            ["p.npz", "already holds pairs", "leave conditions"],
+            ["p.npz", "already holds pairs", "leave --config.data.conditions"],
         ),
         ({"x1": np.full((2, 2), np.inf)}, {}, ["p.npz", "sample 1, gene 1", "finite"]),
         ({"x1": np.array([["a", "b"]] * 2)}, {}, ["p.npz", "'x1' holds <U1", "convert it"]),

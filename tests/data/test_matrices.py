@@ -328,6 +328,7 @@ class CountingDataset:
 
     def __init__(self, array):
         self.array, self.dtype, self.read = array, array.dtype, np.zeros(array.shape, int)
+        self.name = "matrix"
 
     def __getitem__(self, key):
         self.read[key] += 1
@@ -341,7 +342,7 @@ def test_slab_reads_only_what_was_asked(seed, monkeypatch):
     dataset = CountingDataset(rng.normal(size=(50, 20)))
     rows, columns = rng.permutation(50)[:17], rng.permutation(15)[:6]
     np.testing.assert_array_equal(
-        slab(dataset, rows, columns), dataset.array[np.ix_(rows, columns)]
+        slab(Path("m.gctx"), dataset, rows, columns), dataset.array[np.ix_(rows, columns)]
     )
     touched = dataset.read.any(axis=1)
     assert set(np.flatnonzero(touched)) == set(rows)

@@ -205,7 +205,7 @@ def test_notes_say_what_was_understood(tmp_path):
         "1 patient (p0) is not in clinical.csv; kept, their targets masked.",
         "rna.csv has samples in rows, where ids of patients were found.",
         "genes-mirna.tsv has samples in columns, where ids of patients were found.",
-        "rna: 1 patient (p3) is without a single value and count as lacking it.",
+        "rna: 1 patient (p3) is without a single value of it.",
         "type (cancer): 2 classes, known of 3 patients: BRCA 2, ACC 1.",
         "OS: 2 patients with only one of days and dead are masked.",
     ):
@@ -266,7 +266,7 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
     dataset = read_patients(settings(modalities=found, **TARGETS))
     assert_modality(dataset.modalities["rna"], RNA)
     assert not dataset.targets and any(
-        note.endswith("no target type, age, OS.") for note in dataset.notes
+        sentence.endswith("no target type, age, OS.") for sentence in dataset.warnings
     )
     samples = RNA.set_axis([f"TCGA-AA-000{k}-01" for k in range(4)])
     barcoded = read_patients(
@@ -277,9 +277,11 @@ def test_without_a_clinical_table_other_files_then_barcodes_then_names_tell_the_
     judged = read_patients(settings(modalities={"rna": write(tmp_path / "genes-j.csv", genes)}))
     assert judged.ids.tolist() == ["p0", "p1", "p4"]
     assert "genes-j.csv has samples in columns, judged by its names and shape." in judged.notes
-    assert "set orientation=" in error_of(modalities={"rna": write(tmp_path / "genes-u.csv", RNA)})
+    assert "set --config.data.orientation=" in error_of(
+        modalities={"rna": write(tmp_path / "genes-u.csv", RNA)}
+    )
     square = pd.DataFrame(1.0, ["p1", "p2"], ["p2", "p1"])
-    assert "set orientation=" in error_of(
+    assert "set --config.data.orientation=" in error_of(
         modalities={"k": write(tmp_path / "k.csv", square)}, clinical=clinical(tmp_path)
     )
 
@@ -294,8 +296,9 @@ def test_survival_in_a_table_of_its_own(tmp_path):
     assert dataset.table.columns.tolist() == ["cancer", "age", "days", "dead"]
     assert dataset.table["age"].tolist() == ["", "61", "", "40.5", "70"]
     alone = read_patients(settings(modalities=files(tmp_path), survival=path, **TARGETS))
-    assert set(alone.targets) == {"OS.time", "OS.event"}
-    assert any(note.endswith("no target type, age.") for note in alone.notes)
+    assert set(alone.targets) == {"age", "OS.time", "OS.event"}
+    assert alone.targets["age"][0].tolist() == [0, 1, 1, 1, 1]
+    assert any(sentence.endswith("no target type.") for sentence in alone.warnings)
 
 
 def test_a_config_is_settings_and_empty_entries_mean_none(tmp_path):
@@ -398,7 +401,7 @@ def test_omiembed_layout(tmp_path):
     unnamed = read_patients(settings(path=str(folder)))
     assert set(unnamed.targets) == {"value", "survival.time", "survival.event"}
     followed = read_patients(settings(path=str(folder), survival=clinical(tmp_path), **TARGETS))
-    assert set(followed.targets) == {"OS.time", "OS.event"}
+    assert set(followed.targets) == {"type", "age", "OS.time", "OS.event"}
     for name in ("values.tsv", "survival.tsv"):
         (folder / name).unlink()
     assert read_patients(settings(path=str(folder), **TARGETS)).ids.tolist() == IDS
@@ -445,7 +448,10 @@ def test_target_columns_are_never_features(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fragments"),
     [
-        (dict(modalities={}), ["modalities and path are empty", "data.modalities='rna=rna.csv'"]),
+        (
+            dict(modalities={}),
+            ["modalities and path are empty", "--config.data.modalities=rna=rna.csv"],
+        ),
         (dict(modalities="rna.csv"), ["modalities='rna.csv' is no mapping"]),
         (dict(path="x.h5mu"), ["path='x.h5mu' and modalities.mirna both name data", "leave one"]),
         (
@@ -453,14 +459,14 @@ def test_target_columns_are_never_features(tmp_path):
             ["orientation='patients' is unknown", "auto, samples, genes"],
         ),
         (dict(zero_times="drop"), ["zero_times='drop' is unknown", "error, mask"]),
-        (dict(barcode="TCGA"), ["barcode='TCGA' is unknown", "'tcga'"]),
+        (dict(barcode="TCGA"), ["data.barcode is 'TCGA'", "one of tcga, tcga_samples"]),
         (
             dict(survival_times={"OS": "days"}),
-            ["survival_times.OS='days'", "data.survival_times=OS=TIME:EVENT"],
+            ["data.survival_times has 'OS=days:'", "write OS=TIME:EVENT"],
         ),
         (
             dict(survival_times={"OS": ("days", "")}),
-            ["survival_times.OS=('days', '') names one column", "OS=TIME:EVENT"],
+            ["data.survival_times has 'OS=days:'", "does not name both", "OS=TIME:EVENT"],
         ),
         (
             dict(classes={"type": "cancr"}),
@@ -472,10 +478,12 @@ def test_target_columns_are_never_features(tmp_path):
             dict(barcode="tcga"),
             [
                 "clinical.csv: not one of its 5 rows (such as 'p1') bears a TCGA barcode",
-                "barcode=''",
+                "leave data.barcode empty",
             ],
         ),
-        (dict(id="sample"), ["clinical.csv has no column 'sample' (id)", "'patient'"]),
+        (dict(id="sample"), ["clinical.csv has no column 'sample' (data.id)", "'patient'"]),
+        (dict(group="person"), ["data.group names the column 'person'", "'cancer', 'age'"]),
+        (dict(limits={"dna": (0.0, 1.0)}), ["data.limits names 'dna'", "rna, mirna"]),
     ],
 )
 def test_settings_that_are_refused(tmp_path, change, fragments):
@@ -490,7 +498,7 @@ def test_a_modality_without_a_feature_that_differs_is_warned_of(tmp_path):
     dataset = read_patients(
         settings(modalities={**files(tmp_path), "flat": flat}, clinical=clinical(tmp_path))
     )
-    warned = [note for note in dataset.notes if note.startswith("Warning: no feature of")]
+    warned = [sentence for sentence in dataset.warnings if sentence.startswith("no feature of")]
     assert len(warned) == 1 and "flat differs between patients" in warned[0]
 
 
@@ -522,7 +530,7 @@ def test_barcodes_of_different_length_are_recognised(tmp_path, name):
         tmp_path / "c.csv", CLINICAL.iloc[:4].set_axis([sample[:12] for sample in samples])
     )
     path = write(tmp_path / name, RNA.set_axis(samples))
-    assert "set barcode='tcga'" in error_of(modalities={"rna": path}, clinical=told)
+    assert "set --config.data.barcode=tcga" in error_of(modalities={"rna": path}, clinical=told)
     assert (
         len(read_patients(settings(modalities={"rna": path}, clinical=told, barcode="tcga"))) == 3
     )
@@ -619,7 +627,7 @@ def test_mudata_that_is_refused(tmp_path, damage, fragments):
 )
 def test_mudata_that_is_damaged(tmp_path, content):
     (tmp_path / "cohort.h5mu").write_bytes(content)
-    assert f"{tmp_path / 'cohort.h5mu'} is " in (
+    assert f"{tmp_path / 'cohort.h5mu'} " in (
         message := error_of(path=str(tmp_path / "cohort.h5mu"))
     )
     assert "again" in message
@@ -725,3 +733,41 @@ def test_conditions_that_nobody_meets_are_refused(tmp_path, only, sentence):
         "mirna": write(tmp_path / "mirna.csv", MIRNA),
     }
     assert sentence in error_of(modalities=modalities, clinical=clinical(tmp_path), only=only)
+
+
+def test_selected_cells_and_paths_may_hold_the_marks_of_lists(tmp_path):
+    from ml_collections import ConfigDict
+
+    from omics_jax.data.patients.text_settings import named_files, parse_settings
+    from omics_jax.settings.sections import patients_section
+
+    folder = tmp_path / "my, data"
+    folder.mkdir()
+    names = [f"p{k}" for k in range(8)]
+    values = pd.DataFrame(np.arange(16.0).reshape(8, 2), names, ["TP53", "MYC"])
+    values.to_csv(folder / "rna.csv", index_label="sample")
+    cells = {
+        "er": ["ER+", "ER-"] * 4,
+        "hist": ["Other, specify"] * 3 + ["Ductal"] * 5,
+        "kind": ["A", "B"] * 4,
+    }
+    pd.DataFrame(cells, index=names).to_csv(folder / "clinical.csv", index_label="sample")
+    section = ConfigDict(patients_section())
+    section.modalities, section.clinical = f"rna={folder}/rna.csv", f"{folder}/clinical.csv"
+    section.classes = "kind=kind"
+    assert named_files(section) == (f"{folder}/rna.csv",)
+    expected = {
+        "er=ER+": names[::2],
+        "er=ER-": names[1::2],
+        "er=ER++ER-": names,
+        r"er=ER\++ER-": names,
+        "hist=Other, specify": names[:3],
+        r"hist=Other\, specify, er=ER+": [names[0], names[2]],
+        "hist=Other, specify+Ductal, er=ER-": names[1::2],
+    }
+    for only, ids in expected.items():
+        section.only = only
+        assert read_patients(parse_settings(section)).ids.tolist() == ids, only
+    section.only = "er=PR+"
+    with pytest.raises(UserError, match=r"only asks for er 'PR\+', which no patient has; .*ER\+"):
+        read_patients(parse_settings(section))

@@ -14,10 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from omics_jax.data.dataset.dataset import Modality
+from omics_jax.data.dataset.quality import describe, far_limits, is_far, robust_spread
 from omics_jax.data.preprocessing import statistics
 from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.features import apply, constants_of, fit_folds, invert
-from omics_jax.data.preprocessing.log2 import log2_plus_one
+from omics_jax.data.preprocessing.log2 import log2_plus_one, looks_like
 from omics_jax.data.preprocessing.selection import (
     Rules,
     kept_features,
@@ -316,7 +317,123 @@ def test_log2_of_observed_values():
         [np.log2(np.float32(2**20 + 1)), 0, 0],
     ]
     assert m.values[0, 2] == 7 and logs.mask is m.mask and logs.features is m.features
+    assert (m.transform, logs.transform) == ("", "log2(x + 1)")
+    assert (
+        logs.select_features(["g1"]).transform == logs.take(np.arange(1)).transform == "log2(x + 1)"
+    )
     assert log2_plus_one(m.take(np.arange(0)), "rna", ids[:0]).values.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "look"),
+    [
+        (np.geomspace(1, 2e4, 200), "counts"),
+        (np.arange(200) % 120, "counts"),  # whole numbers above 100
+        (np.linspace(0, 20, 200), "logarithms"),
+        (np.append(np.linspace(0, 20, 399), 1e7), "logarithms"),  # and one that cannot be
+        (np.linspace(-3000, 3000, 200), "open"),
+        (np.linspace(0, 1, 200), "logarithms"),
+        (np.linspace(0, 400.5, 200), "open"),
+        (np.arange(200) % 25, "logarithms"),
+    ],
+    ids=["counts", "whole", "logs", "far", "negative", "shares", "between", "few"],
+)
+def test_counts_and_logarithms_are_told_by_their_values(values, look):
+    m = modality(np.reshape(values, (-1, 4)))
+    hidden = np.concatenate([m.values, np.full((3, 4), 9e9, np.float32)])
+    mask = np.arange(len(hidden)) < len(m.values)
+    assert looks_like(m) == look
+    assert looks_like(modality(hidden, np.repeat(mask[:, None], 4, axis=1))) == look
+
+
+def test_codes_for_missing_values_do_not_make_logarithms_look_like_counts():
+    rng = np.random.default_rng(6)
+    values = rng.normal(6, 1.5, (30, 20)).clip(0).astype(np.float32)
+    values[rng.random(values.shape) < 0.06] = 9999
+    assert looks_like(modality(values)) == "logarithms"
+    values[rng.random(values.shape) < 0.02] = 99999
+    assert looks_like(modality(values)) == "logarithms"
+
+
+def test_a_modality_without_a_value_looks_like_nothing():
+    assert looks_like(modality(np.ones((2, 2)), np.zeros((2, 2), bool))) == "open"
+
+
+# --- values that cannot be ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["normal", "positive"])
+@pytest.mark.parametrize("wrong", [1e7, -999.0])
+def test_one_far_cell_changes_neither_scale_nor_choice(kind, wrong):
+    """The scale is that of the other cells; the far one is clipped to it."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(8, 1, (80, 6)) if kind == "normal" else np.exp(rng.normal(2, 1, (80, 6)))
+    values = values.astype(np.float32)
+    rows = np.arange(60)
+    values[3, 2] = values[10:60, 2].min() if wrong < 0 else values[10:60, 2].max()
+    before = fit_folds(modality(values), [rows], Rules(top_k=4), "rna")[0]
+    spoiled = values.copy()
+    spoiled[3, 2] = wrong
+    after = fit_folds(modality(spoiled), [rows], Rules(top_k=4), "rna")[0]
+    assert same_bits(before, after)
+    statistics = training_statistics(modality(spoiled), rows, "rna")
+    assert statistics.far.tolist() == [0, 0, 1, 0, 0, 0]
+
+
+def test_without_far_cells_the_scale_is_that_of_the_extremes():
+    rng = np.random.default_rng(1)
+    values = np.exp(rng.normal(0, 3, (500, 8))).astype(np.float32)  # a heavy tail is no mistake
+    statistics = training_statistics(modality(values), np.arange(500), "rna")
+    np.testing.assert_array_equal(statistics.low, values.min(axis=0))
+    np.testing.assert_array_equal(statistics.high, values.max(axis=0))
+    assert not statistics.far.any()
+
+
+def test_bounds_are_the_rule_for_far_cells():
+    rng = np.random.default_rng(2)
+    for scale in (1.0, 1e-3, 1e6):
+        values = np.exp(rng.normal(0, 2, (60, 40))) * scale
+        values[rng.integers(60, size=20), np.arange(20)] *= rng.choice([1e9, 1e-9, -1], 20)
+        mask = rng.random(values.shape) < 0.9
+        spread = robust_spread(values, mask)
+        low, high = far_limits(spread)
+        outside = mask & ((values < low) | (values > high))
+        np.testing.assert_array_equal(outside, is_far(spread, values, mask))
+        assert outside.any() and not outside.all()
+
+
+def test_what_one_tumour_amplifies_is_no_mistake_among_genes_of_one_unit():
+    """Far from its own gene's values and not from those of all genes; -999 is far from both."""
+    rng = np.random.default_rng(3)
+    values = (rng.normal(0, 0.1, (60, 40)) + np.linspace(2, 12, 40)).astype(np.float32)
+    values[4, 0], values[5, 1] = 11.0, -999.0
+    values[:, 2], values[58:, 2] = 0, (7, 7.5)  # a gene that is 0 in most samples
+    m = dataclasses.replace(modality(values), one_unit=True)
+    notes = describe(m.values, m.mask, m.features, one_unit=True).set_index("variable")["note"]
+    assert notes[notes != ""].index.tolist() == ["g1"] and "-999" in notes["g1"]
+    statistics = training_statistics(m, np.arange(60), "rna")
+    assert np.flatnonzero(statistics.far).tolist() == [1] and statistics.high[0] == 11
+    alone = describe(m.values, m.mask, m.features).set_index("variable")["note"]
+    assert {"g0", "g1"} <= set(alone[alone != ""].index)
+    assert m.select_features(["g0"]).one_unit and m.take(np.arange(3)).one_unit
+
+
+def test_zeros_do_not_make_the_tail_of_a_count_far():
+    rng = np.random.default_rng(4)
+    counts = np.log2(np.where(rng.random(400) < 0.45, 0, np.exp(rng.normal(0, 2, 400))) + 1)
+    table = describe(counts[:, None], np.ones((400, 1), bool), ["g"])
+    assert table["far"].tolist() == [0]
+
+
+def test_a_constant_feature_is_returned_as_the_constant():
+    values = np.column_stack([np.full(20, 1.67), np.arange(20.0)]).astype(np.float32)
+    constants = fitted(modality(values), np.arange(20))
+    scaled = apply(constants, values, values == values)
+    assert (scaled[:, 0] == 0).all()
+    np.testing.assert_array_equal(invert(constants, scaled)[:, 0], values[:, 0])
+    np.testing.assert_array_equal(
+        invert(constants, np.full((1, 2), 0.3, np.float32))[0, 0], values[0, 0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,13 +178,14 @@ def test_drugs_and_highest_dose(study):
     assert study(drugs=("x",)).ids.tolist() == ["t1", "t2", "t4"]
     data = study(dose="highest")
     assert data.ids.tolist() == ["t2", "t3", "t4"]
-    assert any("4 of 5 treated profiles are at the highest dose" in note for note in data.notes)
+    # t5 has no control, and the dose is chosen among those that have one.
+    assert any("3 of 4 treated profiles are at the highest dose" in note for note in data.notes)
 
 
 def test_raw_columns_pair_and_group(study):
     data = study(pair_by=("plate",), group_by="plate", control_profile="each")
     assert len(data) == 4 * 3 and set(data.groups) == {"p1"}
-    assert len(study(pair_by=())) == 5
+    assert len(study(pair_by=(), control_plates="any")) == 5
     assert study(group_by="").groups.tolist() == ["t1", "t2", "t3", "t4"]
 
 
@@ -265,7 +266,9 @@ def test_gctx_reads_only_profiles_in_use(study, monkeypatch):
         file["0/META/ROW/id"] = np.array(GENES, dtype="S")
     seen = []
     monkeypatch.setattr(
-        gct, "slab", lambda d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns]
+        gct,
+        "slab",
+        lambda path, d, rows, columns: seen.append(len(rows)) or d[()][rows][:, columns],
     )
     data = study(path=str(study.folder / "main.gctx"), drugs=("y",))
     whole = study(drugs=("y",))
@@ -366,7 +369,9 @@ def test_real_plate(l1000):
         path=str(path), conditions=str(l1000 / "plate_CPC006_A375_6H_X1.meta.csv"), columns=LINCS
     )
     data = read(**settings, group_by="drug")
-    assert len(data) == 355 and set(data.groups) == set(meta.pert_iname[meta.pert_type == "trt_cp"])
+    drugs = set(meta.pert_iname[meta.pert_type == "trt_cp"])
+    assert len(data) == 355 and set(data.groups) == drugs - {"curcumin"}
+    assert any("'curcumin' as 'Curcumin'" in note for note in data.notes)
     controls = np.load(path)["X"][(meta.pert_type == "ctl_vehicle").to_numpy()]
     assert len(controls) == 16
     np.testing.assert_allclose(

@@ -15,6 +15,7 @@ from omics_jax.evaluation.concordance import (
     concordance,
     concordance_pairs,
     concordance_uno,
+    concordance_within,
     cumulative_dynamic_auc,
 )
 from omics_jax.evaluation.follow_up import FollowUpWarning
@@ -268,3 +269,49 @@ DEAD, ALIVE = (TWO, np.ones(2)), (TWO, np.zeros(2))
 def test_what_cannot_be_computed_is_refused_in_words(call, error, sentence):
     with pytest.raises(error, match=sentence):
         call()
+
+
+# --- within strata --------------------------------------------------------------------------------
+
+
+def of_three_diseases(seed=0, n=150):
+    """Times of three diseases of different hazards, a risk of 12 levels, and the disease."""
+    random = np.random.default_rng(seed)
+    disease = np.array(list("abc"))[random.integers(0, 3, n)]
+    hazard = np.array([1, 4, 12])[np.searchsorted(list("abc"), disease)]
+    times = np.ceil(random.exponential(60 / hazard))
+    risk = np.round(np.log(hazard) * 2 + random.normal(size=n))
+    return times, random.random(n) < 0.7, risk, disease
+
+
+def test_within_strata_every_pair_of_one_stratum_counts_alike():
+    """By enumeration: of an earlier event, and of an event before a censoring at one time."""
+    times, events, risk, disease = of_three_diseases()
+    concordant = comparable = 0.0
+    for i in np.flatnonzero(events):
+        later = (times > times[i]) | ((times == times[i]) & ~events)
+        same = later & (disease == disease[i])
+        comparable += same.sum()
+        concordant += (risk[i] > risk[same]).sum() + 0.5 * (risk[i] == risk[same]).sum()
+    found = concordance_within(times, events, risk, disease)
+    assert found == pytest.approx(concordant / comparable, rel=1e-12)
+    assert concordance_within(times, events, risk, np.zeros(150)) == concordance(
+        times, events, risk
+    )
+
+
+def test_a_risk_that_is_the_stratum_is_no_better_than_chance_within():
+    times, events, _, disease = of_three_diseases()
+    risk = np.searchsorted(list("abc"), disease)
+    assert concordance(times, events, risk) > 0.6
+    assert concordance_within(times, events, risk, disease) == 0.5
+
+
+def test_strata_without_a_pair_add_nothing_and_none_is_refused():
+    times, events, risk, disease = of_three_diseases()
+    alone = concordance_within(
+        np.append(times, 3), np.append(events, True), np.append(risk, 99), np.append(disease, "d")
+    )
+    assert alone == concordance_within(times, events, risk, disease)
+    with pytest.raises(UserError, match="no two can be compared"):
+        concordance_within(times, events, risk, np.arange(150))

@@ -1,10 +1,11 @@
 """What a table says it is, it is: its kind, its columns and its roles."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from omics_jax.evaluation import tables
-from omics_jax.evaluation.tables import KINDS, Table
+from omics_jax.evaluation.tables import KINDS, Table, is_constant
 
 
 def frame_with(columns, role="observed"):
@@ -40,3 +41,15 @@ def test_names_are_text_and_all_else_is_numbers():
     assert tables.numeric_columns("map") == ("x", "y", "value")
     assert tables.numeric_columns("overlap") == ("patients",)
     assert tables.numeric_columns("table") == ()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_a_prediction_is_constant_where_only_rounding_tells_its_rows_apart(scale):
+    rows = np.tile([0.2, 0.8], (5, 1)) * scale
+    assert is_constant(rows) and is_constant(rows[:, 0])
+    rounded = rows.astype(np.float32)
+    rounded[2] = np.nextafter(rounded[2], np.float32(np.inf))
+    assert is_constant(rounded)
+    rows[2, 1] *= 1.001
+    assert not is_constant(rows)
+    assert not is_constant(rows[:1]) and not is_constant(rows[:0])

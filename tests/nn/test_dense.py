@@ -70,6 +70,27 @@ def test_small_but_real_spread_is_still_normalised():
     assert_allclose(np.asarray(y).std(0), 1, rtol=1e-4)
 
 
+def test_few_rows_blow_up_no_unit():
+    """Two rows give a unit the s.d. |v . (x_1 - x_2)| / 2, which is near 0 for some of 2,000."""
+    rng = np.random.default_rng(0)
+    two, later = (jnp.asarray(rng.normal(size=(n, 50)), jnp.float32) for n in (2, 500))
+    layer = WeightNormDense(2000)
+    variables = layer.init(KEY, two)
+    direction = np.asarray(variables["params"]["direction"], np.float64)
+    unit = direction / np.linalg.norm(direction, axis=0)
+    sd = np.abs(np.diff(np.asarray(two) @ unit, axis=0)[0]) / 2
+    independent = np.sqrt(np.var(np.asarray(two, np.float64), axis=0) @ unit**2)
+    assert (1 / sd).max() > 500
+    expected = 1 / np.maximum(sd, independent / 2)
+    assert_allclose(variables["params"]["gain"], expected, rtol=1e-4)
+    assert np.asarray(layer.apply(variables, later)).std(axis=0).max() < 5
+
+
+def test_an_offset_of_the_inputs_hides_no_spread():
+    y, _ = WeightNormDense(5).init_with_output(KEY, X + 100)
+    assert_allclose(np.asarray(y).std(0), 1, rtol=1e-3)
+
+
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_without_data_the_weights_start_as_the_scaled_direction(mask):
     layer = WeightNormDense(5, data_init=False, init_scale=0.2, init_offset=-1.0)

@@ -109,6 +109,31 @@ def test_nothing_is_best_alone_or_where_all_are_equal(others):
     assert not any(row["cells"][0]["best"] for row in table["rows"])
 
 
+@pytest.mark.parametrize(
+    ("constant", "starred"),
+    [(0.3, ["ridge"]), (1e-16, []), (0.1, [])],
+)
+def test_a_prediction_that_is_the_same_for_every_row_wins_nothing(constant, starred):
+    """Whatever it is calibrated to: where it leads or shares the lead, no cell is best."""
+    summaries = {
+        "net": {"mae": entry(0.2)},
+        "ridge": {"mae": entry(0.1)},
+        "no features": {"mae": {**entry(constant), "constant": True}},
+    }
+    rows = results.result_rows(summaries, BETTER, ["net"])["rows"]
+    assert [row["name"] for row in rows if row["cells"][0]["best"]] == starred
+
+
+def test_p_values_show_the_p_value_of_all_splits_and_no_interval():
+    p = {**entry(0.2, [None, None], "none, p-values of the splits"), "p_combined": 0.4}
+    (row,) = results.result_rows({"net": {"calibration_p": p}}, BETTER, ["net"])["rows"]
+    assert row["cells"][0]["interval"] == "all splits: 0.40"
+    both = {"net": {"auc": entry(0.8, [0.7, 0.9], n=10), "calibration_p": p}}
+    sentence = results.interval_sentence(both)
+    assert sentence.startswith("95 % intervals: bootstrap by group, from 10 values. The mean of p-")
+    assert "none, p-values" not in sentence and "twice the mean" in sentence
+
+
 def test_interval_methods_are_all_named():
     summaries = {
         "net": {"auc": entry(0.8, [0.7, 0.9], n=10), "f1": entry(0.8, [0.7, 0.9], n=8)},

@@ -20,12 +20,15 @@ def test_features_stand_in_the_order_of_the_training_and_are_missing_where_the_f
     assert matched.features.tolist() == ["a", "b", "c"]
     assert matched.mask.all(axis=0).tolist() == [True, False, True]
     assert matched.values[:, 0].tolist() == [1, 4] and matched.values[:, 2].tolist() == [0, 3]
-    assert note == "2 of 3 genes found"
+    assert note == (
+        "2 of 3 genes found; without a value is 1 (b); unknown to the training and not used is 1 "
+        "(x)"
+    )
 
 
 def test_a_feature_without_a_value_is_not_found():
     _, note = match_features(modality(["a", "b"], missing=["b"]), ("a", "b"), "f.csv", "genes")
-    assert note == "1 of 2 genes found"
+    assert note == "1 of 2 genes found; without a value is 1 (b)"
 
 
 def test_a_series_counts_a_variable_once():
@@ -34,7 +37,7 @@ def test_a_series_counts_a_variable_once():
     mask[1, 2, 0] = True
     series = Modality(values, mask, np.array(["hr", "temp"]))
     _, note = match_features(series, ("hr", "temp"), "f.csv", "variables")
-    assert note == "1 of 2 variables found"
+    assert note == "1 of 2 variables found; without a value is 1 (temp)"
 
 
 def test_names_of_another_kind_are_refused_with_one_of_either_side():

@@ -48,8 +48,14 @@ class FreshArm:
         return np.asarray(self.rows["has"])[:, place]
 
     def fitted(self, name, *keys):
-        """What the replicate fitted to a modality, (F,) each."""
-        return [np.asarray(self.constants[f"{name}_{key}"]) for key in keys]
+        """What the replicate fitted to a modality, (F,) each; 0 for features it did not choose."""
+        alive, places = (np.asarray(self.constants[f"{name}_{k}"]) for k in ("alive", "columns"))
+        on_rows = []
+        for key in keys:
+            values = np.asarray(self.constants[f"{name}_{key}"])
+            on_rows.append(np.zeros(self.shape.sizes[name], values.dtype))
+            on_rows[-1][places[alive]] = values[alive]
+        return on_rows
 
     def alive(self, name):
         """How many features of a modality the replicate chose."""
@@ -57,8 +63,8 @@ class FreshArm:
 
     def cells(self, name):
         """(n, F) the observed cells of the features that the replicate chose."""
-        observed, chosen = self.rows[f"m_{name}"], self.constants[f"{name}_alive"]
-        return np.asarray(observed & chosen)
+        (chosen,) = self.fitted(name, "alive")
+        return np.asarray(self.rows[f"m_{name}"]) & chosen
 
 
 def numbers(seed, *shape):

@@ -47,12 +47,14 @@ def batch(pairs: int = 4, singletons: int = 3, **kind):
 
 
 def constants(genes: int = GENES):
-    """Means near 7 and s.d. near 1.5, of each platform its own."""
+    """Means near 7 and s.d. near 1.5, of each platform its own; values up to 100 are plausible."""
     rng = np.random.default_rng(9)
     shape = (PLATFORMS, genes)
     return {
         "mean": jnp.asarray(rng.normal(7, 0.3, shape), jnp.float32),
         "sd": jnp.asarray(rng.uniform(1, 2, shape), jnp.float32),
+        **{"low": jnp.full(shape, 3.0), "high": jnp.full(shape, 11.0)},
+        **{"far_low": jnp.full(shape, -100.0), "far_high": jnp.full(shape, 100.0)},
     }
 
 

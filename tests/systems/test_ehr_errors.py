@@ -40,8 +40,12 @@ MISTAKES = [
     ("", ["--config.imputers=('saits',)"], ["imputers", "'saits'", "brits, csai"]),
     ("", ["--config.folds=2"], ["2 folds", "3 or more"]),
     ("", ["--config.simulator.patients=2"], ["3 folds", "2 groups"]),
-    ("", ["--config.simulator.prevalence=0.001"], ["do not include two classes", "fewer folds"]),
-    ("", ["--config.simulator.missing=1.0"], ["missing = 1.0"]),
+    (
+        "",
+        ["--config.simulator.prevalence=0.001"],
+        ["death is 0 of all 60 patients", "name another label"],
+    ),
+    ("", ["--config.simulator.missing=1.0"], ["simulator.missing is 1.0", "below 1"]),
     ("", ["--config.data.path=/nowhere/set-a"], ["/nowhere/set-a"]),
     ("", ["--mode=tune"], ["no arm of 'mortality' is tuned", "--mode=train"]),
     ("", ["--mode=predict"], ["no finished training", "--mode=train"]),
@@ -169,4 +173,6 @@ def test_too_few_of_a_class_for_the_svm_are_named_before_anything_is_trained(tmp
 
 def test_outcomes_of_one_class(tmp_path):
     path = stays(tmp_path / "stays.npz", y=np.zeros(24))
-    assert_one_sentence(ehr(tmp_path, "", path), "do not include two classes")
+    assert_one_sentence(
+        ehr(tmp_path, "", path), "label is 0 of all 24 patients; name another label"
+    )

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from omics_jax.data.clinical_series.observations import step_names
 from omics_jax.data.dataset.dataset import Modality
-from omics_jax.durable import save_arrays
+from omics_jax.durable import load_arrays, save_arrays
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import corrected_resampled_t, holm
 from omics_jax.run.directory import prediction_file
@@ -307,7 +307,7 @@ def test_patients_without_a_value_are_left_out_of_both_sets_where_asked():
 
 def test_nobody_is_tested_on_whom_a_model_was_trained(dataset):
     with pytest.raises(
-        UserError, match="with the same values as in data.path; a model cannot be tested"
+        UserError, match="with the same values as in --config.data.path; a model cannot be tested"
     ):
         joining.join_patients(dataset, dataset)
     series = dataset.modalities["series"]
@@ -324,7 +324,8 @@ def test_nobody_is_tested_of_whom_another_stay_was_trained_on(dataset):
     ids = np.array([f"later-{name}" for name in dataset.ids])
     with pytest.raises(
         UserError,
-        match=r"36 groups \(.*\) are in data.path and in data.external.path; a model cannot",
+        match=r"36 groups \(.*\) are in --config.data.path and in --config.data.external.path; a "
+        r"model cannot",
     ):
         joining.join_patients(dataset, replace(dataset, ids=ids, table=dataset.table.set_axis(ids)))
     others = replace(dataset, ids=ids, groups=ids, table=dataset.table.set_axis(ids))
@@ -484,7 +485,7 @@ def test_everyone_learns_from_the_same_rows_and_is_scored_on_the_same(dataset, a
             file = prediction_file(tmp_path, arm, r, part)
             file.parent.mkdir(parents=True, exist_ok=True)
             save_arrays(file, {"probability": rows(len(at))}, {})
-    results = score_arms([arm], lambda *place: prediction_file(tmp_path, *place))
+    results = score_arms([arm], lambda *place: load_arrays(prediction_file(tmp_path, *place))[0])
     for replicate in arm.replicates:
         train, test = set(dataset.ids[replicate.rows["patients"]]), set(dataset.ids[replicate.test])
         assert ("baselines", train, test) in seen and ("probes", train, test) in seen

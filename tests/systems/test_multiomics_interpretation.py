@@ -62,7 +62,7 @@ def test_attributions_add_up_to_the_score_over_that_of_the_average_patient(arms,
     rows = batch_of(arm.system.arrays(arm.dataset), r.rows[SLOT])
     constants = constants_of(r)
     variables = {
-        **arm.system.init(jax.random.key(1), {SLOT: rows}, constants),
+        **arm.system.init(jax.random.key(5), {SLOT: rows}, constants),
         "constants": constants,
     }
     predict = jax.jit(arm.system.predict)

@@ -22,14 +22,8 @@ COUNTS = pd.DataFrame([[0.0, 3.0, 7.0], [15.0, np.nan, 1.0]], index=["p", "q"], 
 OBSERVED = COUNTS.notna().to_numpy()
 
 
-def trained_with(*logarithms):
-    """The config of a training that took the logarithms of these modalities."""
-    config = config_of(SMOKE)
-    config.preprocess.log2 = logarithms
-    return config
-
-
-TRAINED = trained_with("mirna")
+TRAINED = config_of(SMOKE)
+LOGGED = ("mirna",)
 
 
 def command_for(path, *words):
@@ -41,18 +35,18 @@ def new(tmp_path, name="mirna", frame=COUNTS, known=("mirna",), trained=TRAINED)
     path = tmp_path / "new.csv"
     frame.to_csv(path)
     config = command_for(f"{name}={path}", "--config.data.orientation=samples")
-    return reading.read_new(DataSpec({m: GENES for m in known}, {}), trained, config)
+    return reading.read_new(DataSpec({m: GENES for m in known}, {}), LOGGED, trained, config)
 
 
 def test_logarithms_are_taken_and_imputed_values_come_back_as_counts(tmp_path):
     dataset = new(tmp_path)
     raw, cells = dataset.modalities["mirna"], COUNTS.to_numpy()[OBSERVED]
     np.testing.assert_array_equal(raw.values[OBSERVED], cells)
-    seen_by_network = reading.prepare_new(TRAINED, dataset).modalities["mirna"].values
+    seen_by_network = reading.prepare_new(LOGGED, dataset).modalities["mirna"].values
     np.testing.assert_allclose(seen_by_network[OBSERVED], np.log2(cells + 1))
     imputed = np.where(OBSERVED, seen_by_network, 2.0)
     given = {"mirna": imputed, "mirna_sd": np.where(OBSERVED, 0, 0.5), "other": np.ones(2)}
-    found = reading.in_user_units(trained_with("mirna", "rna"), given, dataset)
+    found = reading.in_user_units(("mirna", "rna"), given, dataset)
     np.testing.assert_array_equal(found["mirna"][OBSERVED], COUNTS.to_numpy(np.float32)[OBSERVED])
     assert found["mirna"][~OBSERVED] == pytest.approx(3) and found["other"] is given["other"]
     assert found["mirna_sd"][~OBSERVED] == pytest.approx(np.log(2) * 4 * 0.5)
@@ -61,19 +55,19 @@ def test_logarithms_are_taken_and_imputed_values_come_back_as_counts(tmp_path):
 
 def test_what_is_no_logarithm_stays_as_it_is(tmp_path):
     dataset = new(tmp_path, "rna", known=("rna",))
-    prepared = reading.prepare_new(TRAINED, dataset)
+    prepared = reading.prepare_new(LOGGED, dataset)
     np.testing.assert_array_equal(
         prepared.modalities["rna"].values, dataset.modalities["rna"].values
     )
     given = {"rna": np.ones((2, 3))}
-    assert reading.in_user_units(TRAINED, given, dataset)["rna"] is given["rna"]
+    assert reading.in_user_units(LOGGED, given, dataset)["rna"] is given["rna"]
 
 
 def test_a_modality_without_a_file_is_imputed_in_the_units_of_the_files_too(tmp_path):
     """The logarithm's inverse does not depend on whether the new patients have the modality."""
     dataset = new(tmp_path, "rna", known=("rna", "mirna"))
     given = {"mirna": np.full((2, 3), 2.0), "mirna_sd": np.full((2, 3), 0.5)}
-    found = reading.in_user_units(TRAINED, given, dataset)
+    found = reading.in_user_units(LOGGED, given, dataset)
     np.testing.assert_allclose(found["mirna"], 3)
     np.testing.assert_allclose(found["mirna_sd"], np.log(2) * 4 * 0.5, rtol=1e-6)
 
@@ -98,7 +92,7 @@ def test_what_chose_features_in_training_does_not_ask_for_a_modality_that_new_pa
     tmp_path,
 ):
     trained = config_of(SMOKE)
-    trained.preprocess.update(dict(zeros="cnv=keep", share="cnv=0.5", log2=("cnv",)))
+    trained.preprocess.update(dict(zeros="cnv=keep", share="cnv=0.5"))
     dataset = new(tmp_path, "rna", known=("rna", "cnv"), trained=trained)
     assert not dataset.modalities["cnv"].mask.any() and dataset.modalities["rna"].mask.sum() == 5
 
@@ -111,16 +105,16 @@ def test_what_is_known_of_new_patients_is_not_read(tmp_path):
     survival = pd.DataFrame({"id": ["p", "q"], "t": [0, 0], "e": [0, 1]})
     survival.to_csv(tmp_path / "survival.tsv", sep="\t", index=False)
     config = config_of(SMOKE, f"--config.data.path={tmp_path}", "--config.data.only=stage=I")
-    dataset = reading.read_new(DataSpec({"rna": GENES}, {}), TRAINED, config)
+    dataset = reading.read_new(DataSpec({"rna": GENES}, {}), LOGGED, TRAINED, config)
     assert dataset.ids.tolist() == ["p", "q"] and not dataset.targets
     assert "All patients of the files are predicted: data.only is for training." in dataset.notes
 
 
 def test_new_rows_are_preprocessed_as_those_of_the_training_were():
-    config, trained = config_of(SMOKE), trained_with("rna", "mirna")
+    config, trained = config_of(SMOKE), config_of(SMOKE, "--config.preprocess.log2=rna,mirna")
     record = ConfigDict(json.loads(trained.to_json_best_effort()))
-    assert tuple(prediction_config(record, config).preprocess.log2) == ("rna", "mirna")
-    assert tuple(config.preprocess.log2) == ("mirna",)
+    assert tuple(prediction_config(record, config).preprocess.log2) == ("rna,mirna",)
+    assert tuple(config.preprocess.log2) == ("auto",)
 
 
 # --- from a run to its predictions ----------------------------------------------------------------
@@ -181,3 +175,18 @@ def test_the_preprocessing_of_the_training_holds_for_new_patients_of_every_make(
     assert "mirna: no file, missing in every patient" in out
     np.testing.assert_allclose(with_file.iloc[:3], counts.iloc[:3], rtol=1e-6)
     np.testing.assert_allclose(without_file.iloc[3:], with_file.iloc[3:], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_new_values_on_another_scale_are_warned_of(imputing_run, tmp_path):
+    """Patients of the training themselves, then the same with 2^x + 100 for x."""
+    rna = reading.read(config_of(SMOKE)).modalities["rna"]
+    rows = np.flatnonzero(rna.mask.all(axis=1))[:6]
+    logs = pd.DataFrame(rna.values[rows], [f"new{i}" for i in range(6)], rna.features)
+    _, out = predicted(imputing_run, tmp_path, logs)
+    assert "outside the range of the training values" not in out
+    _, out = predicted(imputing_run, tmp_path, np.exp2(logs) + 100)
+    assert (
+        "warning: rna: 100.0% of the new values lie outside the range of the training values" in out
+        and "are they in the same units and on the same scale?" in out
+    )

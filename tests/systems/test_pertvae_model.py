@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from pertvae_rows import GENES, batch, program, settings, slot, started
+from pertvae_rows import GENES, batch, constants, program, settings, slot, started
 from scipy.stats import norm
 
 from omics_jax.systems.pertvae import model
@@ -116,7 +116,7 @@ def linear_1d(posterior):
         "W": jnp.array([[0.4]]),
         "b": jnp.array([0.6]),
     }
-    unit = {"mean": jnp.zeros((2, 1)), "sd": jnp.ones((2, 1))}
+    unit = constants(1) | {"mean": jnp.zeros((2, 1)), "sd": jnp.ones((2, 1))}
     return (
         config,
         Network(config, 1),

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from scipy import stats
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.perturbation.simulate import simulate_perturbations
 from omics_jax.study.system import Results
-from omics_jax.systems.pertvae import assembly, conclusions, experiments, scoring
+from omics_jax.systems.pertvae import assembly, conclusions, experiments, model, scoring
 
 SMOKE = f"--config={ROOT}/configs/pertvae.py:smoke"
 
@@ -94,6 +96,33 @@ def test_constants_come_from_training_rows_alone(config, dataset, replicates):
     again = experiments.table1(config, spoiled)[0].replicates[0]
     for name in r.constants:
         np.testing.assert_array_equal(again.constants[name], r.constants[name])
+
+
+def test_a_value_that_cannot_be_sets_no_scale_and_counts_as_the_end_of_the_range(
+    config, dataset, replicates
+):
+    train = replicates[0].rows["pairs"]
+    control = dataset.modalities["control"]
+    values = control.values.copy()
+    values[train[0], 0] = 1e7
+    odd = replace(
+        dataset, modalities={**dataset.modalities, "control": replace(control, values=values)}
+    )
+    before = replicates[0].constants
+    after = experiments.table1(config, odd)[0].replicates[0].constants
+    code = list(np.unique(dataset.table["platform"])).index("L1000")
+    assert after["high"][code, 0] <= before["high"][code, 0]
+    np.testing.assert_allclose(after["sd"][code, 0], before["sd"][code, 0], rtol=0.2)
+    for name in ("mean", "sd", "low", "high"):
+        np.testing.assert_array_equal(after[name][:, 1:], before[name][:, 1:])
+    platform = np.array([code])
+    row, seen = values[train[:1]], control.mask[train[:1]]
+    on_device = jax.tree.map(jnp.asarray, (after, row, seen, platform))
+    standard = np.asarray(model.standardize(*on_device))
+    expected = (after["high"][code, 0] - after["mean"][code, 0]) / after["sd"][code, 0]
+    np.testing.assert_allclose(standard[0, 0], expected, rtol=1e-5)
+    plain = (row - after["mean"][platform]) / after["sd"][platform]
+    np.testing.assert_allclose(standard[0, 1:], plain[0, 1:], rtol=1e-5)
 
 
 def _rows(n, replicate):

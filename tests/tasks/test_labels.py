@@ -11,6 +11,7 @@ from tiny_network import tiny_config, tiny_dataset
 
 from omics_jax.data.dataset.splits import Split
 from omics_jax.errors import UserError
+from omics_jax.nn import mtlr
 from omics_jax.tasks import labels
 from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
 
@@ -38,15 +39,55 @@ def task_named(tasks, name):
 # --- bins and grids -------------------------------------------------------------------------------
 
 
-def test_the_bins_are_the_root_of_the_fewest_training_events(dataset, tasks):
-    binned = labels.with_bins(settings(), dataset, tasks, EVERY_FOLD)
+def edges_of(dataset, tasks, rows, name="OS", **given):
+    """A fold's grid: the bins that have a width, and how many have none."""
+    edges = labels.fit_to_outcomes(settings(**given), dataset, tasks, rows, "a fold")
+    edges = edges[f"{name}_edges"]
+    none = int((np.diff(edges) == 0).sum())
+    assert (edges[: none + 1] == 0).all() and (np.diff(edges[none:]) > 0).all()
+    return edges[none:], none
+
+
+def test_every_fold_has_as_many_bins_as_the_root_of_its_own_training_events(dataset, tasks):
+    folds = [np.arange(12), *EVERY_FOLD]
+    binned = labels.with_bins(settings(), tasks, folds)
     assert [task.name for task in binned] == [task.name for task in tasks]
-    os = task_named(tasks, "OS")
-    events = [labels.known_outcomes(dataset, os, rows)[1].sum() for rows in EVERY_FOLD]
-    assert task_named(binned, "OS").bins == math.isqrt(int(min(events))) > 2
+    # The most that 60 training rows could have, whatever their outcomes are.
+    assert task_named(binned, "OS").bins == 7
     assert all(task.bins == 0 for task in binned if task.kind != "survival")
-    asked_for = labels.with_bins(settings(bins=7), dataset, tasks, EVERY_FOLD)
-    assert task_named(asked_for, "OS").bins == 7
+    numbers = set()
+    for rows in folds:
+        times, events = labels.known_outcomes(dataset, task_named(tasks, "OS"), rows)
+        edges, none = edges_of(dataset, binned, rows)
+        bins = math.isqrt(int(events.sum()))
+        assert len(edges) == bins + 1 and none == 7 - bins
+        np.testing.assert_array_equal(edges, mtlr.time_grid(times, events, bins))
+        numbers.add(bins)
+    assert len(numbers) > 1
+
+
+def test_a_number_that_is_asked_for_holds_in_every_fold(dataset, tasks):
+    asked_for = labels.with_bins(settings(bins=5), tasks, EVERY_FOLD)
+    assert task_named(asked_for, "OS").bins == 5
+    for rows in EVERY_FOLD:
+        edges, none = edges_of(dataset, asked_for, rows, bins=5)
+        assert (len(edges), none) == (6, 0)
+
+
+def test_the_bins_of_a_fold_depend_on_no_outcome_of_other_rows(dataset, tasks):
+    """Without any event among its test rows, a fold fits the same grid of the same shape."""
+    train, test = EVERY_FOLD[0], np.arange(60, 90)
+    (events, known) = dataset.targets["OS.event"]
+    censored = np.where(np.isin(np.arange(90), test), 0, events).astype(events.dtype)
+    assert (censored != events).any()
+    other = replace(dataset, targets={**dataset.targets, "OS.event": (censored, known)})
+    grids = [
+        labels.fit_to_outcomes(
+            settings(), each, labels.with_bins(settings(), tasks, EVERY_FOLD), train, "a fold"
+        )["OS_edges"]
+        for each in (dataset, other)
+    ]
+    np.testing.assert_array_equal(*grids)
 
 
 def test_every_survival_task_has_bins_of_its_own(dataset):
@@ -55,29 +96,28 @@ def test_every_survival_task_has_bins_of_its_own(dataset):
     targets = {**dataset.targets, "PFI.time": (times, rare), "PFI.event": (events, rare)}
     both = replace(dataset, targets=targets)
     folds = [np.arange(90), np.arange(80)]
-    binned = labels.with_bins(settings(), both, tasks_of(both), folds)
-    bins = {task.name: task.bins for task in binned if task.kind == "survival"}
-    assert bins["OS"] > bins["PFI"] >= 1
+    binned = labels.with_bins(settings(), tasks_of(both), folds)
     for rows in folds:
-        constants = labels.fit_to_outcomes(settings(), both, binned, rows, "a fold")
-        assert {name: len(constants[f"{name}_edges"]) - 1 for name in bins} == bins
+        bins = {name: len(edges_of(both, binned, rows, name)[0]) - 1 for name in ("OS", "PFI")}
+        assert bins["OS"] > bins["PFI"] == 2
 
 
 def test_there_are_no_more_bins_than_distinct_times_of_events():
     same = labelled({"OS.time": np.full(40, 5.0), "OS.event": np.ones(40)})
-    (task,) = labels.with_bins(settings(), same, tasks_of(same), [np.arange(40)])
-    assert task.bins == 1
+    binned = labels.with_bins(settings(), tasks_of(same), [np.arange(40)])
+    edges, none = edges_of(same, binned, np.arange(40))
+    assert edges.tolist() == [0, 5] and none == 5
 
 
 def test_a_grid_that_the_events_cannot_fill_names_the_task_and_the_fold(dataset, tasks):
-    many = labels.with_bins(settings(bins=80), dataset, tasks, EVERY_FOLD)
+    many = labels.with_bins(settings(bins=80), tasks, EVERY_FOLD)
     with pytest.raises(UserError, match=r"OS, fold 1, repeat 0: .*config.survival.bins; 0 chooses"):
         labels.fit_to_outcomes(settings(bins=80), dataset, many, np.arange(60), "fold 1, repeat 0")
 
 
 def test_numbers_are_scaled_by_their_training_rows(dataset, tasks):
     rows = np.arange(40)
-    binned = labels.with_bins(settings(bins=3), dataset, tasks, [rows])
+    binned = labels.with_bins(settings(bins=3), tasks, [rows])
     constants = labels.fit_to_outcomes(settings(bins=3), dataset, binned, rows, "a fold")
     age = task_named(tasks, "age")
     known = rows[known_rows(dataset, age)[rows]]
@@ -85,23 +125,54 @@ def test_numbers_are_scaled_by_their_training_rows(dataset, tasks):
     ages = outcome(dataset, age, known).astype(np.float64)
     assert constants["age_mean"] == np.float32(ages.mean())
     assert constants["age_sd"] == np.float32(ages.std())
-    assert set(constants) == {"age_mean", "age_sd", "OS_edges"}
+    assert set(constants) == {"age_mean", "age_sd", "age_low", "age_high", "OS_edges"}
+    assert constants["age_low"] == ages.min() and constants["age_high"] == ages.max()
+    ages = np.append(np.linspace(40, 80, 30), 999999.0).astype(np.float32)
+    typed_wrong = labelled({"age": ages})
+    constants = labels.fit_to_outcomes(
+        settings(), typed_wrong, tasks_of(typed_wrong), np.arange(31), "a fold"
+    )
+    assert constants["age_high"] == 80 and constants["age_mean"] < 61
     equal = labelled({"age": np.full(5, 3.0, np.float32)})
     constants = labels.fit_to_outcomes(settings(), equal, tasks_of(equal), np.arange(5), "a fold")
     assert constants["age_sd"] == 1
 
 
-def test_curves_are_read_at_the_quartiles_of_all_events_or_where_the_config_says(dataset, tasks):
-    times, events = dataset.targets["OS.time"][0], dataset.targets["OS.event"][0]
-    dead = times[(events == 1) & dataset.targets["OS.time"][1]]
-    chosen = labels.curve_times(settings(), dataset, tasks)
+def test_curves_are_read_at_quartiles_of_the_tested_events_or_where_the_config_says(dataset, tasks):
+    tested = np.arange(20, 70)
+    times, events = (dataset.targets[name][0][tested] for name in ("OS.time", "OS.event"))
+    dead = times[(events == 1) & dataset.targets["OS.time"][1][tested]]
+    chosen = labels.curve_times(settings(), dataset, tasks, tested)
     assert chosen.keys() == {"OS"}
     np.testing.assert_allclose(chosen["OS"], np.quantile(dead.astype(float), [0.25, 0.5, 0.75]))
-    given = labels.curve_times(settings(times=(100.0, 365.0)), dataset, tasks)
+    given = labels.curve_times(settings(times=(100.0, 365.0)), dataset, tasks, tested)
     assert given == {"OS": (100.0, 365.0)}
 
 
 # --- too little to learn or to judge --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "sentence"),
+    [
+        (
+            {"OS.time": np.arange(1.0, 25), "OS.event": np.zeros(24)},
+            {},
+            "OS has no event in any of the 24 patients; check which value of its column",
+        ),
+        ({"type": np.zeros(24, int)}, {"type": ("LumA",)}, "type has one class, LumA, in all 24 p"),
+        ({"age": np.full(24, 61.0)}, {}, "age has one value, 61, in all 24 patients"),
+    ],
+    ids=["no event", "one class", "one number"],
+)
+def test_an_outcome_that_is_the_same_in_everyone_is_named(targets, classes, sentence):
+    data = replace(labelled(targets), classes=classes)
+    with pytest.raises(UserError, match=sentence):
+        labels.check_outcomes_vary(data, tasks_of(data))
+
+
+def test_outcomes_that_vary_pass(dataset, tasks):
+    labels.check_outcomes_vary(dataset, tasks)
 
 
 def split_of(train, validation, test):

@@ -220,7 +220,11 @@ def test_what_rows_do_not_suffice_for_is_nan():
     )
     undefined = lambda found: {name for name, value in found.items() if np.isnan(value)}
     survival = {
-        f"OS_{name}" for name in ("c_index", "c_index_uno", "ibs", "auc_t", "d_calibration_p")
+        f"OS_{name}"
+        for name in (
+            *("c_index", "c_index_uno", "c_index_within"),
+            *("ibs", "auc_t", "d_calibration_p"),
+        )
     }
     censored = score(guesses(3), labelled(few | {"OS.event": np.zeros(3)}, classes), train).metrics
     assert undefined(censored) == survival | {"age_r2", "type_auroc"}
@@ -258,6 +262,18 @@ def test_a_task_without_all_its_fields_is_not_scored(cohort):
     assert {name.split("_")[0] for name in found.metrics} == {"type"} == set(found.frames)
 
 
+def test_predictions_that_are_the_same_for_every_row_are_named(cohort):
+    """By task, with all of its metrics; rows without an outcome do not count."""
+    train, test = cohort
+    assert score(guesses(len(test)), test, train).constant == set()
+    predictions = guesses(len(test))
+    predictions["type_probability"] = np.tile([0.4, 0.3, 0.2, 0.1], (len(test), 1))
+    predictions["OS_risk"] = np.where(known_rows(test, OS), 2.0, predictions["OS_risk"])
+    found = score(predictions, test, train, complete=all_measured)
+    named = {metric for metric in found.metrics if metric.split("_")[0] in ("type", "OS")}
+    assert set(found.constant) == named and "type_auroc_complete" in named
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -283,8 +299,16 @@ def test_tables_set_predictions_beside_outcomes(cohort):
     quartiles = np.percentile(times[events == 1], [25, 50, 75])
     row = tables["OS"].loc[test.ids[i]]
     assert row[["time", "event"]].tolist() == [part[i] for part in outcome(test, OS)]
-    fields = ["risk", "median", "median_reached"]
+    fields = ["risk", "median_reached"]
     assert row[fields].tolist() == [predictions[f"OS_{field}"][i] for field in fields]
+    # A median that is not reached has no number.
+    frame, reached = tables["OS"], predictions["OS_median_reached"][known_rows(test, OS)]
+    assert reached.any() and not reached.all()
+    expected = np.where(reached, predictions["OS_median"][known_rows(test, OS)], np.nan)
+    np.testing.assert_array_equal(frame["median"].to_numpy(float), expected)
+    labels = outcome(test, TYPE)
+    names = np.where(known_rows(test, TYPE), np.array(TYPE.classes)[labels % 4], "")
+    assert frame["class"].tolist() == names[known_rows(test, OS)].tolist()
     np.testing.assert_allclose(row[["time_1", "time_2", "time_3"]].astype(float), quartiles)
     survival = np.interp(quartiles, GRID, predictions["OS_survival"][i])
     np.testing.assert_allclose(

@@ -28,6 +28,7 @@ from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.systems.multiomics.simple_imputers import scaled_features
 from omics_jax.tasks import baselines
+from omics_jax.tasks.clinical import CLASS, CLINICAL
 from omics_jax.tasks.task import known_rows, outcome
 
 pytestmark = ignore_follow_up
@@ -139,10 +140,22 @@ def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_la
         k: replace(m, values=np.where(odd[:, None], 1e3, m.values))
         for k, m in test.modalities.items()
     }
-    other = replace(poisoned(test, nobody), modalities=moved)
-    found = outcome_models((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
-    for name, fields in fitted.items():
-        kept = {field: values[~odd] for field, values in fields.items()}
+    wrong = poisoned(test, nobody).targets
+
+    def fitted_to_others(names):
+        """The models for test rows that keep the outcomes of these names alone."""
+        targets = {**wrong, **{name: test.targets[name] for name in names}}
+        other = replace(test, modalities=moved, targets=targets)
+        return outcome_models((AGE, OS, TYPE), RULES, MODALITIES, poisoned(train), other)
+
+    # The models of the class and of clinical numbers read those of the row, but no survival.
+    clinical = fitted_to_others(("type", "age"))
+    for name in (CLASS, CLINICAL):
+        assert_same(clinical[name], fitted[name])
+    found = fitted_to_others(("type",))
+    assert found.keys() == fitted.keys()
+    for name in found.keys() - {CLASS, CLINICAL}:
+        kept = {field: values[~odd] for field, values in fitted[name].items()}
         assert_same({field: values[~odd] for field, values in found[name].items()}, kept)
 
 

@@ -93,7 +93,8 @@ def test_a_replicate_holds_the_encoders_constants_and_those_of_its_outcomes(data
     replicates = task_replicates(config, dataset, tasks, splits, SLOT, train_size)
     for replicate, split in zip(replicates, splits, strict=True):
         np.testing.assert_array_equal(replicate.rows[SLOT], split.train)
-        assert set(replicate.constants) == {"n", "age_mean", "age_sd", "OS_edges"}
+        scale = {"age_mean", "age_sd", "age_low", "age_high"}
+        assert set(replicate.constants) == {"n", *scale, "OS_edges"}
         assert replicate.constants["n"] == len(split.train)
         values, known = dataset.targets["age"]
         ages = values[split.train][known[split.train]].astype(np.float64)

@@ -17,12 +17,6 @@ import pytest
 from omics_jax.errors import UserError
 from omics_jax.training.checkpoints import Checkpoints, DamagedCheckpoints
 
-# When several leaves cannot be read, orbax closes its event loop at the first, and tensorstore's
-# threads then report the others to a closed loop, at some later time.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. None:pytest.PytestUnraisableExceptionWarning"
-)
-
 
 @flax.struct.dataclass
 class TrainState:

@@ -76,7 +76,7 @@ def test_stopped_once(uninterrupted, tmp_path, blocks):
 def test_what_a_stage_hands_on_is_not_changed_by_the_next(uninterrupted):
     folder, outcome = uninterrupted("frozen")
     for stage in ("pretrain", "heads"):
-        ((number, stored),) = load_variables(folder / "checkpoints", stage)
+        ((number, stored),) = load_variables(folder / "checkpoints", stage, [0], {})
         assert number == 0 and toy.digest(stored) == toy.digest(outcome[stage])
 
 
@@ -88,7 +88,9 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(
     folder = shutil.copytree(uninterrupted("frozen")[0], tmp_path / "run")
     file = folder / "checkpoints" / f"0000-{stage}.npz"
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 4
+    with np.load(file) as arrays:
+        largest = max(arrays.values(), key=lambda array: array.nbytes).tobytes()
+    content[content.index(largest) + len(largest) // 2] ^= 4
     if damage == "remove":
         file.unlink()
     else:

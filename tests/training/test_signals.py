@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from omics_jax.training.signals import stop_signals
+from omics_jax.errors import Interrupted
+from omics_jax.training.signals import interruptions, stop_signals
 
 BOTH = [signal.SIGTERM, signal.SIGINT]
 
@@ -71,6 +72,47 @@ def test_outside_the_main_thread_nothing_is_done():
     thread.start()
     thread.join()
     assert seen == [(None, True)]
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_outside_of_training_a_signal_is_an_exception(number):
+    before, hook = handlers(), sys.unraisablehook
+    with pytest.raises(Interrupted) as caught, interruptions():
+        try:
+            os.kill(os.getpid(), number)
+        except Exception:
+            pytest.fail("it is no mistake that could be handled")
+    assert (caught.value.signum, caught.value.exit_status) == (number, 128 + number)
+    assert handlers() == before and sys.unraisablehook is hook
+
+
+def test_training_within_an_interruptible_command_is_asked_to_stop():
+    with interruptions():
+        outer = handlers()
+        with stop_signals() as request:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert request.received == signal.SIGTERM
+        assert handlers() == outer
+
+
+IN_A_FINALISER = """
+import os, signal
+from omics_jax.training.signals import interruptions
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+with interruptions():
+    thing = Finalised()
+    del thing
+    print("goes on")
+"""
+
+
+def test_a_signal_that_python_cannot_raise_ends_the_process_in_the_same_words():
+    words = [sys.executable, "-c", IN_A_FINALISER]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr.startswith("error: stopped by signal 15") and done.stderr.count("\n") == 1
 
 
 STOPS = """

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omics_jax.data.formats.npz import npz_arrays, take_array
+from omics_jax.data.formats.npz import npz_arrays, read_npy, take_array
 from omics_jax.errors import UserError
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5")
@@ -82,20 +82,10 @@ def _read_known_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """The arrays whose names are known, in groups as "group/name", and all other names."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return {"X": _read_npy(path)}, []
+        return {"X": read_npy(path)}, []
     if suffix == ".npz":
         return _read_npz(path)
     return _read_hdf5(path)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(
-            f"{path} cannot be read as an array ({str(error)[:80]}); save plain numbers with "
-            "numpy.save"
-        ) from None
 
 
 def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -114,7 +104,7 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     import h5py
 
-    from omics_jax.data.formats.hdf5 import open_hdf5, text_array
+    from omics_jax.data.formats.hdf5 import open_hdf5, stored_array, text_array
 
     arrays, unread_names = {}, []
 
@@ -125,7 +115,7 @@ def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             unread_names.append(name)
             return
         is_text = item.dtype.kind in "SO"
-        arrays[name] = text_array(item) if is_text else item[()]
+        arrays[name] = (text_array if is_text else stored_array)(path, item)
 
     with open_hdf5(path) as file:
         file.visititems(read)

@@ -12,7 +12,6 @@ import csv
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.columns import as_names
+from omics_jax.data.formats.containers import AGAIN, reading
+from omics_jax.data.formats.files import check_regular, unpacked
 from omics_jax.data.formats.parse import not_a_number
 from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
@@ -35,10 +36,11 @@ VARIABLES = tuple(
     "Platelets Urine NIMAP Creatinine ALP".split()
 )
 DESCRIPTORS = ("Age", "Gender", "Height", "Weight", "ICUType")
-_LEVELS = {"ICUType": (1, 2, 3, 4)}
+LEVELS = {"ICUType": (1, 2, 3, 4)}
 _HEADER = b"Time,Parameter,Value"
 _TIME = re.compile(r"(\d{1,4}):([0-5]\d)")
 _PROGRESS_EVERY = 200
+_ARCHIVE_END = 1024  # bytes of zeros that end every tar archive
 
 OnProgress = Callable[[int, int, str], None]
 Place = Callable[[int], str]
@@ -80,8 +82,7 @@ def read_challenge(path: Path, on_progress: OnProgress) -> Observations:
     notes = []
     if other_names:
         notes.append(
-            f"Text files that are no records, not read: {len(other_names):,}, such as "
-            f"{other_names[0]}."
+            f"Files that are no records, not read: {len(other_names):,}, such as {other_names[0]}."
         )
     return _observations(path, records, rows, place, notes)
 
@@ -91,56 +92,36 @@ def read_challenge(path: Path, on_progress: OnProgress) -> Observations:
 
 def _folder_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
     """(number, of how many, name, content) of every text file, by name."""
-    files = sorted(path.rglob("*.txt"))
+    files = sorted(file for file in path.rglob("*.txt") if not file.is_dir())
     for done, file in enumerate(files, 1):
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise UserError(
-                f"{file} cannot be read ({error.strerror}); check the file's permissions"
-            ) from None
-        yield done, len(files), str(file.relative_to(path)), text
+        check_regular(file)
+        yield done, len(files), str(file.relative_to(path)), unpacked(file)
 
 
 def _archived_texts(path: Path) -> Iterator[tuple[int, int, str, bytes]]:
-    """(number, of how many, name, content) of every text file, in the archive's order."""
-    data = _unpacked(path)
-    # tarfile takes an archive that ends early, between two members, for a complete one.
-    is_complete = data.endswith(bytes(1024))
-    try:
+    """(number, of how many, name, content) of every file, in the archive's order."""
+    data = unpacked(path)
+    with reading(path, "a tar archive"):
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            texts = [
-                (member.name, archive.extractfile(member).read())
-                for member in archive.getmembers()
-                if member.isfile() and member.name.lower().endswith(".txt")
-            ]
-    except (tarfile.TarError, EOFError, ValueError, OSError) as error:
-        raise UserError(
-            f"{path} is a damaged tar archive ({str(error)[:80]}); fetch or copy it again"
-        ) from None
-    if not is_complete:
-        raise UserError(f"{path} is a damaged tar archive (it ends early); fetch or copy it again")
+            files = [member for member in archive.getmembers() if member.isfile()]
+            texts = [(member.name, _content_of_text(archive, member)) for member in files]
+            end = data[archive.offset :]
+    # tarfile takes an archive that ends early, or has a damaged member, for one that ends there.
+    if len(end) < _ARCHIVE_END or end.strip(b"\0"):
+        raise UserError(f"{path} cannot be read as a tar archive (it ends early); {AGAIN}")
     for done, (name, text) in enumerate(texts, 1):
         yield done, len(texts), name, text
 
 
-def _unpacked(path: Path) -> bytes:
-    import gzip
-    import lzma
-
-    openers = {".gz": gzip.open, ".tgz": gzip.open, ".xz": lzma.open}
-    open_packed = openers.get(path.suffix.lower(), open)
-    try:
-        with open_packed(existing_file(path), "rb") as stream:
-            return stream.read()
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        raise UserError(
-            f"{path} is a damaged or unreadable archive ({error}); fetch or copy it again"
-        ) from None
+def _content_of_text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a text file; of any other file, which is no record, nothing is read."""
+    return archive.extractfile(member).read() if member.name.lower().endswith(".txt") else b""
 
 
 def _as_record(path: Path, name: str, text: bytes) -> _Record | None:
     """The record in a text file; None where it is none."""
+    if not name.lower().endswith(".txt"):
+        return None
     text = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     header, _, body = text.partition(b"\n")
     file = Path(name)
@@ -150,6 +131,12 @@ def _as_record(path: Path, name: str, text: bytes) -> _Record | None:
         raise UserError(
             f"{path}: {name}: line 1 is {header[:40].decode(errors='replace')!r} where a record "
             f"has {_HEADER.decode()!r}; correct the file or move it away"
+        )
+    if b"\0" in body:
+        line = body.count(b"\n", 0, body.index(b"\0")) + 2
+        raise UserError(
+            f"{path}: {name}: line {line} holds a zero byte, so the record is damaged; fetch or "
+            "copy it again"
         )
     body = body.rstrip()
     archive_name = re.sub(r"\.(tar|tgz).*$", "", path.name)
@@ -248,7 +235,7 @@ def _check_lines(path: Path, data: bytes, place: Place):
 def _observations(
     path: Path, records: Sequence[_Record], rows: pd.DataFrame, place: Place, notes: list[str]
 ) -> Observations:
-    names = np.char.strip(rows["parameter"].cat.categories.to_numpy(dtype=str))
+    names = as_names(path, rows["parameter"].cat.categories)
     variable = rows["parameter"].cat.codes.to_numpy().astype(np.int64)
     patient = rows["record"].to_numpy()
     hours = _hours(path, rows["time"], place)
@@ -256,7 +243,7 @@ def _observations(
     _check_record_ids(path, records, patient, is_id, rows["value"].to_numpy(), place)
     values, value_notes = _without_codes(names, variable, rows["value"].to_numpy())
     is_measured = ~np.isnan(values) & ~is_id
-    ids = np.array([record.id for record in records], dtype=str)
+    ids = as_names(path, [record.id for record in records])
     return Observations(
         source=str(path),
         ids=ids,
@@ -269,7 +256,7 @@ def _observations(
         values=values[is_measured],
         variables=VARIABLES,
         statics=DESCRIPTORS,
-        levels=_LEVELS,
+        levels=LEVELS,
         notes=(*notes, *value_notes),
     )
 
@@ -312,8 +299,8 @@ def _hours(path: Path, times: pd.Series, place: Place) -> Float64[np.ndarray, " 
             row = int(np.flatnonzero(times.cat.codes == code)[0])
             what = "is negative" if text.strip().startswith("-") else "is not HH:MM"
             raise UserError(
-                f"{path}: {place(row)}: the time {text!r} {what}; write hours and minutes since "
-                "admission"
+                f"{path}: {place(row)}: the time {text[:40]!r} {what}; write hours and minutes "
+                "since admission"
             )
         hours[code] = int(match[1]) + int(match[2]) / 60
     return hours[times.cat.codes]

@@ -1,256 +1,278 @@
 """Long tables of clinical measurements: a row holds a patient, a time, a variable and a value.
 
-The form in which hospital databases are usually exported (.csv, .tsv, .txt, plain or .gz, and
-.parquet). The order of the rows means nothing. Left out are units and repeated stays: an id is one
-stay.
+The form in which hospital databases are usually exported. The order of the rows means nothing. Only
+the rows of variables that are asked for are checked. A column of units is read to see that a
+variable has one; nothing is converted. Left out are repeated stays: an id is one stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int
+from jaxtyping import Float64
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
-from omics_jax.data.formats.checks import check_choice
+from omics_jax.data.clinical_series.stored_table import (
+    Codes,
+    Rows,
+    StoredTable,
+    check_hours,
+    encode,
+    groups_of,
+    hours_of,
+    is_unnamed,
+    refuse_unnamed,
+)
+from omics_jax.data.dataset.account import Use
+from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_text
-from omics_jax.data.formats.files import nearest, stem
-from omics_jax.data.formats.parquet import parquet_frame
-from omics_jax.data.formats.parse import not_a_number, numbers_and_text, parse_numbers
-from omics_jax.data.formats.records import read_records
-from omics_jax.data.vocabulary import MISSING
-from omics_jax.errors import UserError
+from omics_jax.data.formats.files import stem
+from omics_jax.data.formats.messages import count_phrase
+from omics_jax.data.formats.parse import not_a_number
+from omics_jax.data.vocabulary import Missing
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet")
-HOURS = {"hours": 1.0, "minutes": 1 / 60, "days": 24.0}
-_NEEDED = ("id", "time", "variable", "value")
+# Columns of units in exports of MIMIC, eICU and others, in lower case.
+UNIT_COLUMNS = frozenset(
+    (
+        *("unit", "units", "uom", "unit_of_measure", "units_of_measure", "unitofmeasure"),
+        *("valueuom", "value_uom", "valueunit", "value_unit", "unitname", "unit_name"),
+        *("unit_source_value", "labmeasurenamesystem"),
+    )
+)
+ROLES = {
+    "id": "patients",
+    "time": "times",
+    "variable": "variables",
+    "value": "values",
+    "group": "groups",
+    "unit": "units",
+}
+_SHOWN_UNITS = 4
 
-Place = Callable[[int], str]
-Codes = Int[np.ndarray, " k"]
-Hours = Float64[np.ndarray, " k"]
 
-
-def read_long_table(path: Path, columns, time_unit: str, statics: Sequence[str]) -> Observations:
+def read_long_table(
+    table: StoredTable,
+    columns: dict[str, str],
+    time_unit: str,
+    variables: Sequence[str],
+    statics: Sequence[str],
+    missing: Missing = Missing(),
+) -> Observations:
     """Reads a long table. Rows without a value measure nothing, but their patients stay.
 
     Args:
-      path: the file.
-      columns: mapping from id, time, variable and value to the names of the columns that hold them;
-        `group`, where given and not "", names the column of what must not be split (the person,
-        where an id is a stay).
+      columns: id, time, variable and value -> the names of the columns that hold them; group, where
+        given, names the column of what must not be split (the person, where an id is a stay), unit
+        that of the units.
       time_unit: "hours", "minutes" or "days" of numeric times, counted from admission. Dates (ISO
         8601) are counted from the patient's first row.
+      variables: the series that are asked for; () for all.
       statics: descriptors; their rows may have no time.
+      missing: what the user's file writes for a missing value.
 
     Raises:
-      UserError: for a missing column, an empty id, variable or time, a negative time, a value that
-        is no finite number, an id of two groups.
+      UserError: a missing column; in a row that is asked for an empty id, variable or time, or a
+        value that is no finite number; an id of two groups.
     """
-    names = _column_names(columns)
-    check_choice("time_unit", time_unit, tuple(HOURS))
-    read_columns = _parquet_columns if path.suffix.lower() == ".parquet" else _text_columns
-    frame, place = read_columns(path, names)
-    patient, ids = _encode(path, frame["id"], f"id (column {names['id']!r})", place)
+    columns, uses = _with_units(table, columns)
+    positions = {key: table.position(f"columns.{key}", name) for key, name in columns.items()}
+    text = {positions[key] for key in ("id", "variable", "group", "unit") if key in positions}
+    stored = table.read(positions.values(), text)
+    frame = pd.DataFrame({key: stored[j] for key, j in positions.items()})
+
+    variable, names = encode(table.path, frame["variable"])
+    asked_for = {*variables, *statics} if variables else set(names)
+    used = np.isin(names, list(asked_for))[variable]
     # A variable may be called as what is missing is spelt: Na is sodium.
-    variable, variables = _encode(
-        path, frame["variable"], f"variable (column {names['variable']!r})", place, {""}
+    empty = is_unnamed(variable, names, {""})
+    refuse_unnamed(table, empty & (not variables), f"variable (column {columns['variable']!r})")
+    patient, ids = encode(table.path, frame["id"])
+    nobody = is_unnamed(patient, ids)
+    refuse_unnamed(table, nobody & used, f"id (column {columns['id']!r})")
+    used &= ~nobody
+
+    hours, notes = hours_of(table, frame["time"], columns["time"], time_unit, patient, used)
+    is_static = np.isin(names, list(statics))[variable]
+    check_hours(table, hours, used, is_static, columns["time"])
+    values, text_variables, limits = _values(
+        table, frame["value"], columns["value"], names, variable, used, missing
     )
-    hours, notes = _hours(path, frame["time"], names["time"], time_unit, patient, place)
-    is_static = np.isin(variables, statics)[variable]
-    _check_hours(path, hours, is_static, names["time"], place)
-    values = _values(path, frame["value"], names["value"], place)
+    warnings = _text_warnings(table, text_variables)
+    used &= ~np.isin(names, text_variables)[variable]
+    if "unit" in columns:
+        warnings += _unit_warnings(table, frame["unit"], names, variable, values)
     is_known = ~np.isnan(values)
-    if not is_known.all():
+    without_value = int((used & ~is_known).sum())
+    if without_value:
         notes.append(
-            f"Rows without a value, which measure nothing: {(~is_known).sum():,}; their patients "
-            "are kept."
+            f"Rows without a value, which measure nothing: {without_value:,}; their patients are "
+            "kept."
         )
-    return Observations(
-        source=str(path),
+    groups = ids
+    if "group" in columns:
+        groups = groups_of(table, frame["group"], columns["group"], patient, ids)
+    observations = Observations(
+        source=str(table.path),
         ids=ids,
-        groups=_groups(path, frame, names, patient, ids, place),
-        sets=np.full(len(ids), stem(path)),
-        names=variables,
+        groups=groups,
+        sets=np.full(len(ids), stem(table.path)),
+        names=names,
         patient=patient[is_known],
         variable=variable[is_known],
         hours=hours[is_known],
         values=values[is_known],
         notes=tuple(notes),
+        warnings=tuple(warnings),
+        uses=(*uses, *limits),
+    )
+    return _without_empty(observations, [*text_variables, ""])
+
+
+def _without_empty(observations: Observations, no_variables: Sequence[str]) -> Observations:
+    """Without the empty id of rows that were not asked for, and without `no_variables`."""
+    named = observations.ids != ""
+    row = np.cumsum(named) - 1
+    is_variable = ~np.isin(observations.names, no_variables)
+    column = np.cumsum(is_variable) - 1
+    return replace(
+        observations,
+        ids=observations.ids[named],
+        groups=observations.groups[named],
+        sets=observations.sets[named],
+        names=observations.names[is_variable],
+        patient=row[observations.patient],
+        variable=column[observations.variable],
     )
 
 
-# --- which columns --------------------------------------------------------------------------------
+# --- columns --------------------------------------------------------------------------------------
 
 
-def _column_names(columns) -> dict[str, str]:
-    """id, time, variable, value and perhaps group -> column; any mapping, a ConfigDict too."""
-    names = {str(key): columns[key] for key in columns}
-    for key, name in names.items():
-        if key not in (*_NEEDED, "group") or not isinstance(name, str):
-            raise UserError(
-                f"columns.{key}={name!r} is not understood; set names for {', '.join(_NEEDED)} only"
-            )
-    for key in _NEEDED:
-        if not names.get(key):
-            raise UserError(
-                f"columns.{key} is empty; set it to the column of the long table that holds the "
-                f"{key}"
-            )
-    return {key: name for key, name in names.items() if name}
+def _with_units(
+    table: StoredTable, columns: dict[str, str]
+) -> tuple[dict[str, str], tuple[Use, ...]]:
+    """The columns with that of units, where the file has one, and what became of all columns."""
+    names = list(table.header)
+    by_name = [name for name in names if name.casefold() in UNIT_COLUMNS]
+    if "unit" not in columns and len(by_name) == 1 and by_name[0] not in columns.values():
+        columns = {**columns, "unit": by_name[0]}
+    source = table.path.name
+    uses = [Use(source, "columns", ROLES[key], (name,)) for key, name in columns.items()]
+    others = tuple(name for name in names if name not in columns.values())
+    if others:
+        uses.append(
+            Use(source, "columns", "left out", others, "not named in --config.data.columns")
+        )
+    return columns, tuple(uses)
 
 
-def _text_columns(path: Path, names: dict[str, str]) -> tuple[pd.DataFrame, Place]:
-    """The columns under their canonical names, and where each row stands."""
-    table, header, body = read_records(path)
-    position = {key: _position(path, header, key, name) for key, name in names.items()}
-    text = sorted({position[key] for key in ("id", "variable", "group") if key in position})
-    parsed = parse_numbers(table, body, sorted(set(position.values())), text)
-    frame = pd.DataFrame({key: parsed[j] for key, j in position.items()})
-    return frame, lambda row: f"line {table.numbers[body[row]]}"
+def _unit_warnings(
+    table: StoredTable,
+    column: pd.Series,
+    names: np.ndarray,
+    variable: Codes,
+    values: Float64[np.ndarray, " k"],
+) -> list[str]:
+    """A warning for each variable whose values are in several units.
+
+    Units that differ in case or spaces are one, and no unit says nothing.
+    """
+    codes, units = encode(table.path, column)
+    plain = np.array(
+        ["".join(u.casefold().split()).replace("µ", "u").replace("μ", "u") for u in units]
+    )
+    frame = pd.DataFrame({"variable": variable, "unit": plain[codes], "value": values})
+    spelled = dict(zip(plain[::-1], units[::-1], strict=True))
+    known = frame[frame["value"].notna() & ~frame["unit"].isin(("", "nan", "none"))]
+    several = known.groupby("variable")["unit"].nunique()
+    warnings = []
+    for v in several.index[several > 1]:
+        values_of_unit = known[known["variable"] == v].groupby("unit")["value"]
+        counts = values_of_unit.size().sort_values(ascending=False, kind="stable")
+        medians = values_of_unit.median()
+        shown = ", ".join(
+            f"{spelled[unit]} {counts[unit]:,} (median {medians[unit]:g})"
+            for unit in counts.index[:_SHOWN_UNITS]
+        )
+        warnings.append(
+            f"{table.path.name}: {names[v]} is in {len(counts)} units by its column of units: "
+            f"{shown}; nothing is converted: write one unit, or give each a variable of its own"
+        )
+    return warnings
 
 
-def _parquet_columns(path: Path, names: dict[str, str]) -> tuple[pd.DataFrame, Place]:
-    """As `_text_columns`."""
-    table = parquet_frame(path).reset_index()
-    header = [str(name) for name in table.columns]
-    columns = {}
-    for key, name in names.items():
-        columns[key] = table.iloc[:, _position(path, header, key, name)]
-    frame = pd.DataFrame(columns)
-    for key in {"id", "variable", "group"} & set(names):
-        frame[key] = _parquet_text(frame[key]).astype("category")
-    return frame, lambda row: f"row {row + 1}"
+# --- values ---------------------------------------------------------------------------------------
 
 
-def _parquet_text(column: pd.Series) -> pd.Series:
-    """Text as it is stored, "" where missing; numbers without a trailing .0."""
-    if column.dtype.kind in "iuf":
-        return as_text(column)
-    return column.astype(object).where(column.notna(), "").map(str)
-
-
-def _position(path: Path, header: Sequence[str], key: str, name: str) -> int:
-    if header.count(name) > 1:
-        raise UserError(f"{path} names column {name!r} twice; rename one of them")
-    if name in header:
-        return header.index(name)
-    near = nearest(name, header)
-    mend = f"did you mean {near!r}?" if near else f"it has {', '.join(map(repr, header[:8]))}"
-    raise UserError(f"{path} has no column {name!r} (columns.{key}); {mend}")
-
-
-# --- what they hold -------------------------------------------------------------------------------
-
-
-def _encode(
-    path: Path, column: pd.Series, what: str, place: Place, missing: Collection[str] = MISSING
-) -> tuple[Codes, np.ndarray]:
-    """The codes of a column of categories, and the sorted names that they stand for.
+def _values(
+    table: StoredTable,
+    column: pd.Series,
+    column_name: str,
+    names: np.ndarray,
+    variable: Codes,
+    used: Rows,
+    missing: Missing,
+) -> tuple[Float64[np.ndarray, " k"], list[str], tuple[Use, ...]]:
+    """NaN where empty or not used, the variables of text, and what was read in another way.
 
     Raises:
-      UserError: a cell with one of the spellings `missing`.
+      UserError: a cell that is no number, of a variable that has numbers.
     """
-    categories = column.cat.categories.astype(str).str.strip().to_numpy(str)
-    names, code_of_category = np.unique(categories, return_inverse=True)
-    codes = code_of_category[column.cat.codes.to_numpy()]
-    is_missing_name = np.array([name.casefold() in missing for name in names], bool)
-    is_missing = is_missing_name[codes]
-    if is_missing.any():
-        row = int(np.argmax(is_missing))
-        raise UserError(f"{path}: {place(row)} has no {what}; fill it in or remove the row")
-    return codes, names
-
-
-def _hours(
-    path: Path, column: pd.Series, name: str, unit: str, patient: Codes, place: Place
-) -> tuple[Hours, list[str]]:
-    """Hours since admission, NaN where empty, and a note where they come from dates."""
+    values = np.full(len(column), np.nan)
+    text_variables: list[str] = []
+    uses: tuple[Use, ...] = ()
     if column.dtype.kind in "iuf":
-        return column.to_numpy(np.float64) * HOURS[unit], []
-    if column.dtype.kind == "M":
-        dates = pd.to_datetime(column, utc=True)
+        values[used] = column.to_numpy(np.float64)[used]
     else:
-        dates = _dates(path, as_text(column), name, place)
-    since_first = dates - dates.groupby(patient).transform("min")
-    hours = since_first.dt.total_seconds().to_numpy(np.float64) / 3600
-    note = f"Times in column {name!r} are dates; hours count from each patient's first row."
-    return hours, [note]
+        cells = as_text(column).to_numpy(object)
+        is_word = np.array([cell.casefold() in missing.words for cell in cells], bool)
+        cells[is_word] = ""
+        values, text_variables, uses = _parsed(table, cells, column_name, names, variable, used)
+    check_values(table.path, values, table.place)
+    return values, text_variables, uses
 
 
-def _dates(path: Path, text: pd.Series, name: str, place: Place) -> pd.Series:
-    """NaT where empty. Where most cells are numbers, another one is a mistake and not a date."""
-    is_filled = (text != "").to_numpy()
-    filled = text.where(is_filled)
-    is_number = pd.to_numeric(filled, errors="coerce").notna().to_numpy()
-    if 2 * is_number.sum() > is_filled.sum():
-        row = int(np.flatnonzero(is_filled & ~is_number)[0])
-        raise not_a_number(path, place(row), f"column {name!r}", text.iloc[row])
-    dates = pd.to_datetime(filled, format="ISO8601", utc=True, errors="coerce")
-    wrong = np.flatnonzero(is_filled & dates.isna().to_numpy())
-    if len(wrong):
-        raise UserError(
-            f"{path}: {place(wrong[0])}: the time {text.iloc[wrong[0]][:40]!r} in column {name!r} "
-            "is neither a number nor a date; write numbers, or dates such as 2026-01-31 13:05"
-        )
-    return dates
+def _text_warnings(table: StoredTable, text_variables: Sequence[str]) -> list[str]:
+    if not text_variables:
+        return []
+    several = count_phrase(len(text_variables), "variable", text_variables)
+    return [f"{table.path.name}: {several} text without any number, and left out"]
 
 
-def _check_hours(
-    path: Path, hours: Hours, may_be_empty: Bool[np.ndarray, " k"], name: str, place: Place
-):
-    """Times are finite, not negative, and given for all but descriptors."""
-    complaints = {
-        "is empty; fill it in, or name the variable in statics if it describes the patient": (
-            np.isnan(hours) & ~may_be_empty
-        ),
-        "is infinite; write a finite number": np.isinf(hours),
-        "is negative; count times from admission, and remove what was before": hours < 0,
-    }
-    for complaint, is_wrong in complaints.items():
-        if is_wrong.any():
-            row = int(np.argmax(is_wrong))
-            raise UserError(f"{path}: {place(row)}: the time in column {name!r} {complaint}")
-
-
-def _values(path: Path, column: pd.Series, name: str, place: Place) -> Float64[np.ndarray, " k"]:
-    """NaN where empty."""
-    numbers, text = numbers_and_text(
-        path, pd.DataFrame({0: column}), place, lambda j: f"column {name!r}"
+def _parsed(
+    table: StoredTable,
+    cells: np.ndarray,
+    column_name: str,
+    names: np.ndarray,
+    variable: Codes,
+    used: Rows,
+) -> tuple[Float64[np.ndarray, " k"], list[str], tuple[Use, ...]]:
+    """The numbers of the cells, the variables without any digit, and limits of detection."""
+    filled = used & (cells != "")
+    values = np.full(len(cells), np.nan)
+    values[filled] = pd.to_numeric(pd.Series(cells[filled]), errors="coerce").to_numpy(np.float64)
+    text_variables = []
+    to_parse = np.zeros(len(cells), bool)
+    for v in np.unique(variable[filled & np.isnan(values)]):
+        is_variable = filled & (variable == v)
+        if any(character.isdigit() for cell in cells[is_variable] for character in cell):
+            to_parse |= is_variable
+        else:
+            text_variables.append(str(names[v]))
+    rows = np.flatnonzero(to_parse)
+    frame, uses = plain_numbers(
+        table.path,
+        pd.DataFrame({0: cells[rows]}),
+        lambda i: table.place(rows[i]),
+        lambda i, j: str(names[variable[rows[i]]]),
+        table.below_detection,
     )
-    if text:
-        cells = pd.Series(text[0])
-        is_number = pd.to_numeric(cells, errors="coerce").notna()
-        row = int(np.argmax((cells != "") & ~is_number))
-        raise not_a_number(path, place(row), f"column {name!r}", cells.iloc[row])
-    values = numbers[:, 0]
-    check_values(path, values, place)
-    return values
-
-
-def _groups(
-    path: Path,
-    frame: pd.DataFrame,
-    names: dict[str, str],
-    patient: Codes,
-    ids: np.ndarray,
-    place: Place,
-) -> np.ndarray:
-    """(n,) the group of each id: itself where no column says otherwise."""
-    if "group" not in names:
-        return ids
-    codes, groups = _encode(path, frame["group"], f"group (column {names['group']!r})", place)
-    code_of_patient = np.zeros(len(ids), dtype=np.int64)
-    code_of_patient[patient] = codes
-    expected_codes = code_of_patient[patient]
-    wrong = np.flatnonzero(expected_codes != codes)
+    values[rows] = pd.to_numeric(frame[0], errors="coerce").to_numpy(np.float64)
+    wrong = rows[np.isnan(values[rows]) & (as_text(frame[0]) != "").to_numpy()]
     if len(wrong):
-        row = int(wrong[0])
-        raise UserError(
-            f"{path}: {place(row)}: id {str(ids[patient[row]])!r} is in group "
-            f"{str(groups[codes[row]])!r} and in {str(groups[expected_codes[row]])!r}; give "
-            "each id one group"
-        )
-    return groups[code_of_patient]
+        what = f"column {column_name!r} (variable {str(names[variable[wrong[0]]])!r})"
+        raise not_a_number(table.path, table.place(wrong[0]), what, str(cells[wrong[0]]))
+    return values, text_variables, uses

@@ -1,7 +1,7 @@
 """Single measurements of patients (who, when, what, how much), and the two ways to make arrays.
 
-Bins as in the preprocessing of PhysioNet 2012 for BRITS and CSAI: the mean of each bin, the last
-one closed. Left out is any judgement on the values themselves: nothing is clipped, rescaled or
+Bins as in the preprocessing of PhysioNet 2012 for BRITS and CSAI: the mean of each hour, open at
+its end, so that a value at hour 48 is after a window of 48 hours. Nothing is clipped, rescaled or
 imputed.
 """
 
@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float64, Int, Real
 
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Modality
 from omics_jax.errors import UserError
 
 STEP_PREFIX = "step"
+OUTSIDE = ("Values before admission", "Values after the window")  # how notes on them begin
 # A quotient such as 0.3 / 0.1 falls just short of the bin it belongs to.
 _ROUNDING = 1e-9
 
@@ -33,12 +35,14 @@ class Observations:
       sets: (n,) str, the file or folder that each patient comes from.
       names: (v,) str, the variables in the file.
       patient, variable: positions in `ids` and `names`.
-      hours: since admission, NaN for a descriptor without a time.
+      hours: since admission, negative before it, NaN for a descriptor without a time.
       values: finite.
       variables, statics: the series and descriptors of this format by default; () = all that the
         file has, and none.
       levels: descriptor -> its codes, for those that are categories.
       notes: sentences on what was understood or left out.
+      warnings: sentences on what looks wrong.
+      uses: what became of the columns of the file.
     """
 
     source: str
@@ -54,6 +58,8 @@ class Observations:
     statics: tuple[str, ...] = ()
     levels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def filter_rows(self, is_selected: Bool[np.ndarray, " k"]) -> Observations:
         """The selected measurements; every patient stays."""
@@ -105,21 +111,22 @@ def bin_means(
 ) -> tuple[Modality, tuple[str, ...]]:
     """The mean of each patient's values per bin, and notes on what fell outside or together.
 
-    Bin t holds bin_hours·t <= hours < bin_hours·(t + 1); the last one also holds its end,
-    bin_hours·n_steps.
+    Bin t holds bin_hours·t <= hours < bin_hours·(t + 1).
 
     Returns:
       a modality of values (n, n_steps, len(names)), and the notes.
     """
     window = n_steps * bin_hours
     selected, column = observations.select_variables(names)
-    n_outside = int(np.sum(selected.hours > window + _ROUNDING))
-    is_inside = selected.hours <= window + _ROUNDING
+    n_before = int(np.sum(is_before(selected.hours)))
+    n_after = int(np.sum(is_after(selected.hours, window)))
+    is_inside = ~is_before(selected.hours) & ~is_after(selected.hours, window)
+    is_inside &= ~np.isnan(selected.hours)
     selected = selected.filter_rows(is_inside)
     column = column[is_inside]
 
-    steps = np.floor(selected.hours / bin_hours + _ROUNDING)
-    step = np.minimum(steps.astype(np.int64), n_steps - 1)
+    steps = np.floor(selected.hours / bin_hours + _ROUNDING).astype(np.int64)
+    step = np.clip(steps, 0, n_steps - 1)  # rounding: the times are inside
     row = selected.patient.astype(np.int64)
     cell = (row * n_steps + step) * len(names) + column
     cells, cell_of_value, counts = np.unique(cell, return_inverse=True, return_counts=True)
@@ -131,8 +138,10 @@ def bin_means(
     mask.reshape(-1)[cells] = True
 
     notes = []
-    if n_outside:
-        notes.append(f"Values after the window of {window:g} hours, left out: {n_outside:,}.")
+    if n_before:
+        notes.append(f"{OUTSIDE[0]} (hour 0), left out: {n_before:,}.")
+    if n_after:
+        notes.append(f"{OUTSIDE[1]} of {window:g} hours, left out: {n_after:,}.")
     n_repeated = _count_repeated(selected, column)
     if n_repeated:
         notes.append(
@@ -140,6 +149,16 @@ def bin_means(
             f"{n_repeated:,}."
         )
     return Modality(values, mask, np.asarray(names, dtype=str)), tuple(notes)
+
+
+def is_before(hours: Float64[np.ndarray, " k"]) -> Bool[np.ndarray, " k"]:
+    """Which times are before admission; unknown ones are not."""
+    return hours < -_ROUNDING
+
+
+def is_after(hours: Float64[np.ndarray, " k"], window: float) -> Bool[np.ndarray, " k"]:
+    """Which times are after the window, that is at its end or later; unknown ones are not."""
+    return hours >= window - _ROUNDING
 
 
 def _count_repeated(observations: Observations, column: np.ndarray) -> int:
@@ -150,9 +169,10 @@ def _count_repeated(observations: Observations, column: np.ndarray) -> int:
 
 
 def first_values(observations: Observations, names: Sequence[str], window: float) -> Modality:
-    """The first known value of each descriptor within the window, per patient.
+    """The first known value of each descriptor up to the window's end, per patient.
 
-    Where several values share the first time, the smallest counts.
+    A value from before admission describes the patient, too. Where several values share the first
+    time, the smallest counts.
 
     Returns:
       a modality of values (n, S). A descriptor with levels becomes one column per level,
@@ -180,10 +200,10 @@ def _first_values(
 ) -> Float64[np.ndarray, "n S"]:
     """NaN where nothing is known; a value without a time comes before all others."""
     selected, column = observations.select_variables(names)
-    is_inside = ~(selected.hours > window + _ROUNDING)
+    is_inside = ~is_after(selected.hours, window)
     selected = selected.filter_rows(is_inside)
     column = column[is_inside]
-    hours = np.nan_to_num(selected.hours, nan=-1.0)
+    hours = np.nan_to_num(selected.hours, nan=-np.inf, neginf=-np.inf)
     # The last assignment to a cell stands, so the earliest value is written last.
     order = np.lexsort((selected.values, hours))
     latest_first = order[::-1]

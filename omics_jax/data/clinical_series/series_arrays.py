@@ -6,6 +6,8 @@ are those of the file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +16,34 @@ from jaxtyping import Float, Float32, Shaped
 
 from omics_jax.data.clinical_series.array_files import Arrays, StoredArrays, read_stored_arrays
 from omics_jax.data.clinical_series.challenge2012 import DESCRIPTORS
+from omics_jax.data.clinical_series.cleaning import missing_note
 from omics_jax.data.clinical_series.observations import step_names
-from omics_jax.data.clinical_series.outcomes import outcome_summary, split_known
+from omics_jax.data.clinical_series.outcomes import Outcome, outcome_summary, parse_outcome
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.formats.columns import as_numbers
+from omics_jax.data.dataset.limits import (
+    Limits,
+    counted,
+    limits_note,
+    parse_limits,
+    unused_limits,
+    within_limits,
+)
+from omics_jax.data.formats.columns import as_names, as_numbers
 from omics_jax.data.formats.files import stem
+from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.names import check_names, locate_names
 from omics_jax.data.formats.npz import take_array
+from omics_jax.data.vocabulary import Missing, blank_unknown, parse_missing
 from omics_jax.errors import UserError
 
 Series = Float32[np.ndarray, "n T D"]
 
 
-def read_arrays(path: Path, settings) -> Dataset:
+def read_arrays(path: Path, settings, may_lack: bool = False) -> Dataset:
     """The `Dataset` of `read_series` from the arrays of a file.
+
+    may_lack: whether the file may lack variables that the settings ask for.
 
     Raises:
       UserError: a damaged file, or arrays that do not fit together.
@@ -37,13 +53,14 @@ def read_arrays(path: Path, settings) -> Dataset:
     values = _series_values(path, arrays)
     n, n_steps, n_features = values.shape
     features = _column_names(path, arrays, "features", n_features, "x")
-    columns = locate_names(path, "variable", features, settings.variables or None)
+    asked_for = _present(tuple(settings.variables), features, may_lack)
+    columns = locate_names(path, "variable", features, asked_for)
     modalities = {
         "series": _modality(values[..., columns], features[columns]),
         "hours": _hours(path, arrays, n, n_steps, settings.bin_hours),
     }
     if "static" in arrays:
-        modalities["static"] = _static(path, arrays, n, tuple(settings.statics))
+        modalities["static"] = _static(path, arrays, n, tuple(settings.statics), may_lack)
     notes = _describe_arrays(path, stored, settings.bin_hours)
     if "X_ori" in arrays:
         hidden = _hidden_values(path, values, arrays["X_ori"])
@@ -56,8 +73,15 @@ def read_arrays(path: Path, settings) -> Dataset:
             )
     ids = _ids(path, stored, n)
     groups = _row_labels(path, arrays, "groups", n)
-    targets, target_notes = _targets(path, arrays, n)
+    others = [str(name) for name in features if name not in features[columns]]
+    if others:
+        some = count_phrase(len(others), "variable", others)
+        notes.append(f"{some} not among those to keep, and left out.")
+    missing, limits = parse_missing(settings.missing_values), parse_limits(settings.limits)
+    modalities, value_notes = _without_impossible(modalities, missing, limits)
+    targets, target_notes = _targets(path, arrays, n, settings.event_value, missing)
     notes += [
+        *value_notes,
         *_window_notes(modalities["hours"].values, settings.hours),
         *_split_notes(stored, settings),
         *target_notes,
@@ -70,7 +94,65 @@ def read_arrays(path: Path, settings) -> Dataset:
         table=table if stored.split is None else table.assign(split=stored.split),
         targets=targets,
         notes=tuple(notes),
+        warnings=tuple(unused_limits(path.name, limits, [*features, *_static_names(modalities)])),
+        uses=_uses(path, stored, features, columns),
     )
+
+
+def _present(
+    requested: tuple[str, ...], names: Shaped[np.ndarray, " f"], may_lack: bool
+) -> tuple[str, ...] | None:
+    """The requested names, of which the file may lack some; None for all names of the file."""
+    if not may_lack:
+        return requested or None
+    return tuple(name for name in requested if name in names) or None
+
+
+def _static_names(modalities: dict[str, Modality]) -> list[str]:
+    return modalities["static"].features.tolist() if "static" in modalities else []
+
+
+def _without_impossible(
+    modalities: dict[str, Modality], missing: Missing, limits: Limits
+) -> tuple[dict[str, Modality], list[str]]:
+    """The modalities without codes for missing and values outside of their limits, and notes."""
+    cleaned, codes, outside = dict(modalities), {}, {}
+    for name in ("series", "truth", "static"):
+        if name not in modalities:
+            continue
+        modality = modalities[name]
+        is_code = modality.mask & missing.is_number(modality.values)
+        counts = is_code.reshape(-1, len(modality.features)).sum(axis=0)
+        mask = modality.mask & ~is_code
+        kept = replace(modality, values=np.where(mask, modality.values, np.float32(0)), mask=mask)
+        cleaned[name], beyond = within_limits(kept, limits)
+        _add_counts(codes, counted(modality.features, counts))
+        _add_counts(outside, beyond)
+    return cleaned, [*missing_note(codes), *limits_note(outside)]
+
+
+def _add_counts(total: dict[str, int], counts: dict[str, int]):
+    for name, count in counts.items():
+        total[name] = total.get(name, 0) + count
+
+
+def _uses(
+    path: Path, stored: StoredArrays, features: Shaped[np.ndarray, " D"], columns: np.ndarray
+) -> tuple[Use, ...]:
+    """What became of the arrays and of the variables."""
+    source = path.name
+    used = tuple(map(str, features[columns]))
+    others = tuple(str(name) for name in features if name not in used)
+    uses = [
+        Use(source, "arrays", "read", tuple(stored.arrays)),
+        Use(source, "variables", "series", used),
+    ]
+    if others:
+        uses.append(Use(source, "variables", "left out", others, "not among those to keep"))
+    if stored.unread_names:
+        unread = tuple(stored.unread_names)
+        uses.append(Use(source, "arrays", "left out", unread, "their names mean nothing here"))
+    return tuple(uses)
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -131,7 +213,9 @@ def _modality(values: Float32[np.ndarray, "*shape"], features: np.ndarray) -> Mo
     return Modality(np.where(mask, values, np.float32(0)), mask, features)
 
 
-def _static(path: Path, arrays: Arrays, n: int, requested: tuple[str, ...]) -> Modality:
+def _static(
+    path: Path, arrays: Arrays, n: int, requested: tuple[str, ...], may_lack: bool
+) -> Modality:
     static = _floats(path, "static", take_array(path, arrays, ("static",), 2))
     if len(static) != n:
         raise UserError(
@@ -140,7 +224,9 @@ def _static(path: Path, arrays: Arrays, n: int, requested: tuple[str, ...]) -> M
     names = _column_names(path, arrays, "static_features", static.shape[1], "static")
     # The configuration's default names the challenge's descriptors, which mean nothing here.
     asks_for_all = requested in ((), DESCRIPTORS)
-    columns = locate_names(path, "static feature", names, None if asks_for_all else requested)
+    asked_for = tuple(requested)
+    asked_for = None if asks_for_all else _present(asked_for, names, may_lack)
+    columns = locate_names(path, "static feature", names, asked_for)
     return _modality(static[:, columns], names[columns])
 
 
@@ -153,7 +239,7 @@ def _column_names(
     """Text; `prefix` and a number where the file names none."""
     if name not in arrays:
         return np.array([f"{prefix}{j}" for j in range(count)])
-    names = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
+    names = as_names(path, take_array(path, arrays, (name,), 1))
     if len(names) != count:
         raise UserError(
             f"{path}: {name} names {len(names)} of {count} columns; give one name per column"
@@ -177,7 +263,7 @@ def _row_labels(path: Path, arrays: Arrays, name: str, n: int) -> np.ndarray | N
     """(n,) text; None where the file has no such array."""
     if name not in arrays:
         return None
-    labels = np.char.strip(take_array(path, arrays, (name,), 1).astype(str))
+    labels = as_names(path, take_array(path, arrays, (name,), 1))
     if len(labels) != n:
         raise UserError(
             f"{path}: {name} has length {len(labels)} where X has {n} patients; give one per "
@@ -221,16 +307,29 @@ def _check_times(path: Path, times: Float[np.ndarray, "*shape"], n: int, n_steps
 
 
 def _targets(
-    path: Path, arrays: Arrays, n: int
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+    path: Path, arrays: Arrays, n: int, event_value: str, missing: Missing
+) -> tuple[dict[str, Outcome], list[str]]:
     if "y" not in arrays:
         return {}, []
     y = arrays["y"]
     if y.shape not in ((n,), (n, 1)):
         raise UserError(f"{path}: y has shape {y.shape} where X has {n} patients; it needs ({n},)")
-    labels = as_numbers(path, "y", y.reshape(n)).astype(np.float64)
-    outcome, known = split_known(path, labels, "y", lambda i: f"row {i + 1}")
-    return {"label": (outcome, known)}, [outcome_summary("y", outcome, known)]
+    cells, _ = blank_unknown(_cells(path, y.reshape(n)), missing)
+    places, notes = [f"row {i + 1}" for i in range(n)], []
+    values = parse_outcome(path, "y", cells, event_value, places, notes)
+    known = ~np.isnan(values)
+    outcome = np.where(known, values, 0).astype(np.float32)
+    return {"label": (outcome, known)}, [*notes, outcome_summary("y", outcome, known)]
+
+
+def _cells(path: Path, y: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
+    """The outcomes as text, "" where unknown."""
+    if y.dtype.kind in "SU":
+        texts: Sequence[str] = np.char.strip(y.astype(str)).tolist()
+    else:
+        numbers = as_numbers(path, "y", y).astype(np.float64)
+        texts = ["" if np.isnan(number) else f"{number:g}" for number in numbers]
+    return np.array(texts, object)
 
 
 def _describe_arrays(path: Path, stored: StoredArrays, bin_hours: float) -> list[str]:
@@ -252,7 +351,7 @@ def _window_notes(hours: Float32[np.ndarray, "n T"], window: float) -> list[str]
         return []
     return [
         f"Its steps go on to hour {last:g} and are all used: data.hours ({window:g}) is the window "
-        "of records and long tables; cut arrays yourself."
+        "of records and tables; cut arrays yourself."
     ]
 
 

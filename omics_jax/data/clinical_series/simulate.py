@@ -20,6 +20,7 @@ from omics_jax.data.clinical_series.simulated_features import feature_names, fea
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.simulation.arguments import (
     argument_error,
+    check_cells,
     check_levels,
     check_shares,
     check_sizes,
@@ -162,6 +163,7 @@ def expected_auroc(risk: Float[np.ndarray, " n"]) -> float:
 def _check_sizes(patients, steps, features, latent, empty, seed):
     check_sizes(1, {"patients": patients, "steps": steps, "features": features, "latent": latent})
     check_sizes(0, {"empty": empty, "seed": seed})
+    check_cells(patients * steps * (features + latent))
     if empty > patients:
         raise argument_error("empty", f"{empty} of {patients} patients", f"give {patients} or less")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 _SHOWN = 4  # names in one line
+_ONE = {"rows": "row", "columns": "column", "lines": "line", "fields": "field"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Use:
     def __str__(self) -> str:
         shown = ", ".join(self.names[:_SHOWN]) + (", ..." if len(self.names) > _SHOWN else "")
         reason = f": {self.why}" if self.why else ""
-        return f"{self.source}: {len(self.names):,} {self.part} {self.used_as} ({shown}){reason}"
+        part = _ONE.get(self.part, self.part) if len(self.names) == 1 else self.part
+        return f"{self.source}: {len(self.names):,} {part} {self.used_as} ({shown}){reason}"
 
 
 def account_table(uses: Sequence[Use]) -> pd.DataFrame:

@@ -28,11 +28,16 @@ class Modality:
         features, (n, T, f). Unobserved values are stored as 0 and must be read through the mask.
       mask: of the same shape, True = observed.
       features: (f,) names.
+      transform: what was done to the file's values, "" for nothing.
+      one_unit: whether all features are measured on one scale, as genes are; then a value is only
+        judged far (`quality`) if it is so for the whole modality.
     """
 
     values: np.ndarray
     mask: np.ndarray
     features: np.ndarray
+    transform: str = ""
+    one_unit: bool = False
 
     def __post_init__(self):
         if self.values.shape != self.mask.shape or self.values.shape[-1] != len(self.features):
@@ -51,7 +56,7 @@ class Modality:
         column_of = {str(name): j for j, name in enumerate(self.features)}
         columns = np.array([column_of.get(str(name), -1) for name in features])
         values, mask = mapped.take_columns(self.values, self.mask, columns)
-        return Modality(values, mask, np.asarray(features))
+        return replace(self, values=values, mask=mask, features=np.asarray(features))
 
     @property
     def observed_rows(self) -> Bool[np.ndarray, " n"]:

@@ -17,13 +17,17 @@ from omics_jax.errors import UserError
 def check_choice(setting: str, value, choices: tuple[str, ...]):
     """Refuses a value of `setting` that is not one of `choices`."""
     if value not in choices:
-        raise UserError(f"{setting}={value!r} is unknown; set it to one of {', '.join(choices)}")
+        raise UserError(
+            f"--config.data.{setting}={value!r} is unknown; set it to one of {', '.join(choices)}"
+        )
 
 
 def check_name_tuple(setting: str, value):
     """Refuses a single text where `setting` needs a sequence of names."""
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise UserError(f"{setting}={value!r} must be a tuple of names; write ({value!r},)")
+        raise UserError(
+            f"--config.data.{setting}={value!r} must be a tuple of names; write ({value!r},)"
+        )
 
 
 def required_column(
@@ -44,15 +48,21 @@ def required_column(
     column = columns.get(name, name)
     if not column:
         raise UserError(
-            f"{setting} needs columns.{name}, which is empty; set it to one of the columns of "
-            f"{source}: {quoted_list(table.columns, 12) or 'none'}"
+            f"{setting} needs --config.data.columns.{name}, which is empty; set it to one of the "
+            f"columns of {source}: {quoted_list(table.columns, 12) or 'none'}"
         )
     if column in table:
         return table[column].to_numpy(dtype=object)
+    repeated = [other for other in table.columns if str(other).startswith(f"{column} (column ")]
+    if len(repeated) > 1:
+        raise UserError(
+            f"{source} has the column {column!r} twice ({setting}), and they differ: "
+            f"{quoted_list(repeated)}; rename or remove one of them, or name one in this form"
+        )
     if not len(table.columns):
         raise UserError(
             f"{source} says nothing about its samples ({setting} needs column {column!r}); name a "
-            "table that does with data.conditions"
+            "table that does with --config.data.conditions"
         )
     near = nearest(column, table.columns)
     mend = f"did you mean {near!r}?" if near else f"it has {quoted_list(table.columns, 12)}"

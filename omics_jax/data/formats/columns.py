@@ -6,6 +6,7 @@ that are used as text lose a trailing .0, bytes are UTF-8, and spaces at either 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,27 @@ from jaxtyping import Float, Shaped
 from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
+LONGEST_NAME = 2000  # characters of an id, a feature, a variable or a class
 
-def as_names(index: Sequence[str] | np.ndarray | pd.Index) -> Shaped[np.ndarray, ...]:
-    """The names of an index as str, "" where there is none; a gene may well be called NAN."""
+
+def as_names(
+    source: str | os.PathLike,
+    index: Sequence[str] | np.ndarray | pd.Index | pd.api.extensions.ExtensionArray,
+) -> Shaped[np.ndarray, ...]:
+    """The names of an index as str, "" where there is none; a gene may well be called NAN.
+
+    Raises:
+      UserError: a name that is too long to be one: in an array all names take its room.
+    """
     array = np.asarray(index)
-    names = _cell_strings(pd.Series(array.ravel()))
+    names = cell_strings(pd.Series(array.ravel()))
+    lengths = names.str.len()
+    if len(names) and lengths.max() > LONGEST_NAME:
+        i = int(lengths.to_numpy().argmax())
+        raise UserError(
+            f"{source}: the name {names.iloc[i][:20]!r}... has {lengths.iloc[i]:,} characters, and "
+            f"a name has {LONGEST_NAME:,} at most; shorten it"
+        )
     return names.to_numpy(dtype=str).reshape(array.shape)
 
 
@@ -32,7 +49,7 @@ def as_text(column: pd.Series) -> pd.Series:
         # The code of a missing cell is -1, so that it takes the last label.
         cells = np.append(labels, "")[column.cat.codes]
         return pd.Series(cells, index=column.index, name=column.name, dtype=object)
-    text = _cell_strings(column)
+    text = cell_strings(column)
     if column.dtype.kind in "iuf":
         return text
     return text.where(~text.str.casefold().isin(MISSING), "").astype(object)
@@ -56,7 +73,7 @@ def as_numbers(path: Path, name: str, array: np.ndarray) -> Float[np.ndarray, ..
     return array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64, copy=False)
 
 
-def _cell_strings(column: pd.Series) -> pd.Series:
+def cell_strings(column: pd.Series) -> pd.Series:
     """Every cell as text, "" for None and NaN; what counts as missing in a text is kept."""
     if column.dtype.kind in "iu":
         return column.astype(str).where(column.notna(), "")

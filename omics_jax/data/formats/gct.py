@@ -7,6 +7,7 @@ matrices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, Shaped
 
-from omics_jax.data.formats.columns import as_names
+from omics_jax.data.dataset.account import Use
+from omics_jax.data.formats.cells import plain_numbers
+from omics_jax.data.formats.columns import cell_strings
 from omics_jax.data.formats.files import read_text
-from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, text_array
-from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.hdf5 import open_hdf5, require_member, slab, stored_array, text_array
+from omics_jax.data.formats.matrix import Matrix, Sides, checked_matrix
 from omics_jax.data.formats.names import Names, check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.parse import parse_numbers, require_numbers
@@ -26,6 +29,7 @@ from omics_jax.data.vocabulary import MISSING
 from omics_jax.errors import UserError
 
 _SYMBOL = "pr_gene_symbol"
+_SIDES = Sides("columns", "rows", "rows above the genes")
 # The Connectivity Map writes -666 into its annotations for "unknown".
 _UNKNOWN = MISSING | {"-666", "-666.0"}
 
@@ -43,7 +47,7 @@ def feature_names(row_ids: Names, symbols: Names | None, repeated: str = "error"
 
 def annotation(cells: Names) -> Shaped[np.ndarray, " n"]:
     """One annotation of all samples: float64 with NaN if all known cells are numbers, else text."""
-    text = pd.Series(as_names(cells), dtype=object)
+    text = cell_strings(pd.Series(cells, dtype=object))
     known = text.where(~text.str.casefold().isin(_UNKNOWN), "")
     filled = known != ""
     numbers = pd.to_numeric(known.where(filled), errors="coerce")
@@ -96,6 +100,9 @@ def read_gct(path: Path, options: ReadOptions) -> Matrix:
         return f"{column_place(j)} ({ids[j]!r})"
 
     frame = parse_numbers(table, body, range(layout.first_sample, layout.width))
+    frame, uses = plain_numbers(
+        path, frame, row_place, lambda i, j: ids[j], options.below_detection
+    )
     values = require_numbers(path, frame, row_place, cell_place)
     row_ids = [table.first_field(r) for r in body]
     symbols = _symbols(table, body, header[1 : layout.first_sample])
@@ -108,7 +115,16 @@ def read_gct(path: Path, options: ReadOptions) -> Matrix:
         repeated=options.repeated,
         sample_place=lambda i: f"line {table.numbers[2]}, {column_place(i)}",
         gene_place=row_place,
+        sides=_SIDES,
+        uses=(*uses, *_row_annotations(path, header[1 : layout.first_sample])),
     )
+
+
+def _row_annotations(path: Path, names: Sequence[str]) -> list[Use]:
+    """The annotations of genes, of which none is used but the symbol."""
+    unused = tuple(name for name in names if name != _SYMBOL)
+    why = "annotations of the genes"
+    return [Use(path.name, "columns", "left out", unused, why)] if unused else []
 
 
 def _symbols(table: Records, body: range, annotations: list[str]) -> list[str] | None:
@@ -197,7 +213,7 @@ def gctx_ids(path: Path) -> Shaped[np.ndarray, " n"]:
 def _axis_ids(path: Path, file, axis: str) -> Shaped[np.ndarray, " n"]:
     """The ids of the samples (COL) or of the genes (ROW)."""
     name = f"0/META/{axis}/id"
-    ids = text_array(require_member(path, file, name, "GCTX"))
+    ids = text_array(path, require_member(path, file, name, "GCTX"))
     kind = "sample" if axis == "COL" else "row"
     check_names(path, kind, ids, lambda i: f"{name} entry {i + 1}")
     return ids
@@ -216,14 +232,15 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
                 f"ids and {len(row_ids)} row ids; it must hold numbers, a row per column id; write "
                 "the file again"
             )
-        symbols = text_array(row_meta[_SYMBOL]).tolist() if _SYMBOL in row_meta else None
+        gene_annotations = [name for name in row_meta if name != "id"]
+        symbols = _gctx_symbols(path, row_meta, len(row_ids))
         names = feature_names(row_ids.tolist(), symbols, options.repeated)
         features = np.asarray(names, dtype=str)
         rows = locate_names(path, "sample", ids, options.samples)
         # Of genes that are averaged the caller takes the wanted ones.
         genes = options.genes if options.repeated == "error" else None
         columns = locate_names(path, "gene", features, genes)
-        values = slab(data, rows, columns)
+        values = slab(path, data, rows, columns)
         table = _gctx_table(path, col_meta, rows, len(ids))
     return checked_matrix(
         path,
@@ -234,19 +251,32 @@ def read_gctx(path: Path, options: ReadOptions) -> Matrix:
         repeated=options.repeated,
         sample_place=lambda i: f"column id {rows[i] + 1}",
         gene_place=lambda j: f"row id {columns[j] + 1}",
+        sides=_SIDES,
+        uses=_row_annotations(path, gene_annotations),
     )
+
+
+def _gctx_symbols(path: Path, row_meta, n: int) -> list[str] | None:
+    """The gene symbols of the n rows, if the file has that annotation."""
+    if _SYMBOL not in row_meta:
+        return None
+    return _gctx_annotation(path, row_meta, "ROW", _SYMBOL, n).tolist()
+
+
+def _gctx_annotation(path: Path, meta, axis: str, name: str, n: int) -> Shaped[np.ndarray, " n"]:
+    """One annotation of all n rows or columns, as it is stored."""
+    if getattr(meta[name], "shape", ()) != (n,):
+        raise UserError(
+            f"{path}: annotation '0/META/{axis}/{name}' is not of length {n}; remove it or write "
+            "it again"
+        )
+    return cell_strings(pd.Series(stored_array(path, meta[name]))).to_numpy(dtype=object)
 
 
 def _gctx_table(path: Path, col_meta, rows: Int[np.ndarray, " r"], n: int) -> pd.DataFrame:
     """The annotations of the wanted samples, out of those of all n."""
     columns = {}
     for name in col_meta:
-        if name == "id":
-            continue
-        if getattr(col_meta[name], "shape", ()) != (n,):
-            raise UserError(
-                f"{path}: annotation '0/META/COL/{name}' is not of length {n}; remove it or write "
-                "it again"
-            )
-        columns[name] = annotation(text_array(col_meta[name])[rows])
+        if name != "id":
+            columns[name] = annotation(_gctx_annotation(path, col_meta, "COL", name, n)[rows])
     return pd.DataFrame(columns, index=range(len(rows)))

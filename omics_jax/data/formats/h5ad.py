@@ -17,10 +17,19 @@ from jaxtyping import Int, Shaped
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.formats.columns import annotation_column, as_names, as_numbers
-from omics_jax.data.formats.hdf5 import BLOCK_BYTES, open_hdf5, require_member, slab
-from omics_jax.data.formats.matrix import Matrix, checked_matrix
+from omics_jax.data.formats.containers import reading
+from omics_jax.data.formats.hdf5 import (
+    BLOCK_BYTES,
+    CONVERTED_BYTES,
+    declared_bytes,
+    open_hdf5,
+    require_member,
+    slab,
+)
+from omics_jax.data.formats.matrix import Matrix, Sides, checked_matrix
 from omics_jax.data.formats.names import check_names, locate_names
 from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.memory import check_memory
 from omics_jax.errors import UserError
 
 _SPARSE = ("csr_matrix", "csc_matrix")
@@ -38,22 +47,21 @@ def read_h5ad(path: Path, options: ReadOptions) -> Matrix:
 def anndata_matrix(path: Path, group, kind: str, options: ReadOptions) -> Matrix:
     """The matrix of an open AnnData group (an .h5ad, or one modality of a `kind` of file)."""
     x, obs, var = (require_member(path, group, name, kind) for name in ("X", "obs", "var"))
-    table = observation_table(path, obs)
-    features = _index_names(path, var, "var")
+    ids, features = _sample_ids(path, obs), _index_names(path, var, "var")
     unique = options.repeated == "error"
     check_names(path, "gene", features, lambda j: f"var row {j + 1}", unique)
     shape = tuple(int(k) for k in x.attrs.get("shape", getattr(x, "shape", ())))
-    if shape != (len(table), len(features)):
+    if shape != (len(ids), len(features)):
         raise UserError(
-            f"{path}: X is {shape} but obs names {len(table)} and var {len(features)}; write the "
+            f"{path}: X is {shape} but obs names {len(ids)} and var {len(features)}; write the "
             "file again"
         )
-    ids = table.index.to_numpy(dtype=str)
     rows = locate_names(path, "sample", ids, options.samples)
     # Of features that are averaged the caller takes the wanted ones, after their mean.
     columns = locate_names(path, "gene", features, options.genes if unique else None)
     is_sparse = hasattr(x, "keys")
-    values = _dense_part(path, x, rows, columns) if is_sparse else slab(x, rows, columns)
+    values = _dense_part(path, x, rows, columns) if is_sparse else slab(path, x, rows, columns)
+    table = observation_table(path, obs)
     return checked_matrix(
         path,
         ids[rows],
@@ -63,13 +71,13 @@ def anndata_matrix(path: Path, group, kind: str, options: ReadOptions) -> Matrix
         repeated=options.repeated,
         sample_place=lambda i: f"obs row {rows[i] + 1}",
         gene_place=lambda j: f"var row {columns[j] + 1}",
+        sides=Sides("obs", "var", "obs columns"),
     )
 
 
 def observation_table(path: Path, obs) -> pd.DataFrame:
     """The columns of `obs`, numbers with NaN or text with "", indexed by the checked ids."""
-    ids = _index_names(path, obs, "obs")
-    check_names(path, "sample", ids, lambda i: f"obs row {i + 1}")
+    ids = _sample_ids(path, obs)
     columns = {}
     for name, cells in _observation_columns(path, obs).items():
         if len(cells) != len(ids):
@@ -81,13 +89,19 @@ def observation_table(path: Path, obs) -> pd.DataFrame:
     return pd.DataFrame(columns, index=ids)
 
 
+def _sample_ids(path: Path, obs) -> Shaped[np.ndarray, " n"]:
+    ids = _index_names(path, obs, "obs")
+    check_names(path, "sample", ids, lambda i: f"obs row {i + 1}")
+    return ids
+
+
 def _observation_columns(path: Path, obs) -> dict[str, pd.Series | np.ndarray]:
     """The columns of `obs` by name, in their order."""
     stored = _read_element(path, obs, "obs")
     if isinstance(stored, pd.DataFrame):
         return {str(name): cells for name, cells in stored.items()}
     # Without anndata's encoding attributes, as other programs write it, a group is read as a dict.
-    order = as_names(obs.attrs.get("column-order", [])).tolist()
+    order = as_names(path, obs.attrs.get("column-order", [])).tolist()
     for name in order:
         if name not in stored:
             raise UserError(
@@ -105,7 +119,7 @@ def _index_names(path: Path, frame, name: str) -> Shaped[np.ndarray, " k"]:
             "newer anndata"
         )
     index = str(frame.attrs.get("_index", "_index"))
-    return as_names(_read_element(path, require_member(path, frame, index, "h5ad"), name))
+    return as_names(path, _read_element(path, require_member(path, frame, index, "h5ad"), name))
 
 
 def _dense_part(
@@ -118,6 +132,8 @@ def _dense_part(
             f"{path}: X is encoded as {encoding!r}; only dense arrays, csr_matrix and csc_matrix "
             "are read"
         )
+    cell = require_member(path, group, "data", "h5ad").dtype.itemsize + CONVERTED_BYTES
+    check_memory(path, "the sparse X made dense", len(rows) * len(columns) * cell)
     stored = _read_element(path, group, "X")
     try:
         stored.check_format(full_check=True)
@@ -143,14 +159,9 @@ def _read_element(path: Path, element, name: str):
         raise UserError(
             f"{path}: reading .h5ad and .h5mu needs anndata; pip install 'omics_jax[io]'"
         ) from None
-    try:
-        with warnings.catch_warnings():
-            # What other programs wrote without anndata's encoding attributes is read as well.
-            warnings.simplefilter("ignore", OldFormatWarning)
-            return read_elem(element)
-    except Exception as error:  # anndata raises what its many element readers happen to raise
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"{path}: {name} cannot be read ({type(error).__name__}: {reason}); write the file "
-            "again with anndata"
-        ) from None
+    check_memory(path, name, declared_bytes(element))
+    mend = "write the file again with anndata"
+    with reading(f"{path}: {name}", "AnnData", mend), warnings.catch_warnings():
+        # What other programs wrote without anndata's encoding attributes is read as well.
+        warnings.simplefilter("ignore", OldFormatWarning)
+        return read_elem(element)

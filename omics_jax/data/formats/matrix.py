@@ -7,8 +7,10 @@ imputed or filtered here.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,10 +18,19 @@ from jaxtyping import Bool, Float, Float32, Num, Shaped
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.account import Use
+from omics_jax.data.formats.known_names import is_summary
 from omics_jax.data.formats.names import Names, check_names
 from omics_jax.errors import UserError
 
 Place = Callable[[int], str]
+
+
+class Sides(NamedTuple):
+    """What a file calls the sides that hold its samples, its genes and what is said of samples."""
+
+    samples: str = "rows"
+    genes: str = "columns"
+    annotations: str = "columns"
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ def checked_matrix(
     repeated: str = "error",
     sample_place: Place = lambda i: f"sample {i + 1}",
     gene_place: Place = lambda j: f"gene {j + 1}",
+    sides: Sides = Sides(),
+    uses: Sequence[Use] = (),
 ) -> Matrix:
     """The `Matrix` of values with NaN for unobserved, after what must hold in every format.
 
@@ -78,6 +91,10 @@ def checked_matrix(
       table: n rows of annotations.
       repeated: "error", or "mean" for features of the same name that become their mean.
       sample_place, gene_place: where sample i and gene j are in the file, for messages.
+      sides: what the file calls its sides.
+      uses: what became of its other parts.
+
+    Counts of reads that belong to no gene (N_unmapped, __no_feature) are left out.
 
     Raises:
       UserError: no sample, no gene or no observed value; an empty or repeated name; a value that is
@@ -100,8 +117,37 @@ def checked_matrix(
     ids = np.asarray(ids, dtype=str)
     table = pd.DataFrame(index=range(len(ids))) if table is None else table
     features = np.asarray(features, dtype=str)
+    is_sum = np.array([is_summary(name) for name in features])
+    if is_sum.any():
+        summaries = tuple(features[is_sum].tolist())
+        why = "counts of reads that belong to no gene"
+        uses = (*uses, Use(Path(path).name, sides.genes, "left out", summaries, why))
+        features = features[~is_sum]
+        values, mask = mapped.take_columns(values, mask, np.flatnonzero(~is_sum))
+        _check_axis(path, "gene", features, gene_place, unique=False)
     features, values, mask, averaged = averaged_features(features, values, mask)
-    return Matrix(ids, features, values, mask, table.set_axis(ids, axis=0), averaged)
+    account = (*_axis_uses(path, ids, features, table, sides), *uses)
+    return Matrix(ids, features, values, mask, table.set_axis(ids, axis=0), averaged, account)
+
+
+def _axis_uses(
+    path: str | os.PathLike,
+    ids: Shaped[np.ndarray, " n"],
+    features: Shaped[np.ndarray, " g"],
+    table: pd.DataFrame,
+    sides: Sides,
+) -> list[Use]:
+    """The samples, the genes and the annotations of a file."""
+    names = {
+        (sides.samples, "samples"): ids,
+        (sides.genes, "genes or other features"): features,
+        (sides.annotations, "annotations of samples"): table.columns,
+    }
+    return [
+        Use(Path(path).name, side, used_as, tuple(map(str, found)))
+        for (side, used_as), found in names.items()
+        if len(found)
+    ]
 
 
 def _check_axis(path: str | os.PathLike, kind: str, names: Names, place: Place, unique: bool):

@@ -40,7 +40,7 @@ def check_names(
         return
     first = repeated[0]
     second = names.index(names[first], first + 1)
-    mean = ", or set data.repeated=mean" if kind in ("gene", "feature") else ""
+    mean = ", or set --config.data.repeated=mean" if kind in ("gene", "feature") else ""
     raise UserError(
         f"{path}: the {kind} {names[first]!r} occurs twice, at {place(first)} and "
         f"{place(second)}; rename or remove one of them{mean}"
@@ -58,10 +58,17 @@ def locate_names(
     if requested is None:
         return np.arange(len(names))
     index_of = {str(name): i for i, name in enumerate(names)}
-    missing = [name for name in requested if str(name) not in index_of]
+    missing = [str(name) for name in requested if str(name) not in index_of]
     if missing:
         near = nearest(missing[0], index_of)
-        example = f"its {kind}s are called like {str(names[0])!r}"
-        mend = f"did you mean {near!r}?" if near else example
-        raise UserError(f"{path} has no {kind} {missing[0]!r}; {mend}")
+        question = f"; did you mean {near!r}?" if near else "; correct the name"
+        some = ", ".join(repr(str(name)) for name in names[:3])
+        raise UserError(
+            f"{path} has no {kind} {missing[0]!r}{_and_others(missing[1:])}; its {kind}s are "
+            f"called like {some}{question}"
+        )
     return np.array([index_of[str(name)] for name in requested], dtype=int)
+
+
+def _and_others(names: Sequence[str]) -> str:
+    return f" and {len(names):,} more of those asked for" if names else ""

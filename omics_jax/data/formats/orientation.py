@@ -1,46 +1,36 @@
 """Whether the rows of a table of numbers are samples or genes, judged by its names and its shape.
 
-The rules are this project's own; the lists hold names that are certainly genes or probes, not all
-of them.
+The rules are this project's own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from omics_jax.data.formats.known_names import (
+    GENE_ANNOTATIONS,
+    GENE_HEADERS,
+    GENE_IDENTIFIERS,
+    SAMPLE_HEADERS,
+    header_form,
+    is_gene,
+)
 from omics_jax.errors import UserError
 
-_GENE_HEADERS = frozenset(
-    "gene genes gene_id geneid gene_name genename gene_symbol genesymbol symbol hugo_symbol "
-    "hgnc_symbol entrez entrez_id entrezid entrez_gene_id ensembl ensembl_id probe probes "
-    "probe_id probeset id_ref "
-    "transcript transcript_id feature feature_id cpg pr_gene_symbol pr_gene_id".split()
-)
-_SAMPLE_HEADERS = frozenset(
-    "sample samples sample_id sampleid sample_name patient patient_id subject subject_id donor "
-    "donor_id barcode cell cell_id cell_line profile profile_id inst_id distil_id sig_id well "
-    "individual".split()
-)
-_KNOWN_GENES = frozenset(
-    "A2M ABCB1 ABL1 ACTB ACTG1 AKT1 AKT2 ALB ALK APC APOE AR ATF1 ATF3 ATM ATP1B1 AURKA AURKB "
-    "AXIN1 B2M BAX BCL2 BID BIRC5 BRAF BRCA1 BRCA2 CASP3 CAT CAV1 CCNA2 CCNB1 CCND1 CCNE2 CD4 "
-    "CD44 CD8A CDC20 CDH1 CDH3 CDKN1A CDKN1B CEBPA CHEK1 CISD1 CREB1 CTNNB1 CXCR4 DDIT4 DDR1 "
-    "DNMT1 DUSP6 E2F2 EGF EGFR EGR1 ELAVL1 EPCAM EPHB2 ERBB2 ERBB3 ESR1 EZH2 FGFR2 FN1 FOS FOXO3 "
-    "GAPDH GATA3 GNPDA1 GSTM2 H2AFV HDAC2 HDAC6 HIF1A HMGCR HMOX1 HPRT1 HSPA1A ICAM1 IDH1 IGF1R "
-    "IL1B IL6 INSIG1 ITGB1 JUN KDR KIT KRAS LDLR MDM2 MET MKI67 MLH1 MMP2 MTOR MYC NFKB1 NOTCH1 "
-    "NR3C1 NRAS PARP1 PCNA PGR PIK3CA PLK1 PPARG PSME1 PTEN RAC1 RB1 RELA RHEB RHOA ROCK1 SCD "
-    "SMAD3 SOX2 SPDEF SRC STAT1 STAT3 TBP TERT TGFB1 TLR4 TNF "
-    "TOP2A TP53 TRP53 TUBB6 TXN TYMS UBC VEGFA VIM WNT1 XBP1 XIST".split()
-)
-_GENE_NAME = re.compile(
-    r"ENS[A-Z]{0,4}[GTP]\d{11}(\.\d+)?(_at)?"
-    r"|[\da-z]+(_[asx])?_at|cg\d{8}|ILMN_\d+|[NX][MR]_\d+(\.\d+)?"
-    r"|(ZNF|SLC|TMEM|RPL|RPS|MRPL|MRPS|FAM|KIAA|LINC|CDK|MAP\dK|MAPK|COL|CYP|PSM[ABCDE]"
-    r"|NDUF[ABSV]|COX|HIST|EIF|ATP5|UBE2|CCDC|ANKRD|KRT|CXCL|CCL|HOX[ABCD]|HLA-|MT-|LRRC|DDX|USP"
-    r"|POLR|SNORD|MIR)\d+[A-Z\d.-]*",
-    re.IGNORECASE,
-)
+_SETTING = "--config.data.orientation"
+
+
+def gene_annotations(columns: Sequence[str], text: Collection[int]) -> list[int]:
+    """The columns that are no samples if the rows are genes, by position.
+
+    These are the texts before the first column of numbers, and columns that are known to describe
+    genes, such as Entrez_Gene_Id and Length, although they hold numbers.
+    """
+    known = [j for j, name in enumerate(columns) if header_form(name) in GENE_ANNOTATIONS]
+    leading = 0
+    while leading < len(columns) and (leading in text or leading in known):
+        leading += 1
+    return sorted({*known, *range(leading)})
 
 
 def decide_orientation(
@@ -49,38 +39,42 @@ def decide_orientation(
     rows: Sequence[str],
     columns: Sequence[str],
     corner: str,
-    text_columns: Sequence[str],
+    text: Collection[int],
 ) -> str:
     """What the rows are, "samples" or "genes", by the rules in `read_matrix`'s docstring.
 
     Args:
       rows, columns: their names.
       corner: the header of the id column.
-      text_columns: the columns that hold no numbers.
+      text: the columns that hold no numbers, by position.
 
     Raises:
       UserError: text where the columns are samples, or nothing that decides.
     """
-    if orientation == "genes" and text_columns:
+    misplaced = sorted(set(text) - set(gene_annotations(columns, text)))
+    if orientation == "genes" and misplaced:
         raise UserError(
-            f"{path}: column {text_columns[0]!r} holds text, but with genes in rows every column "
-            'is a sample; remove it, or set orientation="samples"'
+            f"{path}: column {columns[misplaced[0]]!r} holds text, but with genes in rows every "
+            "column after the first sample is one; move it before the samples or remove it, or set "
+            f"{_SETTING}=samples"
         )
     if orientation != "auto":
         return orientation
-    header = re.sub(r"[ .-]", "_", corner.strip().casefold())
+    header = header_form(corner)
     row_genes, column_genes = _gene_share(rows), _gene_share(columns)
-    rows_have_gene_names = header not in _SAMPLE_HEADERS and row_genes > 3 * column_genes
-    rows_are_genes = header in _GENE_HEADERS or rows_have_gene_names
-    if text_columns and rows_are_genes:
+    is_sample_table = header in SAMPLE_HEADERS
+    names_of_genes = not GENE_IDENTIFIERS.isdisjoint(map(header_form, columns))
+    look_like_genes = row_genes > 3 * column_genes or names_of_genes
+    rows_are_genes = header in GENE_HEADERS or (look_like_genes and not is_sample_table)
+    if misplaced and rows_are_genes:
         raise UserError(
             f"{path}: its rows look like genes (such as {rows[0]!r}), yet column "
-            f'{text_columns[0]!r} holds text; remove that column and set orientation="genes", or '
-            'set orientation="samples" if rows are samples'
+            f"{columns[misplaced[0]]!r} holds text after the first sample; move it before the "
+            f"samples or remove it, or set {_SETTING}=samples if rows are samples"
         )
     if rows_are_genes:
         return "genes"
-    if text_columns or header in _SAMPLE_HEADERS or column_genes > 3 * row_genes:
+    if text or is_sample_table or column_genes > 3 * row_genes:
         return "samples"
     return _orientation_by_shape(path, rows, columns)
 
@@ -93,15 +87,10 @@ def _orientation_by_shape(path, rows: Sequence[str], columns: Sequence[str]) -> 
         return "genes" if n_rows > n_columns else "samples"
     raise UserError(
         f"{path}: cannot tell whether its {n_rows} rows (such as {rows[0]!r}) are samples or "
-        f"genes, nor its {n_columns} columns (such as {columns[0]!r}); set "
-        'orientation="samples" or orientation="genes"'
+        f"genes, nor its {n_columns} columns (such as {columns[0]!r}); set {_SETTING}=samples or "
+        f"{_SETTING}=genes"
     )
 
 
 def _gene_share(names: Sequence[str]) -> float:
-    hits = sum(_is_gene(name) for name in names)
-    return hits / max(len(names), 1)
-
-
-def _is_gene(name: str) -> bool:
-    return name.upper() in _KNOWN_GENES or _GENE_NAME.fullmatch(name) is not None
+    return sum(map(is_gene, names)) / max(len(names), 1)

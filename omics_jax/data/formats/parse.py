@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from omics_jax.data.formats.cells import comma_mend, is_comma_number, is_limit
 from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.matrix import Place
 from omics_jax.data.formats.records import Records
@@ -50,7 +50,8 @@ def parse_numbers(
                 names=range(max(columns, default=0) + 1),
                 usecols=list(columns),
                 index_col=False,
-                dtype=dict.fromkeys(text, "category"),
+                # With a dict, even an empty one, pandas makes the columns one by one: slow.
+                dtype=dict.fromkeys(text, "category") or None,
                 na_values=missing,
                 keep_default_na=False,
                 low_memory=False,
@@ -71,11 +72,16 @@ def parse_numbers(
 
 
 def numbers_and_text(
-    path: Path, frame: pd.DataFrame, row_place: Place, column_place: Place
+    path: Path,
+    frame: pd.DataFrame,
+    row_place: Place,
+    column_place: Place,
+    annotations: Collection[int] = (),
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """(rows, columns) float64 with NaN for missing, and the text columns by position.
 
-    A column is text if at most half of its filled cells are numbers.
+    A column is text if at most half of its filled cells are numbers; one of `annotations`, if any
+    cell is none.
 
     Raises:
       UserError: a cell of any other column is not a number.
@@ -89,7 +95,8 @@ def numbers_and_text(
     for j in np.flatnonzero(~numeric).tolist():
         cells = as_text(frame.iloc[:, j])
         numbers, wrong = _parsed(cells)
-        if len(wrong) and 2 * len(wrong) >= (cells != "").sum():
+        is_text = j in annotations or 2 * len(wrong) >= (cells != "").sum()
+        if len(wrong) and is_text:
             text[j] = cells.to_numpy(dtype=object)
         elif len(wrong):
             raise not_a_number(path, row_place(wrong[0]), column_place(j), cells.iloc[wrong[0]])
@@ -122,8 +129,9 @@ def _parsed(cells: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 def not_a_number(path: Path, row: str, column: str, cell: str) -> UserError:
     """The error for a cell that should be a number."""
-    has_decimal_comma = re.fullmatch(r"[+-]?\d+,\d+", cell) is not None
     mend = "write a number, or NA where nothing was measured"
-    if has_decimal_comma:
-        mend = "write a decimal point"
+    if is_comma_number(cell):
+        mend = comma_mend(cell)
+    elif is_limit(cell):
+        mend = "it is a limit; write what shall stand for it (itself, its half, or NA)"
     return UserError(f"{path}: {row}, {column}: {cell[:40]!r} is not a number; {mend}")

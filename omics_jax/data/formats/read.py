@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.delimited import delimited_grid, delimited_table
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.gct import read_gct, read_gctx
-from omics_jax.data.formats.grid import Grid, matrix_from_grid
+from omics_jax.data.formats.grid import Grid, matrix_from_grid, with_ids
 from omics_jax.data.formats.h5ad import read_h5ad
 from omics_jax.data.formats.matrix import Matrix
 from omics_jax.data.formats.names import Names, locate_names
 from omics_jax.data.formats.npz import read_npz
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.parquet import parquet_grid, parquet_table
+from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
 
 _GRIDS = {
@@ -43,6 +45,8 @@ def read_matrix(
     genes: Names | None = None,
     annotations: Sequence[str] = (),
     repeated: str = "error",
+    below_detection: str = "error",
+    missing: Missing = Missing(),
 ) -> Matrix:
     """Reads an expression matrix; the suffix names the format.
 
@@ -54,18 +58,26 @@ def read_matrix(
     Args:
       path: the file. Delimited text has a header line and ids in its first column.
       orientation: what the rows of delimited text and Parquet are; the other formats fix it
-        themselves. "auto" decides by the first of these rules that applies: text columns are
-        annotations, so rows are samples; the header of the first column ("gene", "probe", "sample",
-        "barcode", ...); the side with more names of well-known genes, gene families or probes; the
-        side that is at least 200 long and five times the other is the genes. Otherwise a
-        `UserError` asks for "samples" or "genes".
+        themselves. "auto" decides by the first of these rules that applies: the header of the first
+        column ("gene", "probe", "sample", "barcode", ...); rows that bear more names of well-known
+        genes, gene families or probes, or a column of these (Entrez_Gene_Id), are genes; text
+        columns are annotations, so rows are samples; columns that bear more such names are genes;
+        the side that is at least 200 long and five times the other is the genes. Otherwise a
+        `UserError` asks for "samples" or "genes". Of genes in rows, columns of text before the
+        samples and those known to describe genes (Entrez_Gene_Id, Length) are left out.
       samples, genes: the ids to return, in that order (None = all). From .gctx and dense .h5ad only
         these are read.
       annotations: columns of delimited text and Parquet that are annotations although they hold
         numbers (age, dose); names that the file does not have are ignored. Columns of text always
-        are annotations.
+        are annotations; so are numeric columns known to describe samples (batch, plate, OS.time),
+        with a warning.
       repeated: how to treat genes of the same name: "error", or "mean" for the mean of their
         observed values, in the file's scale.
+      below_detection: what stands for limits of detection in text and Parquet: "error"; "limit",
+        0.1 for <0.1; "half", 0.05 for <0.1; "missing". A cell such as <LOD gives no limit and can
+        only be missing.
+      missing: whose words are unobserved cells of text and Parquet too; its numbers are left to the
+        caller.
 
     Empty cells, NA, N/A, NaN, null and none (any case) are unobserved. GCT and GCTX features are
     the gene symbols (`pr_gene_symbol`) if every row has one and no two are equal, otherwise the row
@@ -74,11 +86,13 @@ def read_matrix(
     Raises:
       UserError: for anything wrong with the file, naming file, place and mend.
     """
-    options = ReadOptions(orientation, samples, genes, tuple(annotations), repeated)
+    options = ReadOptions(
+        orientation, samples, genes, tuple(annotations), repeated, below_detection, missing
+    )
     path = existing_file(path)
     suffix = _known_suffix(path)
     if suffix in _GRIDS:
-        matrix = matrix_from_grid(path, _GRIDS[suffix](path), options)
+        matrix = matrix_from_grid(path, with_ids(path, _GRIDS[suffix](path)), options)
     else:
         matrix = _MATRICES[suffix](path, options)
     if samples is None and genes is None:
@@ -91,16 +105,26 @@ def read_matrix(
 def read_grid(path: Path) -> Grid | None:
     """A table of numbers in delimited text or Parquet; None for any other format."""
     suffix = _file_format(path)
-    return _GRIDS[suffix](path) if suffix in _GRIDS else None
+    return with_ids(path, _GRIDS[suffix](path)) if suffix in _GRIDS else None
 
 
 def read_table(path: str | os.PathLike) -> pd.DataFrame:
+    """The table of `read_accounted_table`, without its account."""
+    return read_accounted_table(path)[0]
+
+
+def read_accounted_table(path: str | os.PathLike) -> tuple[pd.DataFrame, tuple[Use, ...]]:
     """A table (.csv, .tsv, .txt, also .gz, or .parquet) as text, "" where a cell is missing.
 
     The index holds each row's place in the file ("line 7", "row 6"), for messages about it.
+
+    Returns:
+      the table, and what became of parts of the file that are not in it, such as comments.
     """
     path = existing_file(path)
-    return parquet_table(path) if _file_format(path) == ".parquet" else delimited_table(path)
+    if _file_format(path) == ".parquet":
+        return parquet_table(path), ()
+    return delimited_table(path)
 
 
 def _file_format(path: Path) -> str:

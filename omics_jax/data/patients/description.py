@@ -11,42 +11,50 @@ from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.summary import overlaps
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.patients.patient_table import PatientTable
+from omics_jax.data.patients.remarks import Remarks, note, warning
 
 _SHOWN = 8
 _COLUMNS_AT_ONCE = 4096
 
 
-def describe_patients(dataset: Dataset, tables: Sequence[PatientTable]) -> list[str]:
-    """Sentences on patients, modalities, their overlaps, and who is in no modality or no table."""
+def describe_patients(dataset: Dataset, tables: Sequence[PatientTable]) -> Remarks:
+    """On patients, modalities, their overlaps, and who is in no modality or no table."""
     names = list(dataset.modalities)
     plural = "y" if len(names) == 1 else "ies"
-    notes = [f"{len(dataset):,} patients with {len(names)} modalit{plural}."]
+    n_groups = len(set(dataset.groups.tolist()))
+    is_split = n_groups < len(dataset)
+    who = (
+        f"{len(dataset):,} rows of {n_groups:,} groups"
+        if is_split
+        else f"{len(dataset):,} patients"
+    )
+    remarks = note(f"{who} with {len(names)} modalit{plural}.")
     for name, modality in dataset.modalities.items():
-        notes += _describe_modality(name, modality)
+        remarks += _describe_modality(name, modality)
     if len(names) > 1:
-        notes.append(_describe_overlaps(dataset))
+        remarks += note(_describe_overlaps(dataset))
     for table in tables:
-        notes += _describe_table(dataset, table)
-    return notes
+        remarks += note(*_describe_table(dataset, table))
+    return remarks
 
 
-def _describe_modality(name: str, modality: Modality) -> list[str]:
+def _describe_modality(name: str, modality: Modality) -> Remarks:
     n_patients = int(modality.observed_rows.sum())
     n_features = len(modality.features)
     n_constant, n_unobserved = _count_flat_features(modality)
     n_cells = max(n_patients * n_features, 1)
     missing = 1 - modality.mask.sum() / n_cells
-    notes = [
+    remarks = note(
         f"{name}: {n_patients:,} patients, {n_features:,} features "
         f"({n_constant:,} constant, {n_unobserved:,} never observed), {missing:.1%} of their cells "
         "missing."
-    ]
+    )
     if n_constant + n_unobserved == n_features:
-        notes.append(
-            f"Warning: no feature of {name} differs between patients, so that it says nothing "
-            "about them; leave it out, or mend its file."
+        remarks += warning(
+            f"no feature of {name} differs between patients, so that it says nothing about them; "
+            "leave it out, or mend its file."
         )
-    return notes
+    return remarks
 
 
 def _describe_overlaps(dataset: Dataset) -> str:
@@ -64,13 +72,11 @@ def _describe_table(dataset: Dataset, table: PatientTable) -> list[str]:
     """Who is in the table alone, and who is not in it."""
     notes = []
     file = Path(table.source).name
-    table_ids = table.table.index
-    left_out = table_ids[~table_ids.isin(dataset.ids)].tolist()
+    left_out = table.left_out(dataset.ids)
     if left_out:
         some = count_phrase(len(left_out), "patient", left_out)
         notes.append(f"{some} in {file} without any modality; left out.")
-    is_known = np.isin(dataset.ids, table_ids.to_numpy(dtype=str))
-    unknown = dataset.ids[~is_known].tolist()
+    unknown = dataset.ids[~table.has(dataset.ids)].tolist()
     if unknown:
         some = count_phrase(len(unknown), "patient", unknown)
         notes.append(f"{some} not in {file}; kept, their targets masked.")

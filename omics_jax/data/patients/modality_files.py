@@ -1,13 +1,12 @@
 """One modality of many patients from one file.
 
-Beyond `read_matrix`, this finds the side of a table that holds samples by the patients of the other
-files (clinical table, other modalities), and unites the blocks (cohorts) of an .npz whose features
-differ.
+Beyond `read_matrix`, this finds the side of a table that holds samples, by the features that are
+known (of a training) or by the patients of the other files (clinical table, other modalities), and
+unites the blocks (cohorts) of an .npz whose features differ.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,14 +16,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped
 
-from omics_jax.data.formats.columns import as_numbers
+from omics_jax.data.formats.columns import as_names, as_numbers
 from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.grid import Grid, matrix_from_grid
 from omics_jax.data.formats.matrix import Matrix, averaged_features, checked_matrix
 from omics_jax.data.formats.names import check_names
-from omics_jax.data.formats.npz import npz_arrays, take_array
+from omics_jax.data.formats.npz import npz_arrays, npz_names, take_array
 from omics_jax.data.formats.options import ReadOptions
+from omics_jax.data.formats.orientation import gene_annotations
 from omics_jax.data.formats.read import read_grid, read_matrix
+from omics_jax.data.identity import near_matches
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
 
@@ -42,16 +43,22 @@ class _Block:
 
 
 def read_modality(
-    path: str | Path, options: ReadOptions, known: Collection[str], barcode: str
+    path: str | Path,
+    options: ReadOptions,
+    known: Collection[str],
+    barcode: str,
+    features: Collection[str] = (),
 ) -> tuple[Matrix, list[str]]:
     """The file as a `Matrix` of samples, and notes on how it was understood.
 
     Args:
       path: any format of `read_matrix`, or an .npz of blocks: arrays <block>_X, <block>_samples,
         <block>_features.
-      options: see `read_matrix`; an orientation of "auto" first looks for patients.
+      options: see `read_matrix`; known features decide before the orientation, and one of "auto"
+        first looks for patients.
       known: patients of the files read before, under `barcode`; empty where there are none yet.
-      barcode: "" or "tcga".
+      barcode: see `barcodes`.
+      features: names that are known to be of features; empty where none are.
 
     Raises:
       UserError: for anything wrong with the file; for text with no known patient on either side.
@@ -65,7 +72,9 @@ def read_modality(
     grid = read_grid(path)
     if grid is None:
         return read_matrix(path, options.orientation), []
-    orientation, reason = _decide_orientation(path, grid, options.orientation, known, barcode)
+    orientation, reason = _by_features(grid, features) or _decide_orientation(
+        path, grid, options.orientation, known, barcode
+    )
     matrix = matrix_from_grid(path, grid, replace(options, orientation=orientation))
     side = "rows" if matrix.ids.tolist() == grid.rows else "columns"
     return matrix, [f"{path.name} has samples in {side}, {reason}."]
@@ -74,28 +83,50 @@ def read_modality(
 # --- tables whose orientation is open -------------------------------------------------------------
 
 
+def _by_features(grid: Grid, features: Collection[str]) -> tuple[str, str] | None:
+    """The orientation in which known features are the features, and a clause; None if none is."""
+    names = set(features)
+    in_rows = sum(name in names for name in grid.rows)
+    in_columns = sum(name in names for name in grid.columns)
+    if in_rows == in_columns:
+        return None
+    return "genes" if in_rows > in_columns else "samples", "by the features of the training"
+
+
 def _decide_orientation(
     path: Path, grid: Grid, orientation: str, known: Collection[str], barcode: str
 ) -> tuple[str, str]:
     """The orientation for `matrix_from_grid`, and a clause on the reason."""
     if orientation != "auto":
-        return orientation, "as orientation says"
+        return orientation, "as data.orientation says"
     if not known and not barcode:
         return "auto", "judged by its names and shape"
     in_rows = _count_patients(grid.rows, known, barcode)
     in_columns = _count_patients(grid.columns, known, barcode)
     if not in_rows and not in_columns:
         others = f"the other files (such as {min(known)!r})" if known else "TCGA"
-        hint = "" if barcode else barcode_hint(grid.rows[0], *grid.columns[:1])
+        describing = gene_annotations(grid.columns, ())
+        samples = [name for j, name in enumerate(grid.columns) if j not in describing]
+        hint = "" if barcode else barcode_hint(*grid.rows, *samples)
+        hint += _spelling_hint([*grid.rows, *samples], known)
         raise UserError(
             f"{path}: neither its rows (such as {grid.rows[0]!r}) nor its columns (such as "
-            f"{grid.columns[0]!r}) are called like a patient of {others}{hint}; use the same ids "
-            "in all files"
+            f"{[*samples, *grid.columns][0]!r}) are called like a patient of {others}{hint}; use "
+            "the same ids in all files"
         )
     if in_rows == in_columns:
         return "auto", "judged by its names and shape"
     orientation = "samples" if in_rows > in_columns else "genes"
     return orientation, "where ids of patients were found"
+
+
+def _spelling_hint(names: Sequence[str], known: Collection[str]) -> str:
+    """A clause on ids that almost match, such as 1 and 01, or P1 and p1; "" if none does."""
+    near = near_matches(names, known)
+    if not near:
+        return ""
+    name, other = next(iter(near.items()))
+    return f", although {len(near):,} of them differ in spelling alone ({name!r} and {other!r})"
 
 
 def _count_patients(names: Sequence[str], known: Collection[str], barcode: str) -> int:
@@ -110,11 +141,10 @@ def _count_patients(names: Sequence[str], known: Collection[str], barcode: str) 
 
 
 def _block_names(path: Path) -> list[str]:
-    """The blocks of an .npz, sorted; [] where it is one matrix, or cannot be opened."""
-    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    """The blocks of an .npz, sorted; [] where it is one matrix."""
+    if path.suffix.lower() != ".npz":
         return []
-    with zipfile.ZipFile(path) as archive:
-        names = {name.removesuffix(".npy") for name in archive.namelist()}
+    names = set(npz_names(path))
     if names & {"X", "values", "x1"}:
         return []
     return sorted(name.removesuffix("_X") for name in names if name.endswith("_X"))
@@ -147,8 +177,8 @@ def _read_blocks(path: Path, names: Sequence[str], repeated: str) -> tuple[Matri
 
 def _read_block(path: Path, arrays: Mapping[str, np.ndarray], name: str, repeated: str) -> _Block:
     x = take_array(path, arrays, (f"{name}_X",), 2)
-    samples = np.char.strip(take_array(path, arrays, (f"{name}_samples",), 1).astype(str))
-    features = np.char.strip(take_array(path, arrays, (f"{name}_features",), 1).astype(str))
+    samples = as_names(path, take_array(path, arrays, (f"{name}_samples",), 1))
+    features = as_names(path, take_array(path, arrays, (f"{name}_features",), 1))
     if x.shape != (len(samples), len(features)):
         raise UserError(
             f"{path}: {name}_X is {x.shape} for {len(samples)} samples and {len(features)} "

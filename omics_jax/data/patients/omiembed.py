@@ -13,8 +13,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from omics_jax.data.formats.read import read_table
 from omics_jax.data.patients.patient_table import PatientTable, read_patient_table
+from omics_jax.data.patients.remarks import Remarks, note
+from omics_jax.data.patients.survival import SurvivalColumns
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec
+from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
 
 NAMES = {"A": "rna", "B": "methylation", "C": "mirna"}
@@ -60,23 +64,25 @@ def modality_paths(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def read_targets(folder: Path, spec: TargetSpec, barcode: str) -> tuple[TargetColumns, list[str]]:
-    """The columns of the folder's targets, and notes.
+def read_targets(
+    folder: Path, spec: TargetSpec, barcode: str, missing: Missing = Missing()
+) -> tuple[TargetColumns, Remarks]:
+    """The columns of the folder's targets, and remarks.
 
     The targets are named by the settings, or label, value and survival where these name none; the
     columns are the layout's. A file that is missing is a target less.
     """
     tables: list[PatientTable] = []
-    notes: list[str] = []
+    remarks: list[Remarks] = []
 
     def read(file: _TargetFile, names: Collection[str]) -> dict[str, tuple]:
-        """name -> (table, column ...) of the targets in one of the three tables."""
+        """name -> (table, [column ...]) of the targets in one of the three tables."""
         path = _locate_table(folder, file.stem)
         if not spec.names:
             names = [file.default_name] if path else []
         if path is None:
-            notes.extend(
-                f"{folder.name} has no {file.stem}.tsv, so there is no target {name}."
+            remarks.extend(
+                note(f"{folder.name} has no {file.stem}.tsv, so there is no target {name}.")
                 for name in names
             )
             return {}
@@ -85,21 +91,25 @@ def read_targets(folder: Path, spec: TargetSpec, barcode: str) -> tuple[TargetCo
                 f"{file.setting} names {len(names)} targets ({', '.join(names)}), but {path} holds "
                 "one; keep one of them, or give the table as clinical"
             )
-        table, table_notes = read_patient_table(str(path), "", barcode)
+        last = read_table(path).columns[1:][-file.n_columns :].astype(str)
+        table, said = read_patient_table(str(path), "", barcode, last, (), missing)
         columns = [str(column) for column in table.table.columns[-file.n_columns :]]
         if len(columns) < file.n_columns:
             raise UserError(
                 f"{path} has {len(columns) + 1} columns; it needs the ids, then a time and an event"
             )
         tables.append(table)
-        notes.extend(table_notes)
-        return {name: (table, *columns) for name in names}
+        remarks.append(said)
+        return {name: (table, columns) for name in names}
 
-    classes = read(_LABELS, spec.classes)
-    numbers = read(_VALUES, spec.numbers)
-    survival = read(_SURVIVAL, spec.survival)
-    notes += _unused_lists(folder)
-    return TargetColumns(tables, classes, numbers, survival), notes
+    classes = {name: (table, c[0]) for name, (table, c) in read(_LABELS, spec.classes).items()}
+    numbers = {name: (table, c[0]) for name, (table, c) in read(_VALUES, spec.numbers).items()}
+    survival = {}
+    for name, (table, (time, event)) in read(_SURVIVAL, spec.survival).items():
+        value = spec.survival[name].event_value if name in spec.survival else ""
+        survival[name] = (table, SurvivalColumns((time,), event, value))
+    said = sum(remarks, note(*_unused_lists(folder)))
+    return TargetColumns(tables, classes, numbers, survival, missing), said
 
 
 def _locate_table(folder: Path, stem: str) -> Path | None:

@@ -8,10 +8,12 @@ import numpy as np
 from jaxtyping import Shaped
 
 from omics_jax.data.formats.matrix import Matrix
+from omics_jax.data.identity import near_matches
 from omics_jax.data.patients.barcodes import barcode_hint
 from omics_jax.data.patients.patient_table import PatientTable
 from omics_jax.data.patients.targets import TargetColumns
 from omics_jax.errors import UserError
+from omics_jax.settings.words import split_known
 
 _SHOWN = 8
 
@@ -34,21 +36,37 @@ def check_shared_patients(matrices: Mapping[str, Matrix], tables: Sequence[Patie
             raise UserError(
                 f"modality {name!r} shares no patient with any other (it has ids such as "
                 f"{id_here!r}, the others such as {id_there!r})"
-                f"{barcode_hint(id_here, id_there)}; use the same ids in all, or leave it out"
+                f"{barcode_hint(id_here, id_there)}{_spelling_hint(sorted(ids), sorted(others))}; "
+                "use the same ids in all, or leave it out"
             )
 
 
+def _spelling_hint(ids: Sequence[str], others: Sequence[str]) -> str:
+    """A clause on ids that are spelled almost alike, else ""."""
+    near = near_matches(ids, others)
+    if not near:
+        return ""
+    (here, there), *_ = near.items()
+    return f", and {len(near):,} differ in spelling only, such as {here!r} and {there!r}"
+
+
 def _check_table(matrices: Mapping[str, Matrix], table: PatientTable):
-    everyone = set().union(*(matrix.ids.tolist() for matrix in matrices.values()))
-    if not everyone.isdisjoint(table.table.index):
+    everyone = all_patients(matrices)
+    if table.has(everyone).any():
         return
     id_here = str(table.table.index[0])
     ids_there = {name: str(matrix.ids[0]) for name, matrix in matrices.items()}
     some = ", ".join(f"{patient!r} in {name}" for name, patient in ids_there.items())
     hint = barcode_hint(id_here, *ids_there.values())
+    hint = hint or _spelling_hint(table.table.index.astype(str).tolist(), everyone.tolist())
+    mend = "use the same ids in both, or name the column of ids with --config.data.id"
+    for column in table.table.columns:
+        if np.isin(table.table[column].to_numpy(dtype=str), everyone).any():
+            mend = f"its column {str(column)!r} has them: set --config.data.id={column}"
+            break
     raise UserError(
         f"{table.source}: not one of its {len(table.table):,} ids (such as {id_here!r}) is in "
-        f"a modality (such as {some}){hint}; use the same ids in both, or correct id"
+        f"a modality (such as {some}){hint}; {mend}"
     )
 
 
@@ -60,7 +78,7 @@ def filter_patients(
     Args:
       matrices: modalities of patients.
       columns: with the tables of the patients.
-      only: column of a table -> cells joined by "+".
+      only: column of a table -> cells joined by "+"; a cell may hold the mark itself, as ER+ does.
 
     Raises:
       UserError: an unknown column, a cell that no patient has, or a modality without any of the
@@ -68,8 +86,10 @@ def filter_patients(
     """
     ids, notes = all_patients(matrices), []
     for column, text in only.items():
-        selected = [cell.strip() for cell in text.split("+")]
-        is_selected = np.isin(_cells(columns, ids, column, selected), selected)
+        cells = _cells(columns, ids, column)
+        selected = split_known(text, "+", set(cells))
+        _check_selected(column, selected, cells)
+        is_selected = np.isin(cells, selected)
         notes.append(
             f"{is_selected.sum():,} of {len(ids):,} patients have {column} {' or '.join(selected)}."
         )
@@ -87,20 +107,23 @@ def filter_patients(
     return filtered, notes
 
 
-def _cells(
-    columns: TargetColumns, ids: np.ndarray, column: str, selected: Sequence[str]
-) -> np.ndarray:
-    """(n,) text of the column, which must hold all the selected cells."""
+def _cells(columns: TargetColumns, ids: np.ndarray, column: str) -> Shaped[np.ndarray, " n"]:
+    """(n,) text of the column."""
     table = columns.table(ids)
     if column not in table:
         have = ", ".join(map(str, table.columns[:_SHOWN])) or "none"
-        raise UserError(f"data.only names the column {column!r}; the patients' tables have {have}")
-    cells = table[column].astype(str).to_numpy()
+        raise UserError(
+            f"--config.data.only names the column {column!r}; the patients' tables have {have}"
+        )
+    return table[column].astype(str).to_numpy()
+
+
+def _check_selected(column: str, selected: Sequence[str], cells: np.ndarray):
+    """Refuses a selected cell that no patient has."""
     unknown = [cell for cell in selected if cell not in cells]
     if unknown:
         have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
         raise UserError(
-            f"data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
+            f"--config.data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
             f"{have}, ..."
         )
-    return cells

@@ -36,6 +36,7 @@ from omics_jax.data.patients.simulated_outcomes import (
 from omics_jax.data.patients.targets import Target
 from omics_jax.data.simulation.arguments import (
     argument_error,
+    check_cells,
     check_levels,
     check_shares,
     check_sizes,
@@ -150,6 +151,7 @@ def _check_sizes(patients, features: Mapping[str, int], latent, classes, seed):
     check_sizes(2, {"classes": classes})
     check_sizes(0, {"seed": seed})
     check_sizes(1, {f"features.{kind}": f for kind, f in features.items()})
+    check_cells((patients + latent) * sum(features.values()) + patients * latent)
 
 
 def _check_shares(censored, missing_cells, missing_labels, missing_modality, n_modalities: int):

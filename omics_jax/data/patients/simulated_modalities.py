@@ -281,4 +281,4 @@ def hide_cells(
     draws = rng.random(values.shape)
     is_kept = (draws >= missing) | (draws == draws.max(axis=1, keepdims=True))
     mask = is_kept & is_present[:, None]
-    return Modality(np.where(mask, values, np.float32(0)), mask, names)
+    return Modality(np.where(mask, values, np.float32(0)), mask, names, one_unit=True)

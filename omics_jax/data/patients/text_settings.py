@@ -5,13 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from omics_jax.data.dataset.limits import parse_limits
 from omics_jax.settings.words import parse_pairs
 
 # Settings that are taken as they are, and those that hold pairs.
 PLAIN = (
-    "path", "orientation", "clinical", "survival", "id", "barcode", "zero_times", "repeated",
+    "path", "orientation", "clinical", "survival", "id", "barcode", "group", "zero_times",
+    "repeated", "below_detection", "missing_values",
 )  # fmt: skip
-PAIRS = ("modalities", "classes", "numbers", "only")
+PAIRS = ("modalities", "classes", "numbers", "survival_times", "only")
 
 
 def parse_settings(section: Any, targets: bool = True) -> SimpleNamespace:
@@ -24,9 +26,12 @@ def parse_settings(section: Any, targets: bool = True) -> SimpleNamespace:
     """
     plain = {key: section[key] for key in PLAIN}
     pairs = {key: parse_pairs(section[key], f"data.{key}") for key in PAIRS}
-    times = parse_pairs(section.survival_times, "data.survival_times")
-    survival_times = {name: tuple(columns.split(":")) for name, columns in times.items()}
-    return SimpleNamespace(**plain, **pairs, survival_times=survival_times, targets=targets)
+    return SimpleNamespace(
+        **plain,
+        **pairs,
+        limits=parse_limits(section.limits),
+        targets=targets,
+    )
 
 
 def named_files(section: Any) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Which controls belong to which treated profile, and the profile that stands for several controls.
 
-Pure functions of ids and conditions. The rules are this project's; the highest-dose rule is the
-PertVAE paper's. Reading files is left to `read`.
+Pure functions of ids and conditions. The rules are this project's. Reading files is left to `read`.
 """
 
 from __future__ import annotations
@@ -9,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float32, Shaped
 
 PROFILES = ("mean", "each", "one")
 
@@ -37,6 +35,14 @@ def matching_controls(
         is_known = "" not in key
         matches[row] = controls_of_key.get(key, []) if is_known else []
     return matches
+
+
+def on_own_plate(matches: Matches, plates: Shaped[np.ndarray, " n"]) -> Matches:
+    """The matches without controls of other plates; an unknown ("") plate is nobody's own."""
+    own = {}
+    for row, controls in matches.items():
+        own[row] = [c for c in controls if plates[c] == plates[row] and plates[row]]
+    return own
 
 
 def assign_controls(matches: Matches, ids: Sequence[str], profile: str) -> list[Pair]:
@@ -108,29 +114,6 @@ def control_profiles(
     x1 = np.stack(means)
     m1 = np.stack(masks)
     return x1[set_of_pair], m1[set_of_pair]
-
-
-def highest_doses(drugs: Sequence[str], doses: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
-    """Rows at the highest dose of their own drug (PertVAE, data: highest concentration only)."""
-    dose = pd.Series(doses)
-    drug = np.asarray(drugs, dtype=str)
-    highest = dose.groupby(drug).transform("max")
-    return (dose == highest).to_numpy()
-
-
-def cell_line_groups(lines: Sequence[str]) -> list[str]:
-    """One spelling per cell line: MCF7 and MCF-7 take the spelling that comes first.
-
-    Names that differ only in case and punctuation are one line. Different lines that differ in
-    punctuation alone (TT and T.T) also become one group, which can only keep more rows on one side
-    of a split.
-    """
-    first_spelling: dict[str, str] = {}
-    groups = []
-    for line in lines:
-        bare = "".join(filter(str.isalnum, line)).casefold() or line
-        groups.append(first_spelling.setdefault(bare, line))
-    return groups
 
 
 def shared_genes(genes: Sequence[str], others: Sequence[str]) -> list[str]:

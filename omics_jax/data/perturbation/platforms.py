@@ -6,8 +6,7 @@ of genes are compared as they are; nothing is rescaled between platforms.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +14,24 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32
 
+from omics_jax.data import identity
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.quality import is_far, robust_spread
 from omics_jax.data.formats.files import existing_file, stem
 from omics_jax.data.formats.matrix import Matrix
-from omics_jax.data.formats.messages import count_phrase
-from omics_jax.data.formats.read import read_matrix
+from omics_jax.data.formats.messages import averaged_note, count_phrase
+from omics_jax.data.formats.options import below_detection
+from omics_jax.data.formats.read import read_grid, read_matrix
 from omics_jax.data.perturbation import pairing
 from omics_jax.data.perturbation.conditions import Conditions, matrix_conditions
+from omics_jax.data.perturbation.settings import (
+    annotation_names,
+    groups_by_cell_line,
+    missing_values,
+    repeated_features,
+)
+from omics_jax.data.vocabulary import Missing
 from omics_jax.errors import UserError
 
 _TABLE_CONDITIONS = ("drug", "cell_line", "dose", "time", "batch")
@@ -40,6 +50,8 @@ class Block:
       table: the rows' part of the dataset's table, see `condition_columns`.
       groups: of the n rows, "" where unknown.
       paired: False for singletons.
+      notes, warnings: sentences on how the file was understood.
+      uses: what became of its rows and columns.
     """
 
     source: str
@@ -52,6 +64,9 @@ class Block:
     table: pd.DataFrame
     groups: list[str]
     paired: bool = True
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def select_features(self, genes: Sequence[str]) -> Block:
         """The block on these genes, in this order; it must hold them all."""
@@ -101,6 +116,7 @@ def pair_block(
         m2=matrix.mask[treated],
         table=condition_columns(conditions, stem(path), control_ids, treated_ids),
         groups=pair_groups(conditions, group_by),
+        uses=matrix.uses,
     )
 
 
@@ -109,23 +125,15 @@ def unpaired_block(path: Path, matrix: Matrix, conditions: Conditions, group_by:
     table = _untreated_columns(conditions, stem(path), matrix)
     groups = table["cell_line"]
     if group_by and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     return _singletons(path, table["control_id"].tolist(), matrix, table, list(groups))
 
 
-def singleton_blocks(
-    main: Path,
-    paths: Sequence[str | os.PathLike],
-    orientation: str,
-    columns: Mapping[str, str],
-    group_by: str,
-    repeated: str,
-) -> list[Block]:
+def singleton_blocks(main: Path, settings, columns: Mapping[str, str]) -> list[Block]:
     """A block per file of unpaired profiles; the platform is the file's stem."""
     file_of_platform = {stem(main): main}
-    annotations = [name for name in (*columns.values(), group_by) if name]
     blocks = []
-    for path in map(existing_file, paths):
+    for path in map(existing_file, settings.singletons):
         platform = stem(path)
         if platform in file_of_platform:
             raise UserError(
@@ -133,25 +141,88 @@ def singleton_blocks(
                 f"{platform!r}; rename one of the files"
             )
         file_of_platform[platform] = path
-        matrix = read_matrix(path, orientation, annotations=annotations, repeated=repeated)
-        blocks.append(_platform_block(path, matrix, columns, group_by))
+        blocks.append(_platform_block(path, read_profiles(path, settings), columns, settings))
     return blocks
 
 
-def _platform_block(path: Path, matrix: Matrix, columns: Mapping[str, str], group_by: str) -> Block:
+def read_profiles(path: Path, settings, genes: Sequence[str] = ()) -> Matrix:
+    """The matrix; its columns of conditions are annotations even where they hold numbers.
+
+    genes: where they are known, the side that bears more of their names is the genes', whatever the
+      settings say of the orientation.
+    """
+    matrix = read_matrix(
+        path,
+        _orientation_of(path, genes) or settings.orientation,
+        annotations=annotation_names(settings),
+        repeated=repeated_features(settings),
+        below_detection=below_detection(settings),
+        missing=missing_values(settings),
+    )
+    return without_missing(matrix, missing_values(settings))
+
+
+def _orientation_of(path: Path, genes: Sequence[str]) -> str:
+    """What the rows of a table are, by the names of the genes; "" where these do not tell."""
+    grid = read_grid(path) if genes else None
+    if grid is None:
+        return ""
+    known = set(genes)
+    in_rows, in_columns = len(known.intersection(grid.rows)), len(known.intersection(grid.columns))
+    if in_rows == in_columns:
+        return ""
+    return "genes" if in_rows > in_columns else "samples"
+
+
+def far_values_warning(path: Path, matrix: Matrix) -> list[str]:
+    """A sentence on the values of a file that cannot be, before any of them is averaged."""
+    spread = robust_spread(matrix.values, matrix.mask, one_unit=True)
+    far = is_far(spread, matrix.values, matrix.mask)
+    if not far.any():
+        return []
+    values, counts = np.unique(matrix.values[far], return_counts=True)
+    value, count = values[counts.argmax()], counts.max()
+    i, j = np.argwhere(far & (matrix.values == value))[0]
+    place = f"profile {str(matrix.ids[i])!r}, gene {str(matrix.features[j])!r}"
+    return [
+        f"{path.name}: far from all others are {far.sum():,} of its values, most often {value:g} "
+        f"({count:,}, as in {place}); if it stands for a missing value, set "
+        f"--config.data.missing_values={value:g}."
+    ]
+
+
+def without_missing(matrix: Matrix, missing: Missing) -> Matrix:
+    """The matrix, unobserved where a value is one of the user's numbers for a missing one."""
+    is_missing = matrix.mask & missing.is_number(matrix.values)
+    if not is_missing.any():
+        return matrix
+    values = np.where(is_missing, 0, matrix.values)
+    return replace(matrix, values=values, mask=matrix.mask & ~is_missing)
+
+
+def _platform_block(path: Path, matrix: Matrix, columns: Mapping[str, str], settings) -> Block:
     """The singletons of another platform, under ids "platform:id"."""
-    platform = stem(path)
+    platform, group_by = stem(path), settings.group_by
     known_columns = {key: name if name in matrix.table else "" for key, name in columns.items()}
-    conditions = matrix_conditions(str(path), matrix, known_columns)
+    conditions = matrix_conditions(str(path), matrix, known_columns, settings)
     table = _untreated_columns(conditions, platform, matrix)
     ids = table["control_id"].tolist()
     # A profile without a cell line is a line of its own.
     table["cell_line"] = [line or name for line, name in zip(table["cell_line"], ids, strict=True)]
     groups = table["cell_line"]
     if group_by and group_by != "cell_line" and conditions.has(group_by):
-        groups = conditions.column(group_by, "group_by")
+        groups = conditions.column(group_by, "--config.data.group_by")
     platform_ids = [f"{platform}:{name}" for name in ids]
-    return _singletons(path, platform_ids, matrix, table, list(groups))
+    block = _singletons(path, platform_ids, matrix, table, list(groups))
+    return replace(
+        block,
+        notes=(*conditions.notes, *averaged_note(path.name, matrix)),
+        uses=(
+            *matrix.uses,
+            Use(path.name, "profiles", "singletons", tuple(ids)),
+            *conditions.uses(settings),
+        ),
+    )
 
 
 def _singletons(
@@ -200,7 +271,7 @@ def pair_groups(conditions: Conditions, group_by: str) -> list[str]:
     """
     if not group_by:
         return [""] * len(conditions.places)
-    groups = list(conditions.column(group_by, f"group_by={group_by!r}"))
+    groups = list(conditions.column(group_by, f"--config.data.group_by={group_by}"))
     if "" in groups:
         raise UserError(
             f"{conditions.source}: {conditions.places[groups.index('')]} has no {group_by} and so "
@@ -209,27 +280,45 @@ def pair_groups(conditions: Conditions, group_by: str) -> list[str]:
     return groups
 
 
-def join_blocks(
-    blocks: list[Block], min_genes: int, by_cell_line: bool, notes: list[str]
-) -> Dataset:
+def join_blocks(blocks: list[Block], settings, columns: Mapping[str, str]) -> Dataset:
     """All blocks as one dataset over the genes that all of them hold.
 
-    Args:
-      blocks: the first is the main file's; its genes give the order.
-      min_genes: fewest genes to share.
-      by_cell_line: groups are cell lines, so spellings of one line become one group.
-      notes: sentences on how the files were understood.
+    Spellings of one cell line count as one over all files.
+
+    blocks: the first is the main file's; its genes give the order.
     """
-    genes, gene_notes = _genes_of_all(blocks, min_genes)
+    genes, gene_notes = _genes_of_all(blocks, settings.min_genes)
     ids = np.asarray([name for block in blocks for name in block.ids], dtype=str)
-    summary = _summary(blocks, genes)
+    table = pd.concat([block.table for block in blocks]).set_axis(ids, axis=0)
+    table["cell_line"], replaced = _one_spelling_of_lines(table["cell_line"])
     return Dataset(
         ids=ids,
-        groups=_groups(blocks, by_cell_line),
+        groups=_groups(blocks, groups_by_cell_line(settings, columns)),
         modalities=_modalities([block.select_features(genes) for block in blocks], genes),
-        table=pd.concat([block.table for block in blocks]).set_axis(ids, axis=0),
-        notes=(summary, *notes, *gene_notes, *_scale_notes(blocks)),
+        table=table,
+        notes=(
+            _summary(blocks, table, genes),
+            *(note for block in blocks for note in block.notes),
+            *_spelling_notes(replaced),
+            *gene_notes,
+            *_scale_notes(blocks),
+        ),
+        warnings=tuple(warning for block in blocks for warning in block.warnings),
+        uses=tuple(use for block in blocks for use in block.uses),
     )
+
+
+def _one_spelling_of_lines(lines: Iterable[str]) -> tuple[np.ndarray, dict[str, list[str]]]:
+    lines = list(lines)
+    return identity.one_spelling(lines, map(identity.cell_line_form, lines))
+
+
+def _spelling_notes(replaced: Mapping[str, Sequence[str]]) -> list[str]:
+    """A note on cell lines that other files spell otherwise."""
+    if not replaced:
+        return []
+    others = [f"{other} as {line}" for line, spellings in replaced.items() for other in spellings]
+    return [f"{count_phrase(len(others), 'cell line', others)} counted, over all files."]
 
 
 def _modalities(blocks: list[Block], genes: list[str]) -> dict[str, Modality]:
@@ -239,8 +328,8 @@ def _modalities(blocks: list[Block], genes: list[str]) -> dict[str, Modality]:
     treated_values = np.concatenate([block.x2 for block in blocks])
     treated_mask = np.concatenate([block.m2 for block in blocks])
     return {
-        "control": Modality(control_values, control_mask, features),
-        "treated": Modality(treated_values, treated_mask, features),
+        "control": Modality(control_values, control_mask, features, one_unit=True),
+        "treated": Modality(treated_values, treated_mask, features, one_unit=True),
     }
 
 
@@ -252,7 +341,7 @@ def _groups(blocks: list[Block], by_cell_line: bool) -> np.ndarray:
         for group, name in zip(block.groups, block.ids, strict=True)
     ]
     if by_cell_line:
-        groups = pairing.cell_line_groups(groups)
+        groups, _ = _one_spelling_of_lines(groups)
     return np.asarray(groups, dtype=str)
 
 
@@ -277,15 +366,14 @@ def _genes_of_all(blocks: list[Block], min_genes: int) -> tuple[list[str], list[
     if len(genes) < min_genes:
         raise UserError(
             f"{main.source} has {len(genes)} genes, fewer than min_genes={min_genes}; lower "
-            "min_genes"
+            "min_genes (--config.data.min_genes)"
         )
     return genes, notes
 
 
-def _summary(blocks: list[Block], genes: list[str]) -> str:
-    rows = sum(len(block.ids) for block in blocks)
+def _summary(blocks: list[Block], table: pd.DataFrame, genes: list[str]) -> str:
+    rows = len(table)
     pairs = sum(len(block.ids) for block in blocks if block.paired)
-    table = pd.concat([block.table for block in blocks])
     drugs = set(table["drug"]) - {""}
     cell_lines = set(table["cell_line"]) - {""}
     platforms = set(table["platform"])

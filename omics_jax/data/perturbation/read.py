@@ -8,12 +8,14 @@ on training rows elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.formats.columns import as_numbers, as_text
+from omics_jax.data.formats.columns import as_names, as_numbers, as_text
 from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.gct import gctx_ids
 from omics_jax.data.formats.matrix import Matrix, checked_matrix
@@ -22,30 +24,35 @@ from omics_jax.data.formats.npz import annotation_columns, npz_arrays, take_arra
 from omics_jax.data.formats.read import read_matrix
 from omics_jax.data.perturbation.conditions import (
     Conditions,
+    in_one_spelling,
     matrix_conditions,
     read_sample_conditions,
 )
 from omics_jax.data.perturbation.design import (
     Design,
+    left_out_notes,
     pair_by_conditions,
     pair_by_table,
-    select_treated,
+    select_pairs,
 )
 from omics_jax.data.perturbation.pairing import Pair
 from omics_jax.data.perturbation.platforms import (
     Block,
     condition_columns,
+    far_values_warning,
     join_blocks,
     pair_block,
     pair_groups,
+    read_profiles,
     singleton_blocks,
     unpaired_block,
+    without_missing,
 )
 from omics_jax.data.perturbation.settings import (
     check_settings,
     column_names,
-    groups_by_cell_line,
     locate_source,
+    missing_values,
     repeated_features,
 )
 from omics_jax.errors import UserError
@@ -64,7 +71,7 @@ def read_perturbations(settings) -> Dataset:
       "platform:id" for singletons of other files, the stored sample or "stem:row" for stored pairs.
       table: drug, cell_line, dose, time, batch, platform, control_id (ids joined by ";" under
       "mean"), treated_id, all text, "" where unknown. notes: what was understood, dropped or looks
-      suspicious.
+      suspicious. uses: what became of the profiles and of the columns of conditions.
 
     Raises:
       UserError: for anything wrong with settings or files.
@@ -73,39 +80,39 @@ def read_perturbations(settings) -> Dataset:
     check_settings(settings)
     path, kind = locate_source(settings)
     read_pairs = _read_stored_pairs if kind == "pairs" else _read_matched_pairs
-    blocks, notes = read_pairs(path, settings, columns)
-    blocks += singleton_blocks(
-        path,
-        settings.singletons,
-        settings.orientation,
-        columns,
-        settings.group_by,
-        repeated_features(settings),
-    )
-    by_cell_line = groups_by_cell_line(settings, columns)
-    return join_blocks(blocks, settings.min_genes, by_cell_line, notes)
+    blocks = read_pairs(path, settings, columns)
+    blocks += singleton_blocks(path, settings, columns)
+    return join_blocks(blocks, settings, columns)
 
 
 # --- pairs that are stored as such ----------------------------------------------------------------
 
 
-def _read_stored_pairs(
-    path: Path, settings, columns: Mapping[str, str]
-) -> tuple[list[Block], list[str]]:
-    """The pairs of an .npz with arrays x1 and x2, and notes."""
+def _read_stored_pairs(path: Path, settings, columns: Mapping[str, str]) -> list[Block]:
+    """The pairs of an .npz with arrays x1 and x2."""
     if settings.conditions or settings.pairs:
-        raise UserError(f"{path} already holds pairs; leave conditions and pairs empty")
+        raise UserError(
+            f"{path} already holds pairs; leave --config.data.conditions and --config.data.pairs "
+            "empty"
+        )
     arrays = npz_arrays(path)
-    controls, treated = _stored_matrices(path, arrays, repeated_features(settings))
+    controls, treated = (
+        without_missing(matrix, missing_values(settings))
+        for matrix in _stored_matrices(path, arrays, repeated_features(settings))
+    )
     n = len(controls.ids)
     table = annotation_columns(arrays, n, ("x1", "x2", "features", "samples")).apply(as_text)
-    all_conditions = Conditions(str(path), table, [f"row {row + 1}" for row in range(n)], columns)
-    rows, selection_notes = select_treated(all_conditions, list(range(n)), settings)
+    places = [f"row {row + 1}" for row in range(n)]
+    all_conditions = in_one_spelling(Conditions(str(path), table, places, columns), settings)
+    selection = select_pairs(settings, all_conditions)
+    rows = selection.rows
     conditions = all_conditions.take(rows)
+    ids = [str(name) for name in controls.ids]
     unknown_ids = [""] * len(rows)
+    note = f"{path.name} holds {n} stored pairs, of which {len(rows)} are used."
     block = Block(
         source=str(path),
-        ids=[str(controls.ids[row]) for row in rows],
+        ids=[ids[row] for row in rows],
         features=controls.features.tolist(),
         x1=controls.values[rows],
         m1=controls.mask[rows],
@@ -113,9 +120,19 @@ def _read_stored_pairs(
         m2=treated.mask[rows],
         table=condition_columns(conditions, stem(path), unknown_ids, unknown_ids),
         groups=pair_groups(conditions, settings.group_by),
+        notes=(
+            note,
+            *averaged_note(path.name, controls),
+            *all_conditions.notes,
+            *left_out_notes(ids, selection.left_out, "pair"),
+            *selection.notes,
+        ),
+        uses=(
+            *_row_uses(path, "pairs", ids, {"pairs": rows}, selection.left_out),
+            *all_conditions.uses(settings),
+        ),
     )
-    note = f"{path.name} holds {n} stored pairs, of which {len(rows)} are used."
-    return [block], [note, *averaged_note(path.name, controls), *selection_notes]
+    return [block]
 
 
 def _stored_matrices(
@@ -124,7 +141,7 @@ def _stored_matrices(
     """x1 and x2 with the ids of their pairs, after their shapes agree."""
     x1 = as_numbers(path, "x1", take_array(path, arrays, ("x1",), 2))
     x2 = as_numbers(path, "x2", take_array(path, arrays, ("x2",), 2))
-    features = np.char.strip(take_array(path, arrays, ("features",), 1).astype(str))
+    features = as_names(path, take_array(path, arrays, ("features",), 1))
     if x1.shape != x2.shape or x1.shape[1] != len(features):
         raise UserError(
             f"{path}: x1 is {x1.shape}, x2 {x2.shape}, for {len(features)} features; "
@@ -133,7 +150,7 @@ def _stored_matrices(
     n = len(x1)
     ids = [f"{stem(path)}:{row}" for row in range(n)]
     if "samples" in arrays:
-        ids = take_array(path, arrays, ("samples",), 1).astype(str).tolist()
+        ids = as_names(path, take_array(path, arrays, ("samples",), 1)).tolist()
     if len(ids) != n:
         raise UserError(
             f"{path}: array 'samples' names {len(ids)} of {n} pairs; give one id per pair"
@@ -146,21 +163,19 @@ def _stored_matrices(
 # --- pairs that are made from a matrix ------------------------------------------------------------
 
 
-def _read_matched_pairs(
-    path: Path, settings, columns: Mapping[str, str]
-) -> tuple[list[Block], list[str]]:
-    """Pairs from a matrix, by an explicit table or by agreeing conditions, and notes.
+def _read_matched_pairs(path: Path, settings, columns: Mapping[str, str]) -> list[Block]:
+    """Pairs from a matrix, by an explicit table or by agreeing conditions.
 
     A GCTX with its own table of conditions may be far larger than memory: its ids are paired first
     and only the profiles in use are read.
     """
     ids_alone = bool(settings.conditions) and path.suffix.lower() == ".gctx"
-    matrix = None if ids_alone else _read_annotated_matrix(path, settings, columns)
+    matrix = None if ids_alone else read_profiles(path, settings)
     ids = gctx_ids(path).tolist() if matrix is None else matrix.ids.tolist()
     if settings.conditions:
-        conditions = read_sample_conditions(str(path), settings.conditions, columns, ids)
+        conditions = read_sample_conditions(str(path), settings.conditions, columns, ids, settings)
     else:
-        conditions = matrix_conditions(str(path), matrix, columns)
+        conditions = matrix_conditions(str(path), matrix, columns, settings)
     pair_samples = pair_by_table if settings.pairs else pair_by_conditions
     design = pair_samples(settings, ids, conditions)
 
@@ -170,32 +185,59 @@ def _read_matched_pairs(
         matrix = read_matrix(
             path, samples=[ids[row] for row in rows], repeated=repeated_features(settings)
         )
+        matrix = without_missing(matrix, missing_values(settings))
     else:
         matrix = matrix.take(np.array(rows), slice(None))
     position = {row: k for k, row in enumerate(rows)}
-    blocks = [_block_of_design(path, matrix, design, position, settings)]
-    if single_rows:
-        singles = matrix.take(np.array([position[row] for row in single_rows]), slice(None))
-        single_conditions = conditions.take(single_rows)
-        blocks.append(unpaired_block(path, singles, single_conditions, settings.group_by))
+    block = _block_of_design(path, matrix, design, position, settings)
     notes = [
         f"{path.name} holds {len(ids)} profiles.",
+        *conditions.notes,
         *design.notes,
         *_unpaired_note([ids[row] for row in design.unpaired], settings.unpaired_controls),
         *averaged_note(path.name, matrix),
     ]
-    return blocks, notes
+    warnings = [*design.warnings, *far_values_warning(path, matrix)]
+    uses = [
+        *matrix.uses,
+        *_design_uses(path, ids, design, settings.unpaired_controls),
+        *conditions.uses(settings),
+    ]
+    blocks = [replace(block, notes=tuple(notes), warnings=tuple(warnings), uses=tuple(uses))]
+    if single_rows:
+        singles = matrix.take(np.array([position[row] for row in single_rows]), slice(None))
+        single_conditions = conditions.take(single_rows)
+        blocks.append(unpaired_block(path, singles, single_conditions, settings.group_by))
+    return blocks
 
 
-def _read_annotated_matrix(path: Path, settings, columns: Mapping[str, str]) -> Matrix:
-    """The matrix, whose columns of conditions are annotations even where they hold numbers."""
-    annotations = [*columns.values(), *settings.pair_by, settings.group_by]
-    return read_matrix(
-        path,
-        settings.orientation,
-        annotations=[name for name in annotations if name],
-        repeated=repeated_features(settings),
-    )
+def _design_uses(
+    path: Path, ids: Sequence[str], design: Design, unpaired_are_used: bool
+) -> list[Use]:
+    """What became of the profiles of the main file."""
+    used = {"treated": design.treated_rows(), "controls": design.control_rows()}
+    left_out = dict(design.left_out)
+    if unpaired_are_used:
+        used["singletons"] = design.unpaired
+    else:
+        left_out["controls in no pair"] = design.unpaired
+    return _row_uses(path, "profiles", ids, used, left_out)
+
+
+def _row_uses(
+    path: Path,
+    part: str,
+    ids: Sequence[str],
+    used: Mapping[str, Sequence[int]],
+    left_out: Mapping[str, Sequence[int]],
+) -> list[Use]:
+    uses = [(name, "", rows) for name, rows in used.items()]
+    uses += [("left out", why, rows) for why, rows in left_out.items()]
+    return [
+        Use(path.name, part, name, tuple(ids[row] for row in rows), why)
+        for name, why, rows in uses
+        if len(rows)
+    ]
 
 
 def _block_of_design(

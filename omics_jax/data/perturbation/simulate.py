@@ -17,7 +17,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.simulation.arguments import check_levels, check_shares, check_sizes
+from omics_jax.data.simulation.arguments import check_cells, check_levels, check_shares, check_sizes
 
 # Share of a drug's expected squared latent effect that is the same in every cell line (b rather
 # than W z1).
@@ -189,16 +189,13 @@ def _check_sizes(genes, drugs, null_drugs, cell_lines, replicates, singletons, l
     }
     check_sizes(0, optional)
     check_sizes(1, required)
+    rows = (drugs + null_drugs) * cell_lines * replicates + singletons
+    check_cells(rows * (genes + latent))
 
 
 def _check_levels(effect, batch_noise, measurement_noise, platform_shift):
-    levels = {
-        "effect": effect,
-        "batch_noise": batch_noise,
-        "measurement_noise": measurement_noise,
-        "platform_shift": platform_shift,
-    }
-    check_levels(levels)
+    noises = {"batch_noise": batch_noise, "measurement_noise": measurement_noise}
+    check_levels({"effect": effect, **noises, "platform_shift": platform_shift})
 
 
 def _draw_genes(rng: np.random.Generator, genes: int, latent: int) -> ExpressionMap:
@@ -370,7 +367,7 @@ def _assemble(pairs: _Rows, single: _Rows, missing: float, rng: np.random.Genera
         values = np.concatenate([getattr(pairs, name), getattr(single, name)])
         mask = measured[:, None] & (rng.random(values.shape) >= missing)
         stored = np.where(mask, values, 0).astype(np.float32)
-        modalities[name] = Modality(values=stored, mask=mask, features=features)
+        modalities[name] = Modality(stored, mask, features, one_unit=True)
     return Dataset(
         ids=table["id"].to_numpy(dtype=str),
         groups=table["cell_line"].to_numpy(dtype=str),

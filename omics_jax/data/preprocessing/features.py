@@ -4,8 +4,8 @@ The steps are those of the paper that couples deep imputation with multi-task le
 mean fill and range are scikit-learn's `SimpleImputer` and `MinMaxScaler`. Left out: batch
 correction, and anything that fits one modality to another.
 
-All folds of a modality get constants of one shape: a fixed number of features (`top_k`), or the
-union of the features that each fold keeps, with a mask `alive` of those that the fold itself keeps.
+All folds of a modality get constants of one shape, with a mask `alive` of the features that the
+fold itself keeps.
 """
 
 from __future__ import annotations
@@ -107,37 +107,58 @@ def constants_of(
     return constants
 
 
-def on_union(
-    folds: Sequence[Constants], width: int
-) -> tuple[Int[np.ndarray, " k"], list[dict[str, np.ndarray]]]:
-    """The columns that any fold uses, ascending, and every fold's constants on these.
+def on_own_columns(
+    folds: Sequence[Constants], features: int, width: int
+) -> tuple[Int[np.ndarray, " u"], list[dict[str, np.ndarray]]]:
+    """The columns that any fold uses, ascending, and every fold's constants on its own of these.
 
-    Folds that selected different features can thereby share one table and one network.
+    Folds that selected different features can thereby share one table, while what is fitted in a
+    fold has a shape (`Rules.width`) and an order that depend on no other fold: the training rows of
+    one are test rows of another.
 
     Args:
-      folds: as returned by `fit_folds`, of a modality with `width` features.
+      folds: as returned by `fit_folds`, of a modality with so many `features`.
+      width: w, at least as many as any fold uses.
 
     Returns:
-      (k,) int32 columns, and for each fold `alive`, `fill`, `low` and `high` (k,); where a fold
-      does not use a column it is not alive and the other three are 0.
+      (u,) int32 columns of the table, and for each fold (w,): columns, the places of its features
+      in the table, ascending; alive, True for these; fill, low, high. Behind them, up to w, columns
+      is u (no place), alive False, and the other three are 0.
     """
-    used = np.zeros(width, bool)
+    used = np.zeros(features, bool)
     for constants in folds:
         used[constants["columns"][constants["alive"]]] = True
-    columns = np.flatnonzero(used).astype(np.int32)
-    return columns, [_spread(constants, columns) for constants in folds]
+    table = np.flatnonzero(used).astype(np.int32)
+    return table, [_on_own(constants, table, width) for constants in folds]
 
 
-def _spread(constants: Constants, columns: Int[np.ndarray, " k"]) -> dict[str, np.ndarray]:
-    """One fold's constants on the ascending columns of the union."""
+def _on_own(
+    constants: Constants, table: Int[np.ndarray, " u"], width: int
+) -> dict[str, np.ndarray]:
+    """One fold's constants on its own columns, in a table of these columns."""
     alive = constants["alive"]
-    place = np.searchsorted(columns, constants["columns"][alive])
-    spread = {"alive": np.zeros(len(columns), bool)}
-    spread["alive"][place] = True
+    count = int(alive.sum())
+    place = np.full(width, len(table), np.int32)
+    place[:count] = np.searchsorted(table, constants["columns"][alive])
+    own = {"columns": place, "alive": np.arange(width) < count}
     for name in ("fill", "low", "high"):
-        spread[name] = np.zeros(len(columns), np.float32)
-        spread[name][place] = constants[name][alive]
-    return spread
+        own[name] = np.zeros(width, np.float32)
+        own[name][:count] = constants[name][alive]
+    return own
+
+
+def own_columns(columns: Int[Any, " w"], table: Any) -> Any:
+    """(n, w) the fold's columns of a table (n, u), see `on_own_columns`; 0 where it has no place.
+
+    For jax arrays.
+    """
+    return table.at[:, columns].get(mode="fill", fill_value=0)
+
+
+def in_table(columns: Int[Any, " w"], values: Any, table: int) -> Any:
+    """The inverse of `own_columns`: (..., w) values in a table of so many columns, 0 elsewhere."""
+    empty = values.__array_namespace__().zeros((*values.shape[:-1], table), values.dtype)
+    return empty.at[..., columns].set(values, mode="drop")
 
 
 def apply(

@@ -59,6 +59,11 @@ class Rules:
                 f"top_k is {self.top_k}; give at least 1, or None to use all features that pass"
             )
 
+    def width(self, features: int) -> int:
+        """The most of so many features that can pass, whatever the values are."""
+        drawn = max(1, round(self.share * features))
+        return drawn if self.top_k is None else min(drawn, self.top_k)
+
 
 def kept_features(statistics: Statistics, rules: Rules, name: str) -> Bool[np.ndarray, " f"]:
     """(f,) bool: the features that pass all rules except `top_k`.

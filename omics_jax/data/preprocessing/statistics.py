@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset.dataset import Modality
+from omics_jax.data.preprocessing import far_values
 from omics_jax.errors import UserError
 
 _BLOCK_CELLS = 2**22
+_MOST_SPREAD_ROWS = 1024  # that medians are computed of
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,10 @@ class Statistics:
     Attributes:
       rows: how many rows have at least one value of the modality.
       count: observed cells of each feature; `zeros`: how many of them are 0.
-      mean, low, high: of the observed cells.
+      low, high: the smallest and the largest observed cell that is plausible, see
+        `far_values`; without a far cell these are the extremes.
+      mean: of the observed cells, the far ones clipped to these.
+      far: how many cells of each feature are far.
     """
 
     rows: int
@@ -30,10 +35,13 @@ class Statistics:
     mean: Float[np.ndarray, " f"]
     low: Float[np.ndarray, " f"]
     high: Float[np.ndarray, " f"]
+    far: Int[np.ndarray, " f"]
 
 
 def training_statistics(modality: Modality, rows: Int[np.ndarray, " r"], name: str) -> Statistics:
     """Statistics of the given training rows, in one pass over blocks of them; sums in float64.
+
+    Features with a far cell take a second pass.
 
     Raises:
       UserError: no rows, none with a value of this modality, or an observed value that is not
@@ -62,26 +70,58 @@ def training_statistics(modality: Modality, rows: Int[np.ndarray, " r"], name: s
             "split so that some have, or leave the modality out"
         )
     observed = count > 0
-    return Statistics(
+    statistics = Statistics(
         rows=rows_with_values,
         count=count,
         zeros=zeros,
         mean=total / np.maximum(count, 1),
         low=np.where(observed, low, np.float32(0)),
         high=np.where(observed, high, np.float32(0)),
+        far=np.zeros(width, int),
     )
+    return _without_far_cells(modality, rows, statistics)
+
+
+def _without_far_cells(
+    modality: Modality, rows: Int[np.ndarray, " r"], statistics: Statistics
+) -> Statistics:
+    """The statistics with the far cells of every feature clipped to its plausible ones."""
+    low, high = _plausible_bounds(modality, rows)
+    affected = np.flatnonzero((statistics.low < low) | (statistics.high > high))
+    if not len(affected):
+        return statistics
+    changed = {name: getattr(statistics, name).copy() for name in ("mean", "low", "high", "far")}
+    for j in affected:
+        cells = modality.values[rows, j][modality.mask[rows, j]]
+        is_plausible = (cells >= low[j]) & (cells <= high[j])
+        plausible = cells[is_plausible]
+        changed["low"][j], changed["high"][j] = plausible.min(), plausible.max()
+        changed["mean"][j] = cells.clip(plausible.min(), plausible.max()).mean(dtype=np.float64)
+        changed["far"][j] = np.sum(~is_plausible)
+    return replace(statistics, **changed)
+
+
+def _plausible_bounds(
+    modality: Modality, rows: Int[np.ndarray, " r"]
+) -> tuple[Float[np.ndarray, " f"], Float[np.ndarray, " f"]]:
+    """(f,) bounds of the features, from evenly spaced training rows."""
+    step = max(1, -(-len(rows) // _MOST_SPREAD_ROWS))
+    some = rows[::step]
+    values, mask = modality.values.take(some, axis=0), modality.mask.take(some, axis=0)
+    return far_values.bounds(values, mask, modality.one_unit)
 
 
 def column_variance(
     modality: Modality, rows: Int[np.ndarray, " r"], statistics: Statistics
 ) -> Float[np.ndarray, " f"]:
-    """Population variance of every feature's observed cells, float64; 0 if it has none.
+    """Population variance of every feature's observed cells, far ones clipped; 0 if it has none.
 
     A second pass over the rows, about the mean of the first.
     """
     squares = np.zeros(len(modality.features))
     for values, mask in _blocks(modality, rows):
-        squares += (np.where(mask, values - statistics.mean, 0) ** 2).sum(axis=0)
+        plausible = values.clip(statistics.low, statistics.high)
+        squares += (np.where(mask, plausible - statistics.mean, 0) ** 2).sum(axis=0)
     return squares / np.maximum(statistics.count, 1)
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from omics_jax.data.memory import check_memory
 from omics_jax.errors import UserError
+
+_CELL_BYTES = 40  # of a cell while it is drawn: float64, more than once
 
 
 def check_sizes(minimum: int, sizes: Mapping[str, int]):
@@ -16,6 +19,11 @@ def check_sizes(minimum: int, sizes: Mapping[str, int]):
     for name, value in sizes.items():
         if value < minimum:
             raise argument_error(name, value, f"give {minimum} or more")
+
+
+def check_cells(cells: int):
+    """Refuses more measured cells than memory can hold while they are drawn."""
+    check_memory("the simulator", f"a simulation of {cells:,} cells", cells * _CELL_BYTES)
 
 
 def check_levels(levels: Mapping[str, float]):

@@ -7,5 +7,6 @@ protocols, `scoring` and `conclusions` their judgement.
 from omics_jax.systems.ehr.assembly import build
 from omics_jax.systems.ehr.experiments import EXPERIMENTS
 from omics_jax.systems.ehr.reading import read
+from omics_jax.systems.ehr.settings import SETTINGS
 
-__all__ = ["EXPERIMENTS", "build", "read"]
+__all__ = ["EXPERIMENTS", "SETTINGS", "build", "read"]

@@ -10,30 +10,14 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_minimum, check_rates
+from omics_jax.settings.checks import check_values, choices
 from omics_jax.study.system import DataSpec, Predictions, System
-from omics_jax.systems.ehr import classifiers, model, predictions, reading, scoring
+from omics_jax.systems.ehr import model, predictions, reading, scoring
 from omics_jax.systems.ehr.device_rows import device_rows, held_levels
+from omics_jax.systems.ehr.settings import SETTINGS
 from omics_jax.systems.ehr.stays import ModelShape
 
 GIVEN = "given"  # the level of cells that the file itself holds out
-
-# What a config may hold, by dotted keys.
-IMPUTERS = ("brits", "csai")
-SERIES = ("imputed", "raw")
-REGIMES = ("frozen", "unfrozen", "gradual")
-ONE_OR_MORE = (
-    *("model.hidden", "model.heads", "model.feedforward", "model.clip"),
-    *("pretrain.epochs", "pretrain.batch_size", "pretrain.patience"),
-    *("finetune.epochs", "finetune.batch_size", "finetune.patience"),
-    *("classifier.members", "classifier.bins", "classifier.units"),
-    *("paper_network.members", "predict.batch_size", "tune.trials"),
-)
-LEAST = {"model.channels": 2, "classifier.positive_weight": 0, "predict.draws": 0}
-RATES = (
-    *("model.dropout", "classifier.dropout", "classifier.plain_dropout"),
-    "paper_network.dropout",
-)
 
 Probes = Callable[[Predictions, Dataset, Predictions, Dataset], Mapping[str, Predictions]]
 
@@ -55,9 +39,11 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         System,
         arrays=partial(device_rows, held),
         evaluate=partial(scoring.evaluate, held, shape.levels),
+        ranges=partial(scoring.ranges, shape.levels),
         better=scoring.better(shape.levels),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec),
+        read_new=partial(reading.read_new, spec, config.data),
+        training_range=predictions.training_range,
     )
     if config.classifier.network:
         return system(
@@ -75,6 +61,7 @@ def build(config: ConfigDict, spec: DataSpec, probes: Probes | None = None) -> S
         predict=partial(predictions.predict_imputation, shape),
         predict_new=partial(predictions.predict_new_imputation, shape),
         imputes={"imputed": "series"},
+        prediction_warnings=partial(predictions.clipped_warnings, spec.features["series"]),
         baselines=partial(scoring.imputation_baselines, held, shape.levels),
         columns=dict.fromkeys(series_fields, spec.features["series"]),
         extra_parts=("train",) if probes else (),
@@ -93,19 +80,12 @@ def shape_of(config: ConfigDict, spec: DataSpec) -> ModelShape:
 
 def check_config(config: ConfigDict) -> None:
     """Refuses a config with invalid values."""
-    check_choices(config, _choices(config))
+    check_values(config, {**SETTINGS, "tables.strategies": choices(*config.strategies)})
     _check_held_out(tuple(config.held_out))
-    weights = {
-        f"pretrain.weights.{imputer}.{term}": 0
-        for imputer, terms in config.pretrain.weights.items()
-        for term in terms
-    }
-    check_minimum(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST, **weights})
     if config.predict.draws == 1:
         raise UserError(
             "config.predict.draws is 1, of which there is no s.d.; give 2 or more, or 0 for none"
         )
-    check_rates(config, RATES)
     if config.model.channels % config.model.heads or config.model.channels % 2:
         raise UserError(
             f"config.model.channels is {config.model.channels}; give an even multiple of "
@@ -113,26 +93,7 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _choices(config: ConfigDict) -> dict[str, tuple[str, ...]]:
-    """Dotted key -> its possible values."""
-    choices = {
-        "model.imputer": IMPUTERS,
-        "model.gaps": ("paper", "code"),
-        "classifier.network": ("", *classifiers.NETWORKS),
-        "classifier.series": SERIES,
-        "finetune.regime": REGIMES,
-        "imputers": IMPUTERS,
-        "tables.networks": classifiers.NETWORKS,
-        "tables.strategies": tuple(config.strategies),
-        "data.split": ("folds", "file"),
-        "paper_network.series": SERIES,
-    }
-    if config.compare_regimes:
-        choices["compare_regimes"] = REGIMES
-    return choices
-
-
-def _check_held_out(rates: tuple[float, ...]) -> None:
+def _check_held_out(rates: tuple[float | int, ...]) -> None:
     """Refuses shares out of order, or whose names (whole percents) are the same."""
     percents = [round(100 * rate) for rate in rates]
     if not rates or not np.all(np.diff((0, *rates, 1)) > 0) or len(set(percents)) < len(percents):

@@ -53,7 +53,7 @@ def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
         raise UserError(
             "the experiment external needs patients to test on; name their files with "
-            "data.external.path"
+            "--config.data.external.path"
         )
     if config.repeats > 1:
         raise UserError(

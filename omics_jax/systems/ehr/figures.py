@@ -86,7 +86,28 @@ def imputation_tables(results: Results) -> dict[str, Table]:
     }
     if "series" in results.frames:
         tables["series"] = _series_table(results.frames["series"].rows)
-    return tables
+    return {**tables, **_clipped_table(results)}
+
+
+def _clipped_table(results: Results) -> dict[str, Table]:
+    """Imputed values beyond the training range, by arm and variable; nothing where there are none.
+
+    Of the test patients of all folds.
+    """
+    if "clipped" not in results.frames:
+        return {}
+    rows = results.frames["clipped"].rows
+    counts = rows.groupby(["arm", "variable"], sort=False)[["imputed", "clipped"]].sum()
+    counts = counts[counts["clipped"] > 0].reset_index()
+    if counts.empty:
+        return {}
+    counts["share"] = counts["clipped"] / counts["imputed"]
+    caption = (
+        "Imputed values of test patients that left the range of the training values by more than a "
+        "tenth of it, and were drawn in to that limit. Many of them say that the training broke "
+        "down, or that values of the file cannot be."
+    )
+    return {"clipped": Table("table", counts, "Imputed values beyond the training range", caption)}
 
 
 def _errors_of_imputers(results: Results, frame: pd.DataFrame, first_arm: str) -> pd.DataFrame:

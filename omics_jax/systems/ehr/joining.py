@@ -44,8 +44,16 @@ def join_patients(internal: Dataset, external: Dataset) -> Dataset:
     targets = {
         name: _stack(known, external.targets[name]) for name, known in internal.targets.items()
     }
-    notes = (*internal.notes, *_notes(internal, external, repeated))
-    return Dataset(ids, groups, _join_modalities(internal, external), table, targets, notes)
+    return Dataset(
+        ids,
+        groups,
+        _join_modalities(internal, external),
+        table,
+        targets,
+        notes=(*internal.notes, *_notes(internal, external, repeated)),
+        warnings=(*internal.warnings, *(f"external: {text}" for text in external.warnings)),
+        uses=(*internal.uses, *external.uses),
+    )
 
 
 def _external_names(names: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
@@ -105,7 +113,7 @@ def _check_variables(internal: Dataset, external: Dataset) -> None:
     ours, theirs = (list(map(str, d.modalities["series"].features)) for d in (internal, external))
     if not set(ours) & set(theirs):
         raise UserError(
-            "data.external.path shares no variable with data.path "
+            "--config.data.external.path shares no variable with --config.data.path "
             f"({', '.join(theirs[:5])} ... against {', '.join(ours[:5])} ...); name them alike"
         )
 
@@ -114,9 +122,9 @@ def _check_steps_and_outcomes(internal: Dataset, external: Dataset) -> None:
     ours, theirs = (d.modalities["hours"].features.tolist() for d in (internal, external))
     if not same_steps(ours, theirs) or set(internal.targets) != set(external.targets):
         raise UserError(
-            f"data.path has {steps_in_words(ours)} and the outcomes {sorted(internal.targets)}, "
-            f"data.external.path {steps_in_words(theirs)} and {sorted(external.targets)}; give "
-            "both the same"
+            f"--config.data.path has {steps_in_words(ours)} and the outcomes "
+            f"{sorted(internal.targets)}, --config.data.external.path {steps_in_words(theirs)} and "
+            f"{sorted(external.targets)}; give both the same"
         )
 
 
@@ -136,9 +144,9 @@ def _check_patients(internal: Dataset, external: Dataset, repeated: Sequence[str
     same = [name for name in repeated if is_same(name)]
     if same:
         raise UserError(
-            f"{count_phrase(len(same), 'patient', same)} in data.external.path with the same "
-            "values as in data.path; a model cannot be tested on patients it was trained on: "
-            "remove them from one of the files"
+            f"{count_phrase(len(same), 'patient', same)} in --config.data.external.path with the "
+            "same values as in --config.data.path; a model cannot be tested on patients it was "
+            "trained on: remove them from one of the files"
         )
 
 
@@ -148,9 +156,9 @@ def _check_persons(internal: Dataset, external: Dataset) -> None:
     both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
     if both_name_persons and both:
         raise UserError(
-            f"{count_phrase(len(both), 'group', both)} in data.path and in data.external.path; a "
-            "model cannot be tested on persons it was trained on: remove them from one of the "
-            "files, or rename them if they are different persons"
+            f"{count_phrase(len(both), 'group', both)} in --config.data.path and in "
+            "--config.data.external.path; a model cannot be tested on persons it was trained on: "
+            "remove them from one of the files, or rename them if they are different persons"
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from omics_jax.evaluation import comparisons
+from omics_jax.evaluation.measures import measure_of
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import (
     adjusted_family,
@@ -76,7 +77,7 @@ def _row(results: Results, arms: Sequence[str], place: Mapping[str, str], printe
     scores = results.scores[results.scores["arm"].isin(arms) & (results.scores["model"] == MODEL)]
     validation, test = (_by_split(scores, metric) for metric in ("validation_auroc", "auroc"))
     ratio = float((scores["n_test"] / scores["n_train"]).mean())
-    low, high = comparisons.corrected_interval(test.to_numpy(), ratio)
+    low, high = comparisons.corrected_interval(test.to_numpy(), ratio, measure_of("auroc"))
     return {
         **place,
         "validation": validation.mean(),

@@ -5,10 +5,12 @@ Series are returned in the input's units, with observed values unchanged to the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.systems.ehr.model import classifier_inputs, classify, encode
@@ -21,8 +23,11 @@ from omics_jax.systems.ehr.stays import (
     observed_series,
     run_imputer,
     seen_in_training,
+    within_range,
 )
 from omics_jax.training.stage import Variables
+
+SHOWN = 6  # variables named in a warning
 
 
 def predict_imputation(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Array]:
@@ -30,8 +35,9 @@ def predict_imputation(shape: ModelShape, variables: Variables, rows: Rows) -> d
 
     Returns (input units where a series, observed cells bit-identical):
       imputed (n, T, D); disagreement (n, T, D), half the distance of both directions' estimates, 0
-      where observed; hidden_forward, hidden_backward, hidden (n, H); imputed_LEVEL and
-      disagreement_LEVEL (n, T, D) for every held-out share, from the cells that are left; with
+      where observed; clipped (n, D), how many imputed values of a variable were drawn in to the
+      training range and its margin; hidden_forward, hidden_backward, hidden (n, H); imputed_LEVEL
+      and disagreement_LEVEL (n, T, D) for every held-out share, from the cells that are left; with
       `config.predict.draws` also sd (n, T, D), the s.d. of the imputed over so many passes in which
       observed cells are hidden at the training rates; with `config.predict.steps` also hidden_steps
       (n, T, 2, H).
@@ -40,10 +46,13 @@ def predict_imputation(shape: ModelShape, variables: Variables, rows: Rows) -> d
     shown = rows["m"]
     series = observed_series(shape, constants, rows, shown)
     imputation = run_imputer(shape, variables, series, states=config.steps)
-    estimate = imputation.estimates.mean(axis=0)
+    estimates = within_range(constants, imputation.estimates)
+    varies = constants["least_z"] < constants["most_z"]
+    was_outside = ~shown & varies & (estimates != imputation.estimates).any(axis=0)
     predictions = {
-        "imputed": in_input_units(constants, rows, shown, estimate),
-        "disagreement": disagreement(constants, shown, imputation.estimates),
+        "imputed": in_input_units(constants, rows, shown, estimates.mean(axis=0)),
+        "disagreement": disagreement(constants, shown, estimates),
+        "clipped": was_outside.sum(axis=1, dtype=jnp.float32),
         "hidden_forward": imputation.hidden[0],
         "hidden_backward": imputation.hidden[1],
         "hidden": imputation.hidden.mean(axis=0),
@@ -81,7 +90,7 @@ def impute_level(
     constants = variables["constants"]
     shown = rows["m"] & ~held_out_cells(rows, level)
     series = observed_series(shape, constants, rows, shown)
-    estimates = run_imputer(shape, variables, series).estimates
+    estimates = within_range(constants, run_imputer(shape, variables, series).estimates)
     imputed = in_input_units(constants, rows, shown, estimates.mean(axis=0))
     return imputed, disagreement(constants, shown, estimates)
 
@@ -108,7 +117,8 @@ def masking_sd(
     def one_pass(key: PRNGKeyArray) -> Float[Array, "n T D"]:
         shown = rows["m"] & ~hidden_cells(constants, same_noise, key)
         series = observed_series(shape, constants, rows, shown)
-        return run_imputer(shape, variables, series).estimates.mean(axis=0)
+        estimates = within_range(constants, run_imputer(shape, variables, series).estimates)
+        return estimates.mean(axis=0)
 
     return jnp.std(jax.lax.map(one_pass, jax.random.split(jax.random.key(1), draws)), axis=0)
 
@@ -133,3 +143,37 @@ def predict_outcome(shape: ModelShape, variables: Variables, rows: Rows) -> dict
     if shape.config.predict.forgetting:
         predictions[f"imputed_{shape.levels[0]}"] = impute_level(shape, variables, rows, 1)[0]
     return predictions
+
+
+def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Modality -> the smallest and largest value of one replicate's training rows, per variable.
+
+    variables: with or without an axis of length 1 of that replicate.
+    """
+    constants = variables["constants"]
+    ranges = {"series": ("low", "high"), "static": ("static_low", "static_high")}
+    return {
+        modality: tuple(np.asarray(constants[name], np.float64).reshape(-1) for name in names)
+        for modality, names in ranges.items()
+        if constants[names[0]].size
+    }
+
+
+def clipped_warnings(
+    names: Sequence[str], replicates: Sequence[Mapping[str, np.ndarray]]
+) -> list[str]:
+    """A sentence on imputed values that were drawn in to the training range; [] for none.
+
+    names: (D,) of the variables.
+    """
+    clipped = np.mean([fields["clipped"].sum(axis=0) for fields in replicates], axis=0)
+    if not clipped.any():
+        return []
+    n, steps, _ = replicates[0]["imputed"].shape
+    share = clipped / (n * steps)
+    most = [j for j in np.argsort(-share, kind="stable")[:SHOWN] if share[j]]
+    shown = ", ".join(f"{names[j]} {share[j]:.1%}" for j in most)
+    return [
+        f"imputed: {share.mean():.1%} of the cells of the series were imputed beyond the range of "
+        f"the training values and drawn in to it (most often {shown})"
+    ]

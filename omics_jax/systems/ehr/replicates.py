@@ -14,15 +14,15 @@ from omics_jax.data.clinical_series.hiding import hiding_rates, median_gaps
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.splits import Split
 from omics_jax.data.formats.messages import count_phrase
-from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS
 from omics_jax.study import folds
 from omics_jax.study.system import DataSpec
-from omics_jax.systems.ehr import model, scoring
+from omics_jax.systems.ehr import model
 from omics_jax.systems.ehr.assembly import build, check_config, shape_of
 from omics_jax.systems.ehr.device_rows import held_levels, outcome, statics
 from omics_jax.systems.ehr.joining import SET
+from omics_jax.systems.ehr.scales import fit_ranges, imputed_range, scale_of
 from omics_jax.systems.ehr.stays import SLOT
 from omics_jax.tasks.labels import check_labels
 from omics_jax.tasks.task import binary_task, strata_by_task
@@ -59,7 +59,7 @@ def _split_of_file(dataset: Dataset) -> Split:
     if lacking:
         raise UserError(
             f"config.data.split is file, and the data have no part {', '.join(lacking)}; store X "
-            "in each of the groups train, val and test, or set data.split=folds"
+            "in each of the groups train, val and test, or set --config.data.split=folds"
         )
     for a, b in combinations(parts, 2):
         groups_a, groups_b = (dataset.groups[parts[part]].astype(str) for part in (a, b))
@@ -107,6 +107,7 @@ def outcome_replicates(
     _check_outcome(config, dataset)
     check_config(config)
     splits = deal(config, dataset)
+    _check_classes(dataset)
     for split in splits:
         check_labels(dataset, [binary_task(dataset)], split)
     _check_held(config, dataset, splits)
@@ -145,13 +146,14 @@ def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> DataSpec:
 def constants_of(
     config: ConfigDict, dataset: Dataset, train: Int[np.ndarray, " rows"]
 ) -> dict[str, np.ndarray]:
-    """Constants of the training rows: scales, usual gaps (hours or steps) and hiding rates.
+    """Constants of the training rows: scales, ranges, usual gaps (hours or steps) and hiding rates.
 
     All are per variable.
     """
-    mask = dataset.modalities["series"].mask[train]
-    hours = dataset.modalities["hours"].values
-    mean, sd = scoring.scale_of(dataset.take(train))
+    series = dataset.modalities["series"].take(train)
+    mask, hours = series.mask, dataset.modalities["hours"].values
+    mean, sd = scale_of(series)
+    ranges = fit_ranges(series.values, mask)
     rates = hiding_rates(mask, config.pretrain.hide, config.pretrain.increase)
     # Gaps of the convention "code" count steps, and so must what is usual among them.
     steps = np.broadcast_to(np.arange(hours.shape[1]), hours.shape)
@@ -162,20 +164,24 @@ def constants_of(
         "sd": sd,
         "usual_gap": usual.astype(np.float32),
         "hiding_rate": rates.astype(np.float32),
+        **ranges,
+        **imputed_range(ranges, mean, sd),
         **_scale_of_statics(statics(dataset), train),
     }
 
 
 def _scale_of_statics(static: Modality, train: Int[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
-    """Mean and s.d. of every descriptor over the training rows that have it."""
+    """Mean, s.d. and range of every descriptor over the training rows that have it."""
+    names = ("mean", "sd", "low", "high", "far_low", "far_high")
     if not static.values.shape[1]:
-        return {"static_mean": np.zeros(0, np.float32), "static_sd": np.ones(0, np.float32)}
-    values, mask = static.values[train], static.mask[train]
-    fitted = fit_standardizer(values, mask, np.zeros(len(train), int), 1)
+        return {f"static_{name}": np.zeros(0, np.float32) for name in names}
+    known = static.take(train)
+    mean, sd = scale_of(known)
     # An infinite s.d. makes z 0 for a descriptor that no training row has: the network would take
     # any other value for noise.
-    sd = np.where(mask.any(axis=0), fitted["sd"][0], np.float32(np.inf))
-    return {"static_mean": fitted["mean"][0], "static_sd": sd}
+    sd = np.where(known.mask.any(axis=0), sd, np.float32(np.inf))
+    fitted = {"mean": mean, "sd": sd, **fit_ranges(known.values, known.mask)}
+    return {f"static_{name}": values for name, values in fitted.items()}
 
 
 # --- checks ---------------------------------------------------------------------------------------
@@ -185,7 +191,18 @@ def _check_outcome(config: ConfigDict, dataset: Dataset) -> None:
     if not dataset.targets or not outcome(dataset)[1].any():
         raise UserError(
             f"the experiment {config.experiment} predicts an outcome and the data hold none; name "
-            "the outcomes' file with data.outcomes, or choose the experiment imputation"
+            "the outcomes' file with --config.data.outcomes, or choose the experiment imputation"
+        )
+
+
+def _check_classes(dataset: Dataset) -> None:
+    """Refuses an outcome that all patients have, or none."""
+    label, known = outcome(dataset)
+    if len(np.unique(label[known])) == 1:
+        name, value = next(iter(dataset.targets)), label[known][0]
+        raise UserError(
+            f"{name} is {value:g} of all {known.sum():,} patients; name another label with "
+            "--config.data.label, or choose the experiment imputation"
         )
 
 
@@ -193,13 +210,16 @@ def _check_held(config: ConfigDict, dataset: Dataset, splits: Sequence[Split]) -
     """Refuses a split in which no held-out value shows how well values are imputed."""
     levels = held_levels(tuple(config.held_out), config.seed, dataset)
     scored: Bool[np.ndarray, " n"] = (levels == 1).any(axis=(1, 2))
+    mend = "a larger first share in --config.held_out"
+    if "truth" in dataset.modalities:
+        mend = "leave X_ori out of the file"
     for split in splits:
         for part in ("validation", "test"):
             if not scored[getattr(split, part)].any():
                 raise UserError(
                     f"fold {split.fold}, repeat {split.repeat}: no value of its {part} rows is "
-                    "held out, so that an imputation of them cannot be judged; use fewer folds, a "
-                    "larger first share in held_out, or leave X_ori out of the file"
+                    "held out, so that an imputation of them cannot be judged; use fewer folds, "
+                    f"more patients, or {mend}"
                 )
 
 

@@ -9,12 +9,14 @@ import pandas as pd
 from jaxtyping import Bool, Float, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.evaluation import classifiers, imputation, series_baselines
+from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.summary_features import flatten_series, summary_features
-from omics_jax.evaluation.tables import Evaluation, Frame
+from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
+from omics_jax.study.doubts import PROBABILITY, Span, observed_range
 from omics_jax.study.system import Predictions
 from omics_jax.systems.ehr.device_rows import HeldLevels, measured_values
+from omics_jax.systems.ehr.scales import scale_of, without_far
 from omics_jax.tasks.binary import BETTER, binary_frame, binary_scores
 
 ERRORS = ("mae", "rmse", "mre")
@@ -23,10 +25,20 @@ SHOWN_PATIENTS, SHOWN_VARIABLES = 4, 6
 
 def better(levels: Sequence[str]) -> dict[str, str]:
     """Metric -> the better side."""
-    kinds = (*ERRORS, "mre_units")
-    errors = {f"{kind}_{level}": "lower" for level in levels for kind in kinds}
-    validation = {f"validation_{name}": side for name, side in BETTER.items()}
-    return {**BETTER, **validation, **errors}
+    errors = [f"{kind}_{level}" for level in levels for kind in (*ERRORS, "mre_units")]
+    validation = [f"validation_{name}" for name in BETTER]
+    return better_sides((*BETTER, *validation, *errors))
+
+
+def ranges(levels: Sequence[str], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction -> the range of what it predicts, of every variable for imputations."""
+    measured = measured_values(dataset)
+    mask = dataset.modalities["series"].mask
+    if "truth" in dataset.modalities:
+        mask = mask | dataset.modalities["truth"].mask
+    of_variables = observed_range(measured, mask, by_feature=True)
+    fields = ["imputed", *(f"imputed_{level}" for level in levels)]
+    return {**dict.fromkeys(fields, of_variables), "probability": PROBABILITY}
 
 
 def evaluate(
@@ -49,16 +61,21 @@ def evaluate(
     """
     metrics: dict[str, float] = {}
     frames: dict[str, Frame] = {}
+    constant: frozenset[str] = frozenset()
     if "probability" in predictions:
         metrics, frames["probability"] = _outcome_scores(predictions["probability"], test)
+        if is_constant(frames["probability"].rows["probability"].to_numpy()):
+            constant = frozenset(metrics)
     numbered = dict(enumerate(levels, 1))
     imputed = {k: name for k, name in numbered.items() if f"imputed_{name}" in predictions}
     if imputed:
         errors, frames["errors"] = _imputation_scores(held, imputed, predictions, test, train)
         metrics |= errors
+    if "clipped" in predictions:
+        frames["clipped"] = _clipped_cells(predictions, test)
     if "imputed" in predictions:
         frames["series"] = _shown_series(held, levels[0], predictions, test)
-    return Evaluation(metrics, frames)
+    return Evaluation(metrics, frames, constant)
 
 
 def known_outcome(dataset: Dataset) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
@@ -86,8 +103,9 @@ def _imputation_scores(
     """Errors at every level on the scale of the training rows, and by variable. levels: number ->
     name.
     """
-    held_levels, truth = held(test), measured_values(test)
-    mean, sd = scale_of(train)
+    # A far value is no truth that an imputation can be held against.
+    held_levels, truth = held(test), measured_values(without_far(train, test))
+    mean, sd = scale_of(train.modalities["series"])
     # The others have no scale.
     scored = train.modalities["series"].mask.any(axis=(0, 1))
     z_truth = (truth - mean) / sd
@@ -107,6 +125,19 @@ def _imputation_scores(
         units = units[list(ERRORS)].add_suffix("_units")
         frames.append(pd.concat([z, units], axis=1).assign(level=level))
     return metrics, Frame("errors", pd.concat(frames))
+
+
+def _clipped_cells(predictions: Predictions, test: Dataset) -> Frame:
+    """How many imputed values of each variable were drawn in to the training range."""
+    series = test.modalities["series"]
+    rows = pd.DataFrame(
+        {
+            "variable": series.features.astype(str),
+            "imputed": (~series.mask).sum(axis=(0, 1)),
+            "clipped": predictions["clipped"].sum(axis=0),
+        }
+    )
+    return Frame("clipped", rows)
 
 
 def _errors_by_variable(
@@ -182,17 +213,6 @@ def _panel_title(test: Dataset, patient: int) -> str:
     return f"{name}, {outcome} {value}"
 
 
-def scale_of(
-    train: Dataset,
-) -> tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]]:
-    """Mean and s.d. of each variable over the observed cells of the training rows."""
-    series = train.modalities["series"]
-    patients, steps, variables = series.mask.shape
-    values, mask = (a.reshape(-1, variables) for a in (series.values, series.mask))
-    fitted = fit_standardizer(values, mask, np.zeros(patients * steps, int), 1)
-    return fitted["mean"][0], fitted["sd"][0]
-
-
 # --- baselines ------------------------------------------------------------------------------------
 
 
@@ -202,8 +222,10 @@ def imputation_baselines(
     """Training mean, last observation carried forward, linear interpolation, nearest in time; at
     every level.
     """
-    series, hours = test.modalities["series"], test.modalities["hours"].values
-    fitted, held_levels = train.modalities["series"], held(test)
+    hours, held_levels = test.modalities["hours"].values, held(test)
+    # What the network is spared, these are spared, too.
+    fitted = without_far(train, train).modalities["series"]
+    series = without_far(train, test).modalities["series"]
     predictions: dict[str, dict[str, np.ndarray]] = {}
     for k, level in enumerate(levels, 1):
         visible = series.mask & ~((held_levels > 0) & (held_levels <= k))
@@ -222,6 +244,7 @@ def outcome_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:
     that the network reads; logistic regression five of the eight, with which it does better.
     """
     label, known = known_outcome(train)
+    train, test = without_far(train, train), without_far(train, test)
     known_rows = train.take(known)
     y = label[known].astype(int)
     logistic, boosting = classifiers.logistic_on_summary, classifiers.boosting_on_summary

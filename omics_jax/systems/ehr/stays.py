@@ -52,7 +52,8 @@ def observed_series(
     z = (x - mean) / s.d. of the training rows, at most `config.model.clip` s.d. from 0. A variable
     or descriptor that no training row has is not shown.
     """
-    z = (rows["static"] - constants["static_mean"]) / constants["static_sd"]
+    described = plausible(constants, rows["static"], "static_")
+    z = (described - constants["static_mean"]) / constants["static_sd"]
     static = jnp.where(known_statics(constants, rows), z, 0)
     shown = visible & seen_in_training(constants)
     x = jnp.where(shown, standardized(shape, constants, rows), 0)
@@ -72,8 +73,30 @@ def known_statics(constants: Constants, rows: Rows) -> Bool[Array, "n S"]:
 def standardized(shape: ModelShape, constants: Constants, rows: Rows) -> Float[Array, "n T D"]:
     """Values on the training scale, 0 where nothing was measured; see `observed_series`."""
     measured, clip = measured_cells(rows), shape.config.model.clip
-    z = (jnp.where(measured, rows["x"], 0) - constants["mean"]) / constants["sd"]
+    x = plausible(constants, jnp.where(measured, rows["x"], 0))
+    z = (x - constants["mean"]) / constants["sd"]
     return jnp.where(measured, jnp.clip(z, -clip, clip), 0)
+
+
+def plausible(
+    constants: Constants, x: Float[Array, "*n D"], prefix: str = ""
+) -> Float[Array, "*n D"]:
+    """Values in input units, a far one (see `scales`) drawn in to the training range.
+
+    prefix: of the names of the constants, "static_" for descriptors.
+    """
+    low, high, far_low, far_high = (
+        constants[f"{prefix}{name}"] for name in ("low", "high", "far_low", "far_high")
+    )
+    return jnp.where((x < far_low) | (x > far_high), jnp.clip(x, low, high), x)
+
+
+def within_range(constants: Constants, z: Float[Array, "*n T D"]) -> Float[Array, "*n T D"]:
+    """Imputed values on the training scale, drawn in to the training range and its margin.
+
+    Those of a variable that is constant in the training rows are this constant.
+    """
+    return jnp.clip(z, constants["least_z"], constants["most_z"])
 
 
 def measured_cells(rows: Rows) -> Bool[Array, "n T D"]:

@@ -7,5 +7,6 @@ patients, `experiments` lists what is trained, and `conclusions` compares the re
 from omics_jax.systems.multiomics.assembly import Spec, build
 from omics_jax.systems.multiomics.experiments import EXPERIMENTS
 from omics_jax.systems.multiomics.reading import read
+from omics_jax.systems.multiomics.settings import SETTINGS
 
-__all__ = ["EXPERIMENTS", "Spec", "build", "read"]
+__all__ = ["EXPERIMENTS", "SETTINGS", "Spec", "build", "read"]

@@ -9,30 +9,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import combinations, overlaps
+from omics_jax.data.preprocessing.log2 import LOG2
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
-from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.evaluation.tables import Evaluation, Frame
-from omics_jax.settings.checks import check_choices, check_minimum, check_rates, config_value
+from omics_jax.settings.checks import check_values
 from omics_jax.settings.words import parse_number, parse_pairs
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.multiomics import imputation, model, reading, simple_imputers
 from omics_jax.systems.multiomics.conclusions import COMPLETE
-from omics_jax.systems.multiomics.networks import FUSIONS
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
+from omics_jax.systems.multiomics.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.task import Task
-
-STAGES = ("embedding", "heads", "all", "calibration")
+from omics_jax.training.stage import Variables
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,13 @@ class Spec(DataSpec):
     """What building an arm's system needs to know of its data.
 
     used: the modalities that are embedded.
+    widths: modality -> the number of features that a replicate chooses of it at most.
     edges: modality -> the sources from which it is imputed.
     tasks: those that have a head; () for the imputers alone.
     times: survival task -> the times at which its curves are stored.
     some_incomplete: whether some tested patients lack a modality; the complete ones are then also
       scored by themselves.
+    logged: the modalities whose logarithms were taken, log2(x + 1).
     """
 
     used: tuple[str, ...] = ()
@@ -52,6 +53,8 @@ class Spec(DataSpec):
     tasks: tuple[Task, ...] = ()
     times: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     some_incomplete: bool = False
+    widths: Mapping[str, int] = field(default_factory=dict)
+    logged: tuple[str, ...] = ()
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -69,7 +72,7 @@ def build(config: Any, spec: Spec) -> System:
 def shape_of(config: Any, spec: Spec) -> ModelShape:
     """The shapes of the model for one config and one shape of data."""
     sizes = {name: len(features) for name, features in spec.features.items()}
-    return ModelShape(config, sizes, spec.used, spec.edges, spec.tasks)
+    return ModelShape(config, sizes, spec.used, spec.edges, spec.tasks, spec.widths)
 
 
 def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
@@ -89,16 +92,18 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         imputes={name: name for name in spec.edges},
         better=simple_imputers.imputation_sides(spec.edges),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec, config),
+        read_new=partial(reading.read_new, spec, spec.logged, config),
         sources=reading.sources,
-        prepare_new=partial(reading.prepare_new, config),
+        prepare_new=partial(reading.prepare_new, spec.logged),
         predict_new=partial(imputation.predict_new, shape),
-        finish_new=partial(reading.in_user_units, config),
+        training_range=partial(training_range, tuple(spec.features)),
+        finish_new=partial(reading.in_user_units, spec.logged),
     )
 
 
 def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     network = model.network_of(shape, weights_of(config))
+    columns = {"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)}
     return task_system(
         network,
         spec.rows,
@@ -110,13 +115,29 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         },
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),
-        columns={"imputed_share": ("imputed_share",), **prediction_columns(spec.tasks)},
+        columns=columns,
         better=better_sides(spec.tasks, (COMPLETE,)),
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec, config),
+        read_new=partial(reading.read_new, spec, spec.logged, config),
         sources=reading.sources,
-        prepare_new=partial(reading.prepare_new, config),
+        prepare_new=partial(reading.prepare_new, spec.logged),
+        training_range=partial(training_range, tuple(spec.features)),
+        finish_new=partial(reading.without_empty_rows, tuple(columns)),
     )
+
+
+def training_range(
+    names: Sequence[str], variables: Variables
+) -> dict[str, tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]]:
+    """`System.training_range` of these modalities; features that a fold does not use have none."""
+    # Stored variables of one replicate have its axis, of length 1.
+    constants = {name: np.ravel(value) for name, value in variables["constants"].items()}
+    ranges = {}
+    for name in names:
+        alive = constants[f"{name}_alive"]
+        low, high = (constants[f"{name}_{end}"].astype(np.float64) for end in ("low", "high"))
+        ranges[name] = np.where(alive, low, np.nan), np.where(alive, high, np.nan)
+    return ranges
 
 
 def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
@@ -141,6 +162,11 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
 def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"]:
     """(n,) whether a patient has all these modalities."""
     return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
+
+
+def logged_modalities(dataset: Dataset) -> tuple[str, ...]:
+    """The modalities whose values are logarithms of those in the files."""
+    return tuple(name for name, m in dataset.modalities.items() if m.transform == LOG2)
 
 
 def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -179,14 +205,7 @@ def _rules(config: Any, spec: Spec) -> dict[str, Rules]:
 
 def check(config: Any) -> None:
     """Refuses invalid values of the config."""
-    choices = {
-        "model.fusion": FUSIONS,
-        "model.reduction": ("mean", "sum"),
-        "missing": ("impute", "mask", "complete"),
-        "training.stages": STAGES,
-        "left_out": ("embedding", "heads", "embedding+heads"),
-    }
-    check_choices(config, choices)
+    check_values(config, SETTINGS)
     check_task_settings(config)
     if config.missing == "mask" and config.model.fusion == "early":
         raise UserError(
@@ -194,28 +213,3 @@ def check(config: Any) -> None:
             "model.fusion=early has no branches; set model.fusion to intermediate, or missing to "
             "impute or complete"
         )
-    check_minimum(config, _MINIMUMS)
-    for key in ("model.branch", "model.shared"):
-        if not config_value(config, key):
-            raise UserError(f"config.{key} is (); give one or more widths")
-    check_rates(config, ["model.dropout"])
-
-
-_MINIMUMS = {
-    "model.latent": 1,
-    "model.k_kl": 0,
-    "model.k_embed": 0,
-    "model.branch": 1,
-    "model.shared": 1,
-    "imputation.hidden": 1,
-    "imputation.members": 1,
-    "imputation.epochs": 1,
-    "imputation.batch_size": 1,
-    "imputation.patience": 1,
-    "imputation.transfer_epochs": 1,
-    "imputation.transfer_batch_size": 1,
-    "predict.batch_size": 1,
-    "preprocess.top_k": 0,
-    "interpret.permutations": MIN_POOLED,
-    "interpret.steps": 1,
-}

@@ -13,11 +13,11 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import fit_folds
 from omics_jax.errors import UserError
-from omics_jax.settings.words import parse_pairs
+from omics_jax.settings.words import parse_pairs, split_list
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.multiomics.assembly import rules_of
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
-from omics_jax.tasks.labels import check_class_sizes
+from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
 
@@ -39,6 +39,7 @@ class Cohort:
     splits: folds of the study's patients.
     target: (n,) whether a patient is of the class that the study is about; None for all patients.
     others: (o,) indices of the patients on whom imputers are pretrained.
+    widths: modality -> the number of features that any fold can choose of it at most.
     fit: (modality, splits) -> the constants fitted to the training rows of every split; for the
       same training rows they are fitted only once.
     """
@@ -49,6 +50,7 @@ class Cohort:
     splits: Sequence[Split]
     target: Bool[np.ndarray, " n"] | None
     others: Int[np.ndarray, " o"]
+    widths: Mapping[str, int]
     fit: Fit
 
 
@@ -76,6 +78,10 @@ def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
         splits=deal_folds(config, dataset, strata_by_task(dataset, tasks), target),
         target=target,
         others=_other_patients(dataset, target),
+        widths={
+            name: rules_of(config, name).width(len(m.features))
+            for name, m in dataset.modalities.items()
+        },
         fit=_fit_once(config, dataset),
     )
 
@@ -91,6 +97,7 @@ def _check_tasks(
                 f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
             )
     check_weights(config, tasks)
+    check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
 
 
@@ -187,10 +194,7 @@ def _edges_of(setting: str, names: Sequence[str]) -> Edges:
         others = {name: tuple(other for other in names if other != name) for name in names}
         return others if len(names) > 1 else {}
     pairs = parse_pairs(setting.replace("<", "="), "imputation.edges (target<source+source, ...)")
-    edges = {
-        target: tuple(source.strip() for source in sources.split("+"))
-        for target, sources in pairs.items()
-    }
+    edges = {target: tuple(split_list(sources, "+")) for target, sources in pairs.items()}
     # The default edges are between the paper's modalities; those of absent modalities are dropped.
     absent = {name for name in DEFAULT_NAMES if name not in names}
     edges = {t: sources for t, sources in edges.items() if not {t, *sources} & absent}

@@ -11,12 +11,13 @@ from jaxtyping import Bool
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
-from omics_jax.data.preprocessing.features import on_union
+from omics_jax.data.preprocessing.features import on_own_columns
 from omics_jax.errors import UserError
+from omics_jax.settings.words import split_list
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
-from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
+from omics_jax.systems.multiomics.assembly import Spec, build, is_complete, logged_modalities
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted_arm
@@ -185,6 +186,8 @@ def _imputer_arms(config: Any, cohort: Cohort, edges: Edges, transfer: bool = Tr
         folds.most_rows(replicates),
         used=cohort.names,
         edges=edges,
+        widths=_widths(cohort, dataset),
+        logged=logged_modalities(dataset),
     )
     arm = Arm(
         name=IMPUTERS if transfer else f"{IMPUTERS} without transfer",
@@ -220,19 +223,21 @@ def _network_arm(
     missing = missing or config.missing
     patients = _patients_of_arm(cohort, used, missing, edges)
     splits = [_restricted(split, patients) for split in cohort.splits]
-    tasks = with_bins(config, cohort.dataset, tasks, [split.train for split in splits])
+    tasks = with_bins(config, tasks, [split.train for split in splits])
     # Imputers read all sources, even those that are not embedded, on the scale of their training.
     names, scaled_on = (cohort.names, cohort.splits) if edges else (used, splits)
     dataset, replicates = _replicates(config, cohort, splits, names, tasks, scaled_on)
-    tested = np.concatenate([split.test for split in splits])
+    tested = np.unique(np.concatenate([split.test for split in splits]))
     spec = Spec(
         folds.features_of(dataset),
         folds.most_rows(replicates),
         used=used,
         edges=edges,
         tasks=tasks,
-        times=curve_times(config, dataset, tasks),
+        times=curve_times(config, dataset, tasks, tested),
         some_incomplete=not is_complete(used, dataset)[tested].all(),
+        widths=_widths(cohort, dataset),
+        logged=logged_modalities(dataset),
     )
     return Arm(
         name=name,
@@ -245,6 +250,11 @@ def _network_arm(
         labels=labels or {},
         with_baselines=with_baselines,
     )
+
+
+def _widths(cohort: Cohort, dataset: Dataset) -> dict[str, int]:
+    """Of the modalities in an arm's dataset, see `Spec`."""
+    return {name: cohort.widths[name] for name in dataset.modalities}
 
 
 def _patients_of_arm(
@@ -296,7 +306,8 @@ def _replicates(
     for name in names:
         modality = cohort.dataset.modalities[name]
         fitted = cohort.fit(name, scaled_on or splits)
-        columns, by_fold = on_union(fitted, len(modality.features))
+        width = cohort.widths[name]
+        columns, by_fold = on_own_columns(fitted, len(modality.features), width)
         modalities[name] = modality.select_features(modality.features[columns])
         for split, fold_constants in zip(splits, by_fold, strict=True):
             for field, value in fold_constants.items():
@@ -322,10 +333,7 @@ def _modality_sets(setting: str, names: Sequence[str]) -> list[tuple[str, ...]]:
     if not setting:
         alone = [(name,) for name in names]
         return [*alone, *(tuple(names[:count]) for count in range(2, len(names) + 1))]
-    sets = [
-        tuple(dict.fromkeys(name.strip() for name in part.split("+")))
-        for part in setting.split(",")
-    ]
+    sets = [tuple(dict.fromkeys(split_list(part, "+"))) for part in split_list(setting)]
     for name in {name for modality_set in sets for name in modality_set}:
         if name not in names:
             raise UserError(f"config.arms.sets names {name!r}; the data hold {', '.join(names)}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,8 +23,10 @@ from omics_jax.systems.multiomics.patients import (
     SLOT,
     ModelShape,
     Rows,
+    chosen,
     imputable,
     imputed_values,
+    in_rows,
     measured,
     scaled,
     unscaled,
@@ -38,12 +41,12 @@ def init(shape: ModelShape, key: PRNGKeyArray, batch: Batch, constants: Variable
     settings = shape.config.imputation
     imputers = {}
     for i, (name, sources) in enumerate(shape.edges.items()):
-        inputs = imputer.input_size(shape.sizes, sources)
+        inputs = imputer.input_size(shape.inputs, sources)
         imputers[name] = imputer.init_imputer(
             jax.random.fold_in(key, i),
             inputs,
             settings.hidden,
-            shape.sizes[name],
+            shape.inputs[name],
             settings.members,
         )
     return {"params": {"imputer": imputers}, "batch_stats": {}}
@@ -85,11 +88,12 @@ def monitor(shape: ModelShape, name: str, variables: Variables, batch: Batch) ->
 
 def _learned_cells(
     shape: ModelShape, name: str, constants: Variables, rows: Rows
-) -> Bool[Array, "n F"]:
+) -> Bool[Array, "n w"]:
     """The observed cells of live patients with a source, of features that the replicate chose."""
     has_source = imputable(shape, measured(shape, rows), name)
     is_learned = rows["live"] & has_source
-    return is_learned[:, None] & rows[f"m_{name}"] & constants[f"{name}_alive"]
+    observed = chosen(constants, name, rows[f"m_{name}"])
+    return is_learned[:, None] & observed & constants[f"{name}_alive"]
 
 
 def stages(shape: ModelShape, rows: Mapping[str, int]) -> tuple[Stage, ...]:
@@ -150,12 +154,13 @@ def predict(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Ar
         mean = members.mean(axis=0)
         imputed = unscaled(constants, name, mean)
         estimate = jnp.where(estimated, imputed, constants[f"{name}_fill"])
-        fields[name] = jnp.where(observed, rows[f"x_{name}"], estimate)
-        fields[f"{name}_sd"] = jnp.where(observed, 0, span * members.std(axis=0))
+        place = partial(in_rows, shape, constants, name)
+        fields[name] = jnp.where(observed, rows[f"x_{name}"], place(estimate))
+        fields[f"{name}_sd"] = jnp.where(observed, 0, place(span * members.std(axis=0)))
         fields[f"{name}_source"] = has_source
-        fields[f"{name}_estimate"] = mean
-        fields[f"{name}_truth"] = scaled(constants, rows, name)
-        fields[f"{name}_scored"] = observed & estimated
+        fields[f"{name}_estimate"] = place(mean)
+        fields[f"{name}_truth"] = place(scaled(constants, rows, name))
+        fields[f"{name}_scored"] = observed & place(estimated)
     return fields
 
 
@@ -171,7 +176,8 @@ def predict_new(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str
     fields = {}
     for name in shape.edges:
         observed = rows[f"m_{name}"]
-        alive = variables["constants"][f"{name}_alive"]
+        constants = variables["constants"]
+        alive = in_rows(shape, constants, name, constants[f"{name}_alive"])
         has_source = predicted[f"{name}_source"]
         sd, has_sd = predicted[f"{name}_sd"], observed | (alive & has_source[:, None])
         fields[name] = jnp.where(observed | alive, predicted[name], jnp.nan)

@@ -39,7 +39,9 @@ from omics_jax.systems.multiomics.patients import (
     Patients,
     Rows,
     average,
+    chosen,
     impute_patients,
+    in_rows,
     prepare_patients,
     prepared_patients,
     scaled,
@@ -261,7 +263,8 @@ def imputed_share(
     is_read = present | (shape.embedding.fusion == "early")
     reads = [constants[f"{name}_alive"] & is_read[:, i, None] for i, name in enumerate(shape.used)]
     cells_read = jnp.concatenate(reads, axis=1)
-    observed = jnp.concatenate([rows[f"m_{name}"] for name in shape.used], axis=1)
+    masks = [chosen(constants, name, rows[f"m_{name}"]) for name in shape.used]
+    observed = jnp.concatenate(masks, axis=1)
     unmeasured = jnp.sum(~observed & cells_read, axis=1)
     return unmeasured / jnp.maximum(jnp.sum(cells_read, axis=1), 1)
 
@@ -281,7 +284,7 @@ def explain(
         (mean, _), _ = encode_patients(shape, variables, patients._replace(x=x), rows)
         return head_outputs(network, variables, mean, rows)[0]
 
-    return attributions(
+    fields = attributions(
         shape.tasks,
         outputs,
         patients.x,
@@ -289,3 +292,10 @@ def explain(
         steps=shape.config.interpret.steps,
         hazard=shape.config.survival.hazard,
     )
+    return {
+        f"{task.name}_attribution_{name}": in_rows(
+            shape, variables["constants"], name, fields[f"{task.name}_attribution_{name}"]
+        )
+        for task in shape.tasks
+        for name in shape.used
+    }

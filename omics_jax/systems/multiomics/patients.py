@@ -6,7 +6,7 @@ The fields of a row are described in `model`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ SLOT = "patients"
 OTHERS = "others"  # patients of other classes, on which an imputer may be trained first
 
 Rows = Mapping[str, Array]
-Values = Float[Array, "n F"]
-Cells = Bool[Array, "n F"]
+Values = Float[Array, "n w"]
+Cells = Bool[Array, "n w"]
 PatientMask = Bool[Array, " n"]
 
 
@@ -33,6 +33,8 @@ class ModelShape:
 
     config: of the run.
     sizes: modality -> F, of all modalities in the rows.
+    widths: modality -> the number of features that a replicate chooses of them at most, which its
+      networks read; F where it has none.
     used: the modalities that are embedded.
     edges: modality -> the sources from which it is imputed where it is missing.
     tasks: those that have a head.
@@ -43,13 +45,19 @@ class ModelShape:
     used: tuple[str, ...]
     edges: Mapping[str, tuple[str, ...]]
     tasks: tuple[Task, ...] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Modality -> the number of features that the networks read."""
+        return {**self.sizes, **self.widths}
 
     @property
     def embedding(self) -> Embedding:
         """The network that embeds the modalities `used`."""
         settings = self.config.model
         return Embedding(
-            sizes={name: self.sizes[name] for name in self.used},
+            sizes={name: self.inputs[name] for name in self.used},
             fusion=settings.fusion,
             branch=tuple(settings.branch),
             shared=tuple(settings.shared),
@@ -61,9 +69,10 @@ class ModelShape:
 class Patients(NamedTuple):
     """Patients as the embedding reads them, of M used modalities.
 
-    x: modality -> (n, F) in [0, 1], every missing cell filled.
+    x: modality -> (n, w) in [0, 1], the features that the replicate chose, every missing cell
+      filled.
     present: (n, M) whether the modality was measured or imputed.
-    cells: modality -> (n, F) whether the cell was observed, or imputed with its whole modality.
+    cells: modality -> (n, w) whether the cell was observed, or imputed with its whole modality.
     imputed: (n, M) whether the modality was imputed.
     """
 
@@ -76,10 +85,23 @@ class Patients(NamedTuple):
 # --- one modality ---------------------------------------------------------------------------------
 
 
+def chosen(constants: Variables, name: str, table: Array) -> Array:
+    """(n, w) the features that the replicate chose, of a modality's values or mask (n, F)."""
+    columns = constants.get(f"{name}_columns")
+    return table if columns is None else features.own_columns(columns, table)
+
+
+def in_rows(shape: ModelShape, constants: Variables, name: str, values: Array) -> Array:
+    """(..., F) the replicate's features (..., w) at their places in the rows, 0 elsewhere."""
+    columns = constants.get(f"{name}_columns")
+    return values if columns is None else features.in_table(columns, values, shape.sizes[name])
+
+
 def scaled(constants: Variables, rows: Rows, name: str) -> Values:
     """A modality on the training rows' min-max scale, the training mean where a cell is missing."""
     fitted = _scale_of(constants, name)
-    return features.scale(fitted, rows[f"x_{name}"], rows[f"m_{name}"])
+    values, mask = (chosen(constants, name, rows[f"{field}_{name}"]) for field in ("x", "m"))
+    return features.scale(fitted, values, mask)
 
 
 def unscaled(constants: Variables, name: str, values: Values) -> Values:
@@ -88,7 +110,7 @@ def unscaled(constants: Variables, name: str, values: Values) -> Values:
     return features.invert(fitted, values)
 
 
-def average(constants: Variables, name: str) -> Float[Array, " F"]:
+def average(constants: Variables, name: str) -> Float[Array, " w"]:
     """The training mean of every feature of a modality, on the scale of `scaled`."""
     fitted = _scale_of(constants, name)
     mean = fitted["fill"][None]
@@ -96,7 +118,7 @@ def average(constants: Variables, name: str) -> Float[Array, " F"]:
     return features.scale(fitted, mean, observed)[0]
 
 
-def _scale_of(constants: Variables, name: str) -> dict[str, Float[Array, " F"]]:
+def _scale_of(constants: Variables, name: str) -> dict[str, Float[Array, " w"]]:
     return {key: constants[f"{name}_{key}"] for key in ("fill", "low", "high")}
 
 
@@ -114,10 +136,10 @@ def imputable(shape: ModelShape, has: Mapping[str, PatientMask], name: str) -> P
 
 def imputed_values(
     shape: ModelShape, variables: Variables, rows: Rows, name: str
-) -> Float[Array, "E n F"]:
+) -> Float[Array, "E n w"]:
     """Every member's estimate of a modality on the scale of `scaled`, measured or not.
 
-    Features that this replicate did not choose are 0.
+    0 where the replicate chose fewer features than w.
     """
     constants = variables["constants"]
     params = variables["params"]["imputer"][name]
@@ -145,7 +167,7 @@ def impute_patients(shape: ModelShape, variables: Variables, rows: Rows) -> Pati
             members = imputed_values(shape, variables, rows, name)
             mean = members.mean(axis=0)
             values = jnp.where(is_imputed[:, None], mean, values)
-        is_filled = rows[f"m_{name}"] | is_imputed[:, None]
+        is_filled = chosen(constants, name, rows[f"m_{name}"]) | is_imputed[:, None]
         x[name] = values
         cells[name] = is_filled & constants[f"{name}_alive"]
         present.append(has[name] | is_imputed)

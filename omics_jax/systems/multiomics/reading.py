@@ -14,14 +14,22 @@ import numpy as np
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.read import read_table
 from omics_jax.data.patients.read import read_patients
+from omics_jax.data.patients.remarks import Remarks, note, warning
 from omics_jax.data.patients.text_settings import named_files, parse_settings
 from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
-from omics_jax.data.preprocessing.log2 import log2_plus_one
+from omics_jax.data.preprocessing.log2 import log2_plus_one, looks_like
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
 
+AUTO = "auto"
+COUNTS_BY_NAME = "mirna"  # counts unless the values say otherwise
+# Settings of the section `data`: how files are read, and what is known about the patients.
+HOW_TO_READ = ("orientation", "id", "barcode", "repeated", "missing_values", "limits")
+DEFAULTS = {"orientation": "auto", "repeated": "error"}
+OUTCOMES = ("clinical", "survival", "classes", "numbers", "survival_times")
+_SHOWN = 5  # names in a note
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
 RESERVED = "<+,="  # characters that separate names in settings
 OnProgress = Callable[[int, int, str], None]
@@ -38,36 +46,98 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     sites on chromosome Y.
     """
     dataset = _read_modalities(config, config.preprocess, on_progress)
-    return take_logarithms(config.preprocess, dataset)
+    names, remarks = _modalities_to_log(config.preprocess, dataset)
+    logged = take_logarithms(names, dataset)
+    return replace(
+        logged,
+        notes=(*logged.notes, *remarks.notes),
+        warnings=(*logged.warnings, *remarks.warnings),
+    )
 
 
 def _read_modalities(
-    config: Any, preprocess: Any, on_progress: OnProgress = _silent, targets: bool = True
+    config: Any,
+    preprocess: Any,
+    on_progress: OnProgress = _silent,
+    features: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
-    """The modalities in the units of the files, without sites on chromosome Y."""
+    """The modalities in the units of the files, without sites on chromosome Y.
+
+    features: those of a training, for new patients, whose outcomes are not read.
+    """
     if named_files(config.data):
-        dataset = read_patients(parse_settings(config.data, targets), on_progress)
+        settings = parse_settings(config.data, targets=features is None)
+        dataset = read_patients(settings, on_progress, features or {})
     else:
         dataset = _simulate(config.simulator)
     modalities, notes = dict(dataset.modalities), []
     _check_names(preprocess, modalities)
     chromosomes = _chromosomes(preprocess.chromosomes)
     for name in _present(preprocess.without_y, modalities, "preprocess.without_y"):
-        features = modalities[name].features
-        on_y, note = on_chromosome_y(features, name, chromosomes)
-        remaining = [feature for feature in features if str(feature) not in on_y]
+        names = modalities[name].features
+        on_y, said = on_chromosome_y(names, name, chromosomes)
+        remaining = [feature for feature in names if str(feature) not in on_y]
         modalities[name] = modalities[name].select_features(remaining)
-        notes.append(note)
+        notes.append(said)
     return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
 
 
-def take_logarithms(preprocess: Any, dataset: Dataset) -> Dataset:
-    """log2(x + 1) of the modalities that `preprocess.log2` names, and a note of each."""
-    modalities, notes = dict(dataset.modalities), []
-    for name in _present(preprocess.log2, modalities, "preprocess.log2"):
+def take_logarithms(names: Sequence[str], dataset: Dataset) -> Dataset:
+    """log2(x + 1) of these modalities."""
+    modalities = dict(dataset.modalities)
+    for name in names:
         modalities[name] = log2_plus_one(modalities[name], name, dataset.ids)
-        notes.append(_logarithm_note(name))
-    return replace(dataset, modalities=modalities, notes=(*dataset.notes, *notes))
+    return replace(dataset, modalities=modalities)
+
+
+def _modalities_to_log(preprocess: Any, dataset: Dataset) -> tuple[list[str], Remarks]:
+    """The modalities whose logarithms are taken, and what is to be said of each.
+
+    preprocess.log2: names, or "auto": those whose values look like counts, and of those whose
+    values do not tell the one that is called mirna.
+    """
+    words = (word.strip() for item in preprocess.log2 for word in str(item).split(","))
+    setting = tuple(filter(None, words))
+    looks = {name: looks_like(modality) for name, modality in dataset.modalities.items()}
+    if setting == (AUTO,):
+        names = [
+            name
+            for name, look in looks.items()
+            if look == "counts" or (look == "open" and name.casefold() == COUNTS_BY_NAME)
+        ]
+        return names, note(*(_told(name, look, name in names) for name, look in looks.items()))
+    names = _present(setting, dataset.modalities, "preprocess.log2")
+    remarks = note(*map(_logarithm_note, names))
+    for name, look in looks.items():
+        if name in names and look == "logarithms":
+            remarks += warning(
+                f"{name}: its values look like logarithms already, and preprocess.log2 takes their "
+                "logarithm again; leave it out, or set --config.preprocess.log2=auto."
+            )
+        if name not in names and look == "counts":
+            remarks += warning(
+                f"{name}: its values look like counts (up to {_largest(dataset, name):,.0f}), and "
+                "preprocess.log2 leaves them as they are; name it, or set "
+                "--config.preprocess.log2=auto."
+            )
+    return names, remarks
+
+
+def _told(name: str, look: str, is_logged: bool) -> str:
+    """What "auto" decided about a modality."""
+    why = {
+        "counts": "its values look like counts",
+        "logarithms": "its values look like logarithms, shares or scores",
+        "open": "its values do not tell whether they are counts",
+    }[look]
+    if is_logged:
+        return f"{name}: log2(x + 1) of every value (preprocess.log2=auto: {why})."
+    return f"{name}: no logarithm is taken (preprocess.log2=auto: {why})."
+
+
+def _largest(dataset: Dataset, name: str) -> float:
+    modality = dataset.modalities[name]
+    return float(np.max(modality.values, where=modality.mask, initial=0))
 
 
 def _logarithm_note(name: str) -> str:
@@ -131,10 +201,11 @@ def sources(config: Any) -> tuple[str, ...]:
     return named_files(config.data)
 
 
-def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
+def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any) -> Dataset:
     """New patients from the files that `config.data` names, in their units, on `spec.features`.
 
-    trained: the config of the training, whose preprocessing applies.
+    logged: the modalities of the training whose logarithms were taken.
+    trained: the config of the training, which knows how its files were to be read.
 
     Raises:
       UserError: no files, a modality that the run was not trained with, or a modality without any
@@ -144,13 +215,10 @@ def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
         raise UserError(
             "--mode=predict needs the new patients; name their files with --config.data.modalities"
         )
-    notes = []
-    if config.data.only:
-        notes.append("All patients of the files are predicted: data.only is for training.")
-    new = _read_modalities(_without_outcomes(config), _only_values(trained), targets=False)
+    command, notes = _as_trained(config, trained)
+    new = _read_modalities(command, _only_values(trained), features=spec.features)
     _check_known(spec, new)
-    logged = _in_data(trained.preprocess.log2, new.modalities)
-    notes += [_logarithm_note(name) for name in logged]
+    notes += [_logarithm_note(name) for name in logged if name in new.modalities]
     modalities = {}
     for name, features in spec.features.items():
         if name not in new.modalities:
@@ -158,9 +226,40 @@ def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
             notes.append(f"{name}: no file, missing in every patient")
             continue
         modality = new.modalities[name]
-        modalities[name], note = match_features(modality, features, name, "features")
-        notes.append(f"{name}: {note}")
-    return replace(new, modalities=modalities, notes=(*new.notes, *notes))
+        modalities[name], said = match_features(modality, features, name, "features")
+        notes.append(f"{name}: {said}.")
+    new = replace(new, modalities=modalities)
+    return replace(new, notes=(*new.notes, *notes), warnings=(*new.warnings, *_empty_rows(new)))
+
+
+def _empty_rows(new: Dataset) -> list[str]:
+    """A warning of patients without a single value of a feature of the training; or none."""
+    observed = np.any([m.observed_rows for m in new.modalities.values()], axis=0)
+    empty = new.ids[~observed].tolist()
+    if not empty:
+        return []
+    more = ", ..." if len(empty) > _SHOWN else ""
+    return [
+        f"patients without a value of any feature of the training: {len(empty):,} "
+        f"({', '.join(empty[:_SHOWN])}{more}); their outcomes are left empty, and their imputed "
+        "values are the training means."
+    ]
+
+
+def without_empty_rows(
+    columns: Collection[str], predictions: Mapping[str, np.ndarray], new: Dataset
+) -> dict[str, np.ndarray]:
+    """The predictions, nan in these fields for patients without a single value.
+
+    columns: the fields.
+    """
+    observed = np.any([m.observed_rows for m in new.modalities.values()], axis=0)
+    emptied = dict(predictions)
+    for field in columns if not observed.all() else ():
+        values = np.asarray(predictions[field], np.float32)
+        is_known = observed.reshape(-1, *[1] * (values.ndim - 1))
+        emptied[field] = np.where(is_known, values, np.float32(np.nan))
+    return emptied
 
 
 def _missing_modality(patients: int, features: Sequence[str]) -> Modality:
@@ -169,12 +268,28 @@ def _missing_modality(patients: int, features: Sequence[str]) -> Modality:
     return Modality(values, values.astype(bool), np.asarray(features))
 
 
-def _without_outcomes(config: Any) -> Any:
-    """The config without the outcomes and the selection of patients in its data section."""
+def _as_trained(config: Any, trained: Any) -> tuple[Any, list[str]]:
+    """The command's config with its files, read as those of the training were, and notes.
+
+    Settings of the section `data` that the command leaves at their defaults are the training's;
+    outcomes and the selection of patients are not for new ones.
+    """
     config = config.copy_and_resolve_references()
-    unused = ("clinical", "survival", "classes", "numbers", "survival_times", "only")
-    config.data.update(dict.fromkeys(unused, ""))
-    return config
+    for name in HOW_TO_READ:
+        if config.data[name] in (DEFAULTS.get(name), "", ()):
+            value = trained.data[name]
+            config.data[name] = value if isinstance(value, str) else tuple(value)
+    named = [name for name in OUTCOMES if config.data[name]]
+    notes = []
+    if config.data.only:
+        notes.append("All patients of the files are predicted: data.only is for training.")
+    if named:
+        notes.append(
+            f"Outcomes of the new patients are not read (data.{', data.'.join(named)}): they are "
+            "predicted, not scored."
+        )
+    config.data.update(dict.fromkeys((*OUTCOMES, "only", "group"), ""))
+    return config, notes
 
 
 def _only_values(trained: Any) -> Any:
@@ -193,19 +308,13 @@ def _check_known(spec: DataSpec, new: Dataset) -> None:
         )
 
 
-def _in_data(names: Sequence[str], modalities: Collection[str]) -> list[str]:
-    return [name for name in names if name in modalities]
-
-
-def prepare_new(trained: Any, new: Dataset) -> Dataset:
-    """New patients as `read` would return them, with the logarithms of the training's config."""
-    preprocess = trained.preprocess.copy_and_resolve_references()
-    preprocess.log2 = tuple(_in_data(preprocess.log2, new.modalities))
-    return take_logarithms(preprocess, new)
+def prepare_new(logged: Collection[str], new: Dataset) -> Dataset:
+    """New patients as `read` would return them, with the logarithms that the training took."""
+    return take_logarithms([name for name in logged if name in new.modalities], new)
 
 
 def in_user_units(
-    trained: Any, predictions: Mapping[str, np.ndarray], new: Dataset
+    logged: Collection[str], predictions: Mapping[str, np.ndarray], new: Dataset
 ) -> dict[str, np.ndarray]:
     """Imputed modalities in the units of the user's files: where logarithms were taken, 2^y - 1.
 
@@ -213,7 +322,7 @@ def in_user_units(
     slope dx/dy = ln 2 (x + 1), the delta method.
     """
     converted = dict(predictions)
-    for name in trained.preprocess.log2:
+    for name in logged:
         if name not in predictions:
             continue
         modality = new.modalities[name]

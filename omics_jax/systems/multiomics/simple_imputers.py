@@ -16,12 +16,13 @@ from omics_jax.data.preprocessing.features import Constants, apply, fit_folds
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation import metrics
+from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.baselines import component_scores, ridge
 
 NEIGHBOURS = 10
-BETTER = {"rmse": "lower", "mae": "lower", "pearson": "higher"}
+BETTER = better_sides(("rmse", "mae", "pearson"))
 
 Fields = dict[str, np.ndarray]
 Matrix = Float[np.ndarray, "n F"]

@@ -6,5 +6,6 @@
 
 from omics_jax.systems.pertvae.assembly import Spec, build, read
 from omics_jax.systems.pertvae.experiments import EXPERIMENTS
+from omics_jax.systems.pertvae.settings import SETTINGS
 
-__all__ = ["EXPERIMENTS", "Spec", "build", "read"]
+__all__ = ["EXPERIMENTS", "SETTINGS", "Spec", "build", "read"]

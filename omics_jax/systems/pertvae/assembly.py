@@ -13,29 +13,18 @@ from jaxtyping import Int32
 from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.formats.files import existing_file
 from omics_jax.data.formats.matrix import Matrix
-from omics_jax.data.formats.read import read_matrix
+from omics_jax.data.formats.messages import averaged_note, count_phrase
 from omics_jax.errors import UserError
-from omics_jax.settings.checks import check_choices, check_minimum
+from omics_jax.settings.checks import check_values
+from omics_jax.study.doubts import Span, observed_range
 from omics_jax.study.new_rows import match_features
-from omics_jax.study.system import DataSpec, System
+from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.pertvae import model, scoring
 from omics_jax.systems.pertvae.network import Network
-
-# What a config may hold, by dotted keys.
-CHOICES = {"model.posterior": ("iaf", "gaussian"), "model.free_bits_mode": ("batch", "example")}
-ONE_OR_MORE = (
-    *("model.latent", "model.context", "model.encoder", "model.decoder"),
-    *("model.flow_hidden", "model.draws"),
-    *("training.epochs", "training.patience", "training.monitor_every", "training.monitor_draws"),
-)
-LEAST = {
-    "model.flow_steps": 0,
-    "model.free_bits": 0,
-    "model.l2": 0,
-    "model.input_noise": 0,
-    "training.batch_size": 2,
-}
+from omics_jax.systems.pertvae.settings import SETTINGS
+from omics_jax.training.stage import Variables
 
 
 @dataclass(frozen=True)
@@ -59,11 +48,13 @@ def read(
     return simulate_perturbations(**config.simulator)[0]
 
 
-def read_new(spec: Spec, config: ConfigDict) -> Dataset:
+def read_new(trained: ConfigDict, spec: Spec, config: ConfigDict) -> Dataset:
     """Profiles before treatment from `config.data.path`, on the genes a run was trained with.
 
     They are taken to be of the platform that most training pairs were of. Genes that the file lacks
     are missing values.
+
+    trained: the config of the training, which knows what the files are like.
 
     Raises:
       UserError: no path, or fewer than `data.min_genes` of the genes in the file.
@@ -73,37 +64,78 @@ def read_new(spec: Spec, config: ConfigDict) -> Dataset:
             "--mode=predict needs the new profiles; name their file with --config.data.path"
         )
     genes = spec.features["control"]
-    matrix = _read_profiles(config.data, genes)
-    measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features))
+    matrix = _read_new_profiles(trained.data, config.data, genes)
+    measured = Modality(matrix.values, matrix.mask, np.asarray(matrix.features), one_unit=True)
     control, note = match_features(
         measured,
         genes,
         config.data.path,
         "genes",
-        hint=" (or lower data.min_genes)",
+        hint=" (or lower --config.data.min_genes)",
         least=config.data.min_genes,
     )
     ids = np.asarray(matrix.ids).astype(str)
+    empty = ids[~control.observed_rows].tolist()
+    warnings = []
+    if empty:
+        some = count_phrase(len(empty), "row", empty)
+        warnings.append(f"{some} without a value of these genes: the prediction is missing, too.")
     table = pd.DataFrame({"platform": spec.platforms[0]}, index=ids)
-    return Dataset(ids, ids, {"control": control}, table, notes=(note,))
+    return Dataset(
+        ids,
+        ids,
+        {"control": control},
+        table,
+        notes=(note, *averaged_note(config.data.path, matrix)),
+        warnings=tuple(warnings),
+        uses=matrix.uses,
+    )
 
 
-def _read_profiles(settings: ConfigDict, genes: Sequence[str]) -> Matrix:
+def _read_new_profiles(trained: ConfigDict, given: ConfigDict, genes: Sequence[str]) -> Matrix:
     """The matrix of new profiles, its rows the samples.
 
-    The genes are known, so orientation "auto" need not guess: rows that bear their names are genes.
+    Which side the genes are on is seen by their names. What the training was told of its files
+    holds for new ones, which may have further words for missing values.
     """
-    read = partial(read_matrix, settings.path, repeated=settings.repeated)
-    if settings.orientation != "auto":
-        return read(settings.orientation)
-    try:
-        matrix = read("samples")
-    except UserError:
-        # Genes that are to be averaged would be samples that occur twice.
-        if settings.repeated == "error":
-            raise
-        matrix = read("genes")
-    return read("genes") if set(matrix.ids) & set(genes) else matrix
+    from omics_jax.data.perturbation.platforms import read_profiles
+
+    settings = ConfigDict(trained.to_dict())
+    settings.path = given.path
+    settings.missing_values = (*trained.missing_values, *given.missing_values)
+    if "mean" in (trained.repeated, given.repeated):
+        settings.repeated = "mean"
+    told = (given.orientation, trained.orientation, "samples")
+    settings.orientation = next(orientation for orientation in told if orientation != "auto")
+    return read_profiles(existing_file(given.path), settings, genes)
+
+
+def missing_where_nothing_is_known(predictions: Predictions, new: Dataset) -> Predictions:
+    """The predictions, nan in rows without any observed gene."""
+    is_empty = ~new.modalities["control"].observed_rows
+    finished = {}
+    for field, values in predictions.items():
+        rows = is_empty.reshape(-1, *[1] * (values.ndim - 1))
+        finished[field] = np.where(rows, np.nan, values).astype(values.dtype)
+    return finished
+
+
+def training_range(variables: Variables) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Smallest and largest expression of each gene in the training rows of the first platform."""
+    constants = variables["constants"]
+    return {"control": (np.asarray(constants["low"])[0], np.asarray(constants["high"])[0])}
+
+
+def prediction_range(
+    fields: Sequence[str], variables: Variables
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What a prediction can be: the training range, and its own width on either side of it.
+
+    A new cell line may well lie outside of the range, but not so far.
+    """
+    low, high = training_range(variables)["control"]
+    width = high - low
+    return {field: (low - width, high + width) for field in fields}
 
 
 def build(config: ConfigDict, spec: Spec) -> System:
@@ -122,21 +154,34 @@ def build(config: ConfigDict, spec: Spec) -> System:
         init=partial(model.init, network),
         stages=model.stages(network, config, spec.rows, batch_size),
         better=scoring.BETTER,
-        read_new=partial(read_new, spec),
+        read_new=partial(read_new, config, spec),
+        finish_new=missing_where_nothing_is_known,
+        training_range=training_range,
     )
     if "pairs" not in spec.rows:
         return system(
             predict=partial(model.reconstruct, network, config.model.draws),
+            prediction_range=partial(prediction_range, ("x1_reconstruction",)),
+            ranges=partial(ranges, {"x1_reconstruction": "control"}),
             evaluate=scoring.evaluate_reconstruction,
             baselines=partial(scoring.pca_baseline, config.model.latent),
         )
     return system(
         predict=partial(model.predict, network, config.model.draws),
+        prediction_range=partial(prediction_range, ("x2_mean", "x1_reconstruction")),
         evaluate=scoring.evaluate_perturbation,
         baselines=scoring.perturbation_baselines,
+        baseline_slots=("pairs",),
+        ranges=partial(ranges, {"x2_mean": "treated", "x1_reconstruction": "control"}),
         # Not z1 and z2: their dimensions mean something within one replicate only.
         columns=dict.fromkeys(("x2_mean", "x2_sd"), genes),
     )
+
+
+def ranges(modality_of: Mapping[str, str], dataset: Dataset) -> dict[str, Span]:
+    """Field of a prediction -> the range over all genes, which share a unit, of its modality."""
+    modalities = {field: dataset.modalities[name] for field, name in modality_of.items()}
+    return {field: observed_range(m.values, m.mask) for field, m in modalities.items()}
 
 
 def shares(batch_size: int, rows: Mapping[str, int]) -> dict[str, int]:
@@ -177,5 +222,4 @@ def platform_codes(dataset: Dataset, levels: tuple[str, ...]) -> Int32[np.ndarra
 
 def _check(config: ConfigDict) -> None:
     """Refuses a config with values that cannot be."""
-    check_choices(config, CHOICES)
-    check_minimum(config, {**dict.fromkeys(ONE_OR_MORE, 1), **LEAST})
+    check_values(config, SETTINGS)

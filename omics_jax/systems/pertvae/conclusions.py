@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from omics_jax.evaluation import comparisons
+from omics_jax.evaluation.measures import measure_of
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import Contrast, compare_all, network
 from omics_jax.study.system import MODEL, Findings, Results
@@ -105,9 +106,10 @@ def _row_of_drug(drug: str, scores: pd.DataFrame, size: tuple[int, int], test: M
 
 
 def _interval(scores: pd.DataFrame) -> tuple[float, float, float]:
-    """The mean over splits with its corrected 95 % interval: (mean, low, high)."""
+    """The mean of one metric over splits with its corrected 95 % interval: (mean, low, high)."""
     ratio = float((scores["n_test"] / scores["n_train"]).mean())
-    summary = comparisons.summarize(scores["value"].to_numpy(), ratio)
+    measure = measure_of(str(scores["metric"].iloc[0]))
+    summary = comparisons.summarize(scores["value"].to_numpy(), ratio, measure)
     return (summary["mean"], *summary["ci95"])
 
 

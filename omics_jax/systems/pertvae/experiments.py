@@ -10,12 +10,13 @@ from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.quality import far_limits, plausible_range, robust_spread
 from omics_jax.data.dataset.splits import Split, with_training_rows
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
-from omics_jax.systems.pertvae import conclusions
+from omics_jax.systems.pertvae import conclusions, drugs
 from omics_jax.systems.pertvae.assembly import Spec, build, platform_codes, platforms
 from omics_jax.training.stage import Replicate
 
@@ -24,7 +25,7 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     """Table 1: a model per drug, or one for all (`model.per_drug=False`), repeated folds by group.
 
     Validation rows are the next fold's; the singletons of a held-out cell line leave the training
-    set with it.
+    set with it. A drug in fewer groups than there are folds is left out with a note.
     """
     paired = dataset.modalities["treated"].observed_rows
     if not paired.any():
@@ -32,16 +33,16 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
             "the data hold no pair of a control and a treated profile; check data.control_values "
             "and data.pair_by"
         )
+    splits, left_out = drugs.splits_by_model(config, dataset, paired)
     singletons = np.flatnonzero(~paired)
-    drug = dataset.table["drug"].astype(str).to_numpy()
-    names = sorted(set(drug[paired])) if config.model.per_drug else ["all drugs"]
-    replicates = []
-    for name in names:
-        chosen = paired & (drug == name) if config.model.per_drug else paired
-        splits = _splits(config, dataset, np.flatnonzero(chosen), f"drug {name!r}")
-        replicates += [_pair_replicate(config, dataset, s, singletons, name) for s in splits]
+    replicates = [
+        _pair_replicate(config, dataset, split, singletons, name)
+        for name, splits_of_model in splits.items()
+        for split in splits_of_model
+    ]
+    notes = (*left_out, *drugs.limits(dataset, splits))
     spec = spec_of(dataset, replicates)
-    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates)]
+    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates, notes=notes)]
 
 
 def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
@@ -50,7 +51,7 @@ def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     if not sizes or min(sizes) < 1:
         raise UserError(f"config.figure2.latent_sizes is {sizes}; list sizes of 1 or more")
     profiles = all_profiles(dataset)
-    splits = _splits(config, profiles, np.arange(len(profiles)), "figure2")
+    splits = folds.deal_folds(config, profiles)
     trained = folds.replicates(
         config, splits, "singletons", lambda s: constants_of(profiles, s.train), "all profiles"
     )
@@ -70,16 +71,6 @@ def _reconstruction_arm(
     sized.model.latent = latent
     system, labels = build(sized, spec), {"latent": latent}
     return Arm(f"latent {latent}", system, sized, spec, profiles, replicates, labels=labels)
-
-
-def _splits(
-    config: ConfigDict, dataset: Dataset, rows: Int[np.ndarray, " m"], what: str
-) -> list[Split]:
-    """Folds of the rows; errors name what was to be split."""
-    try:
-        return folds.deal_folds(config, dataset, rows=rows)
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from None
 
 
 def _pair_replicate(
@@ -109,14 +100,30 @@ def _pair_replicate(
 
 
 def constants_of(dataset: Dataset, train: Int[np.ndarray, " train"]) -> dict[str, np.ndarray]:
-    """Mean and s.d. per platform and gene, over the training rows' control and treated profiles."""
+    """Scale and range per platform and gene, over the training rows' control and treated profiles.
+
+    Returns:
+      mean, sd, low, high, far_low and far_high, (platforms, genes) float32. low and high are the
+      smallest and largest values that are not far from all others, and far_low and far_high the
+      limits outside of which a value is far (`data.dataset.quality`). Mean and s.d. are those of
+      values clipped to low and high.
+    """
     levels = platforms(dataset)
-    codes = platform_codes(dataset, levels)[train]
     parts = [dataset.modalities[name].take(train) for name in dataset.modalities]
+    codes = np.tile(platform_codes(dataset, levels)[train], len(parts))
     values, mask = (
         np.concatenate([getattr(p, what) for p in parts]) for what in ("values", "mask")
     )
-    return fit_standardizer(values, mask, np.tile(codes, len(parts)), len(levels))
+    shape = (len(levels), values.shape[1])
+    low, high = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    far_low, far_high = np.full(shape, -np.inf, np.float32), np.full(shape, np.inf, np.float32)
+    for code in np.unique(codes):
+        cells = values[codes == code], mask[codes == code]
+        low[code], high[code] = plausible_range(*cells, one_unit=True)
+        far_low[code], far_high[code] = far_limits(robust_spread(*cells, one_unit=True))
+    clipped = np.clip(values, low[codes], high[codes])
+    scale = fit_standardizer(clipped, mask, codes, len(levels))
+    return {**scale, "low": low, "high": high, "far_low": far_low, "far_high": far_high}
 
 
 def spec_of(dataset: Dataset, replicates: Sequence[Replicate]) -> Spec:

@@ -38,7 +38,7 @@ from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
 Rows = Mapping[str, Array]  # x1, m1, platform, of pairs x2, m2, and in training row, live; (n, ...)
-Constants = Mapping[str, Array]  # mean, sd (platforms, genes)
+Constants = Mapping[str, Array]  # see `experiments.constants_of`; each (platforms, genes)
 Side = tuple[Latent, Profile, Profile]  # z, mean and log s.d. of x; (draws, n, ...)
 
 
@@ -48,8 +48,14 @@ def standardize(
     mask: Bool[Array, "*n genes"],
     platform: Int[Array, "*n"],
 ) -> Profile:
-    """Rows on their platform's scale, 0 where unobserved; as `data.preprocessing.standardize`."""
+    """Rows on their platform's scale, 0 where unobserved; as `data.preprocessing.standardize`.
+
+    A value that cannot be (`data.dataset.quality`) counts as the nearest end of the training range.
+    """
     mean, sd = _scale(constants, platform)
+    is_far = (x < constants["far_low"][platform]) | (x > constants["far_high"][platform])
+    inside = jnp.clip(x, constants["low"][platform], constants["high"][platform])
+    x = jnp.where(is_far, inside, x)
     return jnp.where(mask, (x - mean) / sd, 0)
 
 
@@ -69,11 +75,18 @@ def _scale(constants: Constants, platform: Int[Array, "*n"]) -> tuple[Profile, P
 
 
 def init(network: Network, key: PRNGKeyArray, batch: Batch, constants: Constants) -> Variables:
-    """Parameters by data-dependent initialisation on the batch's own x1."""
-    x1 = _controls(batch, constants)
-    shape = (len(x1), network.config.latent)
-    noise = jax.random.normal(jax.random.fold_in(key, 1), shape)
-    made = network.init(key, x1, noise)
+    """Parameters by data-dependent initialisation on all profiles of the batch, x1 and x2.
+
+    x1 alone would not do. Where controls are few or alike (the mean of one plate's wells) they
+    hardly vary, and gains that give them unit variance blow up every x2 and every other x1.
+    """
+    x = _controls(batch, constants)
+    if "pairs" in batch:
+        x = jnp.concatenate([x, _treated(batch["pairs"], constants)])
+    # The training step names a row that is not finite; gains that are not would hide it.
+    x = jnp.where(jnp.isfinite(x), x, 0)
+    noise = jax.random.normal(jax.random.fold_in(key, 1), (len(x), network.config.latent))
+    made = network.init(key, x, noise)
     return {"params": made["params"], "batch_stats": {}}
 
 

@@ -12,16 +12,19 @@ from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.evaluation import baselines, metrics
+from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
 
 TOP_GENES = 50
-BETTER = {
-    **dict.fromkeys(("rho_pred", "rho_pred_centred", "delta_pearson", "top50_recall"), "higher"),
-    **dict.fromkeys(("rho", "rho_shift", "delta_pearson_shift"), "higher"),
-    **dict.fromkeys(("rho_reconstruction", "rho_reconstruction_centred"), "higher"),
-    **dict.fromkeys(("rmse", "rmse_shift"), "lower"),
-}
+BETTER = better_sides(
+    (
+        *("rho_pred", "rho_pred_centred", "delta_pearson", "top50_recall"),
+        *("rho", "rho_shift", "delta_pearson_shift"),
+        *("rho_reconstruction", "rho_reconstruction_centred"),
+        *("rmse", "rmse_shift"),
+    )
+)
 
 
 def evaluate_perturbation(predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:

@@ -292,6 +292,13 @@ def test_hiding_a_value_or_changing_a_hidden_one_is_the_same_to_the_network():
         "mean": jnp.array([3.0, -1.0, 0.5]), "sd": jnp.array([2.0, 1.0, 0.2]),
         "static_mean": jnp.zeros(S), "static_sd": jnp.ones(S), "hiding_rate": jnp.full(3, 0.1),
     }  # fmt: skip
+    for name, limit in {
+        "low": -np.inf,
+        "high": np.inf,
+        "far_low": -np.inf,
+        "far_high": 1e5,
+    }.items():
+        constants |= {name: jnp.full(3, limit), f"static_{name}": jnp.full(S, limit)}
     rows = {
         "x": jnp.asarray(series.x, jnp.float32),
         "m": jnp.asarray(series.m),
