@@ -131,7 +131,7 @@ def gradnorm(
         losses = losses.astype(w.dtype)
         starts = (state.first == 0) & (losses > 0) & jnp.isfinite(losses)
         first = jnp.where(starts, losses, state.first)
-        norm = _shared_norms(leaves).astype(w.dtype)
+        norm = shared_norms(leaves).astype(w.dtype)
         has_gradient = (norm > 0) & (first > 0)
         present = has_gradient & jnp.isfinite(norm) & jnp.isfinite(losses)
         divisor = jnp.where(first > 0, first, 1)
@@ -140,7 +140,7 @@ def gradnorm(
         descended, moments = _descend(optimizer, w, slope, state.moments, present)
         weights = _rescaled(w, descended, present)
         state = GradNormState(weights, first, moments)
-        return _weighted_sum(w, leaves), state
+        return weighted_sum(w, leaves), state
 
     return Balance(tasks=tasks, init=init, combine=combine)
 
@@ -171,7 +171,7 @@ def _sum_present(values: PerTask, present: Present) -> Float[Array, ""]:
     return jnp.sum(jnp.where(present, values, 0))
 
 
-def _shared_norms(leaves: list[jax.Array]) -> PerTask:
+def shared_norms(leaves: list[jax.Array]) -> PerTask:
     """|g_i| over the entries in which two tasks or more have a gradient; 0 where there are none."""
 
     def squares(leaf):
@@ -242,7 +242,7 @@ def uncertainty(
         present = (losses != 0) & jnp.isfinite(losses)
         slope = 0.5 - precision * losses.astype(s.dtype)
         descended, moments = _descend(optimizer, s, slope, state.moments, present)
-        return _weighted_sum(precision, leaves), UncertaintyState(descended, moments)
+        return weighted_sum(precision, leaves), UncertaintyState(descended, moments)
 
     return Balance(tasks=tasks, init=init, combine=combine)
 
@@ -267,7 +267,7 @@ def with_unweighted_loss(loss: Callable[[Terms], jax.Array], balance: Balance) -
         grads = [grad + leaf[-1] for grad, leaf in zip(balanced, leaves, strict=True)]
         return grads, state
 
-    return Balance(tasks=tasks, init=balance.init, combine=combine)
+    return Balance(tasks, balance.init, combine, balance.observe)
 
 
 # --- what the rules share -------------------------------------------------------------------------
@@ -293,18 +293,18 @@ def _descend(
     return jax.tree.map(keep_absent, (new_values, new_moments), (values, moments))
 
 
-def _weighted_sum(weights: PerTask, leaves: list[jax.Array]) -> list[jax.Array]:
+def weighted_sum(weights: PerTask, leaves: list[jax.Array]) -> list[jax.Array]:
     """sum_i w_i g_i, leaf by leaf.
 
     A product and a sum, because accelerators shorten the operands of a dot product.
     """
 
-    def weighted_sum(leaf):
+    def of_leaf(leaf):
         trailing = [1] * (leaf.ndim - 1)
         by_task = weights.astype(leaf.dtype).reshape(-1, *trailing)
         return jnp.sum(by_task * leaf, axis=0)
 
-    return [weighted_sum(leaf) for leaf in leaves]
+    return [of_leaf(leaf) for leaf in leaves]
 
 
 def _state_dtype(params: list) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
 from omics_jax.training.devices import Devices
 from omics_jax.training.order import NOISE, stage_key
@@ -236,9 +237,19 @@ def _monitor(
         stale=jnp.where(is_finite, stale, state.stale),
         stopped=stopped,
     )
+    if stage.balance is not None and stage.balance.observe is not None:
+        after = after.replace(balance=_observed_balance(stage, state, values, is_finite))
     if stage.plateau is not None:
         after = _lower_rate(stage, after, values[stage.plateau.watch], is_finite & (epoch >= 0))
     return after, values
+
+
+def _observed_balance(stage: Stage, state: TrainState, values: Log, counts: jax.Array) -> PyTree:
+    """The balance's state after it has seen the monitored values, unchanged where they do not
+    count.
+    """
+    observed = stage.balance.observe(state.balance, values)
+    return jax.tree.map(lambda new, old: jnp.where(counts, new, old), observed, state.balance)
 
 
 def _lower_rate(

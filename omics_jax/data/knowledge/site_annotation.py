@@ -1,0 +1,125 @@
+"""Which gene a methylation site belongs to: a two-column table, or Illumina's manifest.
+
+A manifest (450k, EPIC v1 and v2) is a CSV with some heading lines before its table and a second
+table of control probes behind it; the columns IlmnID or Name, UCSC_RefGene_Name, CHR and MAPINFO
+are read. Several genes of a site are separated by semicolons. Left out: the part of the gene in
+which a site lies, and genome builds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int, Shaped
+
+from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.read import read_table
+from omics_jax.errors import UserError
+
+_HEADING_LINES = 30  # among which a manifest's table begins
+# EPIC v2 names replicates of a probe by a suffix such as _TC21.
+_EPIC_SUFFIX = re.compile(r"_[TB][CO]\d\d$")
+
+
+@dataclass(frozen=True)
+class SiteGenes:
+    """The genes of S sites.
+
+    Attributes:
+      source: the file, for messages.
+      sites: (S,) their names, each once.
+      pairs: (E, 2) site and gene, as indices.
+      genes: (G,) their names.
+      chromosomes: (S,) such as "1" or "X", "" where unknown.
+    """
+
+    source: str
+    sites: Shaped[np.ndarray, " S"]
+    pairs: Int[np.ndarray, "E 2"]
+    genes: Shaped[np.ndarray, " G"]
+    chromosomes: Shaped[np.ndarray, " S"]
+
+
+def read_site_genes(path: str) -> SiteGenes:
+    """The genes of sites from a manifest, or from a table with the columns site and gene.
+
+    Raises:
+      UserError: neither of the two, or not one site with a gene.
+    """
+    file = existing_file(path)
+    skipped = _heading_length(file)
+    table = _read_manifest(file, skipped) if skipped is not None else _read_two_columns(file)
+    sites, site_of_row = np.unique(table["site"].to_numpy(dtype=str), return_inverse=True)
+    chromosomes = np.full(len(sites), "", object)
+    chromosomes[site_of_row] = table["chromosome"]
+    split = table["gene"].str.split(";").explode()
+    split = split[split != ""]
+    if split.empty:
+        raise UserError(
+            f"{file}: not one of its {len(sites):,} sites has a gene; name another file"
+        )
+    genes, gene_of_pair = np.unique(split.str.strip().to_numpy(dtype=str), return_inverse=True)
+    pairs = np.stack([site_of_row[split.index], gene_of_pair], axis=1)
+    return SiteGenes(str(file), sites, np.unique(pairs, axis=0), genes, chromosomes.astype(str))
+
+
+def without_suffix(sites: Sequence[str] | np.ndarray) -> Shaped[np.ndarray, " n"]:
+    """The names without EPIC v2's suffixes: cg00000029_TC21 is cg00000029."""
+    return np.array([_EPIC_SUFFIX.sub("", str(site)) for site in sites], dtype=str)
+
+
+def _heading_length(path: Path) -> int | None:
+    """How many lines stand before a manifest's header; None for any other table."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opened(path, "rb") as stream:
+            head = [stream.readline() for _ in range(_HEADING_LINES)]
+    except (OSError, EOFError):
+        return None  # the reader of tables says what is wrong
+    for number, line in enumerate(head):
+        if line.startswith((b"IlmnID,", b'"IlmnID",')):
+            return number
+    return None
+
+
+def _read_manifest(path: Path, skipped: int) -> pd.DataFrame:
+    """Columns site, gene and chromosome of the assay table."""
+    wanted = {"IlmnID": "site", "Name": "name", "UCSC_RefGene_Name": "gene", "CHR": "chromosome"}
+    data = path.read_bytes() if path.suffix.lower() != ".gz" else gzip.decompress(path.read_bytes())
+    end = data.find(b"\n[Controls]")
+    lines = io.BytesIO(data if end < 0 else data[:end])
+    try:
+        table = pd.read_csv(
+            lines, skiprows=skipped, usecols=lambda c: c in wanted, dtype=str, keep_default_na=False
+        )
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: its table of probes cannot be read ({error})") from None
+    missing = [name for name in ("UCSC_RefGene_Name", "CHR") if name not in table]
+    if missing:
+        raise UserError(f"{path}: the manifest has no column {missing[0]}; name the full manifest")
+    table = table.rename(columns=wanted)
+    # Control probes of a manifest without the [Controls] line have no chromosome and no gene.
+    table = table[table["site"] != ""].reset_index(drop=True)
+    return table[["site", "gene", "chromosome"]]
+
+
+def _read_two_columns(path: Path) -> pd.DataFrame:
+    table = read_table(path)
+    if len(table.columns) != 2:
+        raise UserError(
+            f"{path} has {len(table.columns)} columns; a table of sites and genes has two, and "
+            "Illumina's manifest has a column IlmnID"
+        )
+    site, gene = table.iloc[:, 0], table.iloc[:, 1]
+    frame = pd.DataFrame({"site": site, "gene": gene, "chromosome": ""}).reset_index(drop=True)
+    if (frame["site"] == "").any():
+        place = table.index[int((frame["site"] == "").to_numpy().argmax())]
+        raise UserError(f"{path}: {place} has no site; fill it in or remove the line")
+    return frame

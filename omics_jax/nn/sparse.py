@@ -1,0 +1,258 @@
+"""Linear layers whose connections are fixed and few, such as site -> gene -> pathway.
+
+    y_o = b_o + sum over the edges e = (i_e, o_e) with o_e = o of w_e x_{i_e}
+
+Only the weights w of the edges exist: they are what is initialised, trained and saved. Activations
+are stored feature by feature, (features, n), so that a gathered row is contiguous.
+
+The edges of every unit are cut into chunks of one width, so that a unit
+with a thousand inputs costs no padding of the others. A scan over blocks of chunks gathers,
+multiplies and adds; a sorted segment sum joins the chunks of a unit. The gradient of the input is
+the same computation on the chunks of the reversed edges, so that nothing is ever scattered. The
+measurements behind this are in `benchmarks/sparse_layers.py`. The dense form, for many edges, puts
+the weights into a matrix and multiplies; its gradient is read at the edges alone. Left out: masks
+that change during training.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+WIDTHS = (1, 2, 4, 8, 16, 32)  # edges of one chunk; the cheapest for the edges at hand is taken
+CHUNK_COST = 2  # of a chunk itself, in gathered cells
+BLOCK_CELLS = 1 << 20  # of (chunks, width, n) that one step of the scan gathers
+# From this share of edges among inputs x outputs a matrix product is faster on a CPU.
+DENSE_SHARE = 0.1
+FORMS = ("auto", "dense", "sparse")
+
+Weights = Float[Array, " E"]
+
+
+class Chunks(NamedTuple):
+    """The edges by target unit, C chunks of one width; padding has edge = E, whose weight is 0.
+
+    source: (C, width) the unit that each edge reads.
+    edge: (C, width) its place among the weights.
+    target: (C,) the unit to which each chunk adds, ascending.
+    """
+
+    source: Int[Array, "C width"]
+    edge: Int[Array, "C width"]
+    target: Int[Array, " C"]
+
+
+class Edges(NamedTuple):
+    """E connections of I inputs to O outputs, as arrays that a program takes as arguments.
+
+    by_output, by_input: the edges as chunks, for the layer and for the gradient of its input.
+    place: (E,) the cell of `by_output` that holds each edge.
+    ends: (E, 2) input and output of each edge.
+    fan_in: (O,) how many inputs each output has; fan_out: (I,) how many outputs each input has.
+    """
+
+    by_output: Chunks
+    by_input: Chunks
+    place: Int[Array, " E"]
+    ends: Int[Array, "E 2"]
+    fan_in: Int[Array, " O"]
+    fan_out: Int[Array, " I"]
+
+
+# --- the plan, on the host ------------------------------------------------------------------------
+
+
+def plan_edges(
+    ends: Int[np.ndarray, "e 2"], inputs: int, outputs: int, size: int | None = None
+) -> Edges:
+    """The chunks of a list of connections; time and memory are linear in their number.
+
+    Args:
+      ends: (e, 2) input and output of each connection, each pair once. Weights are in this order.
+      size: E, so that lists of at most E connections have plans of equal shapes (one of each
+        replicate). The weights of the connections that are not there have no effect and gradient 0.
+
+    Raises:
+      ValueError: a unit out of range, a connection that occurs twice, or more than `size`.
+    """
+    ends = np.asarray(ends, dtype=np.int32).reshape(-1, 2)
+    source, target = ends[:, 0], ends[:, 1]
+    if len(ends) and not (0 <= ends.min() and source.max() < inputs and target.max() < outputs):
+        raise ValueError(f"connections must be among {inputs} inputs and {outputs} outputs")
+    if len(np.unique(source.astype(np.int64) * outputs + target)) < len(ends):
+        raise ValueError("a connection occurs twice; give every pair of units once")
+    if size is not None and len(ends) > size:
+        raise ValueError(f"{len(ends)} connections are more than the size of {size}")
+    by_output, place = _chunks(source, target, outputs, size)
+    by_input, _ = _chunks(target, source, inputs, size)
+    absent = 0 if size is None else size - len(ends)
+    return Edges(
+        by_output=by_output,
+        by_input=by_input,
+        place=place,
+        ends=np.concatenate([ends, np.zeros((absent, 2), np.int32)]),
+        fan_in=np.bincount(target, minlength=outputs).astype(np.int32),
+        fan_out=np.bincount(source, minlength=inputs).astype(np.int32),
+    )
+
+
+def reverse(edges: Edges) -> Edges:
+    """The same connections from outputs to inputs, with weights in the same order: a decoder."""
+    exists = np.asarray(_exists(edges))
+    ends = np.asarray(edges.ends)[exists, ::-1]
+    size = None if exists.all() else len(exists)
+    return plan_edges(ends, len(edges.fan_in), len(edges.fan_out), size)
+
+
+def _chunks(
+    source: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], units: int, size: int | None
+) -> tuple[Chunks, Int[np.ndarray, " E"]]:
+    """The edges by target, and the cell of the chunks that holds each edge.
+
+    With a size, width and number of chunks depend on it alone; the last cell is then empty.
+    """
+    order = np.lexsort((source, target))
+    count = np.bincount(target, minlength=units)
+    if size is None:
+        size, width = len(order), _cheapest_width(count)
+        n_chunks = int((-(-count // width)).sum())
+    else:
+        width = _cheapest_width(np.full(units, -(-size // units)))
+        n_chunks = size // width + min(units, size) + 1
+    chunks_of_unit = -(-count // width)
+    first_chunk = np.cumsum(chunks_of_unit) - chunks_of_unit
+    first_edge = np.cumsum(count) - count
+    rank = np.arange(len(order)) - first_edge[target[order]]  # among the edges of its unit
+    cell = (first_chunk[target[order]] + rank // width) * width + rank % width
+    sources = np.zeros(n_chunks * width, np.int32)
+    edge = np.full(n_chunks * width, size, np.int32)
+    sources[cell], edge[cell] = source[order], order
+    place = np.full(size, n_chunks * width - 1, np.int32)
+    place[order] = cell
+    targets = np.full(n_chunks, units - 1, np.int32)
+    used = int(chunks_of_unit.sum())
+    targets[:used] = np.repeat(np.arange(units), chunks_of_unit)
+    shape = (n_chunks, width)
+    return Chunks(sources.reshape(shape), edge.reshape(shape), targets), place
+
+
+def _cheapest_width(count: Int[np.ndarray, " units"]) -> int:
+    """The width of chunks with the least work for units that have so many edges."""
+    return min(WIDTHS, key=lambda width: (-(-count // width)).sum() * (width + CHUNK_COST))
+
+
+# --- the layer ------------------------------------------------------------------------------------
+
+
+def initial_weights(key: PRNGKeyArray, edges: Edges) -> Weights:
+    """w_e ~ U(-1/sqrt(f), 1/sqrt(f)), f the number of inputs that the edge's output really has.
+
+    Source: PyTorch's linear layer, whose fan-in would count the absent connections as well.
+    """
+    numbers = jax.random.uniform(key, (len(edges.ends),), jnp.float32, -1, 1)
+    return numbers / jnp.sqrt(edges.fan_in[edges.ends[:, 1]].astype(jnp.float32))
+
+
+def choose_form(form: str, edges: Edges) -> str:
+    """ "dense" or "sparse"; "auto" is dense from `DENSE_SHARE` of all possible edges on."""
+    if form != "auto":
+        return form
+    possible = len(edges.fan_in) * len(edges.fan_out)
+    return "dense" if len(edges.ends) >= DENSE_SHARE * possible else "sparse"
+
+
+def sparse_linear(
+    weights: Weights, edges: Edges, x: Float[Array, "I n"], form: str = "auto"
+) -> Float[Array, "O n"]:
+    """sum_e w_e x_{i_e} for every output, without a bias.
+
+    form: one of `FORMS`; all give the same values up to the order of sums.
+    """
+    if choose_form(form, edges) == "dense":
+        return _dense_matrix(weights, edges) @ x
+    return _product(weights, edges, x)
+
+
+def _dense_matrix(weights: Weights, edges: Edges) -> Float[Array, "O I"]:
+    matrix = jnp.zeros((len(edges.fan_in), len(edges.fan_out)), weights.dtype)
+    existing = jnp.where(_exists(edges), weights, 0)
+    return matrix.at[edges.ends[:, 1], edges.ends[:, 0]].add(existing)
+
+
+@jax.custom_vjp
+def _product(weights: Weights, edges: Edges, x: Float[Array, "I n"]) -> Float[Array, "O n"]:
+    return _add_up(weights, edges.by_output, x, len(edges.fan_in))
+
+
+def _product_forward(weights: Weights, edges: Edges, x: Float[Array, "I n"]):
+    return _product(weights, edges, x), (weights, edges, x)
+
+
+def _product_backward(saved, dy: Float[Array, "O n"]):
+    weights, edges, x = saved
+    dx = _add_up(weights, edges.by_input, dy, len(edges.fan_out))
+    cells = _correlate(edges.by_output, x, dy).reshape(-1)[edges.place]
+    dw = jnp.where(_exists(edges), cells, 0)
+    no_gradient = jax.tree.map(lambda i: np.zeros(i.shape, jax.dtypes.float0), edges)
+    return dw, no_gradient, dx
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _exists(edges: Edges) -> Bool[Array, " E"]:
+    """Whether each weight belongs to a connection, see `size` of `plan_edges`."""
+    return edges.by_output.edge.reshape(-1)[edges.place] == jnp.arange(len(edges.ends))
+
+
+def _add_up(
+    weights: Weights, chunks: Chunks, x: Float[Array, "sources n"], units: int
+) -> Float[Array, "targets n"]:
+    """For every one of the `units` targets the sum of w x over its edges."""
+    padded = jnp.append(weights, 0)
+
+    def block(_, part: Chunks) -> tuple[None, Float[Array, "c n"]]:
+        return None, jnp.einsum("cw,cwn->cn", padded[part.edge], x[part.source])
+
+    sums = _scan_blocks(block, chunks, x.shape[1])
+    return jax.ops.segment_sum(sums, chunks.target, units, indices_are_sorted=True)
+
+
+def _correlate(
+    chunks: Chunks, x: Float[Array, "sources n"], dy: Float[Array, "targets n"]
+) -> Float[Array, "C width"]:
+    """sum over the rows of x_i dy_o for every cell of the chunks."""
+
+    def block(_, part: Chunks) -> tuple[None, Float[Array, "c width"]]:
+        return None, _sum_in_halves(x[part.source] * dy[part.target][:, None, :])
+
+    return _scan_blocks(block, chunks, x.shape[1])
+
+
+def _scan_blocks(block, chunks: Chunks, rows: int) -> Array:
+    """`block` of some chunks at a time, concatenated; the last block is filled with chunk 0."""
+    n_chunks, width = chunks.source.shape
+    size = max(1, min(n_chunks, BLOCK_CELLS // (width * max(1, rows))))
+    steps = -(-n_chunks // size)
+    if steps <= 1:
+        return block(None, chunks)[1]
+    missing = steps * size - n_chunks
+
+    def cut(array: Int[Any, "C ..."]) -> Int[Array, "steps size ..."]:
+        padded = jnp.concatenate([array, array[:missing]])
+        return padded.reshape(steps, size, *array.shape[1:])
+
+    _, out = jax.lax.scan(block, None, jax.tree.map(cut, chunks))
+    return out.reshape(steps * size, *out.shape[2:])[:n_chunks]
+
+
+def _sum_in_halves(a: Float[Array, "*k n"]) -> Float[Array, "*k"]:
+    """The sum over the last axis, by adding its halves: XLA's reduction of it is not vectorised."""
+    while a.shape[-1] > 8 and a.shape[-1] % 2 == 0:
+        half = a.shape[-1] // 2
+        a = a[..., :half] + a[..., half:]
+    return a.sum(axis=-1)
