@@ -85,7 +85,7 @@ def _without_row_numbers(path: Path, grid: Grid) -> Grid:
     """The grid with its second column as names of the rows where the first counts them."""
     if not are_row_numbers(grid.corner, grid.rows) or not grid.columns:
         return grid
-    ids = as_names(path, grid.cells.iloc[:, 0]).tolist()
+    ids = as_names(path, grid.cells.iloc[:, 0].to_numpy()).tolist()
     are_texts = all(map(_is_text, ids))
     if not are_texts or len(set(ids)) < len(ids):
         return grid
