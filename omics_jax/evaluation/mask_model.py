@@ -1,4 +1,4 @@
-"""Does it tell an outcome which values are missing? A cheap model on the mask alone, with its null.
+"""Whether missing values predict an outcome: a cheap model on the mask alone, with its null.
 
 Where one class was measured on another machine, missing cells name the class, and any method that
 fills them in can learn that. Here a small decision tree predicts the outcome from the pattern of
@@ -37,7 +37,7 @@ class MaskModel:
     majority: float
 
     @property
-    def tells(self) -> bool:
+    def predicts_outcome(self) -> bool:
         """Whether the mask predicts the outcome, better than with any permutation of it."""
         return bool(len(self.null) and self.auroc > self.null.max())
 
@@ -80,7 +80,7 @@ def fit_mask_model(
 
 
 def mask_sentence(modality: str, outcome: str, model: MaskModel) -> str:
-    """What `inspect` says where the mask tells the outcome."""
+    """What `inspect` says where the mask predicts the outcome."""
     return (
         f"{modality}: which of its values are missing predicts {outcome} (a tree on the mask alone "
         f"has an AUROC of {model.auroc:.2f}, at most {model.null.max():.2f} in {len(model.null)} "

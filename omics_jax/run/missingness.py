@@ -1,4 +1,4 @@
-"""Warnings where the missing values of a dataset tell an outcome, whatever the system."""
+"""Warnings where the missing values of a dataset predict an outcome, for every system."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def missingness_warnings(dataset: Dataset) -> list[str]:
             if not len(rows):
                 continue
             model = fit_mask_model(modality.mask[rows], values[rows], dataset.groups[rows])
-            if model is not None and model.tells:
+            if model is not None and model.predicts_outcome:
                 warnings.append(mask_sentence(name, outcome, model))
     return warnings

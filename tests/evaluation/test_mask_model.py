@@ -19,7 +19,7 @@ def by_machine(n: int, share: float, seed: int = 0):
 def test_a_machine_that_measured_one_class_is_found():
     mask, outcome, lacks = by_machine(60, 0.9)
     model = fit_mask_model(mask, outcome)
-    assert model.tells and len(model.null) == PERMUTATIONS
+    assert model.predicts_outcome and len(model.null) == PERMUTATIONS
     # Nothing but `lacks` varies, so that the tree can only repeat it.
     assert model.accuracy == np.mean(lacks == (outcome == 0)) and model.majority == 0.5
     sentence = mask_sentence("rna", "type", model)
@@ -34,13 +34,13 @@ def test_a_machine_that_measured_one_class_is_found():
 def test_a_series_is_judged_by_the_share_of_its_steps():
     mask, outcome, _ = by_machine(60, 0.95)
     steps = np.repeat(mask[:, None], 4, axis=1)
-    assert fit_mask_model(steps, outcome).tells
+    assert fit_mask_model(steps, outcome).predicts_outcome
 
 
 def test_a_number_is_judged_by_its_median():
     mask, outcome, _ = by_machine(60, 0.95)
     age = 40 + 20 * outcome + np.random.default_rng(0).random(60)
-    assert fit_mask_model(mask, age).tells
+    assert fit_mask_model(mask, age).predicts_outcome
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -48,7 +48,7 @@ def test_cells_that_are_missing_by_chance_tell_nothing(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((int(rng.choice([30, 120])), 20)) < 0.8
     model = fit_mask_model(mask, rng.integers(0, 3, len(mask)))
-    assert not model.tells
+    assert not model.predicts_outcome
 
 
 def test_what_is_learned_of_a_group_does_not_tell_its_other_rows():
