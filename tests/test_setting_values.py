@@ -70,6 +70,15 @@ def with_value(config, key: str, value):
     return changed
 
 
+def refusal(system: str, config) -> str:
+    """The sentence by which the rules alone refuse the config; "" where they allow it."""
+    try:
+        check_values(config, system_module(system).SETTINGS)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def answer(config, folder) -> str:
     """The sentence that refuses the config, or "" where `inspect` accepts it."""
     try:
@@ -83,13 +92,17 @@ def answer(config, folder) -> str:
 def test_a_wrong_value_is_answered_in_a_sentence(tmp_path, capsys, system, key):
     config = settings(system)
     value = next(value for name, value in leaves(config) if name == key)
-    for wrong in WRONG[type(value)]:
-        sentence = answer(with_value(config, key, wrong), tmp_path / "run")
-        printed = capsys.readouterr().out
-        if sentence:
-            assert "\n" not in sentence and len(sentence) < 600, (wrong, sentence)
-        else:
-            assert "would train" in printed, wrong
+    by_rule = [refusal(system, with_value(config, key, wrong)) for wrong in WRONG[type(value)]]
+    allowed = [i for i, sentence in enumerate(by_rule) if not sentence]
+    # What the rules allow is read and built, which takes longer: the last value, as a rule the most
+    # extreme.
+    inspected = set(allowed[-1:])
+    for i, wrong in enumerate(WRONG[type(value)]):
+        sentence = by_rule[i]
+        if i in inspected:
+            sentence = answer(with_value(config, key, wrong), tmp_path / "run")
+            assert sentence or "would train" in capsys.readouterr().out, wrong
+        assert "\n" not in sentence and len(sentence) < 600, (wrong, sentence)
         is_type = isinstance(wrong, type(value)) and not isinstance(wrong, bool)
         if not is_type and not (isinstance(value, float) and isinstance(wrong, int)):
             assert sentence, f"{key}={wrong!r} is accepted"
