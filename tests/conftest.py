@@ -4,6 +4,7 @@ differences.
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 # Before jax is imported: the tests are about values, and XLA's threads would fight pytest-xdist's
@@ -39,6 +40,14 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "optimised: claims that hang on how XLA optimises, of programs as users run them"
     )
+
+
+@pytest.fixture(autouse=True)
+def sigint_is_heard():
+    """Reaches the tests and their processes, also where a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -44,14 +44,6 @@ def reports_without_figures():
         yield
 
 
-@pytest.fixture(autouse=True)
-def sigint_is_heard():
-    """A shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "run"

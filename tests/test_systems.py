@@ -332,10 +332,8 @@ import os
 os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
 """
 
-# A shell's background job inherits a SIGINT that is ignored, and a run respects that.
 SIGNAL_ITSELF = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import os, sys
 sys.path.insert(0, {folder!r})
 from omics_jax.training.history import History
 write = History.write
