@@ -721,7 +721,8 @@ def test_only_patients_with_the_cells_asked_for_are_read(tmp_path):
         ),
         (
             {"cancer": "BRCA+LIHC"},
-            "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA",
+            "data.only asks for cancer 'LIHC', which no patient has; there are ACC, BRCA. "
+            "Join several with +, as in cancer=A+B",
         ),
         ({"cancer": "ACC"}, "modality 'rna' has none of the patients that data.only selects"),
     ],

@@ -122,8 +122,10 @@ def _check_selected(column: str, selected: Sequence[str], cells: np.ndarray):
     """Refuses a selected cell that no patient has."""
     unknown = [cell for cell in selected if cell not in cells]
     if unknown:
-        have = ", ".join(sorted({cell for cell in cells if cell})[:_SHOWN])
+        known = sorted({cell for cell in cells if cell})
+        have = ", ".join(known[:_SHOWN])
+        more = ", ..." if len(known) > _SHOWN else ""
         raise UserError(
             f"--config.data.only asks for {column} {unknown[0]!r}, which no patient has; there are "
-            f"{have}, ..."
+            f"{have}{more}. Join several with +, as in {column}=A+B"
         )
