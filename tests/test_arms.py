@@ -123,7 +123,8 @@ def train_first_fold(arms, folder):
     by_arm = {}
     for number, arm in enumerate(arms):
         alone = replace(arm, replicates=arm.replicates[:1])
-        start = by_arm[arm.start_from][last_stage(arms, arm.start_from)] if arm.start_from else None
+        finished = {name: stages[last_stage(arms, name)] for name, stages in by_arm.items()}
+        start = start_of(alone, finished)
         folder_of_arm = folder / f"{number}"
         folder_of_arm.mkdir(parents=True)
         by_arm[arm.name] = fitted(alone, folder_of_arm, start)[0]

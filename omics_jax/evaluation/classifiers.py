@@ -44,6 +44,34 @@ def logistic_on_summary(
     return _event_probability(_on_complete_features(model), x_train, y_train, x_test)
 
 
+def elastic_net_on_summary(
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
+) -> Float[np.ndarray, " t"]:
+    """Logistic regression with half L1, half L2 penalty (C = 0.05) of standardised features."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(
+        C=0.05, l1_ratio=0.5, solver="saga", tol=1e-3, max_iter=1000, random_state=0
+    )
+    return _event_probability(_on_complete_features(model), x_train, y_train, x_test)
+
+
+def nearest_centroid_on_summary(
+    x_train: TrainFeatures,
+    y_train: TrainLabels,
+    x_test: TestFeatures,
+) -> Float[np.ndarray, " t"]:
+    """Linear discriminant with a diagonal covariance: the nearer centroid in standardised features.
+
+    Source: Tibshirani et al. 2002 without shrinkage; prior odds are those of the training rows.
+    """
+    from sklearn.neighbors import NearestCentroid
+
+    return _event_probability(_on_complete_features(NearestCentroid()), x_train, y_train, x_test)
+
+
 def boosting_on_summary(
     x_train: TrainFeatures,
     y_train: TrainLabels,

@@ -16,6 +16,7 @@ that change during training.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,9 @@ BLOCK_CELLS = 1 << 20  # of (chunks, width, n) that one step of the scan gathers
 # From this share of edges among inputs x outputs a matrix product is faster on a CPU.
 DENSE_SHARE = 0.1
 FORMS = ("auto", "dense", "sparse")
+
+SIDES = ("by_output", "by_input")  # the fields of `Edges` that are chunks
+REST = ("place", "ends", "fan_in", "fan_out")
 
 Weights = Float[Array, " E"]
 
@@ -106,6 +110,24 @@ def reverse(edges: Edges) -> Edges:
     ends = np.asarray(edges.ends)[exists, ::-1]
     size = None if exists.all() else len(exists)
     return plan_edges(ends, len(edges.fan_in), len(edges.fan_out), size)
+
+
+def edge_arrays(edges: Edges) -> dict[str, Int[Any, "..."]]:
+    """The arrays of the edges by name, as a program takes them; `edges_from` is the inverse."""
+    flat = {f"{side}_{field}": array for side in SIDES for field, array in _fields(edges, side)}
+    return {**flat, **{name: getattr(edges, name) for name in REST}}
+
+
+def edges_from(arrays: Mapping[str, Any]) -> Edges:
+    """The edges of which `edge_arrays` made these."""
+    sides = {
+        side: Chunks(*(arrays[f"{side}_{field}"] for field in Chunks._fields)) for side in SIDES
+    }
+    return Edges(**sides, **{name: arrays[name] for name in REST})
+
+
+def _fields(edges: Edges, side: str) -> Iterable[tuple[str, Any]]:
+    return getattr(edges, side)._asdict().items()
 
 
 def _chunks(

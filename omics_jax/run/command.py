@@ -127,7 +127,7 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
     check_config(folder, config.to_dict())
     arms, options = prepare_arms(method, config, folder, to_tune=True)
     tuned = [arm for arm in arms if arm.tuning]
-    sources = {arm.start_from for arm in tuned}
+    sources = {name for arm in tuned for name in arm.sources}
     needed = [arm for arm in arms if arm.tuning or arm.name in sources]
     train_arms(needed, options, folder, tune_only=True)
     for arm in tuned:

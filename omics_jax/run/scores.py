@@ -162,7 +162,7 @@ def main_arm(arms: Sequence[Arm]) -> Arm:
 
     It is the one marked `main`, else the first that no other arm starts from, else the first.
     """
-    sources = {arm.start_from for arm in arms}
+    sources = {name for arm in arms for name in arm.sources}
     marked = [arm for arm in arms if arm.main]
     final = [arm for arm in arms if arm.name not in sources]
     return [*marked, *final, *arms][0]

@@ -26,6 +26,7 @@ from omics_jax.run.inspection import rows_used
 from omics_jax.run.progress import duration, print_and_log, progress
 from omics_jax.run.scores import rows_of
 from omics_jax.run.tuning import choose_constants, with_constants
+from omics_jax.study.starts import start_of
 from omics_jax.study.system import Arm, Rows
 from omics_jax.training import signals
 from omics_jax.training.history import History
@@ -64,7 +65,7 @@ def train_arms(
             return request.received
 
         for arm in arms:
-            start = trained[arm.start_from] if arm.start_from else None
+            start = start_of(arm, trained)
             origin = origin_of[arm.name]
             if arm.tuning:
                 arm = _tune_arm(arm, start, options, folder, stop, origin)

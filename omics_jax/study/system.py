@@ -185,7 +185,9 @@ class Arm:
 
     config, spec: the arguments of `build` that made the system.
     dataset: the rows that the replicates index.
-    start_from: name of an earlier arm, from whose final variables this arm starts.
+    start_from: name of an earlier arm, from whose final variables this arm starts; or names of
+      several, each of which gives the modules that the ones before it lack.
+    takes: the modules that it takes over from these; () for all that it has.
     starts: for each replicate, the index of the earlier arm's replicate from which it starts; ()
       for the replicate with the same index.
     labels: what distinguishes the arm, for the tables of all arms, e.g. {"latent": 20}.
@@ -205,7 +207,8 @@ class Arm:
     spec: DataSpec
     dataset: Dataset
     replicates: Sequence[Replicate]
-    start_from: str | None = None
+    start_from: str | tuple[str, ...] | None = None
+    takes: tuple[str, ...] = ()
     starts: Sequence[int] = ()
     labels: Mapping[str, Any] = field(default_factory=dict)
     tuning: Tuning | None = None
@@ -213,6 +216,13 @@ class Arm:
     main: bool = False
     with_baselines: bool = True
     notes: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the arms in `start_from`."""
+        if isinstance(self.start_from, tuple):
+            return self.start_from
+        return (self.start_from,) if self.start_from else ()
 
 
 @dataclass(frozen=True)

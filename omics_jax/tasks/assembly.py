@@ -22,6 +22,7 @@ from omics_jax.tasks.task import outcome_arrays, outcome_ranges
 from omics_jax.training.stage import Batch, Stage, Variables
 
 Features = tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]
+Models = Callable[..., Mapping[str, Mapping[str, np.ndarray]]]
 
 
 def task_system(
@@ -31,6 +32,7 @@ def task_system(
     inputs: Callable[[Dataset], Mapping[str, np.ndarray]],
     init: Callable[[PRNGKeyArray, Batch, Variables], Variables],
     features: Callable[[Dataset, Dataset], Features],
+    models: Models = simple_models,
     encoder_stages: Mapping[str, Callable[[], Stage]] | None = None,
     **fields: Any,
 ) -> System:
@@ -41,6 +43,7 @@ def task_system(
       inputs: dataset -> the fields of its rows that the encoder reads, name -> (n, ...).
       init: see `System.init`.
       features: (train, test) -> the features of both for simple models, with nothing missing.
+      models: the simple models, as `baselines.simple_models`.
       encoder_stages: name -> a function that makes a stage of the encoder alone.
       fields: any other field of `System`; they override those that are set here.
     """
@@ -51,7 +54,7 @@ def task_system(
         return {**inputs(dataset), **outcome_arrays(dataset, tasks)}
 
     def baselines(train: Dataset, test: Dataset) -> dict[str, dict[str, np.ndarray]]:
-        return simple_models(tasks, *features(train, test), train, test)
+        return models(tasks, *features(train, test), train, test)
 
     common = {
         "arrays": arrays,

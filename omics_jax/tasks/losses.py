@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,12 +20,19 @@ from jaxtyping import Array, Float
 
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Task
-from omics_jax.training import balancing
+from omics_jax.training import balancing, task_weights
 from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Balance, Term, Terms, Variables
 
+IN_OBJECTIVE = ("fixed", "inverse_size")  # weights that are part of the objective
 OUTCOME_FIELDS = ("y_.*", "e_.*", "k_.*")  # the fields of a row that the losses read
-BALANCES = ("fixed", "gradnorm", "pcgrad", "uncertainty")
+# The policies of task weights, see `training.balancing` and `training.task_weights`.
+BY_BOUND = ("pwinval", "pwinval_slip")
+BY_VALIDATION = (*BY_BOUND, "inverse_accuracy")
+BALANCES = (
+    *("fixed", "gradnorm", "pcgrad", "uncertainty"),
+    *(*BY_VALIDATION, "inverse_size", "inverse_gradient", "loss_share"),
+)
 
 Outputs = Mapping[str, Float[Array, "n _"]]  # task -> the outputs of its head
 Rows = Mapping[str, Array]
@@ -45,11 +53,16 @@ class TaskLosses:
     regression_loss: str = "mae"
 
     def terms(self, constants: Variables, outputs: Outputs, rows: Rows) -> dict[str, Term]:
-        """task_T: the summed loss of the live rows with a known outcome T, and their number."""
-        return {
+        """task_T: the summed loss of the live rows with a known outcome T, and their number.
+
+        weight_T: the replicate's own weight of T, where its constants have one.
+        """
+        terms = {
             f"task_{task.name}": self._term(task, constants, outputs[task.name], rows)
             for task in self.tasks
         }
+        own = [f"weight_{task.name}" for task in self.tasks]
+        return terms | {name: Term(constants[name], 1.0) for name in own if name in constants}
 
     def _term(
         self, task: Task, constants: Variables, output: Float[Array, "n _"], rows: Rows
@@ -74,6 +87,8 @@ class TaskLosses:
         losses = []
         for task in self.tasks:
             weight = self.weights.get(task.name, 1.0)
+            if f"weight_{task.name}" in terms:
+                weight = weight * terms[f"weight_{task.name}"].mean
             losses.append(weight * terms[f"task_{task.name}"].mean)
         return jnp.stack(losses) / len(losses)
 
@@ -93,6 +108,16 @@ def losses_of(config: Any, tasks: Sequence[Task], weights: Mapping[str, float]) 
     return TaskLosses(
         tuple(tasks), weights, config.survival.convention, config.model.regression_loss
     )
+
+
+def accuracy_name(task: Task) -> str:
+    """Of the monitored value that is a task's accuracy on the validation rows."""
+    return f"accuracy_{task.name}"
+
+
+def bound_name(task: Task) -> str:
+    """Of the module, and the monitored value, that is a task's bound, see `bounds`."""
+    return f"bound_{task.name}"
 
 
 def outcomes(constants: Variables, rows: Rows, task: Task) -> dict[str, Float[Array, " n"]]:
@@ -118,17 +143,55 @@ def balance_of(
     unbalanced: terms -> a loss that is not balanced with the tasks', such as the encoder's own.
     """
     count = len(losses.tasks)
-    if settings.name == "fixed" or count < 2:
+    if settings.name in IN_OBJECTIVE or count < 2:
         return None
-    adam = optimizer(dict(name="adam", learning_rate=settings.learning_rate), 1)
-    if settings.name == "gradnorm":
-        balance = balancing.gradnorm(losses.weighted, count, adam, settings.alpha)
-    elif settings.name == "uncertainty":
-        is_squared = losses.regression_loss == "mse"
-        factors = [
-            0.5 if task.kind == "regression" and is_squared else 1.0 for task in losses.tasks
-        ]
-        balance = balancing.uncertainty(losses.weighted, factors, adam)
-    else:
-        balance = balancing.pcgrad(losses.weighted)
+    balance = _POLICIES[settings.name](settings, losses)
     return balancing.with_unweighted_loss(unbalanced, balance)
+
+
+def _gradnorm(settings: Any, losses: TaskLosses) -> Balance:
+    return balancing.gradnorm(
+        losses.weighted, len(losses.tasks), _weight_optimizer(settings), settings.alpha
+    )
+
+
+def _uncertainty(settings: Any, losses: TaskLosses) -> Balance:
+    is_squared = losses.regression_loss == "mse"
+    factors = [0.5 if task.kind == "regression" and is_squared else 1.0 for task in losses.tasks]
+    return balancing.uncertainty(losses.weighted, factors, _weight_optimizer(settings))
+
+
+def _weight_optimizer(settings: Any) -> optax.GradientTransformation:
+    return optimizer(dict(name="adam", learning_rate=settings.learning_rate), 1)
+
+
+def _inverse_accuracy(settings: Any, losses: TaskLosses) -> Balance:
+    return task_weights.by_validation(
+        losses.weighted,
+        [accuracy_name(task) for task in losses.tasks],
+        task_weights.inverse_accuracy,
+        smoothing=settings.smoothing,
+    )
+
+
+def _pwinval(settings: Any, losses: TaskLosses) -> Balance:
+    return task_weights.by_validation(
+        losses.weighted,
+        [accuracy_name(task) for task in losses.tasks],
+        partial(task_weights.piecewise_inverse, slip=settings.name == "pwinval_slip"),
+        bounds=[bound_name(task) for task in losses.tasks],
+        smoothing=settings.smoothing,
+    )
+
+
+_POLICIES: dict[str, Callable[[Any, TaskLosses], Balance]] = {
+    "gradnorm": _gradnorm,
+    "pcgrad": lambda settings, losses: balancing.pcgrad(losses.weighted),
+    "uncertainty": _uncertainty,
+    "inverse_accuracy": _inverse_accuracy,
+    "inverse_gradient": lambda settings, losses: task_weights.inverse_gradient_norm(
+        losses.weighted
+    ),
+    "loss_share": lambda settings, losses: task_weights.loss_share(losses.weighted),
+    **dict.fromkeys(BY_BOUND, _pwinval),
+}

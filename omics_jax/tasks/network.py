@@ -19,6 +19,7 @@ from omics_jax.nn import mtlr
 from omics_jax.nn.blocks import RowInfo
 from omics_jax.nn.modules import apply_module, init_modules
 from omics_jax.tasks import calibration
+from omics_jax.tasks.bounds import initial_bounds
 from omics_jax.tasks.heads import Heads, heads_of
 from omics_jax.tasks.losses import TaskLosses, losses_of
 from omics_jax.tasks.prediction import predict_tasks
@@ -60,6 +61,7 @@ class TaskNetwork:
       encoder_loss: terms -> the encoder's own loss.
       encoder_weight: of the encoder's loss, relative to the tasks' losses.
       weights: task -> w_k, 1 where it has none.
+      has_bounds: whether the accuracy of every classification is bounded, see `bounds`.
       prepare: (variables, rows) -> fields that depend on frozen parameters alone. They are computed
         once per stage, and `encode` reads them from the rows. None if there are none.
     """
@@ -72,6 +74,7 @@ class TaskNetwork:
     encoder_loss: Callable[[Terms], Float[Array, ""] | float] = no_loss
     encoder_weight: float = 1.0
     weights: Mapping[str, float] = field(default_factory=dict)
+    has_bounds: bool = False
     prepare: Callable[[Variables, Rows], Rows] | None = None
 
     @property
@@ -110,7 +113,9 @@ def init_network(
     z = jnp.zeros((len(rows["row"]), width))
     variables = init_modules(key, {**encoder, HEADS: (network.heads, z, row_info(rows))})
     temperatures = calibration.initial_temperatures(network.calibrated)
-    return {**variables, "params": {**variables["params"], **temperatures}}
+    classes = [task for task in network.tasks if task.kind == "classification"]
+    bounds = initial_bounds(classes) if network.has_bounds else {}
+    return {**variables, "params": {**variables["params"], **temperatures, **bounds}}
 
 
 def head_outputs(

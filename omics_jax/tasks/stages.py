@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,7 +19,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from omics_jax.tasks.calibration import apply_temperatures
-from omics_jax.tasks.losses import OUTCOME_FIELDS, balance_of
+from omics_jax.tasks.bounds import BOUND, bound_stage, monitored_accuracies
+from omics_jax.tasks.losses import BY_VALIDATION, OUTCOME_FIELDS, Outputs, balance_of
 from omics_jax.tasks.network import HEADS, Rows, TaskNetwork, head_outputs, uncalibrated_outputs
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -43,6 +45,10 @@ def training_stages(
         "all": lambda: joint_stage(network, rows[network.slot]),
     }
     stages = [make() for name, make in makers.items() if name in network.config.training.stages]
+    if BOUND in rows:
+        (task,) = network.tasks
+        outputs = partial(deterministic_outputs, network)
+        stages.append(bound_stage(outputs, task, rows[BOUND]))
     if network.calibrated:
         stages.append(temperature_stage(network, rows[CALIBRATION]))
     return tuple(stages)
@@ -101,27 +107,30 @@ def heads_stage(network: TaskNetwork, rows: int) -> Stage:
     )
 
 
-def joint_stage(network: TaskNetwork, rows: int) -> Stage:
+def joint_stage(network: TaskNetwork, rows: int, name: str = "all") -> Stage:
     """Encoder and heads together, with the task balancing of the config's section `balancing`."""
-    losses = network.losses
+    losses, policy = network.losses, network.config.balancing.name
 
-    def all_terms(
-        variables: Variables, batch: Batch, key: PRNGKeyArray | None = None
-    ) -> tuple[Terms, Stats]:
-        rows = batch[network.slot]
+    def forward(
+        variables: Variables, rows: Rows, key: PRNGKeyArray | None = None
+    ) -> tuple[Terms, Outputs, Stats]:
         encoded = network.encode(variables, rows, key)
         heads_key = None if key is None else jax.random.fold_in(key, 3)
         outputs, stats = head_outputs(network, variables, encoded.embedding, rows, heads_key)
         terms = losses.terms(variables["constants"], outputs, rows)
-        return {**encoded.terms, **terms}, {**encoded.stats, **stats}
+        return {**encoded.terms, **terms}, outputs, {**encoded.stats, **stats}
 
     def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
-        terms, stats = all_terms(variables, batch, key)
+        terms, _, stats = forward(variables, batch[network.slot], key)
         return terms, {**variables["batch_stats"], **stats}
 
     def monitor(variables: Variables, batch: Batch) -> dict[str, Float[Array, ""]]:
-        terms, _ = all_terms(variables, batch)
-        return losses.monitored(terms)
+        rows = batch[network.slot]
+        terms, outputs, _ = forward(variables, rows)
+        values = losses.monitored(terms)
+        if policy in BY_VALIDATION:
+            values |= monitored_accuracies(losses.tasks, variables, outputs, rows)
+        return values
 
     def weighted_encoder_loss(terms: Terms) -> Float[Array, ""]:
         return jnp.asarray(network.encoder_weight * network.encoder_loss(terms))
@@ -131,7 +140,7 @@ def joint_stage(network: TaskNetwork, rows: int) -> Stage:
 
     return section_stage(
         network,
-        "all",
+        name,
         rows,
         trainable=(*(f"{name}/.*" for name in network.modules), f"{HEADS}/.*"),
         loss=loss,
@@ -140,6 +149,12 @@ def joint_stage(network: TaskNetwork, rows: int) -> Stage:
         features=network.prepare,
         balance=balance_of(network.config.balancing, losses, weighted_encoder_loss),
     )
+
+
+def deterministic_outputs(network: TaskNetwork, variables: Variables, rows: Rows) -> Outputs:
+    """Task -> (n, outputs) of its head, without training."""
+    z = network.encode(variables, rows, None).embedding
+    return head_outputs(network, variables, z, rows)[0]
 
 
 def temperature_stage(network: TaskNetwork, rows: int) -> Stage:

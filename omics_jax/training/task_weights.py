@@ -51,19 +51,24 @@ def inverse_accuracy(accuracy: PerTask) -> PerTask:
 
 
 class Accuracies(NamedTuple):
-    """The smoothed validation accuracy of each task, and how many looks at it there were."""
+    """The smoothed validation accuracy of each task, how many looks at it there were, its bound."""
 
     mean: PerTask
     looks: PerTask
+    bound: PerTask
 
 
 def by_validation(
     tasks: Tasks,
     names: Sequence[str],
-    weight: Callable[[PerTask], PerTask],
+    weight: Callable[..., PerTask],
+    *,
+    bounds: Sequence[str] = (),
     smoothing: float = SMOOTHING,
 ) -> Balance:
     """w_i = weight(x)_i of the smoothed validation accuracies x; 1 before the first look.
+
+    With bounds s it is weight(x, s)_i.
 
     x is an exponential moving average without the bias of its start:
     x_t = (1 - c) sum_k c^(t-k) a_k / (1 - c^t).
@@ -71,23 +76,26 @@ def by_validation(
     Args:
       names: of the monitored values that are the tasks' accuracies, in the order of the tasks. NaN,
         as of a task without validation rows, changes nothing.
+      bounds: of the monitored values that are the tasks' bounds, in the same order.
       smoothing: c, from 0 (the last accuracy alone) to below 1.
     """
 
     def init(params):
         zeros = jnp.zeros(len(names), jnp.float32)
-        return Accuracies(zeros, zeros)
+        return Accuracies(zeros, zeros, zeros)
 
     def combine(leaves, losses, state):
         unbiased = state.mean / jnp.where(state.looks > 0, 1 - smoothing**state.looks, 1)
-        weights = jnp.where(state.looks > 0, weight(unbiased), 1)
+        arguments = (unbiased, state.bound) if bounds else (unbiased,)
+        weights = jnp.where(state.looks > 0, weight(*arguments), 1)
         return weighted_sum(weights, leaves), state
 
     def observe(state, values):
         accuracy = jnp.stack([values[name] for name in names])
         known = jnp.isfinite(accuracy)
         mean = smoothing * state.mean + (1 - smoothing) * jnp.where(known, accuracy, 0)
-        return Accuracies(jnp.where(known, mean, state.mean), state.looks + known)
+        bound = jnp.stack([values[name] for name in bounds]) if bounds else state.bound
+        return Accuracies(jnp.where(known, mean, state.mean), state.looks + known, bound)
 
     return Balance(tasks, init, combine, observe)
 

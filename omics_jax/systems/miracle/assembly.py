@@ -1,0 +1,164 @@
+"""MIRACLE as a `System`: the functions of `model` bound to a config and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from omics_jax.data.dataset import mapped
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.methylation.simulate import MODALITY
+from omics_jax.settings.checks import check_values
+from omics_jax.study.system import DataSpec, System
+from omics_jax.systems.miracle import model, reading, sites
+from omics_jax.systems.miracle.covariates import covariate_columns, covariate_values
+from omics_jax.systems.miracle.settings import SETTINGS
+from omics_jax.systems.miracle.simple_models import disease_models
+from omics_jax.tasks.assembly import task_system
+from omics_jax.tasks.losses import BY_BOUND
+from omics_jax.tasks.prediction import prediction_columns
+from omics_jax.tasks.settings import check_task_settings, weights_of
+from omics_jax.tasks.task import Task
+from omics_jax.training.stage import Variables
+
+Matrix = Float[np.ndarray, "n w"]
+
+
+@dataclass(frozen=True)
+class Spec(DataSpec):
+    """What building an arm's system needs to know of its data.
+
+    tasks: those that have a head.
+    sites: w, the number of sites that a replicate reads.
+    genes, pathways: numbers of genes and of units of every level of pathways.
+    names: of the pathways in the bottleneck.
+    levels: covariate -> its words, () for a number; of all columns in `config.adjust`.
+    has_bounds: whether its accuracies bound those of networks of several tasks.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    sites: int = 0
+    genes: int = 0
+    pathways: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    has_bounds: bool = False
+
+
+def build(config: Any, spec: Spec) -> System:
+    """The system for one config and one shape of data.
+
+    Raises:
+      UserError: an invalid value in `config`.
+    """
+    check(config)
+    shape = model.ModelShape(
+        config=config,
+        sites=spec.sites,
+        units=(spec.genes, *spec.pathways),
+        tasks=spec.tasks,
+        inputs=places_of_inputs(config, spec.levels),
+        has_bounds=spec.has_bounds or config.balancing.name in BY_BOUND,
+    )
+    network = model.network_of(shape, weights_of(config))
+    columns = {**prediction_columns(spec.tasks), "activity": spec.names}
+    return task_system(
+        network,
+        spec.rows,
+        inputs=partial(inputs, spec.levels),
+        init=partial(model.init, shape, network),
+        features=partial(scaled_sites, config, spec),
+        models=disease_models,
+        encoder_stages={
+            model.AUTOENCODER: partial(model.autoencoder_stage, network, spec.rows[model.SLOT])
+        },
+        predict=partial(model.predict, shape, network),
+        columns=columns,
+        predict_batch=config.predict.batch_size,
+        read_new=partial(reading.read_new, spec, config),
+        sources=reading.sources,
+        training_range=partial(training_range, len(spec.features[MODALITY])),
+    )
+
+
+def check(config: Any) -> None:
+    """Refuses invalid values of the config."""
+    check_values(config, SETTINGS)
+    check_task_settings(config)
+
+
+def selection_of(config: Any) -> sites.Selection:
+    """How the config chooses sites in a fold."""
+    return sites.Selection(config.selection.method, config.selection.sites)
+
+
+def places_of_inputs(config: Any, levels: Mapping[str, tuple[str, ...]]) -> tuple[int, ...]:
+    """Places of the covariates that the heads read, among all covariates."""
+    names = [column for column, _ in covariate_columns(levels)]
+    return tuple(i for i, name in enumerate(names) if name in config.adjust.inputs)
+
+
+def removed_covariates(
+    config: Any, levels: Mapping[str, tuple[str, ...]], values: Float[np.ndarray, "n k"]
+) -> Float[np.ndarray, "n k"]:
+    """The covariates whose effects are removed; the others are unknown of everyone."""
+    names = [column for column, _ in covariate_columns(levels)]
+    is_removed = np.array([name in config.adjust.remove for name in names], bool)
+    return np.where(is_removed, values, np.float32(np.nan))
+
+
+def inputs(levels: Mapping[str, tuple[str, ...]], dataset: Dataset) -> dict[str, np.ndarray]:
+    """The fields of a row that the network reads, see `model`."""
+    modality = dataset.modalities[MODALITY]
+    return {
+        "x": mapped.zero_missing(modality.values, modality.mask),
+        "m": modality.mask,
+        "c": covariate_values(dataset, levels),
+    }
+
+
+def scaled_sites(
+    config: Any, spec: Spec, train: Dataset, test: Dataset
+) -> tuple[Matrix, Matrix]:
+    """The sites that a fold's network reads, of both datasets, on its scale."""
+    modality = train.modalities[MODALITY]
+    values = covariate_values(train, spec.levels)
+    constants = sites.fit_sites(
+        modality,
+        removed_covariates(config, spec.levels, values),
+        train,
+        spec.tasks,
+        selection_of(config),
+        np.arange(len(train)),
+        "the training rows of the simple models",
+    )
+    alive = constants["alive"]
+    own = {name: constants[name][..., alive] for name in ("mean", "sd", "coef", "alive")}
+    own["c_mean"] = constants["c_mean"]
+    columns = constants["columns"][alive]
+
+    def scaled(dataset: Dataset) -> Matrix:
+        part = dataset.modalities[MODALITY]
+        c = covariate_values(dataset, spec.levels)
+        return sites.standardized(own, part.values[:, columns], part.mask[:, columns], c)
+
+    return scaled(train), scaled(test)
+
+
+def training_range(
+    count: int, variables: Variables
+) -> dict[str, tuple[Float[np.ndarray, " S"], Float[np.ndarray, " S"]]]:
+    """`System.training_range` of so many sites; those that a fold did not choose have none."""
+    constants = {name: np.asarray(value)[0] for name, value in variables["constants"].items()}
+    columns = constants["columns"][constants["alive"]]
+    ends = []
+    for name in ("low", "high"):
+        range_end = np.full(count, np.nan)
+        range_end[columns] = constants[name][constants["alive"]]
+        ends.append(range_end)
+    return {MODALITY: (ends[0], ends[1])}

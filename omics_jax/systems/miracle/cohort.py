@@ -1,0 +1,107 @@
+"""The people of the studies, the same for all arms: outcomes, folds, covariates, knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split
+from omics_jax.data.knowledge.layers import Knowledge
+from omics_jax.errors import UserError
+from omics_jax.study.folds import deal_folds
+from omics_jax.systems.miracle.covariates import Levels, covariate_values, levels_of
+from omics_jax.systems.miracle.reading import knowledge_of
+from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary, with_bins
+from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
+
+# Tables and columns of every run; an outcome must have another name.
+RESERVED = ("latent", "activity", "id", "x", "y", "model", "arm", "group", "fold")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The people of an experiment.
+
+    tasks: the outcomes that are predicted.
+    splits: folds of all people.
+    levels: covariate -> its words, see `covariates`.
+    covariates: (n, k), nan where unknown.
+    """
+
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    splits: Sequence[Split]
+    levels: Levels
+    covariates: Float[np.ndarray, "n k"]
+    knowledge: Knowledge
+
+
+def cohort_of(config: Any, dataset: Dataset) -> Cohort:
+    """The people and their folds, in which every disease has its share of cases and controls.
+
+    Raises:
+      UserError: nothing to predict, an outcome that cannot be used, or a covariate that the table
+        lacks.
+    """
+    tasks = tasks_of(dataset)
+    if not tasks:
+        raise UserError(
+            "the data hold nothing to predict; name diseases with --config.data.diseases, such as "
+            "RA=disease_state"
+        )
+    for task in tasks:
+        if task.name in RESERVED:
+            raise UserError(
+                f"{task.name!r} is the name of an outcome and of a table of every run; rename the "
+                "outcome"
+            )
+    check_weights(config, tasks)
+    check_outcomes_vary(dataset, tasks)
+    check_class_sizes(dataset, tasks, config.folds)
+    splits = deal_folds(config, dataset, strata_of_diseases(dataset, tasks))
+    levels = levels_of(dataset, (*config.adjust.remove, *config.adjust.inputs))
+    return Cohort(
+        dataset=dataset,
+        tasks=with_bins(config, tasks, [split.train for split in splits]),
+        splits=splits,
+        levels=levels,
+        covariates=covariate_values(dataset, levels),
+        knowledge=knowledge_of(config, dataset),
+    )
+
+
+def strata_of_diseases(dataset: Dataset, tasks: Sequence[Task]) -> Int[np.ndarray, " n"]:
+    """A code per combination of the classes of all diseases, unknown being one of them."""
+    codes = np.zeros(len(dataset), int)
+    for task in tasks:
+        if task.kind == "classification":
+            known = known_rows(dataset, task)
+            own = np.where(known, outcome(dataset, task).astype(int) + 1, 0)
+            codes = codes * (len(task.classes) + 1) + own
+    return np.unique(codes, return_inverse=True)[1]
+
+
+def people_of(cohort: Cohort, tasks: Sequence[Task]) -> Bool[np.ndarray, " n"]:
+    """(n,) whether an outcome of any of these tasks is known."""
+    return np.any([known_rows(cohort.dataset, task) for task in tasks], axis=0)
+
+
+def restricted(split: Split, chosen: Mapping[str, Bool[np.ndarray, " n"]]) -> Split:
+    """The split with those rows of each part that are chosen for it.
+
+    Raises:
+      UserError: a part without a row.
+    """
+    rows = {part: getattr(split, part)[mask[getattr(split, part)]] for part, mask in chosen.items()}
+    for part, indices in rows.items():
+        if not len(indices):
+            raise UserError(
+                f"fold {split.fold}: none of its {part} rows belongs to the arm; use fewer folds"
+            )
+    return replace(split, **rows)

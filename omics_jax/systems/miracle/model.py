@@ -1,0 +1,286 @@
+"""MIRACLE: a variational autoencoder wired by site, gene and pathway, with a head per disease.
+
+    autoencoder  the autoencoder alone:  L_auto = R(x, x') + k_kl KL(q(z|x) | N(0, I)) / P
+    heads        the heads alone, on the frozen pathway means
+    all          everything:             lambda L_auto + (1/K) sum_k w_k L_k
+
+R is the squared error of standardised sites (or the cross-entropy of beta values) per observed
+cell, P the number of pathways, L_k the cross-entropy of disease k over the people of its own study.
+Source: Xu et al. 2023 and the authors' code. Deviates: the KL divergence has its proper factors,
+predictions read the mean, statistics of frozen norms do not move, and the mean of L_k is over the
+people who belong to disease k. With `training.supervised_autoencoder` the first stage also trains
+the heads, as the authors' code does.
+
+A row is a person: x (S,) beta values with their mask m (S,), covariates c (k,), nan where unknown,
+and for every task T an outcome y_T and k_T, whether it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from omics_jax.data.preprocessing.features import own_columns
+from omics_jax.nn.masked_dense import with_initial_weights
+from omics_jax.nn.modules import apply_module
+from omics_jax.nn.noise import row_normal
+from omics_jax.nn.sparse import Edges
+from omics_jax.systems.miracle import sites
+from omics_jax.systems.miracle.networks import PathwayAutoencoder, edges_by_layer
+from omics_jax.systems.miracle.wiring import edges_of, masks_of
+from omics_jax.tasks import network as task_network
+from omics_jax.tasks.network import Encoded, TaskNetwork, init_network, row_info
+from omics_jax.tasks.stages import joint_stage, section_stage
+from omics_jax.tasks.task import Task
+from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+
+SLOT = "people"
+ENCODER = "encoder"  # the module of the autoencoder
+AUTOENCODER = "autoencoder"  # the first stage
+
+Rows = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The shapes of a network.
+
+    config: of the run.
+    sites: w, the number of sites that a replicate reads.
+    units: numbers of genes, pathways and units of higher levels.
+    tasks: those that have a head.
+    inputs: places of the covariates that the heads read beside the pathways.
+    has_bounds: see `TaskNetwork`.
+    """
+
+    config: Any
+    sites: int
+    units: tuple[int, ...]
+    tasks: tuple[Task, ...]
+    inputs: tuple[int, ...] = ()
+    has_bounds: bool = False
+
+    @property
+    def pathways(self) -> int:
+        """P, the number of units in the bottleneck."""
+        return self.units[-1]
+
+    @property
+    def embedding(self) -> int:
+        """The number of values that the heads read."""
+        return self.pathways + len(self.inputs)
+
+    @property
+    def autoencoder(self) -> PathwayAutoencoder:
+        """The network that `config.model` describes."""
+        model = self.config.model
+        return PathwayAutoencoder(
+            sites=self.sites,
+            units=self.units,
+            masks=masks_of(model.mask, model.softness),
+            softness=model.softness,
+            form=model.form,
+            activation=model.activation,
+            batch_norm=model.batch_norm,
+            dropout=model.dropout,
+        )
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
+    """The autoencoder as the encoder of a network with a head per task.
+
+    weights: task -> w_k, 1 where it has none.
+    """
+    return TaskNetwork(
+        config=shape.config,
+        tasks=shape.tasks,
+        slot=SLOT,
+        encode=partial(encode, shape),
+        modules=(ENCODER,),
+        encoder_loss=partial(autoencoder_loss, shape),
+        encoder_weight=shape.config.model.k_autoencoder,
+        weights=weights,
+        has_bounds=shape.has_bounds,
+    )
+
+
+def init(
+    shape: ModelShape, network: TaskNetwork, key: PRNGKeyArray, batch: Batch, constants: Variables
+) -> Variables:
+    """{"params", "batch_stats"} of the autoencoder and the heads."""
+    rows = batch[SLOT]
+    up, down = layer_edges(shape, constants)
+    inputs = (standardized_sites(constants, rows), up, down, row_info(rows))
+    encoder = {ENCODER: (shape.autoencoder, *inputs)}
+    variables = init_network(network, key, rows, encoder, shape.embedding)
+    params = variables["params"]
+    by_layer = edges_by_layer(up, down)
+    drawn = with_initial_weights(jax.random.fold_in(key, 1), params[ENCODER], by_layer)
+    return {**variables, "params": {**params, ENCODER: drawn}}
+
+
+def layer_edges(shape: ModelShape, constants: Variables) -> tuple[list[Edges], list[Edges]]:
+    """The edges of the encoder's layers and of their mirrored ones, the lowest first."""
+    count = len(shape.units)
+    up, down = ([edges_of(constants, side, i) for i in range(count)] for side in ("up", "down"))
+    return up, down
+
+
+def standardized_sites(constants: Variables, rows: Rows) -> Float[Array, "n w"]:
+    """z of `sites.standardized`, of the sites that the replicate chose."""
+    x, mask = (own_columns(constants["columns"], rows[name]) for name in ("x", "m"))
+    return sites.standardized(constants, x, mask, rows["c"])
+
+
+def observed_sites(constants: Variables, rows: Rows) -> Bool[Array, "n w"]:
+    """Whether each chosen site was measured in a person who is no padding."""
+    mask = own_columns(constants["columns"], rows["m"]) & constants["alive"]
+    return mask & rows["live"][:, None]
+
+
+# --- the autoencoder ------------------------------------------------------------------------------
+
+
+def encode(
+    shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None
+) -> Encoded:
+    """The pathway means, and the covariates for the heads; in training the terms of L_auto.
+
+    z is one draw per person.
+    """
+    constants = variables["constants"]
+    x = standardized_sites(constants, rows)
+    up, down = layer_edges(shape, constants)
+    apply = partial(apply_module, shape.autoencoder, ENCODER)
+    (mean, log_variance), stats = apply(
+        variables, key, x, up, row_info(rows), method=PathwayAutoencoder.encode
+    )
+    z, decoding_key, in_training = mean, None, variables
+    if key is not None:
+        noise = row_normal(jax.random.fold_in(key, 2), rows["row"], mean.shape[1:])
+        z = mean + jnp.exp(log_variance / 2) * noise
+        in_training = {**variables, "batch_stats": {**variables["batch_stats"], **stats}}
+        decoding_key = jax.random.fold_in(key, 1)
+    decoded, stats = apply(
+        in_training, decoding_key, z, down, row_info(rows), method=PathwayAutoencoder.decode
+    )
+    terms = {
+        "reconstruction": reconstruction_term(shape, constants, rows, x, decoded),
+        "kl": kl_term(mean, log_variance, rows["live"]),
+    }
+    return Encoded(with_covariates(shape, constants, mean, rows), terms, stats)
+
+
+def pathway_means(
+    shape: ModelShape, variables: Variables, x: Float[Array, "n w"], rows: Rows
+) -> Float[Array, "n P"]:
+    """The mean of q(z|x) of standardised sites, without training."""
+    up, _ = layer_edges(shape, variables["constants"])
+    (mean, _), _ = apply_module(
+        shape.autoencoder,
+        ENCODER,
+        variables,
+        None,
+        x,
+        up,
+        row_info(rows),
+        method=PathwayAutoencoder.encode,
+    )
+    return mean
+
+
+def with_covariates(
+    shape: ModelShape, constants: Variables, mean: Float[Array, "n P"], rows: Rows
+) -> Float[Array, "n d"]:
+    """What the heads read: the pathway means and the centred covariates of `shape.inputs`."""
+    if not shape.inputs:
+        return mean
+    places = jnp.asarray(shape.inputs)
+    c = rows["c"][:, places]
+    centred = jnp.where(jnp.isnan(c), 0, c - constants["c_mean"][places])
+    return jnp.concatenate([mean, centred], axis=1)
+
+
+def reconstruction_term(
+    shape: ModelShape,
+    constants: Variables,
+    rows: Rows,
+    x: Float[Array, "n w"],
+    decoded: Float[Array, "n w"],
+) -> Term:
+    """The loss of the observed cells, summed, and their number.
+
+    "mse": half the squared error of standardised values; "bce": the cross-entropy of beta values.
+    """
+    cells = observed_sites(constants, rows)
+    if shape.config.model.reconstruction == "bce":
+        beta = jnp.where(cells, own_columns(constants["columns"], rows["x"]), 0)
+        loss = optax.sigmoid_binary_cross_entropy(decoded, beta)
+    else:
+        loss = (decoded - x) ** 2 / 2
+    return Term(jnp.sum(jnp.where(cells, loss, 0)), jnp.sum(cells, dtype=loss.dtype))
+
+
+def kl_term(
+    mean: Float[Array, "n P"], log_variance: Float[Array, "n P"], live: Bool[Array, " n"]
+) -> Term:
+    """sum_p (exp(v_p) + mean_p^2 - 1 - v_p) / 2 of every person, summed, and their number."""
+    kl = jnp.sum(jnp.exp(log_variance) + mean**2 - 1 - log_variance, axis=1) / 2
+    return Term(jnp.sum(jnp.where(live, kl, 0)), jnp.sum(live, dtype=kl.dtype))
+
+
+def autoencoder_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
+    """L_auto."""
+    divergence = terms["kl"].mean / shape.pathways
+    return terms["reconstruction"].mean + shape.config.model.k_kl * divergence
+
+
+# --- its stage ------------------------------------------------------------------------------------
+
+
+def autoencoder_stage(network: TaskNetwork, rows: int) -> Stage:
+    """The autoencoder alone, or with the heads, on at most `rows` rows of a replicate."""
+    if network.config.training.supervised_autoencoder:
+        return joint_stage(network, rows, name=AUTOENCODER)
+
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Any]:
+        encoded = network.encode(variables, batch[SLOT], key)
+        return encoded.terms, {**variables["batch_stats"], **encoded.stats}
+
+    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
+        return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
+
+    return section_stage(
+        network,
+        AUTOENCODER,
+        rows,
+        trainable=(f"{ENCODER}/.*",),
+        loss=loss,
+        objective=network.encoder_loss,
+        monitor=monitor,
+    )
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def predict(
+    shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
+) -> dict[str, Array]:
+    """Every task's prediction, and activity (n, P), the mean of every pathway.
+
+    Fields of the tasks are those of `tasks.prediction.predict_tasks`.
+    """
+    predictions = task_network.predict(network, variables, rows)
+    predictions["activity"] = predictions["embedding"][:, : shape.pathways]
+    return predictions

@@ -1,0 +1,104 @@
+"""The network of MIRACLE: site -> gene -> pathway, a Gaussian per pathway, and the way back.
+
+    h = act(norm(W_1 x + b_1))                      genes, and so on through all layers but the last
+    mean = W_m h + b_m,  log variance = W_v h + b_v  of every pathway
+    z ~ N(mean, variance),  x' = the mirrored layers of z
+
+Every W is masked by what is known (`nn.masked_dense`). Deviates from the authors' code: mean and
+log variance do not pass a ReLU. The module is in training where it is applied with an rng named
+"dropout".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from omics_jax.nn.blocks import RowInfo, dropout_by_row
+from omics_jax.nn.masked_dense import MaskedDense
+from omics_jax.nn.norm import MaskedBatchNorm
+from omics_jax.nn.sparse import Edges
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "tanh": jax.numpy.tanh,
+}
+
+
+class PathwayAutoencoder(nn.Module):
+    """q(z|x) and p(x|z) over pathways.
+
+    sites: w. units: numbers of genes, pathways and units of higher levels.
+    masks: of encoder and decoder, see `nn.masked_dense.MASKS`.
+    """
+
+    sites: int
+    units: Sequence[int]
+    masks: tuple[str, str]
+    softness: float
+    form: str
+    activation: str
+    batch_norm: bool
+    dropout: float
+
+    def setup(self) -> None:
+        def layer(outputs: int, mask: str) -> MaskedDense:
+            return MaskedDense(outputs, mask, self.softness, self.form)
+
+        encoder, decoder = self.masks
+        self.up = [layer(units, encoder) for units in self.units[:-1]]
+        self.mean = layer(self.units[-1], encoder)
+        self.log_variance = layer(self.units[-1], encoder)
+        self.down = [layer(units, decoder) for units in (*self.units[-2::-1], self.sites)]
+        if self.batch_norm:
+            self.up_norms = [MaskedBatchNorm() for _ in self.units[:-1]]
+            self.down_norms = [MaskedBatchNorm() for _ in self.units[:-1]]
+
+    def encode(
+        self, x: Float[Array, "n w"], edges: Sequence[Edges], rows: RowInfo
+    ) -> tuple[Float[Array, "n P"], Float[Array, "n P"]]:
+        """Mean and log variance of q(z|x). edges: of the layers, the lowest first."""
+        h = x
+        for number, layer in enumerate(self.up):
+            h = self._hidden(layer(h, edges[number]), "up_norms", number, rows)
+        return self.mean(h, edges[-1]), self.log_variance(h, edges[-1])
+
+    def decode(
+        self, z: Float[Array, "n P"], edges: Sequence[Edges], rows: RowInfo
+    ) -> Float[Array, "n w"]:
+        """The reconstruction. edges: of the decoder's layers, the lowest first."""
+        h = z
+        last = len(self.down) - 1
+        for number, layer in enumerate(self.down):
+            h = layer(h, edges[last - number])
+            if number < last:
+                h = self._hidden(h, "down_norms", number, rows)
+        return h
+
+    def _hidden(
+        self, h: Float[Array, "n u"], norms: str, number: int, rows: RowInfo
+    ) -> Float[Array, "n u"]:
+        if self.batch_norm:
+            h = getattr(self, norms)[number](h, rows.live, train=self.has_rng("dropout"))
+        return dropout_by_row(self, ACTIVATIONS[self.activation](h), rows, self.dropout)
+
+    def __call__(
+        self,
+        x: Float[Array, "n w"],
+        up: Sequence[Edges],
+        down: Sequence[Edges],
+        rows: RowInfo,
+    ) -> Float[Array, "n w"]:
+        """Every layer once, for initialisation."""
+        return self.decode(self.encode(x, up, rows)[0], down, rows)
+
+
+def edges_by_layer(up: Sequence[Edges], down: Sequence[Edges]) -> dict[str, Edges]:
+    """Name of a layer among the parameters -> the edges that it reads."""
+    by_layer = {f"up_{number}": edges for number, edges in enumerate(up[:-1])}
+    by_layer |= {"mean": up[-1], "log_variance": up[-1]}
+    return by_layer | {f"down_{number}": edges for number, edges in enumerate(reversed(down))}

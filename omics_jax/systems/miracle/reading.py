@@ -1,0 +1,127 @@
+"""People, their methylation, and the knowledge of its sites: from the user's files or the simulator.
+
+The formats are those of `data.methylation` and `data.knowledge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.knowledge.layers import Knowledge, Matching, connect
+from omics_jax.data.knowledge.read import read_knowledge, read_site_genes
+from omics_jax.data.methylation.read import read_methylation
+from omics_jax.data.methylation.simulate import MODALITY, SimulatedStudies, simulate_methylation
+from omics_jax.data.methylation.text_settings import named_files, parse_settings
+from omics_jax.errors import UserError
+from omics_jax.study.new_rows import match_features
+from omics_jax.study.system import DataSpec
+
+OnProgress = Callable[[int, int, str], None]
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    """Shows no progress."""
+
+
+def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
+    """The sites that have a place in the network, of the people in the files or the simulator.
+
+    Raises:
+      UserError: what a reader refuses, or knowledge that shares no name with the data.
+    """
+    dataset = _read_people(config, on_progress)
+    modality = dataset.modalities[MODALITY]
+    knowledge = knowledge_of(config, dataset)
+    if len(knowledge.sites) < len(modality.features):
+        modality = modality.select_features(knowledge.sites)
+    return replace(
+        dataset,
+        modalities={MODALITY: modality},
+        notes=(*dataset.notes, *knowledge.notes),
+    )
+
+
+def _read_people(config: Any, on_progress: OnProgress) -> Dataset:
+    if not named_files(config.data):
+        return simulated(config).dataset
+    settings = parse_settings(config.data)
+    needs_chromosomes = settings.sex_chromosomes == "drop"
+    site_genes = read_site_genes(config.knowledge) if needs_chromosomes else None
+    return read_methylation(settings, on_progress, site_genes=site_genes)
+
+
+def simulated(config: Any) -> SimulatedStudies:
+    """The studies, knowledge and truth of `config.simulator`."""
+    return simulate_methylation(**config.simulator.to_dict())
+
+
+def knowledge_of(config: Any, dataset: Dataset) -> Knowledge:
+    """The connections of a dataset's sites, by the files of `config.knowledge` or the simulator.
+
+    Raises:
+      UserError: files of people without files of knowledge, or knowledge of other names.
+    """
+    names = dataset.modalities[MODALITY].features
+    settings = config.knowledge
+    if settings.site_genes:
+        return read_knowledge(settings, names)
+    if named_files(config.data):
+        raise UserError(
+            "data.studies names files, and no file says which gene a site belongs to; name a "
+            "manifest or a table with --config.knowledge.site_genes, and pathways with "
+            "--config.knowledge.gene_sets"
+        )
+    studies = simulated(config)
+    matching = Matching(
+        least=settings.least_genes,
+        most=settings.most_genes,
+        unannotated=settings.unannotated,
+        n_unannotated=settings.n_unannotated,
+    )
+    return connect(names, studies.site_genes, studies.gene_sets, matching=matching)
+
+
+# --- new people -----------------------------------------------------------------------------------
+
+
+def sources(config: Any) -> tuple[str, ...]:
+    """The files of the new people."""
+    return named_files(config.data)
+
+
+def read_new(spec: DataSpec, trained: Any, config: Any) -> Dataset:
+    """New people from the files that `config.data` names, on the sites of the training.
+
+    trained: the config of the training, which knows how its files were to be read.
+
+    Raises:
+      UserError: no files, or no site of the training.
+    """
+    if not sources(config):
+        raise UserError(
+            "--mode=predict needs the new people; name their files with --config.data.studies"
+        )
+    features = spec.features[MODALITY]
+    settings = parse_settings(_as_trained(config, trained), targets=False)
+    new = read_methylation(settings, features=features)
+    place = ", ".join(sources(config))
+    modality, said = match_features(new.modalities[MODALITY], features, place, "sites")
+    return replace(new, modalities={MODALITY: modality}, notes=(*new.notes, f"{said}."))
+
+
+# How files are read; where the command leaves one of these at its default, the training's counts.
+HOW_TO_READ = ("orientation", "id", "barcode", "values", "missing_values", "limits", "study")
+
+
+def _as_trained(config: Any, trained: Any) -> Any:
+    """The section `data` of the command, with the files read as those of the training were."""
+    data = config.data.copy_and_resolve_references()
+    for name in (*HOW_TO_READ, "strip_suffixes"):
+        if data[name] in ("", "auto", (), False):
+            value = trained.data[name]
+            data[name] = value if isinstance(value, str | bool) else tuple(value)
+    data.sex_chromosomes = "keep"  # the training's sites are taken anyway
+    return data

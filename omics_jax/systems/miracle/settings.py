@@ -1,0 +1,55 @@
+"""What the settings of configs/miracle.py may be."""
+
+from omics_jax.data.knowledge.read import rules as knowledge_rules
+from omics_jax.data.methylation.text_settings import rules as data_rules
+from omics_jax.nn.sparse import FORMS
+from omics_jax.settings.checks import MOST_UNITS, choice, choices, flag, names, number, whole
+from omics_jax.settings.sections import SHARED_RULES
+from omics_jax.systems.miracle.networks import ACTIVATIONS
+from omics_jax.systems.miracle.sites import METHODS
+from omics_jax.systems.miracle.wiring import KNOWLEDGE
+from omics_jax.tasks.losses import BALANCES
+from omics_jax.tasks.settings import TASK_RULES
+
+STAGES = ("autoencoder", "heads", "all", "calibration")
+HEADS = ("geometric", "linear", "widths")
+
+_SIMULATOR = {
+    **{
+        f"simulator.{name}": whole(0, 1_000_000)
+        for name in ("sites", "genes", "pathways", "pathway_genes", "active", "shared")
+    },
+    "simulator.diseases_of_shared": whole(1, 6),
+    "simulator.*": number(0, 100),
+}
+_MODEL = {
+    "adjust.remove": names(),
+    "adjust.inputs": names(),
+    "selection.method": choice(*METHODS),
+    "selection.sites": whole(1, MOST_UNITS),
+    "model.mask": choice(*KNOWLEDGE),
+    "model.softness": number(0, 1),
+    "model.hidden": number(0, 0.9),
+    "model.form": choice(*FORMS),
+    "model.activation": choice(*ACTIVATIONS),
+    "model.batch_norm": flag(),
+    "model.reconstruction": choice("mse", "bce"),
+    "model.heads": choice(*HEADS),
+    "model.k_kl": number(0),
+    "model.k_autoencoder": number(0),
+    "training.stages": choices(*STAGES),
+    "training.supervised_autoencoder": flag(),
+    "compare.single": flag(),
+    "compare.weights": choices(*BALANCES),
+    "compare.knowledge": choices(*KNOWLEDGE),
+    "compare.sites": names(),
+    "balancing.smoothing": number(0, 0.999),
+}
+SETTINGS = {
+    **SHARED_RULES,
+    **TASK_RULES,
+    **data_rules(),
+    **knowledge_rules(),
+    **_SIMULATOR,
+    **_MODEL,
+}

@@ -1,0 +1,262 @@
+"""The methylation sites of a fold: which are chosen, and their scale, fitted to training rows.
+
+    z_s = clip((x_s - mean_s - (c - c_mean) b_s) / sd_s, -LIMIT, LIMIT), 0 where not observed
+
+b_s is the least-squares effect of the covariates c on site s; without covariates there is none. A
+site is chosen for a disease by a t-test between the cases and controls of its own study, by the
+moderated t (limma), by its variance, or from a list; the sites of all diseases are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.preprocessing.statistics import Statistics, training_statistics
+from omics_jax.evaluation.differential import (
+    Effects,
+    design_matrix,
+    linear_effects,
+    moderated_t,
+    t_test,
+)
+from omics_jax.tasks.task import Task, known_rows, outcome
+
+METHODS = ("none", "t", "moderated_t", "variance")
+LIMIT = 10.0  # of a standardised value
+_BLOCK_CELLS = 1 << 22
+
+Rows = Int[np.ndarray, " r"]
+Constants = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How sites are chosen in a fold.
+
+    method: one of `METHODS`; "none" takes all sites.
+    per_task: sites that are chosen for each task, or by variance altogether.
+    """
+
+    method: str
+    per_task: int
+
+    def width(self, sites: int, tasks: int) -> int:
+        """The most of so many sites that can be chosen, whatever the values are."""
+        if self.method == "none":
+            return sites
+        return min(sites, self.per_task * (tasks if self.method != "variance" else 1))
+
+
+def fit_sites(
+    modality: Modality,
+    covariates: Float[np.ndarray, "n k"],
+    dataset: Dataset,
+    tasks: Sequence[Task],
+    selection: Selection,
+    rows: Rows,
+    place: str,
+) -> Constants:
+    """The constants of a fold, of w = `Selection.width` sites in the order of the modality.
+
+    Args:
+      covariates: nan where unknown.
+      dataset: whose targets are the outcomes of the tasks.
+      rows: the training rows.
+      place: the fold, for messages.
+
+    Returns:
+      columns (w,) int32, the chosen sites, and the number of sites where there are fewer;
+      alive (w,) bool, False there; mean, sd, low, high (w,) of the training rows, coef (k, w) the
+      effects of covariates, c_mean (k,).
+
+    Raises:
+      UserError: no training row with a value.
+    """
+    statistics = training_statistics(modality, rows, place)
+    centred, c_mean = centred_covariates(covariates, rows)
+    coef, variance = _regress(modality, rows, statistics, centred)
+    is_chosen = _chosen(modality, centred, dataset, tasks, selection, rows, statistics, variance)
+    columns = np.flatnonzero(is_chosen).astype(np.int32)
+    width = selection.width(len(modality.features), len(tasks))
+    sd = np.sqrt(variance)
+    fitted = {
+        "mean": statistics.mean,
+        "sd": np.where(sd > 1e-6, sd, 1),
+        "low": statistics.low,
+        "high": statistics.high,
+    }
+    constants = {name: _padded(values[columns], width) for name, values in fitted.items()}
+    constants["sd"] = np.where(constants["sd"] > 0, constants["sd"], 1).astype(np.float32)
+    return {
+        **constants,
+        "columns": _padded(columns, width, len(modality.features)).astype(np.int32),
+        "alive": np.arange(width) < len(columns),
+        "coef": np.stack([_padded(row[columns], width) for row in coef])
+        if len(coef)
+        else np.zeros((0, width), np.float32),
+        "c_mean": c_mean,
+    }
+
+
+def _padded(values: np.ndarray, width: int, fill: float = 0) -> Float[np.ndarray, " w"]:
+    padded = np.full(width, fill, np.float32)
+    padded[: len(values)] = values
+    return padded
+
+
+# --- covariates -----------------------------------------------------------------------------------
+
+
+def centred_covariates(
+    covariates: Float[np.ndarray, "n k"], rows: Rows
+) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " k"]]:
+    """The covariates less their training means, 0 where unknown, and these means."""
+    known = np.isfinite(covariates[rows])
+    total = np.where(known, covariates[rows], 0).sum(axis=0)
+    mean = (total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
+    return np.nan_to_num(covariates - mean, nan=0.0), mean
+
+
+def _regress(
+    modality: Modality, rows: Rows, statistics: Statistics, centred: Float[np.ndarray, "n k"]
+) -> tuple[Float[np.ndarray, "k S"], Float[np.ndarray, " S"]]:
+    """The effects of the covariates on every site, and the variance that they leave.
+
+    By the normal equations, in one pass over blocks of rows; a missing cell counts as the mean.
+    """
+    sites = len(modality.features)
+    moments = np.zeros((centred.shape[1], sites))
+    squares = np.zeros(sites)
+    step = max(1, _BLOCK_CELLS // max(1, sites))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        values, mask = modality.values.take(block, axis=0), modality.mask.take(block, axis=0)
+        clipped = values.clip(statistics.low, statistics.high)
+        deviation = np.where(mask, clipped - statistics.mean, 0)
+        moments += centred[block].T.astype(np.float64) @ deviation
+        squares += (deviation**2).sum(axis=0)
+    gram = centred[rows].T.astype(np.float64) @ centred[rows]
+    coef = np.linalg.pinv(gram, rcond=1e-8, hermitian=True) @ moments
+    left = np.maximum(squares - (coef * moments).sum(axis=0), 0)
+    return coef, left / np.maximum(statistics.count, 1)
+
+
+# --- selection ------------------------------------------------------------------------------------
+
+
+def _chosen(
+    modality: Modality,
+    centred: Float[np.ndarray, "n k"],
+    dataset: Dataset,
+    tasks: Sequence[Task],
+    selection: Selection,
+    rows: Rows,
+    statistics: Statistics,
+    variance: Float[np.ndarray, " S"],
+) -> Bool[np.ndarray, " S"]:
+    """Which sites are chosen; never one that no training row observed."""
+    observed = statistics.count > 0
+    if selection.method == "none":
+        return observed
+    if selection.method == "variance":
+        return _best(np.where(observed, -variance, np.inf), selection.per_task)
+    is_chosen = np.zeros(len(observed), bool)
+    for task in tasks:
+        p = task_p_values(modality, centred, dataset, task, selection.method, rows)
+        is_chosen |= _best(np.where(observed, p, np.inf), selection.per_task)
+    return is_chosen
+
+
+def _best(score: Float[np.ndarray, " S"], count: int) -> Bool[np.ndarray, " S"]:
+    """The `count` finite entries of least score; the first of ties."""
+    best = np.argsort(score, kind="stable")[:count]
+    is_best = np.zeros(len(score), bool)
+    is_best[best[np.isfinite(score[best])]] = True
+    return is_best
+
+
+def task_p_values(
+    modality: Modality,
+    centred: Float[np.ndarray, "n k"],
+    dataset: Dataset,
+    task: Task,
+    method: str,
+    rows: Rows,
+) -> Float[np.ndarray, " S"]:
+    """The p-value of every site's difference between cases and controls, or trend of a number.
+
+    Only rows with a known outcome count, so that a disease is tested within its own studies; the
+    effects of covariates are removed.
+    """
+    effects = task_effects(modality, centred, dataset, task, rows)
+    test = moderated_t if method == "moderated_t" else t_test
+    return test(effects)[1]
+
+
+def task_effects(
+    modality: Modality,
+    centred: Float[np.ndarray, "n k"],
+    dataset: Dataset,
+    task: Task,
+    rows: Rows,
+) -> Effects:
+    """The effect of a task's outcome on every site among these rows, see `linear_effects`."""
+    known = rows[known_rows(dataset, task)[rows]]
+    group = np.asarray(outcome(dataset, task, known), float)
+    design = design_matrix(group, centred[known])
+    step = max(1, _BLOCK_CELLS // max(1, len(known)))
+    sites = len(modality.features)
+    parts = []
+    for start in range(0, sites, step):
+        block = slice(start, min(start + step, sites))
+        values, mask = modality.values[:, block][known], modality.mask[:, block][known]
+        parts.append(linear_effects(values, mask, design))
+    return Effects(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+
+
+# --- one table for all folds ----------------------------------------------------------------------
+
+
+def on_shared_table(
+    folds: Sequence[Constants], sites: int
+) -> tuple[Int[np.ndarray, " u"], list[Constants]]:
+    """The sites that any fold chose, ascending, and every fold's constants in a table of these.
+
+    In the constants `places` (w,) is added, the columns among all sites.
+    """
+    used = np.zeros(sites, bool)
+    for constants in folds:
+        used[constants["columns"][constants["alive"]]] = True
+    table = np.flatnonzero(used)
+    moved = []
+    for constants in folds:
+        columns = np.searchsorted(table, constants["columns"])
+        columns = np.where(constants["alive"], columns, len(table)).astype(np.int32)
+        moved.append({**constants, "columns": columns, "places": constants["columns"]})
+    return table, moved
+
+
+# --- the scale ------------------------------------------------------------------------------------
+
+
+def standardized(
+    constants: Mapping[str, Any],
+    x: Float[Any, "n w"],
+    mask: Bool[Any, "n w"],
+    c: Float[Any, "n k"],
+) -> Float[Any, "n w"]:
+    """z of the module for the chosen sites; for numpy and jax arrays alike.
+
+    c: covariates, nan where unknown.
+    """
+    xp = x.__array_namespace__()
+    centred = xp.where(xp.isnan(c), 0, c - constants["c_mean"])
+    expected = constants["mean"] + centred @ constants["coef"]
+    z = xp.clip((x - expected) / constants["sd"], -LIMIT, LIMIT)
+    return xp.where(mask & constants["alive"], z, 0).astype(xp.float32)
