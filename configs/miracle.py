@@ -19,8 +19,12 @@ r"""MIRACLE: several diseases from blood methylation, by a network of sites, gen
 
 from ml_collections import ConfigDict
 
-from omics_jax.settings.sections import knowledge_section, methylation_section, new_config
-from omics_jax.settings.sections import run_section
+from omics_jax.settings.sections import (
+    knowledge_section,
+    methylation_section,
+    new_config,
+    run_section,
+)
 
 SIZES = ("smoke", "paper")
 

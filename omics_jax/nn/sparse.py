@@ -112,7 +112,7 @@ def reverse(edges: Edges) -> Edges:
     return plan_edges(ends, len(edges.fan_in), len(edges.fan_out), size)
 
 
-def edge_arrays(edges: Edges) -> dict[str, Int[Any, "..."]]:
+def edge_arrays(edges: Edges) -> dict[str, Int[Any, ...]]:
     """The arrays of the edges by name, as a program takes them; `edges_from` is the inverse."""
     flat = {f"{side}_{field}": array for side in SIDES for field, array in _fields(edges, side)}
     return {**flat, **{name: getattr(edges, name) for name in REST}}

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from omics_jax.tasks.calibration import apply_temperatures
 from omics_jax.tasks.bounds import BOUND, bound_stage, monitored_accuracies
+from omics_jax.tasks.calibration import apply_temperatures
 from omics_jax.tasks.losses import BY_VALIDATION, OUTCOME_FIELDS, Outputs, balance_of
 from omics_jax.tasks.network import HEADS, Rows, TaskNetwork, head_outputs, uncalibrated_outputs
 from omics_jax.training.calibration import CALIBRATION, calibration_stage

@@ -122,9 +122,7 @@ def inputs(levels: Mapping[str, tuple[str, ...]], dataset: Dataset) -> dict[str,
     }
 
 
-def scaled_sites(
-    config: Any, spec: Spec, train: Dataset, test: Dataset
-) -> tuple[Matrix, Matrix]:
+def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tuple[Matrix, Matrix]:
     """The sites that a fold's network reads, of both datasets, on its scale."""
     modality = train.modalities[MODALITY]
     values = covariate_values(train, spec.levels)

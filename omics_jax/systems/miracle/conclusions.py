@@ -32,7 +32,9 @@ def conclude_multitask(results: Results) -> Findings:
             "Mean (s.d.) over the test folds of the network for all outcomes together, and of a "
             "network of the same shape for each outcome alone."
         )
-        tables["networks"] = _arms_table(results, [joint, *alone], "One network or several", caption)
+        tables["networks"] = _arms_table(
+            results, [joint, *alone], "One network or several", caption
+        )
     return Findings(tests, tables)
 
 

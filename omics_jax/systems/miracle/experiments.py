@@ -252,4 +252,6 @@ def _edge_constants(
     if not (are_alike and are_whole):
         width = len(places[0])
         room[0] = max(wiring.most_edges(layers[0], sizes[0], width) for layers in ends)
-    return [wiring.wired(layers, sizes, own, room) for layers, own in zip(ends, places, strict=True)]
+    return [
+        wiring.wired(layers, sizes, own, room) for layers, own in zip(ends, places, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""People, their methylation, and the knowledge of its sites: from the user's files or the simulator.
+"""People, their methylation and the knowledge of its sites, from files or the simulator.
 
 The formats are those of `data.methylation` and `data.knowledge`.
 """
@@ -10,8 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.knowledge.layers import Knowledge, Matching, connect
-from omics_jax.data.knowledge.read import read_knowledge, read_site_genes
+from omics_jax.data.knowledge.layers import Knowledge, connect
+from omics_jax.data.knowledge.read import (
+    chromosomes_of,
+    matching_of,
+    read_knowledge,
+    read_site_genes,
+)
 from omics_jax.data.methylation.read import read_methylation
 from omics_jax.data.methylation.simulate import MODALITY, SimulatedStudies, simulate_methylation
 from omics_jax.data.methylation.text_settings import named_files, parse_settings
@@ -48,9 +53,10 @@ def _read_people(config: Any, on_progress: OnProgress) -> Dataset:
     if not named_files(config.data):
         return simulated(config).dataset
     settings = parse_settings(config.data)
-    needs_chromosomes = settings.sex_chromosomes == "drop"
-    site_genes = read_site_genes(config.knowledge) if needs_chromosomes else None
-    return read_methylation(settings, on_progress, site_genes=site_genes)
+    chromosomes = {}
+    if settings.sex_chromosomes == "drop":
+        chromosomes = chromosomes_of(read_site_genes(config.knowledge), settings.strip_suffixes)
+    return read_methylation(settings, on_progress, chromosomes=chromosomes)
 
 
 def simulated(config: Any) -> SimulatedStudies:
@@ -75,13 +81,7 @@ def knowledge_of(config: Any, dataset: Dataset) -> Knowledge:
             "--config.knowledge.gene_sets"
         )
     studies = simulated(config)
-    matching = Matching(
-        least=settings.least_genes,
-        most=settings.most_genes,
-        unannotated=settings.unannotated,
-        n_unannotated=settings.n_unannotated,
-    )
-    return connect(names, studies.site_genes, studies.gene_sets, matching=matching)
+    return connect(names, studies.site_genes, studies.gene_sets, matching=matching_of(settings))
 
 
 # --- new people -----------------------------------------------------------------------------------

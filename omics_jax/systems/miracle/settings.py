@@ -1,9 +1,18 @@
 """What the settings of configs/miracle.py may be."""
 
-from omics_jax.data.knowledge.read import rules as knowledge_rules
+from omics_jax.data.knowledge.settings import rules as knowledge_rules
 from omics_jax.data.methylation.text_settings import rules as data_rules
 from omics_jax.nn.sparse import FORMS
-from omics_jax.settings.checks import MOST_UNITS, choice, choices, flag, names, number, whole
+from omics_jax.settings.checks import (
+    MOST_UNITS,
+    choice,
+    choices,
+    flag,
+    names,
+    number,
+    several,
+    whole,
+)
 from omics_jax.settings.sections import SHARED_RULES
 from omics_jax.systems.miracle.networks import ACTIVATIONS
 from omics_jax.systems.miracle.sites import METHODS
@@ -20,6 +29,7 @@ _SIMULATOR = {
         for name in ("sites", "genes", "pathways", "pathway_genes", "active", "shared")
     },
     "simulator.diseases_of_shared": whole(1, 6),
+    "simulator.people": several(whole(2, 1_000_000), "sizes of studies", "(80, 60)", least=1),
     "simulator.*": number(0, 100),
 }
 _MODEL = {
