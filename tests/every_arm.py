@@ -90,6 +90,9 @@ def with_other_outcomes(dataset, rows):
     for name, (values, mask) in dataset.targets.items():
         values, mask = values.copy(), mask.copy()
         known = rows[mask[rows]]
+        if not len(known):  # an arm about the rows of another outcome
+            targets[name] = values, mask
+            continue
         if name.endswith(".event"):
             values[known] = 0
             values[known[0]] = 1

@@ -26,6 +26,7 @@ from every_arm import (
 )
 from fitted_arms import fitted
 
+from omics_jax.study.starts import start_of
 from omics_jax.training.freezing import freeze, trainable_labels
 
 ROWS = 6

@@ -401,7 +401,7 @@ def with_other_values(dataset):
 
 
 def with_other_features(dataset):
-    rename = lambda m: replace(m, features=np.array([f"{f}-b" for f in m.features]))
+    rename = lambda m: replace(m, features=np.array([*m.features[:-1], f"{m.features[-1]}-b"]))
     return with_modalities(dataset, rename)
 
 

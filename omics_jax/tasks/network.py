@@ -64,6 +64,7 @@ class TaskNetwork:
       has_bounds: whether the accuracy of every classification is bounded, see `bounds`.
       prepare: (variables, rows) -> fields that depend on frozen parameters alone. They are computed
         once per stage, and `encode` reads them from the rows. None if there are none.
+      reads: regexes of the fields of a row that `encode` reads in a stage.
     """
 
     config: Any
@@ -76,6 +77,7 @@ class TaskNetwork:
     weights: Mapping[str, float] = field(default_factory=dict)
     has_bounds: bool = False
     prepare: Callable[[Variables, Rows], Rows] | None = None
+    reads: tuple[str, ...] = (".*",)
 
     @property
     def heads(self) -> Heads:

@@ -147,6 +147,7 @@ def joint_stage(network: TaskNetwork, rows: int, name: str = "all") -> Stage:
         objective=objective,
         monitor=monitor,
         features=network.prepare,
+        reads=(*network.reads, *OUTCOME_FIELDS),
         balance=balance_of(network.config.balancing, losses, weighted_encoder_loss),
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
-Ends = Int[np.ndarray, "E 2"]
+Ends = Int[np.ndarray, "_ 2"]
 
 SWAPS_PER_EDGE = 10
 

@@ -146,13 +146,13 @@ def network_arm(
     """
     arm_config = config.copy_and_resolve_references()
     set_heads(arm_config, len(cohort.knowledge.pathways[-1].names))
-    replicates, spec, dataset = _replicates(arm_config, cohort, tasks, has_bounds)
+    replicates, spec = _replicates(arm_config, cohort, tasks, has_bounds)
     return Arm(
         name=name,
         system=build(arm_config, spec),
         config=arm_config,
         spec=spec,
-        dataset=dataset,
+        dataset=cohort.dataset,
         replicates=replicates,
         start_from=tuple(starts) or None,
         takes=tuple(bound_name(task) for task in tasks) if starts else (),
@@ -174,10 +174,8 @@ def set_heads(config: Any, pathways: int) -> None:
 
 def _replicates(
     config: Any, cohort: Cohort, tasks: tuple[Task, ...], has_bounds: bool
-) -> tuple[list[Replicate], Spec, Dataset]:
-    """A replicate per fold, what building the system needs to know, and the people on the sites
-    that any fold chose.
-    """
+) -> tuple[list[Replicate], Spec]:
+    """A replicate per fold, and what building the system needs to know."""
     known = people_of(cohort, tasks)
     everyone = np.ones_like(known)
     trained = known if len(tasks) == 1 else everyone
@@ -198,8 +196,7 @@ def _replicates(
         )
         for split in splits
     ]
-    table, fitted = sites.on_shared_table(fitted, len(modality.features))
-    dataset = _on_sites(cohort.dataset, table)
+    dataset = cohort.dataset
     edges = _edge_constants(config, cohort, splits, fitted)
     constants = {
         (split.repeat, split.fold): {**fold, **layers}
@@ -222,15 +219,7 @@ def _replicates(
         levels=cohort.levels,
         has_bounds=has_bounds,
     )
-    return replicates, spec, dataset
-
-
-def _on_sites(dataset: Dataset, table: np.ndarray) -> Dataset:
-    modality = dataset.modalities[MODALITY]
-    if len(table) == len(modality.features):
-        return dataset
-    chosen = modality.select_features(modality.features[table])
-    return replace(dataset, modalities={MODALITY: chosen})
+    return replicates, spec
 
 
 def _edge_constants(
@@ -244,14 +233,14 @@ def _edge_constants(
     model = config.model
     seeds = [folds.seed_of(config, split) for split in splits]
     ends = [wiring.layer_ends(cohort.knowledge, model.mask, model.hidden, s)[0] for s in seeds]
-    places = [fold["places"] for fold in fitted]
+    columns = [fold["columns"] for fold in fitted]
     # Lists of the same numbers per unit have plans of one shape; others are given room.
     are_alike = model.mask != "random" and not model.hidden
-    are_whole = all(np.array_equal(places[0], other) for other in places)
+    are_whole = all(np.array_equal(columns[0], other) for other in columns)
     room = [None if are_alike else len(layer) for layer in ends[0]]
     if not (are_alike and are_whole):
-        width = len(places[0])
+        width = len(columns[0])
         room[0] = max(wiring.most_edges(layers[0], sizes[0], width) for layers in ends)
     return [
-        wiring.wired(layers, sizes, own, room) for layers, own in zip(ends, places, strict=True)
+        wiring.wired(layers, sizes, own, room) for layers, own in zip(ends, columns, strict=True)
     ]

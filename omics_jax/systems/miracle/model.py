@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +101,8 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
 
     weights: task -> w_k, 1 where it has none.
     """
+    # All sites are read where they are; some are chosen once per stage.
+    is_selected = shape.config.selection.method != "none"
     return TaskNetwork(
         config=shape.config,
         tasks=shape.tasks,
@@ -111,6 +113,8 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
         encoder_weight=shape.config.model.k_autoencoder,
         weights=weights,
         has_bounds=shape.has_bounds,
+        prepare=choose_sites if is_selected else None,
+        reads=(*Sites._fields, "c") if is_selected else (".*",),
     )
 
 
@@ -120,7 +124,8 @@ def init(
     """{"params", "batch_stats"} of the autoencoder and the heads."""
     rows = batch[SLOT]
     up, down = layer_edges(shape, constants)
-    inputs = (standardized_sites(constants, rows), up, down, row_info(rows))
+    x = chosen_sites({"constants": constants}, rows).standardized
+    inputs = (x, up, down, row_info(rows))
     encoder = {ENCODER: (shape.autoencoder, *inputs)}
     variables = init_network(network, key, rows, encoder, shape.embedding)
     params = variables["params"]
@@ -136,16 +141,32 @@ def layer_edges(shape: ModelShape, constants: Variables) -> tuple[list[Edges], l
     return up, down
 
 
-def standardized_sites(constants: Variables, rows: Rows) -> Float[Array, "n w"]:
-    """z of `sites.standardized`, of the sites that the replicate chose."""
+class Sites(NamedTuple):
+    """The sites of a batch that the replicate chose.
+
+    standardized: (n, w) of `sites.standardized`, 0 where not observed.
+    beta: (n, w) as measured, 0 where not observed.
+    observed: (n, w) whether a site was measured.
+    """
+
+    standardized: Float[Array, "n w"]
+    beta: Float[Array, "n w"]
+    observed: Bool[Array, "n w"]
+
+
+def choose_sites(variables: Variables, rows: Rows) -> dict[str, Array]:
+    """`Sites` as fields of rows, for stages, in which they need be chosen only once."""
+    constants = variables["constants"]
     x, mask = (own_columns(constants["columns"], rows[name]) for name in ("x", "m"))
-    return sites.standardized(constants, x, mask, rows["c"])
+    observed = mask & constants["alive"]
+    z = sites.standardized(constants, x, mask, rows["c"])
+    return Sites(z, jnp.where(observed, x, 0), observed)._asdict()
 
 
-def observed_sites(constants: Variables, rows: Rows) -> Bool[Array, "n w"]:
-    """Whether each chosen site was measured in a person who is no padding."""
-    mask = own_columns(constants["columns"], rows["m"]) & constants["alive"]
-    return mask & rows["live"][:, None]
+def chosen_sites(variables: Variables, rows: Rows) -> Sites:
+    """The sites of a batch: from the fields of `choose_sites`, or chosen now without."""
+    fields = rows if "standardized" in rows else choose_sites(variables, rows)
+    return Sites(*(fields[name] for name in Sites._fields))
 
 
 # --- the autoencoder ------------------------------------------------------------------------------
@@ -159,11 +180,11 @@ def encode(
     z is one draw per person.
     """
     constants = variables["constants"]
-    x = standardized_sites(constants, rows)
+    chosen = chosen_sites(variables, rows)
     up, down = layer_edges(shape, constants)
     apply = partial(apply_module, shape.autoencoder, ENCODER)
     (mean, log_variance), stats = apply(
-        variables, key, x, up, row_info(rows), method=PathwayAutoencoder.encode
+        variables, key, chosen.standardized, up, row_info(rows), method=PathwayAutoencoder.encode
     )
     z, decoding_key, in_training = mean, None, variables
     if key is not None:
@@ -175,7 +196,7 @@ def encode(
         in_training, decoding_key, z, down, row_info(rows), method=PathwayAutoencoder.decode
     )
     terms = {
-        "reconstruction": reconstruction_term(shape, constants, rows, x, decoded),
+        "reconstruction": reconstruction_term(shape, chosen, rows["live"], decoded),
         "kl": kl_term(mean, log_variance, rows["live"]),
     }
     return Encoded(with_covariates(shape, constants, mean, rows), terms, stats)
@@ -213,21 +234,19 @@ def with_covariates(
 
 def reconstruction_term(
     shape: ModelShape,
-    constants: Variables,
-    rows: Rows,
-    x: Float[Array, "n w"],
+    chosen: Sites,
+    live: Bool[Array, " n"],
     decoded: Float[Array, "n w"],
 ) -> Term:
     """The loss of the observed cells, summed, and their number.
 
     "mse": half the squared error of standardised values; "bce": the cross-entropy of beta values.
     """
-    cells = observed_sites(constants, rows)
+    cells = chosen.observed & live[:, None]
     if shape.config.model.reconstruction == "bce":
-        beta = jnp.where(cells, own_columns(constants["columns"], rows["x"]), 0)
-        loss = optax.sigmoid_binary_cross_entropy(decoded, beta)
+        loss = optax.sigmoid_binary_cross_entropy(decoded, chosen.beta)
     else:
-        loss = (decoded - x) ** 2 / 2
+        loss = (decoded - chosen.standardized) ** 2 / 2
     return Term(jnp.sum(jnp.where(cells, loss, 0)), jnp.sum(cells, dtype=loss.dtype))
 
 
@@ -268,6 +287,8 @@ def autoencoder_stage(network: TaskNetwork, rows: int) -> Stage:
         loss=loss,
         objective=network.encoder_loss,
         monitor=monitor,
+        features=network.prepare,
+        reads=network.reads,
     )
 
 

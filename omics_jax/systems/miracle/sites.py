@@ -29,6 +29,7 @@ from omics_jax.tasks.task import Task, known_rows, outcome
 
 METHODS = ("none", "t", "moderated_t", "variance")
 LIMIT = 10.0  # of a standardised value
+_LEAST_SD = 1e-6  # of beta values; below it a site is constant
 _BLOCK_CELLS = 1 << 22
 
 Rows = Int[np.ndarray, " r"]
@@ -87,26 +88,25 @@ def fit_sites(
     sd = np.sqrt(variance)
     fitted = {
         "mean": statistics.mean,
-        "sd": np.where(sd > 1e-6, sd, 1),
+        "sd": np.where(sd > _LEAST_SD, sd, 1),
         "low": statistics.low,
         "high": statistics.high,
     }
-    constants = {name: _padded(values[columns], width) for name, values in fitted.items()}
-    constants["sd"] = np.where(constants["sd"] > 0, constants["sd"], 1).astype(np.float32)
+    places = np.full(width, len(modality.features), np.int32)
+    places[: len(columns)] = columns
     return {
-        **constants,
-        "columns": _padded(columns, width, len(modality.features)).astype(np.int32),
+        "columns": places,
         "alive": np.arange(width) < len(columns),
-        "coef": np.stack([_padded(row[columns], width) for row in coef])
-        if len(coef)
-        else np.zeros((0, width), np.float32),
+        **{name: _padded(values[columns], width) for name, values in fitted.items()},
+        "coef": _padded(coef[:, columns], width),
         "c_mean": c_mean,
     }
 
 
-def _padded(values: np.ndarray, width: int, fill: float = 0) -> Float[np.ndarray, " w"]:
-    padded = np.full(width, fill, np.float32)
-    padded[: len(values)] = values
+def _padded(values: Float[np.ndarray, "*k c"], width: int) -> Float[np.ndarray, "*k w"]:
+    """float32 values with zeros behind them, up to the width."""
+    padded = np.zeros((*values.shape[:-1], width), np.float32)
+    padded[..., : values.shape[-1]] = values
     return padded
 
 
@@ -220,28 +220,6 @@ def task_effects(
     return Effects(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 
-# --- one table for all folds ----------------------------------------------------------------------
-
-
-def on_shared_table(
-    folds: Sequence[Constants], sites: int
-) -> tuple[Int[np.ndarray, " u"], list[Constants]]:
-    """The sites that any fold chose, ascending, and every fold's constants in a table of these.
-
-    In the constants `places` (w,) is added, the columns among all sites.
-    """
-    used = np.zeros(sites, bool)
-    for constants in folds:
-        used[constants["columns"][constants["alive"]]] = True
-    table = np.flatnonzero(used)
-    moved = []
-    for constants in folds:
-        columns = np.searchsorted(table, constants["columns"])
-        columns = np.where(constants["alive"], columns, len(table)).astype(np.int32)
-        moved.append({**constants, "columns": columns, "places": constants["columns"]})
-    return table, moved
-
-
 # --- the scale ------------------------------------------------------------------------------------
 
 
@@ -258,5 +236,6 @@ def standardized(
     xp = x.__array_namespace__()
     centred = xp.where(xp.isnan(c), 0, c - constants["c_mean"])
     expected = constants["mean"] + centred @ constants["coef"]
-    z = xp.clip((x - expected) / constants["sd"], -LIMIT, LIMIT)
+    sd = xp.where(constants["alive"], constants["sd"], 1)
+    z = xp.clip((x - expected) / sd, -LIMIT, LIMIT)
     return xp.where(mask & constants["alive"], z, 0).astype(xp.float32)

@@ -23,7 +23,7 @@ from omics_jax.data.knowledge.rewire import random_ends, shuffled_ends, split_hi
 from omics_jax.nn.sparse import Edges, edge_arrays, edges_from, plan_edges, reverse
 
 KNOWLEDGE = ("both", "decoder", "none", "shuffled", "random")
-Ends = Int[np.ndarray, "E 2"]
+Ends = Int[np.ndarray, "_ 2"]
 
 
 def masks_of(knowledge: str, softness: float) -> tuple[str, str]:
