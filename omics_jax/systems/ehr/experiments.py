@@ -27,6 +27,7 @@ from omics_jax.systems.ehr.replicates import (
     spec_of,
     with_summaries,
 )
+from omics_jax.systems.ehr.settings import TUNED_FOLDS
 from omics_jax.systems.ehr.stays import SLOT
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
@@ -210,6 +211,7 @@ def _classifier(
         tuning=tuning,
         sections=(*PRETRAINING, *CLASSIFYING),
         with_baselines=with_baselines,
+        notes=_tuning_notes(tuning, replicates),
     )
 
 
@@ -238,7 +240,28 @@ def _tuning(config: ConfigDict) -> Tuning:
         raise UserError(
             f"config.tune.learning_rate is {bounds}; give two numbers, the least and the most"
         )
-    return Tuning({"learning_rate": Range(*bounds)}, config.seed, config.tune.trials)
+    return Tuning(
+        {"learning_rate": Range(*bounds)},
+        seed=config.seed,
+        trials=config.tune.trials,
+        replicate=TUNED_FOLDS[config.tune.folds],
+    )
+
+
+def _tuning_notes(tuning: Tuning | None, replicates: Sequence[Replicate]) -> tuple[str, ...]:
+    """That a learning rate which serves all folds has seen test patients, where it has."""
+    if tuning is None or tuning.replicate is None:
+        return ()
+    first = replicates[tuning.replicate]
+    seen = np.concatenate([*first.rows.values(), *first.validation.values()])
+    testing = sum(bool(np.isin(seen, replicate.test).any()) for replicate in replicates)
+    if not testing:
+        return ()
+    return (
+        "Optuna chooses the learning rate on the first fold's training and validation patients "
+        f"(config.tune.folds=first), some of whom are test patients of {testing} other folds: "
+        "their scores may be a little too good; --config.tune.folds=each gives every fold its own",
+    )
 
 
 def _with_learning_rate(replicates: Iterable[Replicate], rates: Range) -> list[Replicate]:
