@@ -187,6 +187,8 @@ def check_repeated_rows(
 def _same_rows(internal: Dataset, external: Dataset, names: Sequence[str]) -> list[str]:
     """Ids of both sets whose rows have the same observed values, at least one."""
     repeated = repeated_names(internal.ids, external.ids)
+    if not repeated:
+        return []
     ours, theirs = (d.take(_rows_of(d, repeated)).modalities for d in (internal, external))
     same, observed = np.ones(len(repeated), bool), np.zeros(len(repeated), bool)
     for name in names:
@@ -255,4 +257,9 @@ def deal_internal(
         chosen[rows] = True
     splits = deal_folds(config, dataset, strata, chosen & ~outside)
     tested = np.flatnonzero(chosen & outside)
-    return [replace(s, train=np.union1d(s.train, s.test), test=tested) for s in splits]
+    return [tested_on(tested, split) for split in splits]
+
+
+def tested_on(rows: Int[np.ndarray, " m"], split: Split) -> Split:
+    """The split with these rows to test; those that it tested before are trained on."""
+    return replace(split, train=np.union1d(split.train, split.test), test=rows)

@@ -214,9 +214,7 @@ def test_scores_are_those_of_the_stored_predictions(tmp_path, files):
     folder, (_, theirs), words = files
     run = tmp_path / "run"
     with few_trees_and_draws():
-        outcome = command(
-            EXTERNAL, *words, *external_words(folder), *ONE_STAGE, f"--workdir={run}"
-        )
+        outcome = command(EXTERNAL, *words, *external_words(folder), *ONE_STAGE, f"--workdir={run}")
     assert outcome.status == 0, outcome.err
     found = json.loads((run / "metrics.json").read_text())
     with np.load(run / "predictions.npz") as stored:
