@@ -79,8 +79,8 @@ def _resample_model(
 
 
 def scores_by_drug_of(
-    pairs: Float[np.ndarray, "n k+2"], drug: Int[np.ndarray, " n"], drugs: int
-) -> Float[np.ndarray, "drugs k+1"]:
+    pairs: Float[np.ndarray, "n columns"], drug: Int[np.ndarray, " n"], drugs: int
+) -> Float[np.ndarray, "drugs metrics"]:
     """The mean of k scores over the pairs of every drug, without pairs that have none, and the
     rmse, from the last two columns (squared errors and cells); nan for a drug without pairs.
     """

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from omics_jax.data import identity
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.formats.messages import count_phrase
-from omics_jax.data.perturbation.settings import groups_by_cell_line
+from omics_jax.data.perturbation.settings import column_names, groups_by_cell_line
 from omics_jax.errors import UserError
 from omics_jax.study.external import Settings, check_repeated_rows, join_sets, repeated_names
 
@@ -77,7 +77,7 @@ def _in_one_spelling(
         cells = [cell for d in sets for cell in d.table[name].astype(str)]
         columns[name] = identity.one_spelling(cells, forms(cells))[0].astype(str)
     groups = np.concatenate([d.groups for d in sets])
-    if groups_by_cell_line(settings, settings.columns):
+    if groups_by_cell_line(settings, column_names(settings.columns)):
         groups = identity.one_spelling(groups.tolist(), _line_forms(groups.tolist()))[0].astype(str)
     parts = (slice(count), slice(count, None))
     spelled = [
@@ -151,8 +151,8 @@ def _on_shared_genes(
 def _line_notes(internal: Dataset, external: Dataset) -> list[str]:
     """A note on cell lines that have pairs in both sets."""
     paired = internal.modalities["treated"].observed_rows
-    both = repeated_names(internal.table["cell_line"][paired], external.table["cell_line"])
-    both = [name for name in both if name]
+    ours, theirs = (d.table["cell_line"].to_numpy(str) for d in (internal, external))
+    both = repeated_names(ours[paired], theirs[theirs != ""])
     if not both:
         return []
     return [
