@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
+from omics_jax.study.external import Settings, check_experiment
 from omics_jax.study.system import Arm, Experiment, Range, Tuning
 from omics_jax.systems.ehr import conclusions, scoring
 from omics_jax.systems.ehr.assembly import build
-from omics_jax.systems.ehr.joining import SET
 from omics_jax.systems.ehr.replicates import (
     Deal,
     check_svm,
@@ -51,16 +51,7 @@ def mortality(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 
 def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     """Trained on one set of patients, tested on another (`data.external.path`)."""
-    if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
-        raise UserError(
-            "the experiment external needs patients to test on; name their files with "
-            "--config.data.external.path"
-        )
-    if config.repeats > 1:
-        raise UserError(
-            f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and "
-            "for more models more folds"
-        )
+    check_experiment(config, dataset, "patients", Settings().external)
     return _outcome_arms(config, dataset, deal_internal)
 
 
