@@ -89,16 +89,18 @@ def parse_disease(disease: str, text: str) -> DiseaseRule:
     return rule
 
 
-def check_rules_differ(rules: Mapping[str, DiseaseRule]) -> None:
-    """Refuses two diseases with the same labels."""
-    seen: dict[DiseaseRule, str] = {}
-    for disease, rule in rules.items():
-        if rule in seen:
+def check_labels_differ(targets: Mapping[str, Target], rules: Mapping[str, DiseaseRule]) -> None:
+    """Refuses two diseases whose labels are the same cells of one column."""
+    seen: dict[tuple[str, bytes, bytes], str] = {}
+    for disease, (codes, known) in targets.items():
+        column = rules[disease].column
+        labels = (column, codes.tobytes(), known.tobytes())
+        if labels in seen:
             raise UserError(
-                f"data.diseases gives {seen[rule]} and {disease} the same labels ({rule.column}); "
-                f"say which words or which studies are whose, as {disease}={rule.column}:study=NAME"
+                f"data.diseases gives {seen[labels]} and {disease} the same labels ({column}); say "
+                f"which words or which studies are whose, as {disease}={column}:study=NAME"
             )
-        seen[rule] = disease
+        seen[labels] = disease
 
 
 def disease_target(
