@@ -83,7 +83,7 @@ def is_unannotated(layer: Layer) -> Bool[np.ndarray, " O"]:
 
 
 def connect(
-    sites: Sequence[str],
+    sites: Sequence[str] | Shaped[np.ndarray, " S"],
     site_genes: SiteGenes,
     sets: GeneSets,
     parents: Sequence[Mapping[str, Sequence[str]]] = (),
@@ -130,7 +130,7 @@ def connect(
 
 
 def _genes_of_sites(
-    sites: Sequence[str], annotation: SiteGenes, matching: Matching
+    sites: Sequence[str] | Shaped[np.ndarray, " S"], annotation: SiteGenes, matching: Matching
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Site (index in `sites`) and gene (index in the annotation) of every pair, and notes."""
     own = without_suffix(sites) if matching.strip_suffixes else np.asarray(sites, dtype=str)
