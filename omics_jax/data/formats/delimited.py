@@ -17,11 +17,15 @@ from omics_jax.data.formats.series_matrix import (
     sample_annotations,
     series_matrix_samples,
 )
+from omics_jax.data.formats.streamed import is_large, streamed_grid
 from omics_jax.data.vocabulary import MISSING
 
 
 def delimited_grid(path: Path) -> Grid:
     """The file's numbers, with the first column as names of the rows."""
+    streamed = streamed_grid(path) if is_large(path) else None
+    if streamed is not None:
+        return streamed
     table, header, body = read_records(path, row_names=True)
     return Grid(
         rows=[table.first_field(r) for r in body],

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_names
@@ -151,7 +152,7 @@ def _genes_in_rows(
         path,
         [grid.columns[j] for j in samples],
         grid.rows,
-        values[:, samples].T.copy(),
+        mapped.transposed(values, samples),
         _of_samples(path, grid, [grid.columns[j] for j in samples]),
         repeated=options.repeated,
         sample_place=lambda i: grid.column_place(samples[i]),

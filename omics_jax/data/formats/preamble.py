@@ -22,7 +22,7 @@ _BY_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _SAMPLED = 50  # lines that the delimiter is judged by
 _QUOTED = re.compile(rb'"[^"]*"')
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t])"?', re.IGNORECASE)
-_GEO_END = re.compile(rb"^!series_matrix_table_end", re.IGNORECASE | re.MULTILINE)
+GEO_END = re.compile(rb"^!series_matrix_table_end", re.IGNORECASE | re.MULTILINE)
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -66,7 +66,7 @@ def split_preamble(path: Path, data: bytes) -> DelimitedText:
     """
     preamble = _preamble(data)
     is_geo = any(line.startswith(b"!") for _, line in preamble.lines)
-    geo_end = _GEO_END.search(data, preamble.end) if is_geo else None
+    geo_end = GEO_END.search(data, preamble.end) if is_geo else None
     body = data[preamble.end : geo_end.start() if geo_end else None]
     on_samples = tuple(line for _, line in preamble.lines if is_sample_line(line))
     if on_samples and b"\n" not in body.strip():

@@ -130,11 +130,11 @@ def read_records(path: Path, row_names: bool = False) -> tuple[Records, list[str
         raise UserError(
             f"{path} has a header in line {table.numbers[0]} but no rows below it; add them"
         )
-    table = _aligned(table, row_names)
+    table = aligned(table, row_names)
     return table, table.fields(0), list(range(1, len(table.lines)))
 
 
-def _aligned(table: Records, row_names: bool) -> Records:
+def aligned(table: Records, row_names: bool) -> Records:
     """The records, all as wide as the header; R's header gets its missing field.
 
     Raises:

@@ -9,15 +9,16 @@ protocols, contacts, dates and files.
 from __future__ import annotations
 
 import csv
-import gzip
 import re
+import zlib
 from collections.abc import Iterator, Sequence
+from lzma import LZMAError
 from pathlib import Path
 
 import pandas as pd
 
 from omics_jax.data.dataset.account import Use
-from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.files import existing_file, opened
 from omics_jax.errors import UserError
 
 ACCESSION = "geo_accession"
@@ -91,11 +92,10 @@ def _key_and_value(tag: str, value: str) -> tuple[str, str]:
 
 def is_series_matrix(path: Path) -> bool:
     """Whether a text file begins as a series matrix does."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rb") as stream:
+        with opened(path) as stream:
             return stream.read(64).removeprefix(_BYTE_ORDER_MARK).startswith(_HEADS)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error, LZMAError):
         return False  # the reader of text says what is wrong
 
 
@@ -117,8 +117,7 @@ def series_matrix_samples(path: Path) -> tuple[pd.DataFrame, tuple[Use, ...]]:
 
 def _head(path: Path) -> Iterator[bytes]:
     """The lines above the table."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as stream:
+    with opened(path) as stream:
         for line in stream:
             if line.lower().startswith(_BEGIN):
                 return
