@@ -168,6 +168,8 @@ def test_words_for_cases_and_controls(tmp_path, states, rule, cases):
         (["case", "case"], "state", ["'case' 4", "not plain"]),
         (["control", "control"], "state", ["'control' 4", "not plain"]),
         (["a", "b"], "state:case=a:control=c", ["never holds 'c'", "'a' 2, 'b' 2"]),
+        (["MS", "none"], "state", ["'ms' 2 (2 are unknown, as NA and none are)", "not plain"]),
+        (["MS", "none"], "state:control=none", ["never holds 'none'", "2 are unknown"]),
         (["a", "b"], "State", ["has no column 'State' (diseases.MS)", "did you mean 'state'"]),
         (["a", "b"], "state:case=a:study=B", ["names the study 'B' for MS", "studies are A"]),
     ],
@@ -529,6 +531,7 @@ def test_new_people_have_the_sites_of_the_training(tmp_path):
     frame = betas(["n0", "n1"], SITES[10:][::-1])
     path = write(tmp_path / "n.csv", frame)
     given = dict(studies=f"new={path}", diseases="RA=state", clinical="missing.csv")
+    given |= dict(group="family", only="tissue=blood")  # of a training, unknown here
     data = read(features=SITES, targets=False, **given)
     modality = data.modalities["methylation"]
     assert modality.features.tolist() == SITES

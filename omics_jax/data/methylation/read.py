@@ -79,7 +79,7 @@ def read_methylation(
     """Reads studies of methylation and what is known about their people.
 
     Args:
-      settings: an object with the attributes that `settings` describes.
+      settings: a namespace with the attributes that `settings` describes.
       on_progress: called with (done, total, "studies").
       features: the sites of a training, for new people: these are the features, in their order,
         whatever else the settings leave out.
@@ -111,7 +111,8 @@ def read_methylation(
     remarks += said
     modality, said = _unite(settings, matrices, people, features, chromosomes)
     remarks += said
-    groups, said = groups_of(people.ids, columns, group_column(settings), settings.barcode)
+    group = group_column(settings) if is_training else ""
+    groups, said = groups_of(people.ids, columns, group, settings.barcode)
     joined, also = groups_never_split(groups, people, settings.barcode)
     table = columns.table(people.ids)
     table = table.assign(**{STUDY: studies})
@@ -224,8 +225,8 @@ def _unite(
     out = mapped.empty_or_mapped(shape, np.float32), mapped.empty_or_mapped(shape, bool)
     for name, matrix in used.items():
         rows = np.flatnonzero(people.files == name)
-        matrix = matrix.take(people.rows[rows], slice(None))
-        place_study(out, rows, columns_of(sites, matrix.features), matrix)
+        columns = columns_of(sites, matrix.features)
+        place_study(out, rows, matrix, people.rows[rows], columns)
     return _modality(*out, sites), remarks
 
 
@@ -325,7 +326,9 @@ def _bare(people: People) -> Matrix:
 
 
 def _selected(settings: Any, people: People, columns: TargetColumns) -> tuple[People, Remarks]:
-    """The people whom `data.only` selects."""
+    """The people whom `data.only` selects; new people are all wanted."""
+    if not getattr(settings, "targets", True):
+        return people, Remarks()
     chosen, notes = filter_patients({MODALITY: _bare(people)}, columns, settings.only)
     kept = np.isin(people.ids, chosen[MODALITY].ids)
     return people.take(kept), note(*notes)
