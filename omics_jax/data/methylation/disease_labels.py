@@ -222,7 +222,8 @@ def _words_error(place: str, disease: str, rule: DiseaseRule, held: str) -> User
     return UserError(
         f"{place} holds {held}, and which of them are cases and which "
         f"controls is not plain; say it, as "
-        f"--config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD"
+        f"--config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD, with :study=NAME behind it "
+        "if it holds for some studies alone"
     )
 
 
