@@ -220,10 +220,9 @@ def _means(word: str, disease: str, vocabulary: frozenset[str], named: bool = Fa
 
 def _words_error(place: str, disease: str, rule: DiseaseRule, held: str) -> UserError:
     return UserError(
-        f"{place} holds {held}, and which of them are cases and which "
-        f"controls is not plain; say it, as "
-        f"--config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD, with :study=NAME behind it "
-        "if it holds for some studies alone"
+        f"{place} holds {held}, and which of them are cases and which controls is not plain; say "
+        f"it, as --config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD, with "
+        ":study=NAME behind it if it holds for some studies alone"
     )
 
 
