@@ -137,6 +137,58 @@ def patients_section() -> ConfigDict:
     return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
 
 
+def methylation_section() -> ConfigDict:
+    """Files of methylation studies and their people, none of them named; see the page on input
+    formats. `data.methylation.settings` says what each setting means.
+    """
+    data = ConfigDict()
+    data.studies = ""  # "GSE42861=ra.csv.gz, GSE106648=ms_series_matrix.txt.gz"; "": the simulator
+    data.clinical = ""  # a table with a row per person; "" for the annotations in the files
+    data.id = ""  # its column of ids, "" for the first
+    data.study = ""  # its column of studies, "" for the names in data.studies
+    # "RA=column"; "RA=column:case=WORD|WORD:control=WORD:study=NAME"
+    data.diseases = ""
+    data.numbers = ""  # "age=column"
+    data.classes = ""  # "sex=column"
+    data.group = ""  # a column of the table: rows with the same cell are never split
+    data.only = ""  # "tissue=blood": people with these cells in a column of the table
+    data.orientation = "auto"  # auto | samples | genes: what the rows of a matrix are
+    data.barcode = ""  # as for patients
+    data.values = "auto"  # auto | beta | m: M values become beta values
+    data.detection = ""  # "GSE42861=p_values.csv.gz": matrices of detection p-values
+    data.detection_limit = 0.01  # values with a larger one are missing
+    data.drop_sites = ()  # lists of sites that are left out, such as cross-reactive probes
+    data.sex_chromosomes = "keep"  # keep | drop, by knowledge.site_genes
+    data.strip_suffixes = False  # cg00000029_TC21 (EPIC v2) is cg00000029
+    data.repeated = "error"  # error | mean: sites of the same name in a file
+    data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
+    data.missing_values = ()  # "-999": numbers and words for missing
+    data.limits = ""  # "methylation=0:1": values outside are taken for missing
+    return data
+
+
+def knowledge_section() -> ConfigDict:
+    """Files of what is known about sites, genes and pathways, none of them named; see the page on
+    input formats.
+    """
+    knowledge = ConfigDict()
+    knowledge.site_genes = ""  # a table of sites and genes, or Illumina's manifest; "": simulator
+    knowledge.gene_sets = ""  # .gmt, or a table of genes and sets
+    knowledge.ontology = ""  # or an ontology, .obo, with
+    knowledge.annotations = ""  # its annotations of genes, .gaf
+    knowledge.branch = "biological_process"  # or another of GO's three, "" for all
+    knowledge.evidence = ()  # EXP,IDA: codes of the annotations that count; () for all
+    knowledge.relations = ""  # ReactomePathwaysRelation.txt, for several levels of pathways
+    knowledge.levels = 1
+    knowledge.aliases = ""  # a table of other names of genes and their names in the sets
+    knowledge.least_genes = 3  # of a pathway, after matching
+    knowledge.most_genes = 500
+    knowledge.unannotated = "units"  # units | drop: sites without a gene, genes without a pathway
+    knowledge.n_unannotated = 4
+    knowledge.strip_suffixes = False  # as in data, when names of sites are matched
+    return knowledge
+
+
 def run_section(spread: str = "replicates") -> ConfigDict:
     """How a run is carried out, not what it computes: a run may be resumed with other values."""
     run = ConfigDict()

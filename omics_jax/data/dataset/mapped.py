@@ -74,7 +74,7 @@ def to_values_and_mask(
     out = empty_or_mapped(values.shape, np.float32)
     mask = empty_or_mapped(values.shape, bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        for rows in _row_blocks(out):
+        for rows in row_blocks(out):
             block = values[rows].astype(np.float32)
             mask[rows] = ~np.isnan(block)
             infinite = np.isinf(block)
@@ -90,7 +90,7 @@ def take_rows(array: Shaped[np.ndarray, "n ..."], rows: np.ndarray) -> Shaped[np
     """A copy of the array's rows (indices, or a mask)."""
     rows = np.flatnonzero(rows) if rows.dtype == bool else rows
     out = empty_or_mapped((len(rows), *array.shape[1:]), array.dtype)
-    for block in _row_blocks(out):
+    for block in row_blocks(out):
         out[block] = array[rows[block]]
     return out
 
@@ -102,7 +102,7 @@ def gather_rows(
     shape = (len(index), values.shape[1])
     out = empty_or_mapped(shape, values.dtype)
     out_mask = empty_or_mapped(shape, bool)
-    for rows in _row_blocks(out):
+    for rows in row_blocks(out):
         sources = index[rows]
         exists = (sources >= 0)[:, None]
         out[rows] = np.where(exists, values[sources], 0)
@@ -118,18 +118,28 @@ def take_columns(
     out = empty_or_mapped(shape, values.dtype)
     out_mask = empty_or_mapped(shape, bool)
     exists = columns >= 0
-    for rows in _row_blocks(out):
+    for rows in row_blocks(out):
         observed = mask[rows][..., columns] & exists
         out_mask[rows] = observed
         out[rows] = np.where(observed, values[rows][..., columns], 0)
     return out, out_mask
 
 
+def transposed(
+    values: Num[np.ndarray, "n f"], columns: Int[np.ndarray, " k"]
+) -> Num[np.ndarray, "k n"]:
+    """These columns of the values as rows."""
+    out = empty_or_mapped((len(columns), len(values)), values.dtype)
+    for rows in row_blocks(values):
+        out[:, rows] = values[rows][:, columns].T
+    return out
+
+
 def zero_missing(
     values: Num[np.ndarray, "n ..."], mask: Bool[np.ndarray, "n ..."]
 ) -> Num[np.ndarray, "n ..."]:
     """The values with 0 where they are unobserved; the array itself if all are observed."""
-    blocks = _row_blocks(values)
+    blocks = row_blocks(values)
     if all(mask[rows].all() for rows in blocks):
         return values
     out = empty_or_mapped(values.shape, values.dtype)
@@ -138,7 +148,7 @@ def zero_missing(
     return out
 
 
-def _row_blocks(array: np.ndarray) -> list[slice]:
+def row_blocks(array: np.ndarray) -> list[slice]:
     """Slices of rows that together are the array, each of `_BLOCK_BYTES` at most."""
     row_bytes = max(1, array[:1].nbytes)
     step = max(1, _BLOCK_BYTES // row_bytes)

@@ -33,6 +33,8 @@ def account_for(
         used_as |= {(table.source, column): "selection" for table in columns.tables}
     if group := group_column(settings):
         used_as |= {(table.source, group): "group" for table in columns.tables}
+    if study := getattr(settings, "study", ""):
+        used_as |= {(table.source, study): "study" for table in columns.tables}
     for table in columns.tables:
         uses += _table_uses(table, used_as, ids)
     return tuple(uses)

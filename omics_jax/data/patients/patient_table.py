@@ -96,7 +96,21 @@ def read_patient_table(
         that disagree, no TCGA barcode at all.
     """
     table, uses = read_accounted_table(path)
-    column = _id_column(path, table, id_column, targets)
+    found, remarks = patient_table(path, table, id_column, barcode, targets, others, missing)
+    return found, note(*(f"{use}." for use in uses)) + remarks
+
+
+def patient_table(
+    path: str,
+    table: pd.DataFrame,
+    id_column: str,
+    barcode: str,
+    targets: Collection[str] = (),
+    others: Collection[str] = (),
+    missing: Missing = Missing(),
+) -> tuple[PatientTable, Remarks]:
+    """`read_patient_table` of rows of text that are read already, indexed by their places."""
+    column = id_column_of(path, table, id_column, targets)
     ids = table[column].astype(str).str.strip().to_numpy(dtype=object)
     places = [str(place) for place in table.index]
     try:
@@ -110,7 +124,6 @@ def read_patient_table(
         ) from None
     in_use = [name for name in table.columns if name in (*targets, *others) and name != column]
     table, remarks = merge_repeated(path, table, ids, in_use, missing)
-    remarks += note(*(f"{use}." for use in uses))
     ids = table[column].astype(str).str.strip().to_numpy(dtype=object)
     places = [str(place) for place in table.index]
     chosen = patient_rows(Path(path).name, ids, barcode)
@@ -120,7 +133,7 @@ def read_patient_table(
     return PatientTable(str(path), table, chosen_places, barcode, column), remarks
 
 
-def _id_column(path: str, table: pd.DataFrame, id_column: str, targets: Collection[str]) -> str:
+def id_column_of(path: str, table: pd.DataFrame, id_column: str, targets: Collection[str]) -> str:
     """The column of ids: the one that is named, or the first."""
     if id_column and id_column not in table:
         raise UserError(

@@ -17,25 +17,20 @@ import pandas as pd
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.formats.columns import as_text
 from omics_jax.data.formats.h5mu import read_h5mu
 from omics_jax.data.formats.matrix import Matrix
-from omics_jax.data.formats.messages import averaged_note, count_phrase
+from omics_jax.data.formats.messages import averaged_note
 from omics_jax.data.formats.options import ReadOptions, below_detection
 from omics_jax.data.patients import omiembed
 from omics_jax.data.patients.account import account_for
-from omics_jax.data.patients.barcodes import (
-    fitting_rule,
-    patient_of,
-    patient_rows,
-    primary_samples,
-)
+from omics_jax.data.patients.barcodes import patient_of, patient_rows
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
 from omics_jax.data.patients.modality_files import SELF_ORIENTED, read_modality
 from omics_jax.data.patients.patient_table import PatientTable, read_patient_table
 from omics_jax.data.patients.persons import groups_of, sample_warnings, spelling_warnings
 from omics_jax.data.patients.remarks import Remarks, note, warning
+from omics_jax.data.patients.sample_rows import merge_tables, one_row_per_patient
 from omics_jax.data.patients.selection import all_patients, check_shared_patients, filter_patients
 from omics_jax.data.patients.settings import (
     check_settings,
@@ -99,7 +94,7 @@ def read_patients(
     source, kind = locate_source(settings)
     columns, remarks = resolve_targets(settings, spec, source, kind)
     samples = _read_samples(settings, spec, source, kind, columns.tables, features, on_progress)
-    matrices, said = _one_row_per_patient(samples.matrices, settings)
+    matrices, said = one_row_per_patient(samples.matrices, settings)
     remarks = samples.remarks + said + remarks
     if not settings.clinical and not _has_own_targets(settings, kind):
         annotations, said = _annotation_table(matrices, samples.annotations, settings)
@@ -253,40 +248,6 @@ def _is_self_oriented(path: str | Path) -> bool:
     return str(path).lower().endswith(SELF_ORIENTED)
 
 
-def _one_row_per_patient(
-    samples: Mapping[str, Matrix], settings
-) -> tuple[dict[str, Matrix], Remarks]:
-    """The modalities with a row per patient (or sample, by `barcode`) who has any value in them,
-    and notes on other rows.
-    """
-    matrices, notes = {}, []
-    is_training = getattr(settings, "targets", True)
-    for name, matrix in samples.items():
-        barcode = settings.barcode
-        if not is_training and not fitting_rule(matrix.ids, barcode):
-            # New patients may be of a study without such barcodes.
-            barcode = ""
-        chosen = primary_samples(name, matrix.ids, barcode)
-        has_values = matrix.mask[chosen.rows].any(axis=1)
-        # Every new patient gets a row of predictions, an empty one where nothing is known.
-        stays = has_values if is_training else np.ones(len(has_values), bool)
-        rows, patients = chosen.rows[stays], chosen.patients[stays]
-        notes += chosen.notes
-        if not has_values.all():
-            empty_patients = chosen.patients[~has_values].tolist()
-            empty = count_phrase(len(empty_patients), "patient", empty_patients)
-            notes.append(f"{name}: {empty} without a single value of it.")
-        if not has_values.any():
-            raise UserError(
-                f"modality {name!r} has no value of any patient who is left; leave it out"
-            )
-        if len(rows) < len(matrix.ids):
-            matrix = matrix.take(rows, slice(None))
-        table = matrix.table.set_axis(patients, axis=0)
-        matrices[name] = replace(matrix, ids=patients, table=table)
-    return matrices, note(*notes)
-
-
 # --- targets in annotations -----------------------------------------------------------------------
 
 
@@ -306,7 +267,7 @@ def _annotation_table(
     if len(shared):
         chosen = patient_rows(source, shared.index.to_numpy(dtype=str), settings.barcode)
         frames.insert(0, shared.iloc[chosen.rows].set_axis(chosen.patients, axis=0))
-    table = _merge_tables(frames)
+    table = merge_tables(frames)
     if not len(table.columns):
         return None, Remarks()
     some = ", ".join(table.columns[:_SHOWN_COLUMNS])
@@ -314,19 +275,6 @@ def _annotation_table(
     sentence = f"No clinical table: the annotations in the files serve instead ({some}{rest})."
     places = [f"patient {patient!r}" for patient in table.index]
     return PatientTable(source, table, places, settings.barcode), note(sentence)
-
-
-def _merge_tables(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All columns of all patients as text; of a cell that several give, the first's."""
-    ids = sorted({str(patient) for frame in frames for patient in frame.index})
-    columns: dict[str, pd.Series] = {}
-    for frame in frames:
-        for column, cells in frame.items():
-            name = str(column)
-            text = as_text(cells).reindex(ids, fill_value="")
-            before = columns.get(name, text)
-            columns[name] = before.where(before != "", text)
-    return pd.DataFrame(columns, index=ids)
 
 
 # --- the dataset ----------------------------------------------------------------------------------
