@@ -134,6 +134,9 @@ def get_config(choice: str = "") -> ConfigDict:
     config.tune = ConfigDict()
     config.tune.trials = 20
     config.tune.learning_rate = (1e-5, 1e-3)
+    # each: every fold chooses on its own validation patients, config.tune.trials trials each.
+    # first: the first fold's choice serves all, though other folds test the patients it saw.
+    config.tune.folds = "each"
 
     config.predict = ConfigDict()
     config.predict.draws = 0  # passes with observed values hidden, for the s.d. of imputed values
@@ -178,6 +181,7 @@ def set_paper(config: ConfigDict) -> None:
     config.finetune.epochs = 200
     config.finetune.patience = 25
     config.finetune.optimizer.clip = 0.0
+    config.tune.folds = "first"  # 20 trials, as in the paper
 
 
 def set_best(config: ConfigDict) -> None:

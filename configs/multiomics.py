@@ -12,6 +12,9 @@ r"""Multi-omics: impute missing modalities, embed them, predict classes, numbers
       python experiments/main.py --config=configs/multiomics.py:imputation
     The features that each prediction rests on:
       python experiments/main.py --config=configs/multiomics.py:interpret
+    Trained on one set of patients, tested on another:
+      python experiments/main.py --config=configs/multiomics.py:external \
+          --config.data.external.modalities=... --config.data.external.clinical=... (and as below)
     Your own files:
       python experiments/main.py --config=configs/multiomics.py \
           --config.data.modalities="rna=rna.csv, mirna=mirna.csv" \
@@ -56,6 +59,10 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     config.data.missing_values = ()  # "-999, below detection": numbers and words for missing
     config.data.limits = ""  # "rna=0:30": values outside are taken for missing
+    # Files of the patients that external tests; all else about them is as above.
+    config.data.external = ConfigDict(
+        dict.fromkeys(("modalities", "path", "clinical", "survival"), "")
+    )
 
     config.simulator = ConfigDict()
     config.simulator.patients = 600

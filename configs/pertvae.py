@@ -8,6 +8,9 @@
       python experiments/main.py --config=configs/pertvae.py:table1,paper
     VAE against PCA by latent size:
       python experiments/main.py --config=configs/pertvae.py:figure2
+    Trained on the pairs of one file, tested on those of another:
+      python experiments/main.py --config=configs/pertvae.py:external \
+          --config.data.path=ours.gctx --config.data.external.path=theirs.gctx
     Your own files:
       python experiments/main.py --config=configs/pertvae.py --config.data.path=profiles.gctx
 
@@ -60,6 +63,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.data.repeated = "error"  # error | mean: genes of the same name in a file
     config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     config.data.missing_values = ()  # such as (-999,), besides empty cells, NA, -666 and the like
+    # Files of the pairs that external tests; all else about them is as above.
+    config.data.external = ConfigDict(dict(path="", conditions="", pairs=""))
     config.data.weight_replicates = False  # draw pairs by 1 / replicates of (cell line, drug)
 
     config.simulator = ConfigDict()
@@ -114,6 +119,8 @@ def get_config(choice: str = "") -> ConfigDict:
         set_paper(config)
     if "smoke" in sizes:
         set_smoke(config)
+    if config.experiment == "external":
+        config.repeats = 1  # all trainings are tested on the same pairs
     return config
 
 

@@ -10,8 +10,10 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from every_arm import (
+    EXPERIMENTS,
     FIRST,
     SYSTEMS,
     arms_of,
@@ -20,14 +22,17 @@ from every_arm import (
     data_of,
     every_experiment_of_a_system,
     fixed_splits,
+    in_one_process,
     variables_of,
     with_other_outcomes,
     with_values,
 )
 from fitted_arms import fitted
 
+from omics_jax.run.tuning import choose_constants
 from omics_jax.study.starts import start_of
 from omics_jax.training.freezing import freeze, trainable_labels
+from omics_jax.training.plan import Options
 
 ROWS = 6
 STEP = 1e-5
@@ -68,22 +73,46 @@ def test_test_rows_reach_nothing_that_is_fitted(name, experiment):
             assert shapes_of_variables(other) == shapes_of_variables(arm), arm.name
 
 
+TUNED = [(n, e) for n, e in EXPERIMENTS if any(arm.tuning for arm in arms_of(n, e))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "experiment"), [in_one_process(f"{n}-{e}", n, e) for n, e in TUNED]
+)
+def test_outcomes_of_test_rows_reach_no_tuned_constant(name, experiment, tmp_path):
+    """Those of the last fold's test rows, on which the other folds train and validate."""
+    _, dataset = data_of(name, experiment)
+    with fixed_splits():
+        arm = next(arm for arm in arms_on(name, experiment, dataset) if arm.tuning)
+        held_out = rows_of_test(dataset, arm, -1)
+        others = arms_on(name, experiment, with_other_outcomes(dataset, held_out))
+        other = next(again for again in others if again.name == arm.name)
+    chosen, trials = choose_constants(arm, None, Options(), tmp_path / "one.json")
+    again, trials_again = choose_constants(other, None, Options(), tmp_path / "two.json")
+    assert again[-1] == chosen[-1]
+    last = trials["replicate"] == len(arm.replicates) - 1
+    assert last.sum() == arm.tuning.trials
+    pd.testing.assert_frame_equal(trials_again[last], trials[last])
+    assert (trials_again.loc[~last, "value"] != trials.loc[~last, "value"]).all()
+
+
 def spoiled(dataset, arm, arms):
     """The dataset with other values and outcomes in the rows that the arm's first replicate tests.
 
     The event that is left is of a row that all `arms` test, so that each can still be scored.
     """
-    held_out = rows_of_first_test(dataset, arm)
-    others = [rows_of_first_test(dataset, other) for other in arms]
+    held_out = rows_of_test(dataset, arm)
+    others = [rows_of_test(dataset, other) for other in arms]
     in_all = np.logical_and.reduce([np.isin(held_out, rows) for rows in others])
     held_out = np.concatenate([held_out[in_all], held_out[~in_all]])
     other_values = with_values(dataset, held_out, lambda values: 10 - 3 * values)
     return with_other_outcomes(other_values, held_out)
 
 
-def rows_of_first_test(dataset, arm):
-    """The rows of the dataset that the arm's first replicate tests."""
-    test = arm.replicates[0].test
+def rows_of_test(dataset, arm, replicate=0):
+    """The rows of the dataset that a replicate of the arm tests."""
+    test = arm.replicates[replicate].test
     rows = np.flatnonzero(np.isin(dataset.ids, arm.dataset.ids[test]))
     if not len(rows):  # an arm whose rows are made from those of the dataset
         rows = np.flatnonzero(np.isin(dataset.groups, arm.dataset.groups[test]))

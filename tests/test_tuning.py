@@ -1,5 +1,6 @@
 """Tuning on a problem with a closed form: gradient descent towards the mean of a column."""
 
+import shutil
 import sys
 from binascii import crc32
 from contextlib import suppress
@@ -13,7 +14,8 @@ import pytest
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.errors import Stopped, UserError
-from omics_jax.run.tuning import choose_constants, with_constants
+from omics_jax.run.directory import tuning_file
+from omics_jax.run.tuning import choices, choose_constants, tuning_tables, with_constants
 from omics_jax.study.system import Arm, DataSpec, Range, System, Tuning
 from omics_jax.training.plan import Options
 from omics_jax.training.stage import Replicate, Stage, Term
@@ -21,6 +23,7 @@ from omics_jax.training.stage import Replicate, Stage, Term
 N, EPOCHS = 24, 27
 X = np.random.default_rng(0).normal(3.0, 1.0, size=(N, 1)).astype(np.float32)
 TUNING = Tuning({"rate": Range(1e-3, 0.5)}, seed=4, trials=12, replicate=1)
+EACH = replace(TUNING, replicate=None)
 
 
 def loss(variables, batch, key):
@@ -81,9 +84,9 @@ def arm(tuning=TUNING, broken=0.0, batch=N):
     )
 
 
-def values_of(rate, begin=0.0):
-    """The watched value after every epoch."""
-    mean = X[1::2].mean(dtype=np.float64)
+def values_of(rate, begin=0.0, of=1):
+    """The watched value after every epoch of a replicate."""
+    mean = X[of::2].mean(dtype=np.float64)
     level = mean + (begin - mean) * (1 - rate) ** np.arange(1, EPOCHS + 1)
     return (level - 3.0) ** 2
 
@@ -139,7 +142,8 @@ def test_the_trial_of_the_least_value_is_chosen_and_hyperband_prunes_the_others(
     complete = trials[trials["state"] == "complete"]
     best = complete.loc[complete["value"].idxmin()]
     assert trials.loc[trials["best"], "trial"].tolist() == [best["trial"]]
-    assert chosen == {"rate": np.float32(best["rate"])} and chosen["rate"].dtype == np.float32
+    assert chosen == [{"rate": np.float32(best["rate"])}] * 2
+    assert chosen[0]["rate"].dtype == np.float32
 
 
 def test_the_seed_decides_what_is_tried(whole, tmp_path):
@@ -153,17 +157,20 @@ def test_the_seed_decides_what_is_tried(whole, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block_steps", [5, 26])
-def test_interrupted_at_every_block_it_ends_with_the_same_file(whole, tmp_path, block_steps):
+@pytest.mark.parametrize("tuning", [TUNING, EACH], ids=["one", "each"])
+def test_interrupted_at_every_block_it_ends_with_the_same_file(
+    whole, each, tmp_path, block_steps, tuning
+):
     file, stops = tmp_path / "toy.json", 0
     while True:
         try:
-            choose_constants(arm(), None, options(block_steps), file, stop=lambda: 15)
+            choose_constants(arm(tuning), None, options(block_steps), file, stop=lambda: 15)
             break
         except Stopped:
             assert not file.exists()
             stops += 1
     assert stops >= EPOCHS // block_steps
-    assert file.read_bytes() == whole[0].read_bytes()
+    assert file.read_bytes() == (each if tuning is EACH else whole)[0].read_bytes()
     assert not (tmp_path / "toy" / "checkpoints").exists()
 
 
@@ -200,7 +207,7 @@ def test_several_constants_one_of_them_without_logarithm(tmp_path):
     chosen, trials = choose_constants(
         arm(replace(TUNING, space=space, trials=40)), None, options(), tmp_path / "t.json"
     )
-    assert chosen.keys() == space.keys()
+    assert chosen[0].keys() == space.keys()
     assert (
         abs(np.log(trials["rate"] / 1e-2).mean() + np.log(10) / 2) < 0.4
         and trials["broken"].min() < -0.5
@@ -208,12 +215,98 @@ def test_several_constants_one_of_them_without_logarithm(tmp_path):
     assert abs(trials["broken"].mean()) < 0.4
 
 
-def test_the_chosen_constants_are_all_replicates():
-    tuned = with_constants(arm(), {"rate": np.asarray(0.25, np.float32)})
+def test_every_replicate_gets_its_own_constants():
+    tuned = with_constants(arm(), [{"rate": np.asarray(rate, np.float32)} for rate in (0.25, 0.5)])
     values = [
         (r.constants["rate"], r.constants["broken"], r.labels["fold"]) for r in tuned.replicates
     ]
-    assert values == [(0.25, 0, 0), (0.25, 0, 1)]
+    assert values == [(0.25, 0, 0), (0.5, 0, 1)]
+
+
+@pytest.fixture(scope="module")
+def each(tmp_path_factory):
+    file = tmp_path_factory.mktemp("each") / "toy.json"
+    return file, *choose_constants(arm(EACH), None, options(), file)
+
+
+def test_every_replicate_chooses_as_if_it_were_alone(whole, each):
+    """The trials of the second replicate are those of a tuning on it, among others or not."""
+    _, chosen, trials = each
+    assert trials["replicate"].tolist() == [0] * EACH.trials + [1] * EACH.trials
+    assert (trials["fold"] == trials["replicate"]).all()
+    columns = ["trial", "rate", "state", "value", "epochs", "best"]
+    second = trials[trials["replicate"] == 1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(second[columns], whole[2][columns])
+    assert chosen[1] == whole[1][1]
+
+
+def test_every_replicate_chooses_on_its_own_rows(each):
+    _, chosen, trials = each
+    np.testing.assert_array_equal(*(g["rate"] for _, g in trials.groupby("replicate")))
+    for replicate, table in trials.groupby("replicate"):
+        for trial in table.itertuples():
+            expected = values_of(trial.rate, of=replicate)[: trial.epochs].min()
+            np.testing.assert_allclose(trial.value, expected, rtol=1e-3, atol=1e-6)
+        complete = table[table["state"] == "complete"]
+        best = complete.loc[complete["value"].idxmin()]
+        assert table.loc[table["best"], "trial"].tolist() == [best["trial"]]
+        assert chosen[replicate] == {"rate": np.float32(best["rate"])}
+
+
+def test_rows_of_other_replicates_change_no_choice(each, tmp_path):
+    """The rows that the first replicate does not train on are those that the second does."""
+    _, chosen, trials = each
+    spoiled = X.copy()
+    spoiled[1::2] = 10 - 3 * spoiled[1::2]
+    other = arm(EACH)
+    modality = replace(other.dataset.modalities["x"], values=spoiled)
+    other = replace(other, dataset=replace(other.dataset, modalities={"x": modality}))
+    again, others = choose_constants(other, None, options(), tmp_path / "t.json")
+    assert again[0] == chosen[0]
+    mine = [table[table["replicate"] == 0] for table in (trials, others)]
+    pd.testing.assert_frame_equal(*mine)
+    second = [table.loc[table["replicate"] == 1, "value"] for table in (trials, others)]
+    assert (second[0] != second[1]).all()
+
+
+@pytest.mark.parametrize("chunk", [1, 2 * EACH.trials])
+def test_how_trials_are_cut_into_chunks_changes_no_choice(each, tmp_path, chunk):
+    file = tmp_path / "toy.json"
+    choose_constants(arm(EACH), None, replace(options(), chunk=chunk), file)
+    assert file.read_bytes() == each[0].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tuning", "expected"),
+    [
+        (EACH, ["for fold 0, the best of 12 trials", "for fold 1, the best of 12 trials"]),
+        (TUNING, ["for all replicates, on fold 1, the best of 12 trials"]),
+    ],
+)
+def test_what_was_chosen_is_said(whole, each, tuning, expected):
+    _, chosen, trials = each if tuning is EACH else whole
+    said = choices(arm(tuning), trials)
+    last = chosen[-1]["rate"]
+    assert [sentence.split(" ", 3)[3] for sentence in said] == expected
+    assert said[-1].startswith(f"toy: rate {last:.3g} for ")
+
+
+def test_the_report_has_a_line_per_choice(each):
+    file, chosen, trials = each
+    folder, origin = file.parent / "run", {"toy": {}}
+    assert tuning_tables(folder, [arm(EACH)], origin) == {}
+    (folder / "tuning").mkdir(parents=True)
+    shutil.copy(file, tuning_file(folder, arm(EACH)))
+    frame = tuning_tables(folder, [arm(EACH), arm(None)], origin)["tuning"].frame
+    assert frame["fold"].tolist() == [0, 1] and set(frame["arm"]) == {"toy"}
+    np.testing.assert_array_equal(frame["rate"].astype(np.float32), [c["rate"] for c in chosen])
+    for line, (_, table) in zip(frame.itertuples(), trials.groupby("replicate"), strict=True):
+        states = table["state"].value_counts()
+        assert (line.complete, line.pruned, line.diverged) == (
+            states["complete"],
+            states["pruned"],
+            0,
+        )
 
 
 def test_without_optuna(tmp_path, monkeypatch):
@@ -234,7 +327,8 @@ def test_a_watched_value_that_nobody_monitors(tmp_path):
 
 def test_a_watched_value_that_is_never_finite(tmp_path):
     with pytest.raises(
-        UserError, match="no trial of the tuning of toy ended with a finite 'validation_loss'"
+        UserError,
+        match="no trial of the tuning of toy ended with a finite 'validation_loss' for fold 1; nar",
     ):
         choose_constants(
             arm(replace(TUNING, trials=2), broken=np.nan), None, options(), tmp_path / "t.json"
@@ -260,7 +354,7 @@ def test_a_trial_that_diverges_ends_alone(tmp_path, block_steps):
         and (diverged["epochs"] < EPOCHS).all()
         and not diverged["best"].any()
     )
-    assert chosen["rate"] < 2
+    assert chosen[1]["rate"] < 2
     again = choose_constants(
         arm(tuning, batch=3), None, options(block_steps=1), tmp_path / "other.json"
     )[1]

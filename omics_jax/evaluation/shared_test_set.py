@@ -10,29 +10,28 @@ too small.
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float, Int, Shaped
+from collections.abc import Callable
 
-from omics_jax.evaluation.bootstrap import (
-    Statistic,
-    draw_rows,
-    interval_and_p,
-    percentile_interval,
-)
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from omics_jax.evaluation.bootstrap import draw_rows, interval_and_p, percentile_interval
 
 METHOD = "bootstrap of test patients and trainings"
 
 
 def resample(
-    statistic: Statistic,
-    scores: Float[np.ndarray, "trainings n"],
-    label: Int[np.ndarray, " n"],
+    statistic: Callable[[np.ndarray, np.ndarray], float | Float[np.ndarray, " metrics"]],
+    scores: Shaped[np.ndarray, "trainings n ..."],
+    label: Shaped[np.ndarray, "n ..."],
     groups: Shaped[np.ndarray, " n"] | None = None,
     *,
     n: int = 1000,
     seed: int = 0,
-) -> Float[np.ndarray, "draws trainings"]:
+) -> Float[np.ndarray, "draws trainings ..."]:
     """statistic(score, label) of every training on n draws of patients.
+
+    statistic: one number, or an array of several metrics.
 
     The draws depend on the seed and the groups alone, so the values of two models of the same
     patients can be subtracted draw by draw.

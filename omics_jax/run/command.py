@@ -22,7 +22,6 @@ from types import ModuleType
 from typing import Any
 
 import omics_jax.systems
-from omics_jax.durable import read_record
 from omics_jax.errors import UserError
 from omics_jax.run.directory import check_config, log_to, open_directory, tuning_file
 from omics_jax.run.lock import locked
@@ -130,11 +129,7 @@ def tune(method: ModuleType, config: Any, folder: Path) -> None:
     sources = {name for arm in tuned for name in arm.sources}
     needed = [arm for arm in arms if arm.tuning or arm.name in sources]
     train_arms(needed, options, folder, tune_only=True)
-    for arm in tuned:
-        file = tuning_file(folder, arm)
-        best = next(trial for trial in read_record(file)["trials"] if trial["best"])
-        values = ", ".join(f"{name} {best[name]:.3g}" for name in arm.tuning.space)
-        print_and_log(f"{arm.name}: {values} of {arm.tuning.trials} trials ({file})")
+    print_and_log(f"every trial: {tuning_file(folder, tuned[0]).parent}")
 
 
 def inspect(method: ModuleType, config: Any, folder: Path) -> None:

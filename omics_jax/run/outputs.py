@@ -47,6 +47,7 @@ from omics_jax.run.manifest import (
 )
 from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.scores import metrics_json, score_arms
+from omics_jax.run.tuning import tuning_tables
 from omics_jax.study.system import Arm, Predictions, Results
 from omics_jax.training.stage_files import stage_file
 
@@ -68,7 +69,9 @@ def score_and_report(
       UserError: predictions, or what the report reads, are missing or damaged.
     """
     listed = read_manifest(folder).files
-    check_files(folder, [name for name in ("environment.json", "history.jsonl") if name in listed])
+    tuned = [_name(folder, tuning_file(folder, arm)) for arm in arms if arm.tuning]
+    read = ["environment.json", "history.jsonl", *tuned]
+    check_files(folder, [name for name in read if name in listed])
     origin_of = origins(folder)
     results = _score(arms, folder, origin_of)
     findings = method.EXPERIMENTS[config.experiment].conclude(results)
@@ -77,7 +80,8 @@ def score_and_report(
     records = doubt_records(doubts, trainings, results.scores)
     for record in records:
         print_and_log(f"warning: {record['sentence']}")
-    shown = {**doubt_tables(doubts), **findings.tables}
+    chosen = tuning_tables(folder, arms, origin_of)
+    shown = {**doubt_tables(doubts), **findings.tables, **chosen}
     tables = save_tables(folder / "tables", shown, results)
     save_predictions(folder, arms, origin_of)
     metrics = metrics_json(config, arms, results, findings, timing)

@@ -25,7 +25,7 @@ from omics_jax.run.identity import Origin, origins
 from omics_jax.run.inspection import rows_used
 from omics_jax.run.progress import duration, print_and_log, progress
 from omics_jax.run.scores import rows_of
-from omics_jax.run.tuning import choose_constants, with_constants
+from omics_jax.run.tuning import choices, choose_constants, with_constants
 from omics_jax.study.starts import start_of
 from omics_jax.study.system import Arm, Rows
 from omics_jax.training import signals
@@ -90,7 +90,9 @@ def _tune_arm(
     """The arm with the constants that its tuning chooses, or chose before."""
     file = tuning_file(folder, arm)
     with progress(f"tuning {arm.name}") as on_progress:
-        constants, _ = choose_constants(arm, start, options, file, stop, on_progress, origin)
+        constants, trials = choose_constants(arm, start, options, file, stop, on_progress, origin)
+    for sentence in choices(arm, trials):
+        print_and_log(sentence)
     return with_constants(arm, constants)
 
 

@@ -156,12 +156,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The search for an arm's constants on one replicate, before all are trained; see `run.tuning`.
+    """The search for constants of an arm's replicates, before these are trained; see `run.tuning`.
 
     space: constant -> its range.
     seed: of the draws.
-    trials: number of sets of constants that are tried.
-    replicate: index of the replicate on which they are tried.
+    trials: number of sets of constants that every replicate tries on its own rows.
+    replicate: index of the one replicate that tries them and whose choice serves all; the others'
+      test rows may be among those it chose by. None where every replicate makes its own choice.
     watch: the monitored value of the last stage that is minimised.
 
     Raises:
@@ -171,7 +172,7 @@ class Tuning:
     space: Mapping[str, Range]
     seed: int
     trials: int = 20
-    replicate: int = 0
+    replicate: int | None = None
     watch: str = "validation_loss"
 
     def __post_init__(self) -> None:

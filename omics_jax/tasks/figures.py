@@ -21,10 +21,14 @@ from omics_jax.tasks.scoring import EMBEDDING
 GROUPS = ("lowest third", "middle third", "highest third")
 CALIBRATION_GROUPS = 5
 SIGNIFICANCE = 0.05
+ALL_FOLDS = "Test patients of all folds"
 
 
-def task_figures(results: Results, arm: str) -> dict[str, Table]:
-    """The figures of an arm's tasks and of its embedding, by the kind of the scored frames."""
+def task_figures(results: Results, arm: str, who: str = ALL_FOLDS) -> dict[str, Table]:
+    """The figures of an arm's tasks and of its embedding, by the kind of the scored frames.
+
+    who: whose predictions they show, for the captions.
+    """
     tables = {}
     for name, frame in results.frames.items():
         if frame.kind == BINARY:
@@ -34,7 +38,7 @@ def task_figures(results: Results, arm: str) -> dict[str, Table]:
             tables |= probability_curves(frame, models, f"{name.removeprefix(f'{BINARY} ')}_")
         elif frame.kind in _FIGURES:
             rows = rows_of_arm(frame, arm)
-            tables |= {} if rows.empty else _FIGURES[frame.kind](name, rows)
+            tables |= {} if rows.empty else _FIGURES[frame.kind](name, rows, who)
     return tables
 
 
@@ -47,14 +51,14 @@ def rows_of_arm(frame: Frame, arm: str) -> pd.DataFrame:
 # --- survival -------------------------------------------------------------------------------------
 
 
-def _survival_figures(name: str, rows: pd.DataFrame) -> dict[str, Table]:
+def _survival_figures(name: str, rows: pd.DataFrame, who: str) -> dict[str, Table]:
     return {
-        f"{name}_groups": _risk_groups(name, rows),
+        f"{name}_groups": _risk_groups(name, rows, who),
         f"{name}_calibration": _calibration(name, rows),
     }
 
 
-def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
+def _risk_groups(name: str, rows: pd.DataFrame, who: str = ALL_FOLDS) -> Table:
     """Kaplan-Meier curves by third of predicted risk within each fold, and a log-rank test."""
     group = rows.groupby("fold")["risk"].transform(
         lambda risk: follow_up.risk_groups(risk.to_numpy(), len(GROUPS))
@@ -70,7 +74,7 @@ def _risk_groups(name: str, rows: pd.DataFrame) -> Table:
         curves.append(pd.DataFrame({"x": times, "y": curve, "at_risk": at_risk, "series": label}))
     frame = pd.concat(curves, ignore_index=True)
     caption = (
-        "Test patients of all folds, by third of predicted risk within their fold. "
+        f"{who}, by third of predicted risk within their fold. "
         f"{_event_counts(rows, group)} {_log_rank_sentences(rows, group)}"
     )
     return Table(
@@ -148,7 +152,7 @@ def _calibration(name: str, rows: pd.DataFrame) -> Table:
 # --- classes and numbers --------------------------------------------------------------------------
 
 
-def _confusion(name: str, rows: pd.DataFrame) -> Table:
+def _confusion(name: str, rows: pd.DataFrame, who: str = ALL_FOLDS) -> Table:
     counts = pd.crosstab(rows["label"], rows["predicted"])
     # The same classes in the same order on both sides put correct predictions on the diagonal.
     names = sorted({*counts.index, *counts.columns})
@@ -159,19 +163,19 @@ def _confusion(name: str, rows: pd.DataFrame) -> Table:
         "matrix",
         frame,
         f"{name}: observed and predicted",
-        "Test patients of all folds.",
+        f"{who}.",
         f"predicted {name}",
         f"observed {name}",
     )
 
 
-def _scatter(name: str, rows: pd.DataFrame) -> Table:
+def _scatter(name: str, rows: pd.DataFrame, who: str = ALL_FOLDS) -> Table:
     frame = rows.rename(columns={"observed": "x", "value": "y"})[["x", "y"]]
     return Table(
         "scatter",
         frame,
         f"{name}: observed and predicted",
-        "Test patients of all folds.",
+        f"{who}.",
         "observed",
         "predicted",
     )
@@ -210,7 +214,7 @@ def _map(rows: pd.DataFrame) -> Table:
 
 _FIGURES = {
     "survival": _survival_figures,
-    "classification": lambda name, rows: {f"{name}_confusion": _confusion(name, rows)},
-    "regression": lambda name, rows: {f"{name}_scatter": _scatter(name, rows)},
-    EMBEDDING: lambda name, rows: {"map": _map(rows)},
+    "classification": lambda name, rows, who: {f"{name}_confusion": _confusion(name, rows, who)},
+    "regression": lambda name, rows, who: {f"{name}_scatter": _scatter(name, rows, who)},
+    EMBEDDING: lambda name, rows, who: {"map": _map(rows)},
 }

@@ -144,9 +144,9 @@ def _task_scores(
     fields = _fields(task, predictions, rows)
     observed = outcome(test, task, rows)
     if task.kind == "classification":
-        return _class_metrics(fields, observed)
+        return class_metrics(fields, observed)
     if task.kind == "regression":
-        return _value_metrics(fields, observed)
+        return value_metrics(fields, observed)
     train_outcome = outcome(train, task, known_rows(train, task))
     scores = _survival_metrics(fields, observed, train_outcome)
     classes = class_names(test)
@@ -181,7 +181,8 @@ def _fields(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) 
     }
 
 
-def _class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, float]:
+def class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, float]:
+    """The scores of a classification, see `evaluate_tasks`, from the field probability (n, C)."""
     p = fields["probability"]
     if not len(label):
         return dict.fromkeys(METRICS["classification"], float("nan"))
@@ -224,7 +225,8 @@ def _class_columns(
     }
 
 
-def _value_metrics(fields: Fields, observed: Real[np.ndarray, " n"]) -> dict[str, float]:
+def value_metrics(fields: Fields, observed: Real[np.ndarray, " n"]) -> dict[str, float]:
+    """The scores of a regression, see `evaluate_tasks`, from the field value (n,)."""
     if not len(observed):
         return dict.fromkeys(METRICS["regression"], float("nan"))
     observed = observed.astype(np.float64)
@@ -247,7 +249,7 @@ def _survival_metrics(fields: Fields, test: Observed, train: Observed) -> dict[s
         "auc_t": lambda: _mean_auc(train, test, risk),
         "d_calibration_p": lambda: _d_calibration_p(test, *_curves(fields)),
     }
-    return {name: _or_nan(score) for name, score in scores.items()}
+    return {name: or_nan(score) for name, score in scores.items()}
 
 
 def _concordance_within(
@@ -256,12 +258,12 @@ def _concordance_within(
     """Over pairs of the same class; rows of unknown class do not count."""
     known = classes != ""
     times, events = (part[known] for part in test)
-    return _or_nan(
+    return or_nan(
         lambda: concordance.concordance_within(times, events, risk[known], classes[known])
     )
 
 
-def _or_nan(score: Callable[[], float]) -> float:
+def or_nan(score: Callable[[], float]) -> float:
     """The score, or nan without a row, an event, two rows to compare, or enough follow-up."""
     try:
         return score()

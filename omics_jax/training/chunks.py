@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, lcm
 from typing import Any
 
 from omics_jax.training.devices import Devices
@@ -23,6 +23,7 @@ def chunk_size(
     *,
     state_bytes: int,
     feature_bytes: int,
+    together: int = 1,
 ) -> int:
     """How many of `count` replicates train together.
 
@@ -35,6 +36,7 @@ def chunk_size(
         and one per core if the states fit), then makes the chunks equally large.
       state_bytes: of a replicate's state.
       feature_bytes: of the features that a replicate's stages compute of all rows.
+      together: the size is a multiple of it, whatever fits.
     """
     largest = 1
     if strategy == "vmap":
@@ -45,7 +47,8 @@ def chunk_size(
     chunks = ceil(count / largest)
     size = min(requested, count) or ceil(count / chunks)
     shares = devices.count if devices.spread == "replicates" else 1
-    return ceil(size / shares) * shares
+    whole = lcm(shares, together)
+    return ceil(size / whole) * whole
 
 
 def _largest_on_cores(cores: int, state_bytes: int, feature_bytes: int) -> int:

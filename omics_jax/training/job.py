@@ -55,6 +55,7 @@ class Training:
       start: {"params", "batch_stats"} with a leading axis of its own. The top-level modules that
         `init` makes too are taken from here; its other modules are ignored.
       starts: for every replicate its place on that axis; () for the replicate's own.
+      together: so many consecutive replicates, which are compared as they train, share a chunk.
     """
 
     stages: Sequence[Stage]
@@ -64,3 +65,4 @@ class Training:
     replicates: Sequence[Replicate]
     start: Variables | None = None
     starts: Sequence[int] = ()
+    together: int = 1

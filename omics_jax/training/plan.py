@@ -96,6 +96,7 @@ def make_plan(training: Training, options: Options) -> Plan:
         strategy,
         state_bytes=4 * tree_bytes(shapes),  # parameters, their best copy and two moments
         feature_bytes=len(training.ids) * tree_bytes(features),
+        together=training.together,
     )
     initialize = make_initializer(training)
     init = jax.jit(lambda *inputs: jax.lax.map(lambda one: initialize(*one), inputs))

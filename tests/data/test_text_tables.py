@@ -167,7 +167,8 @@ def test_a_series_matrix_of_geo(tmp_path):
     matrix = read_matrix(written(tmp_path, "GSE1_series_matrix.txt.gz", text))
     probes = ("1007_s_at", "1053_at")
     assert_values(matrix, [[1.5, 3], [2, np.nan]], ("GSM1", "GSM2"), probes)
-    assert len(used(matrix, "left out", "lines")) == 4
+    assert len(used(matrix, "left out", "lines")) == 3
+    assert matrix.table["title"].tolist() == ["s1", "s2"]
 
 
 # --- a field too many -----------------------------------------------------------------------------

@@ -255,9 +255,23 @@ def test_the_papers_tables_are_networks_times_strategies(dataset, choice, regime
     tuning = arms[0].tuning
     rates = tuning.space["learning_rate"]
     assert (rates.low, rates.high, rates.log, tuning.watch) == (1e-5, 1e-3, True, "validation_loss")
+    assert tuning.replicate is None and not arms[0].notes
     for r in arms[0].replicates:
         constants = jax.tree.map(jnp.asarray, dict(r.constants))
         assert arms[0].system.stages[0].rate(constants) == pytest.approx(1e-4)
+
+
+def test_one_learning_rate_for_all_folds_is_said_to_have_seen_test_patients(dataset):
+    config = settings("--config.tune.folds=first", choice="table2,smoke")
+    _, optuna, cyclic, _ = experiments.table2(config, dataset)
+    assert optuna.tuning.replicate == 0 and cyclic.notes == ()
+    (note,) = optuna.notes
+    assert "test patients of 2 other folds" in note and "--config.tune.folds=each" in note
+
+
+def test_the_papers_protocol_chooses_one_learning_rate():
+    assert settings(choice="table2,paper").tune.folds == "first"
+    assert settings(choice="table2").tune.folds == "each"
 
 
 def test_imputers_are_compared_in_one_size(dataset):

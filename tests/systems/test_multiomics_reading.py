@@ -111,8 +111,9 @@ def test_what_the_training_knew_of_its_files_holds_for_new_ones(tmp_path):
     assert not new.modalities["rna"].mask[0, 0] and new.modalities["rna"].mask.sum() == 119
     for note in (
         "rna: 3 of 3 features found; unknown to the training and not used is 1 (XIST).",
-        "Outcomes of the new patients are not read (data.clinical): they are predicted, not "
-        "scored.",
+        "Outcomes of the new patients are not read (data.clinical): the experiment external "
+        "scores predictions, with these files as --config.data.external.modalities, .clinical and "
+        ".survival.",
     ):
         assert note in new.notes
 

@@ -292,6 +292,26 @@ def test_how_many_replicates_train_together(count, asked, devices, strategy, sta
     assert size == expected
 
 
+@pytest.mark.parametrize(
+    ("count", "asked", "devices", "strategy", "state", "expected"),
+    [
+        (100, 0, Devices(1, "cores"), "map", 1 << 20, 20),
+        (100, 0, Devices(2, "cores"), "map", 1 << 20, 20),
+        (100, 0, Devices(1), "vmap", 1 << 20, 100),
+        (100, 0, Devices(1), "vmap", 64 << 20, 60),  # 64 fit, in two chunks of about one size
+        (100, 30, Devices(1), "vmap", 1 << 20, 40),
+        (100, 0, Devices(8, "replicates"), "vmap", 64 << 20, 80),
+    ],
+)
+def test_replicates_that_are_compared_share_a_chunk(
+    count, asked, devices, strategy, state, expected
+):
+    size = chunk_size(
+        count, asked, devices, strategy, state_bytes=state, feature_bytes=0, together=20
+    )
+    assert size == expected
+
+
 def test_what_stages_compute_of_all_rows_counts_among_a_chunks_memory():
     def size(feature_bytes):
         cores = Devices(2, "cores")

@@ -16,20 +16,20 @@ from jaxtyping import Float64
 
 from omics_jax.data.clinical_series.observations import Observations, check_values
 from omics_jax.data.clinical_series.stored_table import (
+    Cells,
     Codes,
     Rows,
     StoredTable,
     check_hours,
     encode,
-    groups_of,
     hours_of,
     is_unnamed,
     refuse_unnamed,
+    to_observations,
 )
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_text
-from omics_jax.data.formats.files import stem
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.parse import not_a_number
 from omics_jax.data.vocabulary import Missing
@@ -78,17 +78,10 @@ def read_long_table(
         value that is no finite number; an id of two groups.
     """
     columns, uses = _with_units(table, columns)
-    positions = {key: table.position(f"columns.{key}", name) for key, name in columns.items()}
-    text = {positions[key] for key in ("id", "variable", "group", "unit") if key in positions}
-    stored = table.read(positions.values(), text)
-    frame = pd.DataFrame({key: stored[j] for key, j in positions.items()})
-
-    variable, names = encode(table.path, frame["variable"])
+    frame = _read_columns(table, columns)
+    variable, names = _encode_variables(table, frame["variable"], columns["variable"], variables)
     asked_for = {*variables, *statics} if variables else set(names)
     used = np.isin(names, list(asked_for))[variable]
-    # A variable may be called as what is missing is spelt: Na is sodium.
-    empty = is_unnamed(variable, names, {""})
-    refuse_unnamed(table, empty & (not variables), f"variable (column {columns['variable']!r})")
     patient, ids = encode(table.path, frame["id"])
     nobody = is_unnamed(patient, ids)
     refuse_unnamed(table, nobody & used, f"id (column {columns['id']!r})")
@@ -100,35 +93,31 @@ def read_long_table(
     values, text_variables, limits = _values(
         table, frame["value"], columns["value"], names, variable, used, missing
     )
-    warnings = _text_warnings(table, text_variables)
     used &= ~np.isin(names, text_variables)[variable]
+    warnings = _text_warnings(table, text_variables)
     if "unit" in columns:
         warnings += _unit_warnings(table, frame["unit"], names, variable, values)
-    is_known = ~np.isnan(values)
-    without_value = int((used & ~is_known).sum())
-    if without_value:
-        notes.append(
-            f"Rows without a value, which measure nothing: {without_value:,}; their patients are "
-            "kept."
-        )
-    groups = ids
-    if "group" in columns:
-        groups = groups_of(table, frame["group"], columns["group"], patient, ids)
-    observations = Observations(
-        source=str(table.path),
-        ids=ids,
-        groups=groups,
-        sets=np.full(len(ids), stem(table.path)),
-        names=names,
-        patient=patient[is_known],
-        variable=variable[is_known],
-        hours=hours[is_known],
-        values=values[is_known],
-        notes=tuple(notes),
-        warnings=tuple(warnings),
+    row = np.flatnonzero(~np.isnan(values))
+    observations = to_observations(
+        table,
+        Cells(row, variable[row], values[row]),
+        names,
+        patient,
+        ids,
+        hours,
+        (frame["group"], columns["group"]) if "group" in columns else None,
+        notes=[*notes, *_empty_notes(used & np.isnan(values))],
+        warnings=warnings,
         uses=(*uses, *limits),
     )
     return _without_empty(observations, [*text_variables, ""])
+
+
+def _empty_notes(without_value: Rows) -> list[str]:
+    count = int(without_value.sum())
+    if not count:
+        return []
+    return [f"Rows without a value, which measure nothing: {count:,}; their patients are kept."]
 
 
 def _without_empty(observations: Observations, no_variables: Sequence[str]) -> Observations:
@@ -167,6 +156,25 @@ def _with_units(
             Use(source, "columns", "left out", others, "not named in --config.data.columns")
         )
     return columns, tuple(uses)
+
+
+def _read_columns(table: StoredTable, columns: dict[str, str]) -> pd.DataFrame:
+    """The columns that are named, labelled by their roles."""
+    positions = {key: table.position(f"columns.{key}", name) for key, name in columns.items()}
+    text = {positions[key] for key in ("id", "variable", "group", "unit") if key in positions}
+    stored = table.read(positions.values(), text)
+    return pd.DataFrame({key: stored[j] for key, j in positions.items()})
+
+
+def _encode_variables(
+    table: StoredTable, column: pd.Series, name: str, asked_for: Sequence[str]
+) -> tuple[Codes, np.ndarray]:
+    """As `encode`; refuses a row without a variable where all variables are asked for."""
+    variable, names = encode(table.path, column)
+    # A variable may be called as what is missing is spelt: Na is sodium.
+    empty = is_unnamed(variable, names, {""})
+    refuse_unnamed(table, empty & (not asked_for), f"variable (column {name!r})")
+    return variable, names
 
 
 def _unit_warnings(

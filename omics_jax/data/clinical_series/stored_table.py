@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int
 
+from omics_jax.data.clinical_series.observations import Observations
+from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_names, as_text
-from omics_jax.data.formats.files import nearest
+from omics_jax.data.formats.files import nearest, stem
 from omics_jax.data.formats.parquet import parquet_frame
 from omics_jax.data.formats.parse import not_a_number, parse_numbers
 from omics_jax.data.formats.records import read_records
@@ -218,6 +221,60 @@ def check_hours(table: StoredTable, hours: Hours, used: Rows, may_be_empty: Rows
         if is_wrong.any():
             place = table.place(int(np.argmax(is_wrong)))
             raise UserError(f"{table.path}: {place}: the time in column {name!r} {complaint}")
+
+
+# --- measurements ---------------------------------------------------------------------------------
+
+
+class Cells(NamedTuple):
+    """The m values of a table: the row of each, its variable's position in the names, the value."""
+
+    row: Int[np.ndarray, " m"]
+    variable: Int[np.ndarray, " m"]
+    values: Float64[np.ndarray, " m"]
+
+
+def to_observations(
+    table: StoredTable,
+    cells: Cells,
+    names: np.ndarray,
+    patient: Codes,
+    ids: np.ndarray,
+    hours: Hours,
+    group: tuple[pd.Series, str] | None,
+    *,
+    notes: Sequence[str],
+    uses: Sequence[Use],
+    warnings: Sequence[str] = (),
+) -> Observations:
+    """The measurements of a table.
+
+    Args:
+      names: (v,) of the variables.
+      patient: of every row its position in `ids`.
+      hours: of every row.
+      group: the column of groups and its name; None where an id is its own group.
+
+    Raises:
+      UserError: a row without a group, or an id in two.
+    """
+    return Observations(
+        source=str(table.path),
+        ids=ids,
+        groups=ids if group is None else groups_of(table, *group, patient, ids),
+        sets=np.full(len(ids), stem(table.path)),
+        names=names,
+        patient=patient[cells.row],
+        variable=cells.variable,
+        hours=hours[cells.row],
+        values=cells.values,
+        notes=tuple(notes),
+        warnings=tuple(warnings),
+        uses=tuple(uses),
+    )
+
+
+# --- settings -------------------------------------------------------------------------------------
 
 
 def named_columns(columns, needed: Sequence[str]) -> dict[str, str]:

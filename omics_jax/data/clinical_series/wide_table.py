@@ -7,26 +7,28 @@ are no variables: they are left out, and said to be.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float64
 
 from omics_jax.data.clinical_series.long_table import ROLES
 from omics_jax.data.clinical_series.observations import Observations, check_values
 from omics_jax.data.clinical_series.stored_table import (
+    Cells,
     StoredTable,
     check_hours,
     encode,
-    groups_of,
     hours_of,
     is_unnamed,
     refuse_unnamed,
+    to_observations,
 )
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_text
-from omics_jax.data.formats.files import nearest, stem
+from omics_jax.data.formats.files import nearest
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.formats.parse import numbers_and_text
 from omics_jax.data.vocabulary import Missing
@@ -86,64 +88,86 @@ def read_wide_table(
         for key in ("id", "time", "group")
         if key in columns
     }
-    candidates = [j for j in range(len(table.header)) if j not in positions.values()]
-    if variables:
-        asked_for = {*variables, *statics}
-        candidates = [j for j in candidates if table.header[j] in asked_for]
-    _check_names(table, candidates)
+    candidates = _candidates(table, positions, {*variables, *statics} if variables else None)
     text = {positions[key] for key in ("id", "group") if key in positions}
     frame = table.read({*positions.values(), *candidates}, text)
     patient, ids = encode(table.path, frame[positions["id"]])
     refuse_unnamed(table, is_unnamed(patient, ids), f"id (column {columns['id']!r})")
 
-    plain, limits = plain_numbers(
-        table.path,
-        frame[candidates].set_axis(range(len(candidates)), axis=1),
-        table.place,
-        lambda i, j: table.header[candidates[j]],
-        table.below_detection,
-    )
-    plain = plain.set_axis(candidates, axis=1)
+    plain, limits = _plain_columns(table, frame[candidates])
     numeric, left_out = _numeric_columns(table, plain, variables, missing)
     names = np.array([table.header[j] for j in numeric], dtype=str)
-    values = (
-        np.stack([numeric[j] for j in numeric], axis=1) if numeric else np.zeros((len(frame), 0))
-    )
+    values = _stack(table, numeric, len(frame))
     known = ~np.isnan(values)
-    for j in range(len(names)):
-        check_values(table.path, values[:, j], table.place)
     is_series = ~np.isin(names, list(statics))
     used = known[:, is_series].any(axis=1)
     hours, notes = hours_of(
         table, frame[positions["time"]], columns["time"], time_unit, patient, used
     )
     check_hours(table, hours, used, np.zeros(len(frame), bool), columns["time"])
-    groups = ids
-    if "group" in columns:
-        groups = groups_of(table, frame[positions["group"]], columns["group"], patient, ids)
     row, column = np.nonzero(known)
     uses = (*_uses(table, columns, names, statics, left_out), *limits)
-    for use in uses:
-        if use.used_as == "left out" and use.expected:
-            some = count_phrase(len(use.names), "column", use.names)
-            notes.append(f"{some} left out: {use.why}.")
-    notes.append(
-        f"{table.path.name} is read as a wide table: {len(frame):,} rows, one per stay and time, "
-        f"with {len(row):,} values in {len(names)} columns of variables."
-    )
-    return Observations(
-        source=str(table.path),
-        ids=ids,
-        groups=groups,
-        sets=np.full(len(ids), stem(table.path)),
-        names=names,
-        patient=patient[row],
-        variable=column,
-        hours=hours[row],
-        values=values[row, column],
-        notes=tuple(notes),
+    return to_observations(
+        table,
+        Cells(row, column, values[row, column]),
+        names,
+        patient,
+        ids,
+        hours,
+        (frame[positions["group"]], columns["group"]) if "group" in columns else None,
+        notes=[*notes, *_left_out_notes(uses), _shape_note(table, known)],
         uses=uses,
     )
+
+
+def _left_out_notes(uses: Sequence[Use]) -> list[str]:
+    return [
+        f"{count_phrase(len(use.names), 'column', use.names)} left out: {use.why}."
+        for use in uses
+        if use.used_as == "left out" and use.expected
+    ]
+
+
+def _shape_note(table: StoredTable, known: Bool[np.ndarray, "k v"]) -> str:
+    return (
+        f"{table.path.name} is read as a wide table: {len(known):,} rows, one per stay and time, "
+        f"with {known.sum():,} values in {known.shape[1]} columns of variables."
+    )
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def _candidates(
+    table: StoredTable, positions: dict[str, int], asked_for: Collection[str] | None
+) -> list[int]:
+    """The positions of the columns that may be variables. asked_for: their names; None for all."""
+    others = [j for j in range(len(table.header)) if j not in positions.values()]
+    candidates = [j for j in others if asked_for is None or table.header[j] in asked_for]
+    _check_names(table, candidates)
+    return candidates
+
+
+def _plain_columns(table: StoredTable, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Use, ...]]:
+    """The columns as `plain_numbers` returns them, labelled by position as before."""
+    positions = list(frame.columns)
+    plain, limits = plain_numbers(
+        table.path,
+        frame.set_axis(range(len(positions)), axis=1),
+        table.place,
+        lambda i, j: table.header[positions[j]],
+        table.below_detection,
+    )
+    return plain.set_axis(positions, axis=1), limits
+
+
+def _stack(
+    table: StoredTable, columns: dict[int, np.ndarray], rows: int
+) -> Float64[np.ndarray, "k v"]:
+    """The columns side by side; refuses values that are infinite in float32."""
+    for values in columns.values():
+        check_values(table.path, values, table.place)
+    return np.stack([*columns.values()], axis=1) if columns else np.zeros((rows, 0))
 
 
 def _check_names(table: StoredTable, candidates: Sequence[int]):

@@ -125,6 +125,16 @@ def take_columns(
     return out, out_mask
 
 
+def transposed(
+    values: Num[np.ndarray, "n f"], columns: Int[np.ndarray, " k"]
+) -> Num[np.ndarray, "k n"]:
+    """These columns of the values as rows."""
+    out = empty_or_mapped((len(columns), len(values)), values.dtype)
+    for rows in row_blocks(values):
+        out[:, rows] = values[rows][:, columns].T
+    return out
+
+
 def zero_missing(
     values: Num[np.ndarray, "n ..."], mask: Bool[np.ndarray, "n ..."]
 ) -> Num[np.ndarray, "n ..."]:

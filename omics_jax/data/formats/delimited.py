@@ -12,11 +12,20 @@ from omics_jax.data.formats.grid import Grid
 from omics_jax.data.formats.known_names import are_row_numbers
 from omics_jax.data.formats.parse import parse_numbers
 from omics_jax.data.formats.records import read_records
+from omics_jax.data.formats.series_matrix import (
+    is_series_matrix,
+    sample_annotations,
+    series_matrix_samples,
+)
+from omics_jax.data.formats.streamed import is_large, streamed_grid
 from omics_jax.data.vocabulary import MISSING
 
 
 def delimited_grid(path: Path) -> Grid:
     """The file's numbers, with the first column as names of the rows."""
+    streamed = streamed_grid(path) if is_large(path) else None
+    if streamed is not None:
+        return streamed
     table, header, body = read_records(path, row_names=True)
     return Grid(
         rows=[table.first_field(r) for r in body],
@@ -26,17 +35,21 @@ def delimited_grid(path: Path) -> Grid:
         row_place=lambda i: f"line {table.numbers[body[i]]}",
         column_place=lambda j: f"column {j + 2} ({header[j + 1]!r})",
         uses=table.uses,
+        annotations=sample_annotations(path, table.sample_lines),
     )
 
 
 def delimited_table(path: Path) -> tuple[pd.DataFrame, tuple[Use, ...]]:
     """The file as text, "" where a cell is missing; the index holds the line of each row.
 
-    Columns of one name are told apart as in "drug (column 3)", unless they agree in every cell.
+    Of a GEO series matrix it is what the file says of its samples. Columns of one name are told
+    apart as in "drug (column 3)", unless they agree in every cell.
 
     Returns:
       the table, and what became of lines and columns that are not in it.
     """
+    if is_series_matrix(path):
+        return series_matrix_samples(path)
     table, header, body = read_records(path, row_names=True)
     rows = [table.fields(r) for r in body]
     cells = [["" if cell.casefold() in MISSING else cell for cell in row] for row in rows]

@@ -128,6 +128,16 @@ def read_text(path: Path) -> bytes:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed, by its name."""
+    return path.suffix.lower() in _PACKED
+
+
+def opened(path: Path) -> io.BufferedIOBase:
+    """The bytes of the file, or of what is compressed in it, as a stream."""
+    return _PACKED.get(path.suffix.lower(), open)(path, "rb")
+
+
 def unpacked(path: Path) -> bytes:
     """The bytes of the file, or of what is compressed in it (.gz, .tgz, .xz).
 
@@ -137,7 +147,7 @@ def unpacked(path: Path) -> bytes:
     suffix = path.suffix.lower()
     kind = "xz" if suffix == ".xz" else "gzip"
     try:
-        with _PACKED.get(suffix, open)(path, "rb") as stream:
+        with opened(path) as stream:
             return _within_memory(path, stream)
     except EOFError:
         raise UserError(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.account import Use
 from omics_jax.data.formats.cells import plain_numbers
 from omics_jax.data.formats.columns import as_names
@@ -26,6 +27,7 @@ from omics_jax.data.formats.matrix import Matrix, Place, Sides, checked_matrix
 from omics_jax.data.formats.options import ReadOptions
 from omics_jax.data.formats.orientation import decide_orientation, gene_annotations
 from omics_jax.data.formats.parse import numbers_and_text
+from omics_jax.data.formats.series_matrix import ACCESSION
 from omics_jax.data.vocabulary import without_words
 from omics_jax.errors import UserError
 
@@ -40,6 +42,8 @@ class Grid:
       corner: the header of the column of row names.
       row_place, column_place: where row i and column j are in the file, for messages.
       uses: what became of parts of the file that are not in the grid.
+      annotations: what the file says of its columns, where it does: a row of text for each, under
+        its name in the column `ACCESSION` if the file has one, else in the order of the columns.
     """
 
     rows: list[str]
@@ -49,6 +53,7 @@ class Grid:
     row_place: Place
     column_place: Place
     uses: tuple[Use, ...] = ()
+    annotations: pd.DataFrame | None = None
 
 
 def matrix_from_grid(path: Path, grid: Grid, options: ReadOptions) -> Matrix:
@@ -147,13 +152,35 @@ def _genes_in_rows(
         path,
         [grid.columns[j] for j in samples],
         grid.rows,
-        values[:, samples].T.copy(),
+        mapped.transposed(values, samples),
+        _of_samples(path, grid, [grid.columns[j] for j in samples]),
         repeated=options.repeated,
         sample_place=lambda i: grid.column_place(samples[i]),
         gene_place=grid.row_place,
         sides=Sides("columns", "rows", "rows"),
         uses=uses,
     )
+
+
+def _of_samples(path: Path, grid: Grid, samples: Sequence[str]) -> pd.DataFrame | None:
+    """What the file says of these of its columns, in their order; None where it says nothing.
+
+    Raises:
+      UserError: it speaks of other samples.
+    """
+    told = grid.annotations
+    if told is None:
+        return None
+    if ACCESSION not in told and len(told) == len(samples):
+        return told
+    names = told.get(ACCESSION, pd.Series(dtype=object))
+    lacking = sorted(set(samples) - set(names))
+    if lacking:
+        raise UserError(
+            f"{path}: the table has the sample {lacking[0]!r}, which no line !Sample_{ACCESSION} "
+            "names; fetch the file again"
+        )
+    return told.set_axis(names, axis=0).loc[list(samples)].reset_index(drop=True)
 
 
 def _samples_in_rows(

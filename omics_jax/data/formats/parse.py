@@ -78,7 +78,9 @@ def numbers_and_text(
     column_place: Place,
     annotations: Collection[int] = (),
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """(rows, columns) float64 with NaN for missing, and the text columns by position.
+    """(rows, columns) numbers with NaN for missing, and the text columns by position.
+
+    float64, or float32 where the frame has nothing else.
 
     A column is text if at most half of its filled cells are numbers; one of `annotations`, if any
     cell is none.
@@ -88,7 +90,8 @@ def numbers_and_text(
     """
     numeric = np.array([dtype.kind in "iuf" for dtype in frame.dtypes])
     if numeric.all():
-        return frame.to_numpy(dtype=np.float64), {}
+        is_single = all(dtype == np.float32 for dtype in frame.dtypes)
+        return frame.to_numpy(dtype=np.float32 if is_single else np.float64), {}
     values = np.full(frame.shape, np.nan)
     values[:, numeric] = frame.loc[:, numeric].to_numpy(dtype=np.float64)
     text = {}

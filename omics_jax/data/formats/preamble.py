@@ -1,8 +1,8 @@
 """What stands before the header of a delimited file, and what separates its fields.
 
 Comments (#, such as cBioPortal's four lines), the lines with ! around the table of a GEO series
-matrix, and Excel's line sep=; are left out. A title without such a mark is not told from a header
-here; it is refused where fields are counted.
+matrix (but for those on its samples), and Excel's line sep=; are left out. A title without such a
+mark is not told from a header here; it is refused where fields are counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omics_jax.data.dataset.account import Use
+from omics_jax.data.formats.series_matrix import is_sample_line, no_values
 from omics_jax.errors import UserError
 
 DELIMITERS = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a space"}
@@ -21,7 +22,7 @@ _BY_SUFFIX = {".csv": ",", ".tsv": "\t"}
 _SAMPLED = 50  # lines that the delimiter is judged by
 _QUOTED = re.compile(rb'"[^"]*"')
 _SEPARATOR_LINE = re.compile(rb'"?sep=([,;|\t])"?', re.IGNORECASE)
-_GEO_END = re.compile(rb"^!series_matrix_table_end", re.IGNORECASE | re.MULTILINE)
+GEO_END = re.compile(rb"^!series_matrix_table_end", re.IGNORECASE | re.MULTILINE)
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 
 
@@ -33,11 +34,13 @@ class DelimitedText:
       data: the text; lines before the header are blank, so that all lines keep their numbers.
       delimiter: what separates fields.
       uses: what became of the lines that are not part of the table.
+      sample_lines: those of a GEO series matrix that say something of its samples.
     """
 
     data: bytes
     delimiter: str
     uses: tuple[Use, ...] = ()
+    sample_lines: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ def split_preamble(path: Path, data: bytes) -> DelimitedText:
     """
     preamble = _preamble(data)
     is_geo = any(line.startswith(b"!") for _, line in preamble.lines)
-    geo_end = _GEO_END.search(data, preamble.end) if is_geo else None
+    geo_end = GEO_END.search(data, preamble.end) if is_geo else None
     body = data[preamble.end : geo_end.start() if geo_end else None]
+    on_samples = tuple(line for _, line in preamble.lines if is_sample_line(line))
+    if on_samples and b"\n" not in body.strip():
+        raise no_values(path, [line for _, line in preamble.lines])
     if not body.strip():
         raise UserError(
             f"{path} holds nothing but lines that begin with # or !; it needs a header line and at "
@@ -80,7 +86,8 @@ def split_preamble(path: Path, data: bytes) -> DelimitedText:
         before = b"\n" * (number - 1) + header.lstrip(b'# "') + b"\n" * (first_number - number)
         uses += (Use(path.name, "lines", "header", (_shown(header),), "without its #"),)
         comments = comments[:-1]
-    return DelimitedText(before + body, delimiter, _comment_uses(path, comments) + uses)
+    unread = [(number, line) for number, line in comments if line not in on_samples]
+    return DelimitedText(before + body, delimiter, _comment_uses(path, unread) + uses, on_samples)
 
 
 def _preamble(data: bytes) -> _Preamble:

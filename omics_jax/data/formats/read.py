@@ -90,11 +90,19 @@ def read_matrix(
         orientation, samples, genes, tuple(annotations), repeated, below_detection, missing
     )
     path = existing_file(path)
+    return _selected(path, _whole_matrix(path, options), samples, genes)
+
+
+def _whole_matrix(path: Path, options: ReadOptions) -> Matrix:
+    """The matrix by the reader of its format; some leave out what was not asked for."""
     suffix = _known_suffix(path)
     if suffix in _GRIDS:
-        matrix = matrix_from_grid(path, with_ids(path, _GRIDS[suffix](path)), options)
-    else:
-        matrix = _MATRICES[suffix](path, options)
+        return matrix_from_grid(path, with_ids(path, _GRIDS[suffix](path)), options)
+    return _MATRICES[suffix](path, options)
+
+
+def _selected(path: Path, matrix: Matrix, samples: Names | None, genes: Names | None) -> Matrix:
+    """The named samples and genes in that order; None for all."""
     if samples is None and genes is None:
         return matrix
     rows = locate_names(path, "sample", matrix.ids, samples)

@@ -31,6 +31,7 @@ class Records:
       delimiter: what separates fields.
       quoted: whether quotation marks have their meaning.
       uses: what became of lines that are no records, and of a header without a name for the ids.
+      sample_lines: what a GEO series matrix says of its samples.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class Records:
     delimiter: str
     quoted: bool = True
     uses: tuple[Use, ...] = ()
+    sample_lines: tuple[bytes, ...] = ()
 
     def fields(self, record: int) -> list[str]:
         """The stripped fields of one record."""
@@ -123,16 +125,16 @@ def read_records(path: Path, row_names: bool = False) -> tuple[Records, list[str
         )
     text = split_preamble(path, data)
     table = cut_records(path, text.data, text.delimiter)
-    table = replace(table, uses=text.uses)
+    table = replace(table, uses=text.uses, sample_lines=text.sample_lines)
     if len(table.lines) < 2:
         raise UserError(
             f"{path} has a header in line {table.numbers[0]} but no rows below it; add them"
         )
-    table = _aligned(table, row_names)
+    table = aligned(table, row_names)
     return table, table.fields(0), list(range(1, len(table.lines)))
 
 
-def _aligned(table: Records, row_names: bool) -> Records:
+def aligned(table: Records, row_names: bool) -> Records:
     """The records, all as wide as the header; R's header gets its missing field.
 
     Raises:

@@ -7,11 +7,12 @@ everything. Nothing here has the size sites x genes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.knowledge.gene_sets import GeneSets
@@ -20,6 +21,10 @@ from omics_jax.errors import UserError
 
 UNANNOTATED = ("units", "drop")
 _UNANNOTATED = "unannotated"
+_UNIT = re.compile(rf"{_UNANNOTATED} (gene )?\d+")
+_POSITION = re.compile(r"(chr)?([\dXY]+)[:_]\d+.*", re.IGNORECASE)
+# As mouse and rat spell genes: Trp53, but not C3orf35.
+_RODENT = re.compile(r"[A-Z][a-z][\w-]*")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,11 @@ class Matching:
     n_unannotated: int = 4
     strip_suffixes: bool = False
     aliases: Mapping[str, str] | None = None
+
+
+def is_unannotated(layer: Layer) -> Bool[np.ndarray, " O"]:
+    """(O,) which units stand for sites without a gene, or genes without a pathway."""
+    return np.array([_UNIT.fullmatch(name) is not None for name in layer.names.tolist()], bool)
 
 
 def connect(
@@ -148,13 +158,38 @@ def _genes_of_sites(
 
 def _no_site_message(own: np.ndarray, annotation: SiteGenes, matching: Matching) -> str:
     hint = "name the annotation of the array that measured them"
-    stripped = without_suffix(own)
-    if not matching.strip_suffixes and set(stripped.tolist()) & set(annotation.sites.tolist()):
-        hint = "set --config.knowledge.strip_suffixes=True, because they bear EPIC suffixes"
+    stripped = set(without_suffix(own).tolist())
+    if not matching.strip_suffixes and stripped & set(without_suffix(annotation.sites).tolist()):
+        bearer = "they bear" if stripped.isdisjoint(own.tolist()) else "those of the file bear"
+        hint = f"set --config.knowledge.strip_suffixes=True, because {bearer} EPIC suffixes"
+    elif _are(_POSITION, own) != _are(_POSITION, annotation.sites):
+        where = "the data" if _are(_POSITION, own) else "the annotation"
+        hint = (
+            f"the sites of {where} are positions in a genome; name an annotation by the same kind "
+            "of names, and of the same genome build"
+        )
+    elif _are(_POSITION, own):
+        hint = "name an annotation of the same genome build, with positions written alike"
+    elif kinds := _other_kinds(own, annotation.sites):
+        hint = f"the data hold {kinds[0]} sites and the annotation {kinds[1]} sites; {hint}"
     return (
         f"none of the {len(own):,} sites (such as {str(own[0])!r}) is in {annotation.source}, "
         f"whose sites are called like {str(annotation.sites[0])!r}; {hint}"
     )
+
+
+def _are(pattern: re.Pattern, names: np.ndarray) -> bool:
+    """Whether most names are of the kind."""
+    return 2 * sum(pattern.fullmatch(str(name)) is not None for name in names) > len(names)
+
+
+def _other_kinds(own: np.ndarray, theirs: np.ndarray) -> tuple[str, str] | None:
+    """cg and ch: what probes on both sides are called, where all differ."""
+    sides = [{str(name)[:2].lower() for name in names} for names in (own, theirs)]
+    known = {"cg", "ch", "rs"}
+    if not all(side <= known for side in sides) or sides[0] & sides[1]:
+        return None
+    return " and ".join(sorted(sides[0])), " and ".join(sorted(sides[1]))
 
 
 def _match_sets(
@@ -169,6 +204,7 @@ def _match_sets(
     by_alias = {aliases[gene.casefold()]: gene for gene in exact if gene.casefold() in aliases}
     ours: dict[str, str] = {}
     counts = {"exact": 0, "alias": 0, "case": 0}
+    by_case: list[str] = []
     for name in dict.fromkeys(gene for members in sets.genes.values() for gene in members):
         rule = next(
             (
@@ -185,8 +221,11 @@ def _match_sets(
         if rule:
             ours[name] = rule[1]
             counts[rule[0]] += 1
+            by_case += [name] * (rule[0] == "case")
     if not ours:
         raise UserError(_no_gene_message(genes, sets))
+    if 2 * len(by_case) > len(ours):
+        _refuse_other_species(genes, by_case, ours, sets)
     members = {
         name: list(dict.fromkeys(ours[gene] for gene in in_set if gene in ours))
         for name, in_set in sets.genes.items()
@@ -217,6 +256,24 @@ def _match_sets(
         *sets.notes,
     ]
     return limited, notes
+
+
+def _refuse_other_species(
+    genes: np.ndarray, by_case: Sequence[str], ours: Mapping[str, str], sets: GeneSets
+) -> None:
+    """Refuses genes of mouse or rat beside sets of man, or the reverse: Trp53 and TP53."""
+    is_rodent = _are(_RODENT, genes)
+    theirs = np.array([name for members in sets.genes.values() for name in members])
+    if is_rodent == _are(_RODENT, theirs):
+        return
+    name = by_case[0]
+    who = "the sites" if is_rodent else sets.source
+    raise UserError(
+        f"{len(by_case):,} of {len(ours):,} genes are spelled alike but for their case "
+        f"({ours[name]!r} of the sites, {name!r} in {sets.source}); the genes of {who} seem to be "
+        "of mouse or rat: name gene sets of the same species, or a table of orthologs as "
+        "--config.knowledge.aliases"
+    )
 
 
 def _no_gene_message(genes: np.ndarray, sets: GeneSets) -> str:

@@ -61,7 +61,7 @@ def count_scale(values: Float32[np.ndarray, "n S"], mask: Bool[np.ndarray, "n S"
 def recognise(
     study: str, counts: ScaleCounts, ids: Shaped[np.ndarray, " n"], setting: str
 ) -> tuple[str, Remarks]:
-    """ "beta" or "m", and what is to be said of it.
+    """The scale, "beta" or "m", and what is to be said of it.
 
     Args:
       ids: (n,) of the people.
@@ -97,7 +97,8 @@ def _looks_like_m(counts: ScaleCounts) -> bool:
     total = max(1, int(counts.observed.sum()))
     within = 1 - counts.outside.sum() / total
     is_signed = counts.negative.sum() / total >= _LEAST_NEGATIVE
-    return within < _MOST_WITHIN and is_signed and max(-counts.low, counts.high) <= _LARGEST_M
+    is_small = max(-counts.low, counts.high) <= _LARGEST_M
+    return bool(within < _MOST_WITHIN and is_signed and is_small)
 
 
 def _refuse_mixture(study: str, counts: ScaleCounts, ids: Shaped[np.ndarray, " n"]) -> None:

@@ -89,16 +89,18 @@ def parse_disease(disease: str, text: str) -> DiseaseRule:
     return rule
 
 
-def check_rules_differ(rules: Mapping[str, DiseaseRule]) -> None:
-    """Refuses two diseases with the same labels."""
-    seen: dict[DiseaseRule, str] = {}
-    for disease, rule in rules.items():
-        if rule in seen:
+def check_labels_differ(targets: Mapping[str, Target], rules: Mapping[str, DiseaseRule]) -> None:
+    """Refuses two diseases whose labels are the same cells of one column."""
+    seen: dict[tuple[str, bytes, bytes], str] = {}
+    for disease, (codes, known) in targets.items():
+        column = rules[disease].column
+        labels = (column, codes.tobytes(), known.tobytes())
+        if labels in seen:
             raise UserError(
-                f"data.diseases gives {seen[rule]} and {disease} the same labels ({rule.column}); "
-                f"say which words or which studies are whose, as {disease}={rule.column}:study=NAME"
+                f"data.diseases gives {seen[labels]} and {disease} the same labels ({column}); say "
+                f"which words or which studies are whose, as {disease}={column}:study=NAME"
             )
-        seen[rule] = disease
+        seen[labels] = disease
 
 
 def disease_target(
@@ -123,7 +125,8 @@ def disease_target(
     words[~asked] = ""
     counts = Counter(words[words != ""].tolist())
     place = f"{people.source}: column {rule.column!r} (diseases.{disease})"
-    case, control = _sides(place, disease, rule, counts)
+    n_unknown = int((asked & (words == "")).sum())
+    case, control = _sides(place, disease, rule, counts, n_unknown)
     is_case, is_control = np.isin(words, list(case)), np.isin(words, list(control))
     others = {word: n for word, n in counts.items() if word not in case | control}
     where = f", in {' and '.join(rule.studies)}" if rule.studies else ""
@@ -164,16 +167,20 @@ def _plain(cell: str) -> str:
 
 
 def _sides(
-    place: str, disease: str, rule: DiseaseRule, counts: Mapping[str, int]
+    place: str, disease: str, rule: DiseaseRule, counts: Mapping[str, int], n_unknown: int
 ) -> tuple[frozenset[str], frozenset[str]]:
     """The words for cases and those for controls.
+
+    n_unknown: cells without a word, for messages.
 
     Raises:
       UserError: see `disease_target`.
     """
+    unknown = f" ({n_unknown:,} are unknown, as NA and none are)" if n_unknown else ""
+    held = f"{_counted(counts) or 'nothing'}{unknown}"
     for word in map(_plain, (*rule.case, *rule.control)):
         if word not in counts:
-            raise UserError(f"{place} never holds {word!r}; it holds {_counted(counts)}")
+            raise UserError(f"{place} never holds {word!r}; it holds {held}")
     case = frozenset(map(_plain, rule.case))
     control = frozenset(map(_plain, rule.control))
     others = set(counts) - case - control
@@ -187,9 +194,9 @@ def _sides(
         # Beside a disease's name other words are other diseases; beside "case" nobody knows.
         case = frozenset(named if named and not generic else named | generic)
         if not case or (generic and left):
-            raise _words_error(place, disease, rule, counts)
+            raise _words_error(place, disease, rule, held)
     if not control:
-        raise _words_error(place, disease, rule, counts)
+        raise _words_error(place, disease, rule, held)
     return case, control
 
 
@@ -211,13 +218,11 @@ def _means(word: str, disease: str, vocabulary: frozenset[str], named: bool = Fa
     return len(pieces) == 2 and " ".join(pieces).strip() in vocabulary
 
 
-def _words_error(
-    place: str, disease: str, rule: DiseaseRule, counts: Mapping[str, int]
-) -> UserError:
+def _words_error(place: str, disease: str, rule: DiseaseRule, held: str) -> UserError:
     return UserError(
-        f"{place} holds {_counted(counts) or 'nothing'}, and which of them are cases and which "
-        f"controls is not plain; say it, as "
-        f"--config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD"
+        f"{place} holds {held}, and which of them are cases and which controls is not plain; say "
+        f"it, as --config.data.diseases={disease}={rule.column}:case=WORD|WORD:control=WORD, with "
+        ":study=NAME behind it if it holds for some studies alone"
     )
 
 

@@ -7,7 +7,7 @@ Left out are normalisation, correction of batches and imputation.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -27,7 +27,7 @@ from omics_jax.data.methylation.beta_values import count_scale, m_to_beta, recog
 from omics_jax.data.methylation.detection import without_undetected
 from omics_jax.data.methylation.disease_labels import (
     DiseaseRule,
-    check_rules_differ,
+    check_labels_differ,
     disease_target,
     parse_disease,
     unused_studies,
@@ -53,7 +53,7 @@ from omics_jax.data.patients.account import account_for
 from omics_jax.data.patients.barcodes import patient_of
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
-from omics_jax.data.patients.modality_files import OnProgress, read_modalities
+from omics_jax.data.patients.modality_files import read_modality
 from omics_jax.data.patients.patient_table import PatientTable, id_column_of
 from omics_jax.data.patients.persons import groups_of, sample_warnings, spelling_warnings
 from omics_jax.data.patients.remarks import Remarks, note, warning
@@ -61,7 +61,10 @@ from omics_jax.data.patients.sample_rows import merge_tables, one_row_per_patien
 from omics_jax.data.patients.selection import check_shared_patients, filter_patients
 from omics_jax.data.patients.settings import filled, group_column, limits, missing_values
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec, find_target_columns
+from omics_jax.data.vocabulary import blank_unknown
 from omics_jax.errors import UserError
+
+OnProgress = Callable[[int, int, str], None]
 
 STUDY = "study"
 _SHOWN = 8
@@ -76,7 +79,7 @@ def read_methylation(
     """Reads studies of methylation and what is known about their people.
 
     Args:
-      settings: an object with the attributes that `settings` describes.
+      settings: a namespace with the attributes that `settings` describes.
       on_progress: called with (done, total, "studies").
       features: the sites of a training, for new people: these are the features, in their order,
         whatever else the settings leave out.
@@ -108,7 +111,8 @@ def read_methylation(
     remarks += said
     modality, said = _unite(settings, matrices, people, features, chromosomes)
     remarks += said
-    groups, said = groups_of(people.ids, columns, group_column(settings), settings.barcode)
+    group = group_column(settings) if is_training else ""
+    groups, said = groups_of(people.ids, columns, group, settings.barcode)
     joined, also = groups_never_split(groups, people, settings.barcode)
     table = columns.table(people.ids)
     table = table.assign(**{STUDY: studies})
@@ -143,20 +147,12 @@ def _read_studies(
         missing=missing_values(settings),
     )
     known = clinical.persons if clinical else set()
-    read, notes = read_modalities(
-        paths,
-        options,
-        known,
-        settings.barcode,
-        dict.fromkeys(paths, features),
-        on_progress,
-        kind="studies",
-    )
     detection = filled(settings.detection, "detection")
     remarks, studies = Remarks(), {}
-    for study in list(read):
-        matrix = read.pop(study)  # its memory is free once its beta values are there
-        remarks += note(*notes[study], *averaged_note(study, matrix))
+    for study, path in paths.items():
+        # People of other studies tell nothing: few are in several.
+        matrix, notes = read_modality(path, options, known, settings.barcode, features)
+        remarks += note(*notes, *averaged_note(study, matrix))
         matrix, said = without_declared(
             study, matrix, missing_values(settings), limits(settings).get(MODALITY)
         )
@@ -169,6 +165,7 @@ def _read_studies(
             raise UserError(f"the study {study} has no value that is left; leave it out")
         studies[study], said = _as_beta(study, matrix, settings)
         remarks += said
+        on_progress(len(studies), len(paths), "studies")
     rows, said = one_row_per_patient(studies, settings, "study")
     return rows, remarks + said
 
@@ -228,8 +225,8 @@ def _unite(
     out = mapped.empty_or_mapped(shape, np.float32), mapped.empty_or_mapped(shape, bool)
     for name, matrix in used.items():
         rows = np.flatnonzero(people.files == name)
-        matrix = matrix.take(people.rows[rows], slice(None))
-        place_study(out, rows, columns_of(sites, matrix.features), matrix)
+        columns = columns_of(sites, matrix.features)
+        place_study(out, rows, matrix, people.rows[rows], columns)
     return _modality(*out, sites), remarks
 
 
@@ -259,9 +256,7 @@ class _Clinical:
 
 def _disease_rules(settings: Any) -> dict[str, DiseaseRule]:
     diseases = filled(settings.diseases, "diseases")
-    rules = {disease: parse_disease(disease, text) for disease, text in diseases.items()}
-    check_rules_differ(rules)
-    return rules
+    return {disease: parse_disease(disease, text) for disease, text in diseases.items()}
 
 
 def _asked_columns(settings: Any, rules: Mapping[str, DiseaseRule]) -> tuple[str, ...]:
@@ -331,7 +326,9 @@ def _bare(people: People) -> Matrix:
 
 
 def _selected(settings: Any, people: People, columns: TargetColumns) -> tuple[People, Remarks]:
-    """The people whom `data.only` selects."""
+    """The people whom `data.only` selects; new people are all wanted."""
+    if not getattr(settings, "targets", True):
+        return people, Remarks()
     chosen, notes = filter_patients({MODALITY: _bare(people)}, columns, settings.only)
     kept = np.isin(people.ids, chosen[MODALITY].ids)
     return people.take(kept), note(*notes)
@@ -351,6 +348,7 @@ def _studies_of(
         return people.files, remarks
     (table,) = columns.tables
     cells = table.reindex(people.ids).column(settings.study, "data.study")
+    cells, _ = blank_unknown(cells, columns.missing)
     studies = np.array([str(cell).strip() for cell in cells], dtype=str)
     names, counts = np.unique(studies[studies != ""], return_counts=True)
     listed = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
@@ -375,6 +373,7 @@ def _targets(
         )
         classes[disease] = CLASSES
         remarks += said
+    check_labels_differ(targets, rules)
     masks: Sequence[np.ndarray] = [mask for _, mask in targets.values()]
     remarks += warning(*unused_studies(studies, masks))
     others, names, said = columns.targets(ids, "error")

@@ -27,8 +27,8 @@ What is known about people:
   targets: False leaves out what is known about people.
 
 Which rows:
-  barcode, group, only: as for patients. Rows of one person, in one study or in several, are of one
-    group in any case.
+  barcode, group, only: as for patients. Rows of one id in several studies are of one group in any
+    case; several samples of a person in one study need `barcode` or `group`.
 """
 
 from __future__ import annotations
@@ -90,6 +90,4 @@ def _check_targets(settings: Any) -> None:
 
 def complete(settings: Any) -> SimpleNamespace:
     """The settings with those that patients have and studies lack."""
-    given = vars(settings) if hasattr(settings, "__dict__") else dict(settings.items())
-    absent = dict(survival="", survival_times={}, zero_times="error", modalities={}, path="")
-    return SimpleNamespace(**{**absent, **given})
+    return SimpleNamespace(**{**vars(settings), "survival": ""})

@@ -182,19 +182,21 @@ def known_sites(wanted: Shaped[np.ndarray, " S"], present: Collection[str]) -> R
 def place_study(
     out: tuple[Float32[np.ndarray, "n S"], Bool[np.ndarray, "n S"]],
     rows: Int[np.ndarray, " k"],
-    columns: Int[np.ndarray, " S"],
     matrix: Matrix,
+    own_rows: Int[np.ndarray, " k"],
+    columns: Int[np.ndarray, " S"],
 ) -> None:
-    """Writes a study into the arrays of all: its person i into row `rows[i]`.
+    """Writes people of a study into the arrays of all: row `own_rows[i]` into row `rows[i]`.
 
     columns: (S,) the site's column in the study, -1 where it has none.
     """
     values, mask = out
     exists = columns >= 0
-    for block in mapped.row_blocks(matrix.values):
-        seen = matrix.mask[block][:, columns] & exists
+    for block in mapped.row_blocks(matrix.values[: len(rows)]):
+        own = own_rows[block]
+        seen = matrix.mask[own][:, columns] & exists
         mask[rows[block]] = seen
-        values[rows[block]] = np.where(seen, matrix.values[block][:, columns], 0)
+        values[rows[block]] = np.where(seen, matrix.values[own][:, columns], 0)
 
 
 def columns_of(

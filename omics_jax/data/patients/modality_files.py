@@ -8,7 +8,7 @@ unites the blocks (cohorts) of an .npz whose features differ.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +29,6 @@ from omics_jax.data.identity import near_matches
 from omics_jax.data.patients.barcodes import barcode_hint, patient_of
 from omics_jax.errors import UserError
 
-OnProgress = Callable[[int, int, str], None]
 SELF_ORIENTED = (".npz", ".h5ad", ".gct", ".gct.gz", ".gctx")
 
 
@@ -41,36 +40,6 @@ class _Block:
     samples: Shaped[np.ndarray, " n"]
     features: Shaped[np.ndarray, " f"]
     averaged: tuple[str, ...]
-
-
-def read_modalities(
-    paths: Mapping[str, str | Path],
-    options: ReadOptions,
-    known: Collection[str],
-    barcode: str,
-    features: Mapping[str, Collection[str]],
-    on_progress: OnProgress,
-    kind: str = "modalities",
-) -> tuple[dict[str, Matrix], dict[str, list[str]]]:
-    """Matrices of samples by name, and notes on how each file was understood; see `read_modality`.
-
-    paths: name -> file; features: name -> those that are known.
-    """
-    known = set(known)
-    matrices, notes = {}, {}
-    # Files that fix their orientation come first: their patients decide that of the others.
-    for name in sorted(paths, key=lambda name: not _is_self_oriented(paths[name])):
-        matrix, notes[name] = read_modality(
-            paths[name], options, known, barcode, features.get(name, ())
-        )
-        known |= {patient_of(sample, barcode) for sample in matrix.ids.tolist()} - {""}
-        matrices[name] = matrix
-        on_progress(len(matrices), len(paths), kind)
-    return {name: matrices[name] for name in paths}, notes
-
-
-def _is_self_oriented(path: str | Path) -> bool:
-    return str(path).lower().endswith(SELF_ORIENTED)
 
 
 def read_modality(

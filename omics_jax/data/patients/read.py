@@ -7,7 +7,7 @@ rows elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from omics_jax.data.patients.account import account_for
 from omics_jax.data.patients.barcodes import patient_of, patient_rows
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
-from omics_jax.data.patients.modality_files import OnProgress, read_modalities
+from omics_jax.data.patients.modality_files import SELF_ORIENTED, read_modality
 from omics_jax.data.patients.patient_table import PatientTable, read_patient_table
 from omics_jax.data.patients.persons import groups_of, sample_warnings, spelling_warnings
 from omics_jax.data.patients.remarks import Remarks, note, warning
@@ -46,6 +46,8 @@ from omics_jax.data.patients.settings import (
 )
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec, find_target_columns
 from omics_jax.errors import UserError
+
+OnProgress = Callable[[int, int, str], None]
 
 _SHOWN_COLUMNS = 8
 
@@ -217,11 +219,20 @@ def _read_files(
     )
     barcode = settings.barcode
     known = {patient_of(name, barcode) for table in tables for name in table.table.index}
-    matrices, notes = read_modalities(paths, options, known, barcode, features, on_progress)
+    matrices, notes = {}, {}
+    # Files that fix their orientation come first: their patients decide that of the others.
+    for name in sorted(paths, key=lambda name: not _is_self_oriented(paths[name])):
+        matrix, notes[name] = read_modality(
+            paths[name], options, known, barcode, features.get(name, ())
+        )
+        known |= {patient_of(sample, barcode) for sample in matrix.ids.tolist()} - {""}
+        matrices[name] = matrix
+        on_progress(len(matrices), len(paths), "modalities")
+    in_order = {name: matrices[name] for name in paths}
     all_notes = []
-    for name, matrix in matrices.items():
+    for name, matrix in in_order.items():
         all_notes += [*notes[name], *averaged_note(name, matrix)]
-    return _Samples(matrices, remarks=note(*all_notes))
+    return _Samples(in_order, remarks=note(*all_notes))
 
 
 def _read_h5mu_samples(path: Path, repeated: str, on_progress: OnProgress) -> _Samples:
@@ -231,6 +242,10 @@ def _read_h5mu_samples(path: Path, repeated: str, on_progress: OnProgress) -> _S
     for name, matrix in matrices.items():
         notes += averaged_note(name, matrix)
     return _Samples(matrices, annotations, note(*notes))
+
+
+def _is_self_oriented(path: str | Path) -> bool:
+    return str(path).lower().endswith(SELF_ORIENTED)
 
 
 # --- targets in annotations -----------------------------------------------------------------------

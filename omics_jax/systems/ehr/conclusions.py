@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from omics_jax.evaluation import shared_test_set
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import (
@@ -34,12 +37,21 @@ def conclude_external(results: Results) -> Findings:
     arms = arms_with(results, "auroc")
     models = [*map(network, arms), *simple_models(results, metric="auroc")]
     probabilities = results.frames["probability"].rows
-    resampled = external.resampled_scores(probabilities, models, STATISTICS, binary_figures.DRAWS)
+    columns = external.Columns(("probability",), ("label",))
+    resampled = external.resampled_scores(
+        probabilities, models, _statistics, columns, binary_figures.DRAWS
+    )
     compare = partial(external.compare, resampled, results.scores)
     tests = _against_simple_models(results, arms[:1], compare)
     tests += _between_arms(results, arms, compare)
     intervals = external.intervals(resampled)
     return Findings(tests, _all_tables(results, arms), intervals, shared_test_set.METHOD)
+
+
+def _statistics(
+    probability: Float[np.ndarray, " n"], label: Int[np.ndarray, " n"]
+) -> dict[str, float]:
+    return {name: statistic(probability, label) for name, statistic in STATISTICS.items()}
 
 
 def conclude_imputation(results: Results) -> Findings:

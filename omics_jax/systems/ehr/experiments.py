@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
+from omics_jax.study.external import Settings, check_experiment
 from omics_jax.study.system import Arm, Experiment, Range, Tuning
 from omics_jax.systems.ehr import conclusions, scoring
 from omics_jax.systems.ehr.assembly import build
-from omics_jax.systems.ehr.joining import SET
 from omics_jax.systems.ehr.replicates import (
     Deal,
     check_svm,
@@ -27,6 +27,7 @@ from omics_jax.systems.ehr.replicates import (
     spec_of,
     with_summaries,
 )
+from omics_jax.systems.ehr.settings import TUNED_FOLDS
 from omics_jax.systems.ehr.stays import SLOT
 from omics_jax.training.calibration import with_calibration_rows
 from omics_jax.training.stage import Replicate
@@ -50,16 +51,7 @@ def mortality(config: ConfigDict, dataset: Dataset) -> list[Arm]:
 
 def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     """Trained on one set of patients, tested on another (`data.external.path`)."""
-    if SET not in dataset.table or set(dataset.table[SET]) != {"internal", "external"}:
-        raise UserError(
-            "the experiment external needs patients to test on; name their files with "
-            "--config.data.external.path"
-        )
-    if config.repeats > 1:
-        raise UserError(
-            f"config.repeats is {config.repeats}; external trains config.folds models: give 1, and "
-            "for more models more folds"
-        )
+    check_experiment(config, dataset, "patients", Settings().external)
     return _outcome_arms(config, dataset, deal_internal)
 
 
@@ -210,6 +202,7 @@ def _classifier(
         tuning=tuning,
         sections=(*PRETRAINING, *CLASSIFYING),
         with_baselines=with_baselines,
+        notes=_tuning_notes(tuning, replicates),
     )
 
 
@@ -238,7 +231,28 @@ def _tuning(config: ConfigDict) -> Tuning:
         raise UserError(
             f"config.tune.learning_rate is {bounds}; give two numbers, the least and the most"
         )
-    return Tuning({"learning_rate": Range(*bounds)}, config.seed, config.tune.trials)
+    return Tuning(
+        {"learning_rate": Range(*bounds)},
+        seed=config.seed,
+        trials=config.tune.trials,
+        replicate=TUNED_FOLDS[config.tune.folds],
+    )
+
+
+def _tuning_notes(tuning: Tuning | None, replicates: Sequence[Replicate]) -> tuple[str, ...]:
+    """That a learning rate which serves all folds has seen test patients, where it has."""
+    if tuning is None or tuning.replicate is None:
+        return ()
+    first = replicates[tuning.replicate]
+    seen = np.concatenate([*first.rows.values(), *first.validation.values()])
+    testing = sum(bool(np.isin(seen, replicate.test).any()) for replicate in replicates)
+    if not testing:
+        return ()
+    return (
+        "Optuna chooses the learning rate on the first fold's training and validation patients "
+        f"(config.tune.folds=first), some of whom are test patients of {testing} other folds: "
+        "their scores may be a little too good; --config.tune.folds=each gives every fold its own",
+    )
 
 
 def _with_learning_rate(replicates: Iterable[Replicate], rates: Range) -> list[Replicate]:

@@ -5,25 +5,27 @@ Refused are sets that share no variable, differ in steps or outcomes, or hold th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Shaped
 
 from omics_jax.data.clinical_series.observations import STEP_PREFIX
 from omics_jax.data.dataset.dataset import Dataset, Modality
-from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
-
-SET = "set"  # the column of the table that holds "internal" or "external"
+from omics_jax.study.external import (
+    check_groups,
+    check_repeated_rows,
+    join_sets,
+    repeated_names,
+)
 
 
 def join_patients(internal: Dataset, external: Dataset) -> Dataset:
     """The internal patients and below them the external ones, on the internal variables.
 
-    Where ids repeat, external ids and groups are renamed "external ID".
+    Where ids repeat, external ids and groups are renamed "external ID". Steps are paired by their
+    order.
 
     Raises:
       UserError: they share no variable, differ in their outcome or steps, or are partly the same
@@ -31,72 +33,34 @@ def join_patients(internal: Dataset, external: Dataset) -> Dataset:
     """
     _check_variables(internal, external)
     _check_steps_and_outcomes(internal, external)
-    repeated = sorted(set(map(str, internal.ids)) & set(map(str, external.ids)))
-    if repeated:
-        _check_patients(internal, external, repeated)
+    if repeated_names(internal.ids, external.ids):
+        check_repeated_rows(internal, external, ("series",), "patient")
     else:
         _check_persons(internal, external)
-    rename = _external_names if repeated else np.asarray
-    ids = np.concatenate([internal.ids, rename(external.ids)])
-    groups = np.concatenate([internal.groups, rename(external.groups)])
-    origin = ["internal"] * len(internal) + ["external"] * len(external)
-    table = pd.DataFrame({SET: origin}, index=ids)
-    targets = {
-        name: _stack(known, external.targets[name]) for name, known in internal.targets.items()
-    }
-    return Dataset(
-        ids,
-        groups,
-        _join_modalities(internal, external),
-        table,
-        targets,
-        notes=(*internal.notes, *_notes(internal, external, repeated)),
-        warnings=(*internal.warnings, *(f"external: {text}" for text in external.warnings)),
-        uses=(*internal.uses, *external.uses),
+    shared = [name for name in internal.modalities if name in external.modalities]
+    hours = replace(external.modalities["hours"], features=internal.modalities["hours"].features)
+    theirs = {**external.modalities, "hours": hours}
+    return join_sets(
+        _without_annotations(internal, {name: internal.modalities[name] for name in shared}),
+        _without_annotations(external, theirs),
+        _notes(internal, external),
     )
 
 
-def _external_names(names: Shaped[np.ndarray, " n"]) -> Shaped[np.ndarray, " n"]:
-    return np.array([f"external {name}" for name in names])
+def _without_annotations(dataset: Dataset, modalities: Mapping[str, Modality]) -> Dataset:
+    """The dataset with these modalities, and without the parts of a file that its table names."""
+    return replace(dataset, modalities=modalities, table=dataset.table[[]])
 
 
-def _stack(
-    a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(values, mask) of both, one below the other."""
-    return np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
-
-
-def _join_modalities(internal: Dataset, external: Dataset) -> dict[str, Modality]:
-    """The modalities that both sets have, on the internal features; steps are paired by order."""
-    joined = {}
-    for name, a in internal.modalities.items():
-        if name not in external.modalities:
-            continue
-        b = external.modalities[name]
-        if name == "hours":
-            b = replace(b, features=a.features)
-        else:
-            b = b.select_features(a.features)
-        joined[name] = Modality(*_stack((a.values, a.mask), (b.values, b.mask)), a.features)
-    return joined
-
-
-def _notes(internal: Dataset, external: Dataset, repeated: Sequence[str]) -> list[str]:
-    """Notes for the user on the external patients."""
-    notes = [f"external: {note}" for note in external.notes]
+def _notes(internal: Dataset, external: Dataset) -> list[str]:
+    """Notes for the user on what one of the sets lacks."""
+    notes = []
     variables, theirs = (d.modalities["series"].features for d in (internal, external))
     shared = int(np.isin(variables, theirs).sum())
     if shared < len(variables):
         notes.append(
             f"external: {shared} of {len(variables)} variables found, the others missing in "
             "all patients."
-        )
-    if repeated:
-        notes.append(
-            f"{count_phrase(len(repeated), 'id', repeated)} in both files, of other values: taken "
-            "for other patients (and their groups for other persons), and called external in the "
-            "second."
         )
     in_one_only = set(internal.modalities) ^ set(external.modalities)
     if "static" in in_one_only:
@@ -128,38 +92,10 @@ def _check_steps_and_outcomes(internal: Dataset, external: Dataset) -> None:
         )
 
 
-def _check_patients(internal: Dataset, external: Dataset, repeated: Sequence[str]) -> None:
-    """Refuses patients of the training data among those that a model is to be tested on."""
-    our_row, their_row = (
-        {str(name): row for row, name in enumerate(d.ids)} for d in (internal, external)
-    )
-    a = internal.modalities["series"]
-    b = external.modalities["series"].select_features(a.features)
-
-    def is_same(name: str) -> bool:
-        i, j = our_row[name], their_row[name]
-        same_cells = a.mask[i].any() and np.array_equal(a.mask[i], b.mask[j])
-        return bool(same_cells and np.array_equal(a.values[i], b.values[j]))
-
-    same = [name for name in repeated if is_same(name)]
-    if same:
-        raise UserError(
-            f"{count_phrase(len(same), 'patient', same)} in --config.data.external.path with the "
-            "same values as in --config.data.path; a model cannot be tested on patients it was "
-            "trained on: remove them from one of the files"
-        )
-
-
 def _check_persons(internal: Dataset, external: Dataset) -> None:
     """Refuses persons with stays on both sides, if both files name the person of a stay."""
-    both_name_persons = all((d.groups != d.ids).any() for d in (internal, external))
-    both = sorted(set(map(str, internal.groups)) & set(map(str, external.groups)))
-    if both_name_persons and both:
-        raise UserError(
-            f"{count_phrase(len(both), 'group', both)} in --config.data.path and in "
-            "--config.data.external.path; a model cannot be tested on persons it was trained on: "
-            "remove them from one of the files, or rename them if they are different persons"
-        )
+    if all((d.groups != d.ids).any() for d in (internal, external)):
+        check_groups(internal, external)
 
 
 def same_steps(a: Sequence[str], b: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
+from omics_jax.study.external import EXPERIMENT, refuse_for_other_experiments
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.ehr.device_rows import statics
@@ -29,12 +30,8 @@ def read(config: ConfigDict, on_progress: OnProgress = lambda done, total, what:
         refuses.
     """
     settings, external = config.data, config.data.external
-    if config.experiment != "external":
-        if external.path:
-            raise UserError(
-                "--config.data.external.path is for the experiment external, and this is "
-                f"{config.experiment}; leave it empty"
-            )
+    refuse_for_other_experiments(config, external.path, "--config.data.external.path")
+    if config.experiment != EXPERIMENT:
         return _read_patients(config, settings, on_progress)
     internal = _read_patients(config, settings, on_progress)
     if not settings.path:

@@ -16,12 +16,11 @@ from omics_jax.data.dataset.splits import Split
 from omics_jax.data.formats.messages import count_phrase
 from omics_jax.errors import UserError
 from omics_jax.evaluation.classifiers import PLATT_FOLDS
-from omics_jax.study import folds
+from omics_jax.study import external, folds
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.ehr import model
 from omics_jax.systems.ehr.assembly import build, check_config, shape_of
 from omics_jax.systems.ehr.device_rows import held_levels, outcome, statics
-from omics_jax.systems.ehr.joining import SET
 from omics_jax.systems.ehr.scales import fit_ranges, imputed_range, scale_of
 from omics_jax.systems.ehr.stays import SLOT
 from omics_jax.tasks.labels import check_labels
@@ -46,10 +45,7 @@ def deal_internal(config: ConfigDict, dataset: Dataset) -> list[Split]:
     """Folds of the internal patients, one of them to validate; all external patients are tested."""
     if config.data.split == "file":
         return [_split_of_file(dataset)]
-    outside = (dataset.table[SET] == "external").to_numpy()
-    splits = folds.deal_folds(config, dataset, _strata(dataset), rows=~outside)
-    tested = np.flatnonzero(outside)
-    return [replace(s, train=np.union1d(s.train, s.test), test=tested) for s in splits]
+    return external.deal_internal(config, dataset, _strata(dataset))
 
 
 def _split_of_file(dataset: Dataset) -> Split:

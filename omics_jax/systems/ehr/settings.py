@@ -22,6 +22,7 @@ from omics_jax.systems.ehr.classifiers import NETWORKS
 IMPUTERS = ("brits", "csai")
 SERIES = ("imputed", "raw")
 REGIMES = ("frozen", "unfrozen", "gradual")
+TUNED_FOLDS = {"each": None, "first": 0}  # config.tune.folds -> `Tuning.replicate`
 MOST_HOURS = 1_000_000  # more than a century
 
 _DATA = {
@@ -75,6 +76,7 @@ _TRAINING = {
     "strategies.*.step_size_*": whole(0, MOST_UNITS),
     "strategies.*": number(),
     "tune.trials": whole(1, MOST_UNITS),
+    "tune.folds": choice(*TUNED_FOLDS),
     "tune.learning_rate": several(positive(), "rates", "(1e-5, 1e-3)", 1),
 }
 _CLASSIFIER = {

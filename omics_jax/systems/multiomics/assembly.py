@@ -27,6 +27,7 @@ from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
 from omics_jax.systems.multiomics.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.attribution import attribution_frames
+from omics_jax.tasks.external import task_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
@@ -46,6 +47,7 @@ class Spec(DataSpec):
     some_incomplete: whether some tested patients lack a modality; the complete ones are then also
       scored by themselves.
     logged: the modalities whose logarithms were taken, log2(x + 1).
+    shared_test: whether all replicates are tested on the same patients.
     """
 
     used: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class Spec(DataSpec):
     some_incomplete: bool = False
     widths: Mapping[str, int] = field(default_factory=dict)
     logged: tuple[str, ...] = ()
+    shared_test: bool = False
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -144,7 +147,8 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
     """The scores of all tasks, see `tasks.scoring`; complete patients are also scored separately.
 
     Frames besides those of the tasks: "overlap", the number of patients per combination of
-    modalities; "imputed_share" of every patient; "attribution_TASK" where there are attributions.
+    modalities; "imputed_share" of every patient; "attribution_TASK" where there are attributions;
+    those of `tasks.external` where all replicates are tested on the same patients.
     """
     subsets = {COMPLETE: partial(is_complete, spec.used)} if spec.some_incomplete else {}
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times, subsets=subsets)
@@ -156,6 +160,8 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
     if "embedding" in predictions:
         frames["overlap"] = Frame("overlap", overlaps(test))
     frames |= attribution_frames(spec.tasks, spec.used, predictions, test)
+    if spec.shared_test:
+        frames |= task_frames(spec.tasks, predictions, test, subsets)
     return replace(scored, frames=frames)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import fit_folds
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs, split_list
+from omics_jax.study.external import deal_internal
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.multiomics.assembly import rules_of
 from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
@@ -54,10 +55,16 @@ class Cohort:
     fit: Fit
 
 
-def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
+def cohort_of(
+    config: Any,
+    dataset: Dataset,
+    predicts: bool = True,
+    outside: Bool[np.ndarray, " n"] | None = None,
+) -> Cohort:
     """The patients of a study and their folds, stratified as in `strata_by_task`.
 
     predicts: whether the experiment predicts outcomes, and so needs one.
+    outside: the external patients, whom every fold tests and from whom nothing learns.
 
     Raises:
       UserError: no outcome to predict, or one that cannot be used, see `_check_tasks`.
@@ -65,19 +72,21 @@ def cohort_of(config: Any, dataset: Dataset, predicts: bool = True) -> Cohort:
     names = tuple(dataset.modalities)
     target_name, target = _target_class(config, dataset)
     tasks = tuple(task for task in tasks_of(dataset) if task.name != target_name)
-    _check_tasks(config, dataset, names, tasks)
+    inside = np.ones(len(dataset), bool) if outside is None else ~outside
+    _check_tasks(config, replace(dataset, modalities={}).take(inside), names, tasks)
     if not tasks and predicts:
         raise UserError(
             "the data hold nothing to predict; name columns with data.classes, data.numbers or "
             "data.survival_times"
         )
+    deal = deal_folds if outside is None else deal_internal
     return Cohort(
         dataset=dataset,
         names=names,
         tasks=tasks,
-        splits=deal_folds(config, dataset, strata_by_task(dataset, tasks), target),
+        splits=deal(config, dataset, strata_by_task(dataset, tasks), target),
         target=target,
-        others=_other_patients(dataset, target),
+        others=_other_patients(dataset, target, inside),
         widths={
             name: rules_of(config, name).width(len(m.features))
             for name, m in dataset.modalities.items()
@@ -159,16 +168,16 @@ def _target_class(config: Any, dataset: Dataset) -> tuple[str, Bool[np.ndarray, 
 
 
 def _other_patients(
-    dataset: Dataset, target: Bool[np.ndarray, " n"] | None
+    dataset: Dataset, target: Bool[np.ndarray, " n"] | None, inside: Bool[np.ndarray, " n"]
 ) -> Int[np.ndarray, " o"]:
-    """Patients who are not known to be of the study's class; none where it includes everyone.
+    """Patients inside who are not known to be of the study's class; none where it includes all.
 
     A patient of the study who has another sample outside the class is left out.
     """
     if target is None:
         return np.array([], int)
     groups = dataset.groups.astype(str)
-    return np.flatnonzero(~target & ~np.isin(groups, groups[target]))
+    return np.flatnonzero(inside & ~target & ~np.isin(groups, groups[target]))
 
 
 # --- the sources of imputation --------------------------------------------------------------------

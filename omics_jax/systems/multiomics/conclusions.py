@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -21,6 +22,7 @@ from omics_jax.study.comparisons import (
 from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.systems.multiomics import published
 from omics_jax.systems.multiomics.figures import arm_figures
+from omics_jax.tasks import external
 from omics_jax.tasks.attribution import NETWORK
 from omics_jax.tasks.conclusions import (
     against_simple,
@@ -41,6 +43,17 @@ def conclude_multitask(results: Results) -> Findings:
     arm = _networks(results)[-1]
     tables = {**arm_figures(results, arm), **_imputation_table(results)}
     return Findings(against_simple(results, arm), tables)
+
+
+def conclude_external(results: Results) -> Findings:
+    """The same on external patients, all tested by every training: these are resampled, too."""
+    arm = _networks(results)[-1]
+    findings = external.conclude_external(results, arm)
+    tables = {
+        **arm_figures(external.of_first_training(results), arm, external.FIRST_TRAINING),
+        **_imputation_table(results),
+    }
+    return replace(findings, tables=tables)
 
 
 def conclude_imputation(results: Results) -> Findings:

@@ -15,10 +15,12 @@ from omics_jax.data.preprocessing.features import on_own_columns
 from omics_jax.errors import UserError
 from omics_jax.settings.words import split_list
 from omics_jax.study import folds
+from omics_jax.study.external import check_experiment, is_external
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
 from omics_jax.systems.multiomics.assembly import Spec, build, is_complete, logged_modalities
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
+from omics_jax.systems.multiomics.joining import FILES
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted_arm
 from omics_jax.tasks.labels import curve_times, with_bins
@@ -41,6 +43,17 @@ def multitask(config: Any, dataset: Dataset) -> list[Arm]:
     cohort = cohort_of(config, dataset)
     edges = _edges_if(config.missing == "impute", config, cohort)
     network = _network_arm(config, cohort, "multitask", cohort.names, cohort.tasks, edges)
+    return [*_imputer_arms(config, cohort, edges), network]
+
+
+def external(config: Any, dataset: Dataset) -> list[Arm]:
+    """`multitask` trained on one set of patients, tested on another (`data.external`)."""
+    check_experiment(config, dataset, "patients", f"{FILES.external}.modalities")
+    cohort = cohort_of(config, dataset, outside=is_external(dataset))
+    edges = _edges_if(config.missing == "impute", config, cohort)
+    network = _network_arm(
+        config, cohort, "multitask", cohort.names, cohort.tasks, edges, shared_test=True
+    )
     return [*_imputer_arms(config, cohort, edges), network]
 
 
@@ -160,6 +173,7 @@ EXPERIMENTS = {
     "arms": Experiment(arms, conclusions.conclude_arms),
     "stages": Experiment(stages, conclusions.conclude_stages),
     "imputation": Experiment(imputation, conclusions.conclude_imputation),
+    "external": Experiment(external, conclusions.conclude_external),
     "interpret": Experiment(interpret, conclusions.conclude_interpret),
 }
 
@@ -213,12 +227,14 @@ def _network_arm(
     missing: str = "",
     labels: Mapping[str, Any] | None = None,
     with_baselines: bool = True,
+    shared_test: bool = False,
 ) -> Arm:
     """An arm that embeds the modalities `used` and predicts `tasks`.
 
     missing: "complete" trains and tests on patients that have all of `used`; "impute" imputes
       missing modalities by `edges`; "mask" leaves out the branch of a missing modality. The default
       is `config.missing`.
+    shared_test: whether all folds test the same patients.
     """
     missing = missing or config.missing
     patients = _patients_of_arm(cohort, used, missing, edges)
@@ -238,6 +254,7 @@ def _network_arm(
         some_incomplete=not is_complete(used, dataset)[tested].all(),
         widths=_widths(cohort, dataset),
         logged=logged_modalities(dataset),
+        shared_test=shared_test,
     )
     return Arm(
         name=name,

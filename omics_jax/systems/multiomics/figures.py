@@ -6,18 +6,21 @@ import pandas as pd
 
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.system import Results
-from omics_jax.tasks.figures import rows_of_arm, task_figures
+from omics_jax.tasks.figures import ALL_FOLDS, rows_of_arm, task_figures
 
 
-def arm_figures(results: Results, arm: str) -> dict[str, Table]:
-    """The figures of an arm's tasks, of its imputed values and of its patients' modalities."""
-    tables = task_figures(results, arm)
+def arm_figures(results: Results, arm: str, who: str = ALL_FOLDS) -> dict[str, Table]:
+    """The figures of an arm's tasks, of its imputed values and of its patients' modalities.
+
+    who: whose predictions they show, for the captions.
+    """
+    tables = task_figures(results, arm, who)
     share_rows = _frame_rows(results, "imputed_share", arm)
     if len(share_rows):
         tables["imputed_share"] = _imputed_share(share_rows)
     overlap_rows = _frame_rows(results, "overlap", arm)
     if len(overlap_rows):
-        tables["modalities"] = _overlap(overlap_rows)
+        tables["modalities"] = _overlap(overlap_rows, who)
     return tables
 
 
@@ -40,7 +43,7 @@ def _imputed_share(rows: pd.DataFrame) -> Table:
     return Table("table", frame, "Imputed values", caption)
 
 
-def _overlap(rows: pd.DataFrame) -> Table:
+def _overlap(rows: pd.DataFrame, who: str) -> Table:
     frame = rows.groupby("combination", sort=False)["patients"].sum().reset_index()
-    caption = "How many of the tested patients have each combination of modalities, over all folds."
+    caption = f"How many patients have each combination of modalities. {who}."
     return Table("overlap", frame, "Measured modalities", caption, "", "patients")

@@ -20,8 +20,10 @@ from omics_jax.data.preprocessing.chromosome_y import on_chromosome_y
 from omics_jax.data.preprocessing.log2 import log2_plus_one, looks_like
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
+from omics_jax.study.external import EXPERIMENT, refuse_for_other_experiments
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec
+from omics_jax.systems.multiomics.joining import FILES, join_patients
 
 AUTO = "auto"
 COUNTS_BY_NAME = "mirna"  # counts unless the values say otherwise
@@ -44,9 +46,26 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
 
     Of `config.preprocess`, the steps that fit nothing are done here: log2(x + 1), and removing
     sites on chromosome Y.
+
+    In the experiment external a second set of patients follows, marked "external" in the table's
+    column "set": those of the files of `data.external`, or other patients of the simulation.
+
+    Raises:
+      UserError: external patients for another experiment, or what a reader or `join_patients`
+        refuses.
     """
-    dataset = _read_modalities(config, config.preprocess, on_progress)
-    names, remarks = _modalities_to_log(config.preprocess, dataset)
+    named = named_files(config.data.external)
+    refuse_for_other_experiments(config, "".join(named), FILES.external)
+    if config.experiment != EXPERIMENT:
+        dataset = internal = _read_modalities(config, config.preprocess, on_progress)
+    elif not named_files(config.data):
+        dataset = internal = _simulated_sets(config)
+    else:
+        dataset = internal = _read_modalities(config, config.preprocess, on_progress)
+        if named:
+            dataset = join_patients(internal, _read_external(config, internal, on_progress))
+    # Whether values are counts is for the patients to say from whom a model learns.
+    names, remarks = _modalities_to_log(config.preprocess, internal)
     logged = take_logarithms(names, dataset)
     return replace(
         logged,
@@ -55,18 +74,40 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     )
 
 
+def _simulated_sets(config: Any) -> Dataset:
+    """Simulated patients to train on, and as many others to test.
+
+    Another seed would be another world, in which the same genes say other things.
+    """
+    twice = config.copy_and_resolve_references()
+    twice.simulator.patients = 2 * config.simulator.patients
+    both = _read_modalities(twice, config.preprocess)
+    is_internal = np.arange(len(both)) < config.simulator.patients
+    return join_patients(both.take(is_internal), both.take(~is_internal))
+
+
+def _read_external(config: Any, internal: Dataset, on_progress: OnProgress) -> Dataset:
+    """The patients of the files of `data.external`, all else about them as in `data`."""
+    second = config.copy_and_resolve_references()
+    second.data.update(config.data.external)
+    names = {name: m.features.astype(str).tolist() for name, m in internal.modalities.items()}
+    return _read_modalities(second, _only_values(config), on_progress, names)
+
+
 def _read_modalities(
     config: Any,
     preprocess: Any,
     on_progress: OnProgress = _silent,
     features: Mapping[str, Sequence[str]] | None = None,
+    targets: bool = True,
 ) -> Dataset:
     """The modalities in the units of the files, without sites on chromosome Y.
 
-    features: those of a training, for new patients, whose outcomes are not read.
+    features: those of a training, for other patients.
+    targets: whether outcomes are read.
     """
     if named_files(config.data):
-        settings = parse_settings(config.data, targets=features is None)
+        settings = parse_settings(config.data, targets=targets)
         dataset = read_patients(settings, on_progress, features or {})
     else:
         dataset = _simulate(config.simulator)
@@ -216,7 +257,7 @@ def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any)
             "--mode=predict needs the new patients; name their files with --config.data.modalities"
         )
     command, notes = _as_trained(config, trained)
-    new = _read_modalities(command, _only_values(trained), features=spec.features)
+    new = _read_modalities(command, _only_values(trained), features=spec.features, targets=False)
     _check_known(spec, new)
     notes += [_logarithm_note(name) for name in logged if name in new.modalities]
     modalities = {}
@@ -285,8 +326,9 @@ def _as_trained(config: Any, trained: Any) -> tuple[Any, list[str]]:
         notes.append("All patients of the files are predicted: data.only is for training.")
     if named:
         notes.append(
-            f"Outcomes of the new patients are not read (data.{', data.'.join(named)}): they are "
-            "predicted, not scored."
+            f"Outcomes of the new patients are not read (data.{', data.'.join(named)}): the "
+            "experiment external scores predictions, with these files as "
+            "--config.data.external.modalities, .clinical and .survival."
         )
     config.data.update(dict.fromkeys((*OUTCOMES, "only", "group"), ""))
     return config, notes

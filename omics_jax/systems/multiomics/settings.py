@@ -29,6 +29,7 @@ _DATA = {
     },
     **{f"data.{name}": text() for name in ("numbers", "survival_times", "only")},
     **{f"data.{name}": text() for name in ("group", "limits")},
+    "data.external.*": text(),
     "data.orientation": choice(*ORIENTATIONS),
     "data.zero_times": choice("error", "mask"),
     "data.repeated": choice(*REPEATED),

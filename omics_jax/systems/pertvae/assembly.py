@@ -19,9 +19,11 @@ from omics_jax.data.formats.messages import averaged_note, count_phrase
 from omics_jax.errors import UserError
 from omics_jax.settings.checks import check_values
 from omics_jax.study.doubts import Span, observed_range
+from omics_jax.study.external import EXPERIMENT, refuse_for_other_experiments
 from omics_jax.study.new_rows import match_features
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.pertvae import model, scoring
+from omics_jax.systems.pertvae.joining import FILES, join_pairs
 from omics_jax.systems.pertvae.network import Network
 from omics_jax.systems.pertvae.settings import SETTINGS
 from omics_jax.training.stage import Variables
@@ -38,14 +40,47 @@ def read(
     config: ConfigDict,
     on_progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> Dataset:
-    """Pairs and singletons from the files `config.data` names, or from the simulator."""
-    if config.data.path:
-        from omics_jax.data.perturbation.read import read_perturbations
+    """Pairs and singletons from the files `config.data` names, or from the simulator.
 
-        return read_perturbations(config.data)
+    In the experiment external the pairs of a second set follow, marked "external" in the table's
+    column "set": those of `data.external`, or of other cell lines of the simulation.
+
+    Raises:
+      UserError: external pairs for another experiment, or what a reader or `join_pairs` refuses.
+    """
+    settings, external = config.data, config.data.external
+    refuse_for_other_experiments(config, external.path, FILES.external)
+    is_external = config.experiment == EXPERIMENT
+    if not settings.path:
+        return _simulated_sets(config) if is_external else _simulate(config.simulator)
+    from omics_jax.data.perturbation.read import read_perturbations
+
+    internal = read_perturbations(settings)
+    if not (is_external and external.path):
+        return internal
+    second = settings.copy_and_resolve_references()
+    second.update(external)
+    second.update(singletons=(), unpaired_controls=False)
+    return join_pairs(settings, platforms(internal)[0], internal, read_perturbations(second))
+
+
+def _simulate(settings: ConfigDict) -> Dataset:
     from omics_jax.data.perturbation.simulate import simulate_perturbations
 
-    return simulate_perturbations(**config.simulator)[0]
+    return simulate_perturbations(**settings)[0]
+
+
+def _simulated_sets(config: ConfigDict) -> Dataset:
+    """Simulated pairs to train on, and those of as many other cell lines to test.
+
+    Another seed would be another world, in which the same drug does other things.
+    """
+    lines = config.simulator.cell_lines
+    both = _simulate(ConfigDict({**config.simulator, "cell_lines": 2 * lines}))
+    paired = both.modalities["treated"].observed_rows
+    is_first = np.isin(both.groups, np.unique(both.groups[paired])[:lines])
+    internal, external = both.take(~paired | is_first), both.take(paired & ~is_first)
+    return join_pairs(config.data, platforms(internal)[0], internal, external)
 
 
 def read_new(trained: ConfigDict, spec: Spec, config: ConfigDict) -> Dataset:
@@ -86,10 +121,22 @@ def read_new(trained: ConfigDict, spec: Spec, config: ConfigDict) -> Dataset:
         ids,
         {"control": control},
         table,
-        notes=(note, *averaged_note(config.data.path, matrix)),
+        notes=(note, *averaged_note(config.data.path, matrix), *_outcome_notes(config.data)),
         warnings=tuple(warnings),
         uses=matrix.uses,
     )
+
+
+def _outcome_notes(settings: ConfigDict) -> list[str]:
+    """A note that treated profiles of the new file are not scored, if the command tells of them."""
+    named = [name for name in ("conditions", "pairs") if settings[name]]
+    if not named:
+        return []
+    return [
+        f"every profile is taken to be untreated (data.{' and data.'.join(named)} of this command "
+        "not read); the experiment external scores predictions of treated ones, with these files "
+        f"as {', '.join(f'--config.data.external.{name}' for name in ('path', *named))}"
+    ]
 
 
 def _read_new_profiles(trained: ConfigDict, given: ConfigDict, genes: Sequence[str]) -> Matrix:

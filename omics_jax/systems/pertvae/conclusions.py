@@ -13,6 +13,7 @@ from omics_jax.evaluation.measures import measure_of
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import Contrast, compare_all, network
 from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.systems.pertvae import external
 
 # Predicted changes are compared with rivals that smooth the control too: its noise enters the
 # observed change, so smoothing alone correlates with it, even for an inert drug (measured by
@@ -21,18 +22,18 @@ SMOOTHING = ("ridge", "PCA + linear")
 CHANGE_METRICS = ("delta_pearson", "top50_recall")
 PROFILE_METRICS = ("rho_pred", "rmse")
 RECONSTRUCTION = "reconstruction of x1"
+HELD_OUT_CHANGE = (
+    "held-out pairs of the first repeat, each predicted by a model that never saw its group"
+)
+EXTERNAL_CHANGE = "the external pairs, averaged over the trainings that predict them"
 
 
 def conclude_perturbation(results: Results) -> Findings:
     """Table 1 with the paper's tests and corrected ones, and figures of change and latent shift."""
     scores = results.scores
-    rivals = [model for model in scores["model"].unique() if model != MODEL]
-    pairs = [(metric, rival) for metric in PROFILE_METRICS for rival in rivals]
-    smoothing = [rival for rival in rivals if rival in SMOOTHING]
-    pairs += [(metric, rival) for metric in CHANGE_METRICS for rival in smoothing]
     against_rivals = [
         test
-        for metric, rival in pairs
+        for metric, rival in _contrasts(scores)
         for test in comparisons.compare(scores, MODEL, rival, metric)
     ]
     against_reconstruction = _rho_comparison(scores)
@@ -43,6 +44,43 @@ def conclude_perturbation(results: Results) -> Findings:
         **_latent_tables(results),
     }
     return Findings([*against_reconstruction, *against_rivals], tables)
+
+
+def _contrasts(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """The metrics in which the model is compared with its rivals, and these."""
+    rivals = [model for model in scores["model"].unique() if model != MODEL]
+    smoothing = [rival for rival in rivals if rival in SMOOTHING]
+    return [
+        *((metric, rival) for metric in PROFILE_METRICS for rival in rivals),
+        *((metric, rival) for metric in CHANGE_METRICS for rival in smoothing),
+    ]
+
+
+def conclude_external(results: Results) -> Findings:
+    """The same on external pairs, all tested by every training: cell lines are resampled, too."""
+    drawn = external.resample(results)
+    against_reconstruction = external.compare(
+        drawn, (MODEL, "rho_pred"), (MODEL, "rho_rec"), ("rho", MODEL, RECONSTRUCTION)
+    )
+    against_rivals = [
+        test
+        for metric, rival in _contrasts(results.scores)
+        for test in external.compare(
+            drawn, (MODEL, metric), (rival, metric), (metric, MODEL, rival)
+        )
+    ]
+    tables = {
+        "external": external.table(results, drawn, against_reconstruction),
+        "scores_by_drug": external.scores_by_drug(drawn),
+        **_change_tables(results, EXTERNAL_CHANGE),
+        **_latent_tables(results),
+    }
+    return Findings(
+        [*against_reconstruction, *against_rivals],
+        tables,
+        external.intervals(drawn),
+        external.METHOD,
+    )
 
 
 def _rho_comparison(scores: pd.DataFrame) -> list[dict]:
@@ -139,8 +177,11 @@ def _scores_by_group(scores: pd.DataFrame) -> Table:
     )
 
 
-def _change_tables(results: Results) -> dict[str, Table]:
-    """Mean predicted and observed change of every gene, pairs of all folds together."""
+def _change_tables(results: Results, who: str = HELD_OUT_CHANGE) -> dict[str, Table]:
+    """Mean predicted and observed change of every gene, pairs of all folds together.
+
+    who: whose pairs they are and by whom they were predicted, for the caption.
+    """
     if "change" not in results.frames:
         return {}
     frame = results.frames["change"].rows
@@ -160,8 +201,7 @@ def _change_tables(results: Results) -> dict[str, Table]:
         "scatter",
         change,
         "Predicted against observed change",
-        "Each point is a gene: its mean change over held-out pairs of the first repeat, each "
-        "predicted by a model that never saw its group. Predicted is the drug's own change, "
+        f"Each point is a gene: its mean change over {who}. Predicted is the drug's own change, "
         "prediction minus reconstruction of the control. Points on the line are predicted "
         "exactly.",
         x_label="predicted change (input units)",

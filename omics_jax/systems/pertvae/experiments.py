@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,11 @@ from omics_jax.data.dataset.splits import Split, with_training_rows
 from omics_jax.data.preprocessing.standardize import fit_standardizer
 from omics_jax.errors import UserError
 from omics_jax.study import folds
+from omics_jax.study.external import check_experiment, is_external, tested_on
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.pertvae import conclusions, drugs
 from omics_jax.systems.pertvae.assembly import Spec, build, platform_codes, platforms
+from omics_jax.systems.pertvae.joining import FILES
 from omics_jax.training.stage import Replicate
 
 
@@ -34,7 +36,35 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
             "and data.pair_by"
         )
     splits, left_out = drugs.splits_by_model(config, dataset, paired)
-    singletons = np.flatnonzero(~paired)
+    return [_perturbation_arm(config, dataset, splits, left_out)]
+
+
+def external(config: ConfigDict, dataset: Dataset) -> list[Arm]:
+    """The models of table 1 trained on one set of pairs, tested on another (`data.external`)."""
+    check_experiment(config, dataset, "pairs", FILES.external)
+    paired, outside = dataset.modalities["treated"].observed_rows, is_external(dataset)
+    splits, left_out = drugs.splits_by_model(config, dataset, paired & ~outside)
+    drug = dataset.table["drug"].to_numpy(str)
+    tested = {
+        name: np.flatnonzero(outside & ((drug == name) | (name == drugs.ALL))) for name in splits
+    }
+    splits = {
+        name: [tested_on(tested[name], split) for split in parts] for name, parts in splits.items()
+    }
+    return [_perturbation_arm(config, dataset, splits, left_out)]
+
+
+def _perturbation_arm(
+    config: ConfigDict,
+    dataset: Dataset,
+    splits: Mapping[str, Sequence[Split]],
+    left_out: Sequence[str],
+) -> Arm:
+    """A model per name of `splits` and split.
+
+    left_out: notes on drugs without a model.
+    """
+    singletons = np.flatnonzero(~dataset.modalities["treated"].observed_rows)
     replicates = [
         _pair_replicate(config, dataset, split, singletons, name)
         for name, splits_of_model in splits.items()
@@ -42,7 +72,7 @@ def table1(config: ConfigDict, dataset: Dataset) -> list[Arm]:
     ]
     notes = (*left_out, *drugs.limits(dataset, splits))
     spec = spec_of(dataset, replicates)
-    return [Arm("pertvae", build(config, spec), config, spec, dataset, replicates, notes=notes)]
+    return Arm("pertvae", build(config, spec), config, spec, dataset, replicates, notes=notes)
 
 
 def figure2(config: ConfigDict, dataset: Dataset) -> list[Arm]:
@@ -157,5 +187,6 @@ def all_profiles(dataset: Dataset) -> Dataset:
 
 EXPERIMENTS = {
     "table1": Experiment(table1, conclusions.conclude_perturbation),
+    "external": Experiment(external, conclusions.conclude_external),
     "figure2": Experiment(figure2, conclusions.conclude_reconstruction),
 }

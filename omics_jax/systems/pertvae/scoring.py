@@ -6,6 +6,8 @@ treated profile resembles its control; the scores of the predicted *change* are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
@@ -17,6 +19,8 @@ from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.study.system import Predictions
 
 TOP_GENES = 50
+PAIRS = "pairs"  # the frame of scores pair by pair, and its kind
+SQUARES, CELLS = "squared_error", "cells"  # its columns for the rmse
 BETTER = better_sides(
     (
         *("rho_pred", "rho_pred_centred", "delta_pearson", "top50_recall"),
@@ -48,20 +52,29 @@ def evaluate_perturbation(predictions: Predictions, test: Dataset, train: Datase
       rho_shift, delta_pearson_shift, rmse_shift: of x1 + x2_mean - x1_reconstruction, the change
         that the model ascribes to the drug added to the observed control. What the autoencoder
         cannot reconstruct is then kept instead of lost, and the control's own noise is hardly
-        mistaken for a predicted change (beyond the paper).
+        mistaken for a predicted change (beyond the paper);
+    and the frames "pairs" (see `_pair_frame`) and, of the model, "change" and "latent".
     """
-    scores = _profile_scores(predictions["x2_mean"], test, train)
+    predicted = predictions["x2_mean"]
+    pairs = _profile_scores(predicted, test, train)
+    treated = test.modalities["treated"]
+    errors = {"rmse": metrics.rmse(predicted, treated.values, treated.mask)}
     if "x1_reconstruction" not in predictions:
-        return Evaluation(scores)
-    scores |= _scores_of_model(predictions, test)
-    frames = {"change": _change_by_gene(predictions, test), "latent": _latent(predictions, test)}
-    return Evaluation(scores, frames)
+        return Evaluation({**_means(pairs), **errors}, {PAIRS: _pair_frame(pairs, predicted, test)})
+    of_model = _scores_of_model(predictions, test)
+    frames = {
+        PAIRS: _pair_frame({**pairs, **of_model}, predicted, test),
+        "change": _change_by_gene(predictions, test),
+        "latent": _latent(predictions, test),
+    }
+    errors |= _errors_of_model(predictions, test)
+    return Evaluation({**_means(pairs), **_means(of_model), **errors}, frames)
 
 
 def _profile_scores(
     predicted: Float[np.ndarray, "n genes"], test: Dataset, train: Dataset
-) -> dict[str, float]:
-    """The scores that any prediction of the treated profile has."""
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Pair by pair, the scores that any prediction of the treated profile has."""
     control, treated = test.modalities["control"], test.modalities["treated"]
     x1, x2, m2 = control.values, treated.values, treated.mask
     both = control.mask & m2
@@ -73,16 +86,15 @@ def _profile_scores(
     delta = metrics.pearson_rows(change, observed_change, both)
     recall = metrics.top_change_recall(change, observed_change, k=top, mask=both)
     return {
-        "rho_pred": _mean_score(rho),
-        "rho_pred_centred": _mean_score(centred),
-        "delta_pearson": _mean_score(delta),
-        "top50_recall": _mean_score(recall),
-        "rmse": metrics.rmse(predicted, x2, m2),
+        "rho_pred": rho,
+        "rho_pred_centred": centred,
+        "delta_pearson": delta,
+        "top50_recall": recall,
     }
 
 
-def _scores_of_model(predictions: Predictions, test: Dataset) -> dict[str, float]:
-    """The scores that need a reconstruction of the control and the s.d. of the prediction."""
+def _scores_of_model(predictions: Predictions, test: Dataset) -> dict[str, Float[np.ndarray, " n"]]:
+    """Pair by pair, the scores that need a reconstruction of the control."""
     control, treated = test.modalities["control"], test.modalities["treated"]
     x1, x2, m2 = control.values, treated.values, treated.mask
     both = control.mask & m2
@@ -91,14 +103,43 @@ def _scores_of_model(predictions: Predictions, test: Dataset) -> dict[str, float
     rho_rec = metrics.spearman_rows(reconstruction, x2, m2)
     rho_shift = metrics.spearman_rows(x1 + change, x2, both)
     delta_shift = metrics.pearson_rows(change, x2 - x1, both)
-    coverage = metrics.interval_coverage(predicted, predictions["x2_sd"], x2, 0.95, m2)
+    return {"rho_rec": rho_rec, "rho_shift": rho_shift, "delta_pearson_shift": delta_shift}
+
+
+def _errors_of_model(predictions: Predictions, test: Dataset) -> dict[str, float]:
+    """The scores over all cells that need a reconstruction of the control or an s.d."""
+    control, treated = test.modalities["control"], test.modalities["treated"]
+    x1, x2, m2 = control.values, treated.values, treated.mask
+    predicted = predictions["x2_mean"]
+    shifted = x1 + predicted - predictions["x1_reconstruction"]
     return {
-        "rho_rec": _mean_score(rho_rec),
-        "coverage95": coverage,
-        "rho_shift": _mean_score(rho_shift),
-        "delta_pearson_shift": _mean_score(delta_shift),
-        "rmse_shift": metrics.rmse(x1 + change, x2, both),
+        "coverage95": metrics.interval_coverage(predicted, predictions["x2_sd"], x2, 0.95, m2),
+        "rmse_shift": metrics.rmse(shifted, x2, control.mask & m2),
     }
+
+
+def _pair_frame(
+    scores: Mapping[str, Float[np.ndarray, " n"]],
+    predicted: Float[np.ndarray, "n genes"],
+    test: Dataset,
+) -> Frame:
+    """Of every pair: id, person (its cell line or other group), scores, and for the rmse the sum of
+    squared errors and the number of cells.
+    """
+    treated = test.modalities["treated"]
+    error = np.where(treated.mask, predicted - treated.values, 0).astype(np.float64)
+    columns = {
+        "id": test.ids.astype(str),
+        "person": test.groups.astype(str),
+        **scores,
+        SQUARES: (error**2).sum(axis=1),
+        CELLS: treated.mask.sum(axis=1),
+    }
+    return Frame(PAIRS, pd.DataFrame(columns))
+
+
+def _means(scores: Mapping[str, Float[np.ndarray, " n"]]) -> dict[str, float]:
+    return {name: _mean_score(values) for name, values in scores.items()}
 
 
 def perturbation_baselines(train: Dataset, test: Dataset) -> dict[str, Predictions]:

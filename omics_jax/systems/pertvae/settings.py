@@ -22,6 +22,7 @@ from omics_jax.settings.sections import SHARED_RULES
 _DATA = {
     **dict.fromkeys(("data.path", "data.conditions", "data.pairs", "data.group_by"), text()),
     "data.columns.*": text(),
+    "data.external.*": text(),
     **dict.fromkeys(("data.control_values", "data.pair_by", "data.drugs"), names()),
     "data.singletons": several(text(), "files", "('a.csv', 'b.csv')"),
     "data.orientation": choice(*ORIENTATIONS),
