@@ -72,6 +72,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.activation = "leaky_relu"  # relu (the paper) | leaky_relu | tanh
     config.model.batch_norm = True
     config.model.dropout = 0.2
+    config.model.input_dropout = 0.2
     config.model.reconstruction = "mse"  # mse | bce (the paper: of beta values)
     config.model.k_kl = 0.01
     config.model.k_autoencoder = 0.1  # lambda of the last stage; 0 in the authors' code
@@ -135,6 +136,7 @@ def set_paper(config: ConfigDict) -> None:
     config.model.activation = "relu"
     config.model.batch_norm = False
     config.model.dropout = 0.0
+    config.model.input_dropout = 0.0
     config.model.reconstruction = "bce"
     config.model.k_kl = 1.0
     config.model.k_autoencoder = 0.0
@@ -156,6 +158,7 @@ def set_smoke(config: ConfigDict) -> None:
     config.simulator.shared = 1
     config.simulator.diseases_of_shared = 2
     config.model.dropout = 0.0
+    config.model.input_dropout = 0.0
     config.heads.classification.update(widths=(4,), dropout=0.0)
     config.heads.regression.update(widths=(4,), dropout=0.0)
     config.heads.survival.update(widths=(4,), dropout=0.0)

@@ -90,6 +90,7 @@ class ModelShape:
             activation=model.activation,
             batch_norm=model.batch_norm,
             dropout=model.dropout,
+            input_dropout=model.input_dropout,
         )
 
 

@@ -34,6 +34,8 @@ class PathwayAutoencoder(nn.Module):
 
     sites: w. units: numbers of genes, pathways and units of higher levels.
     masks: of encoder and decoder, see `nn.masked_dense.MASKS`.
+    dropout: of genes and higher hidden units; input_dropout: of sites, so that the autoencoder is a
+      denoising one (Vincent et al. 2008).
     """
 
     sites: int
@@ -44,6 +46,7 @@ class PathwayAutoencoder(nn.Module):
     activation: str
     batch_norm: bool
     dropout: float
+    input_dropout: float = 0.0
 
     def setup(self) -> None:
         def layer(outputs: int, mask: str) -> MaskedDense:
@@ -62,7 +65,7 @@ class PathwayAutoencoder(nn.Module):
         self, x: Float[Array, "n w"], edges: Sequence[Edges], rows: RowInfo
     ) -> tuple[Float[Array, "n P"], Float[Array, "n P"]]:
         """Mean and log variance of q(z|x). edges: of the layers, the lowest first."""
-        h = x
+        h = dropout_by_row(self, x, rows, self.input_dropout)
         for number, layer in enumerate(self.up):
             h = self._hidden(layer(h, edges[number]), "up_norms", number, rows)
         return self.mean(h, edges[-1]), self.log_variance(h, edges[-1])

@@ -43,6 +43,7 @@ _MODEL = {
     "model.form": choice(*FORMS),
     "model.activation": choice(*ACTIVATIONS),
     "model.batch_norm": flag(),
+    "model.input_dropout": rate(),
     "model.reconstruction": choice("mse", "bce"),
     "model.heads": choice(*HEADS),
     "model.k_kl": number(0),
