@@ -187,9 +187,9 @@ def batch_of(table, rows):
 
 
 def variables_of(arm, replicate, batch):
-    """Fresh variables of a replicate, with its constants."""
+    """Fresh variables of a replicate, with its constants, made by one program."""
     constants = {name: jnp.asarray(values) for name, values in replicate.constants.items()}
-    made = arm.system.init(jax.random.key(0), batch, constants)
+    made = jax.jit(arm.system.init)(jax.random.key(0), batch, constants)
     return {"batch_stats": {}, **made, "constants": constants}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import ROOT, command, config_of
+from shared_programs import programs_compiled_once
 
 from omics_jax.errors import Interrupted
 from omics_jax.run.command import system_module
@@ -41,6 +42,12 @@ def reports_without_figures():
         patch.setattr("omics_jax.report.page.table_sections", lambda run: [])
         patch.setattr("omics_jax.report.page.training_sections", lambda run: [])
         patch.setattr("omics_jax.report.page.key_figure", lambda key, name: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs():
+    with programs_compiled_once():
         yield
 
 

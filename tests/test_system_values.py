@@ -153,19 +153,6 @@ def test_the_order_of_the_rows_in_a_file_changes_no_split(trained, name):
 
 
 @by_system
-def test_held_out_rows_reach_neither_variables_nor_constants(trained, name):
-    found = trained(name)
-    spoiled = found.arm_of(with_values(found.dataset, held_out(found), lambda v: 10 - 3 * v))
-    first = slice(0, 1)
-    training = found.training(spoiled)
-    # The second replicate trains on some of those rows; it stays as it was so that both run in one
-    # program.
-    training = replace(training, replicates=[training.replicates[0], found.replicates[1]])
-    variables = found.fit(training)
-    assert_same_bits(*(jax.tree.map(lambda a: a[first], v) for v in (variables, found.variables)))
-
-
-@by_system
 def test_a_prediction_depends_on_its_own_row_alone(trained, name):
     found = trained(name)
     rows, table = held_out(found), found.system.arrays(found.arm.dataset)

@@ -192,16 +192,16 @@ def _rule_of(key: str, value: Any, rules: Mapping[str, Rule]) -> Rule:
     if key in rules:
         return rules[key]
     matches = (rule for pattern, rule in rules.items() if fnmatchcase(key, pattern))
-    return next(matches, _by_type(value))
+    return next(matches, _by_type)
 
 
-def _by_type(value: Any) -> Rule:
+def _by_type(value: Any) -> str:
     """The rule of a setting that has none: its number is finite, its text not endless."""
     if isinstance(value, str):
-        return text()
+        return _TEXT(value)
     if isinstance(value, int) and not isinstance(value, bool):
-        return whole(-LARGEST)
-    return number() if isinstance(value, float) else lambda value: ""
+        return _WHOLE(value)
+    return _NUMBER(value) if isinstance(value, float) else ""
 
 
 def _outside(value: Real, least: Real, most: Real) -> str:
@@ -218,3 +218,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_tuple(value: Any) -> bool:
     return isinstance(value, tuple | list)
+
+
+_TEXT, _WHOLE, _NUMBER = text(), whole(-LARGEST), number()
