@@ -10,6 +10,7 @@ from omics_jax.settings.checks import (
     flag,
     names,
     number,
+    rate,
     several,
     whole,
 )
