@@ -32,12 +32,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from knowledge_files import KNOWLEDGE_FORMATS
 from measuring import emit
-from sound_files import FORMATS, Content
+from sound_files import FORMATS as MEASURED_FORMATS
+from sound_files import Content
 
 OUTCOMES = ("equal", "changed", "told", "silent", "refused", "traceback", "ended")
 BAD = ("silent", "traceback", "ended")
 SECONDS = 60  # that one file may take
+FORMATS = {**MEASURED_FORMATS, **KNOWLEDGE_FORMATS}
 
 
 # --- damage ---------------------------------------------------------------------------------------

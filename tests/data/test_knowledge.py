@@ -341,3 +341,49 @@ def test_every_array_is_linear_in_the_number_of_connections(annotation):
     for layer in (knowledge.genes, *knowledge.pathways):
         assert layer.ends.shape[1] == 2
         assert len(np.unique(layer.ends, axis=0)) == len(layer.ends)
+
+
+# --- damaged files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ("[Term]\nid: T:2", "[Tezm]\nid: T:2", r"line 8 is '\[Tezm\]'"),
+        ("\n[Term]\nid: T:3", "\nid: T:3", "a .Term. has T:2 and T:3"),
+        ("id: T:3", "i: T:3", "a .Term. has no id"),
+    ],
+)
+def test_a_damaged_ontology_loses_no_term_silently(tmp_path, before, after, sentence):
+    file = tmp_path / "o.obo"
+    file.write_text(OBO.replace(before, after))
+    with pytest.raises(UserError, match=sentence):
+        read_obo(str(file))
+
+
+def test_a_relation_of_one_word_is_no_relation(tmp_path):
+    file = tmp_path / "o.obo"
+    file.write_text(OBO.replace("relationship: part_of T:2 ! middle", "relationship: part_ofT:2"))
+    assert read_obo(str(file)).parents["T:3"] == ()
+
+
+def test_a_line_of_a_manifest_with_a_field_too_many_is_named(tmp_path):
+    file = tmp_path / "m.csv"
+    header = "IlmnID,Name,CHR,MAPINFO,UCSC_RefGene_Name"
+    file.write_text(f"Illumina\n{header}\ncg1,cg1,1,5,A;B\ncg2,cg2,1,,6,C\n")
+    with pytest.raises(UserError, match="line 4 has 6 fields, and its header 5"):
+        read_site_genes(str(file))
+
+
+def test_a_damaged_packed_manifest_is_answered_in_one_sentence(tmp_path):
+    lines = ["IlmnID,Name,CHR,MAPINFO,UCSC_RefGene_Name"]
+    lines += [f"cg{k},cg{k},{k % 22},{k * k},GENE{k}" for k in range(200)]
+    packed = bytearray(gzip.compress("\n".join(lines).encode(), mtime=0))
+    file = tmp_path / "m.csv.gz"
+    for place in range(20, len(packed), 97):
+        damaged = packed.copy()
+        damaged[place] ^= 0xFF
+        file.write_bytes(damaged)
+        with pytest.raises(UserError) as error:
+            read_site_genes(str(file))
+        assert "\n" not in str(error.value)

@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from omics_jax.data.formats.files import existing_file, read_text
 from omics_jax.data.knowledge.gene_sets import GeneSets
 from omics_jax.errors import UserError
 
 RELATIONS = ("is_a", "part_of")
+STANZAS = ("[Term]", "[Typedef]", "[Instance]")
 BRANCHES = ("biological_process", "molecular_function", "cellular_component")
 _ASPECTS = dict(zip("PFC", BRANCHES, strict=True))
 _SYMBOL, _QUALIFIER, _TERM, _EVIDENCE, _ASPECT = 2, 3, 4, 6, 8  # columns of a GAF line
@@ -75,24 +77,30 @@ def read_obo(path: str, relations: Sequence[str] = RELATIONS) -> Ontology:
     """The terms of an OBO file with the given relations.
 
     Raises:
-      UserError: no term, or a relation other than `RELATIONS`.
+      UserError: no term, a term without an id or with several, or a relation other than
+        `RELATIONS`.
     """
     for relation in relations:
         if relation not in RELATIONS:
             raise UserError(f"the relation {relation!r} is unknown; use {', '.join(RELATIONS)}")
     file = existing_file(path)
     names, branches, parents, main_id = {}, {}, {}, {}
-    for stanza in _terms(read_text(file).decode()):
-        (term,) = stanza["id"][:1] or [""]
-        if not term or stanza["is_obsolete"] == ["true"]:
+    for stanza in _terms(file, read_text(file).decode()):
+        if len(stanza["id"]) != 1:
+            ids = " and ".join(stanza["id"]) or "no id"
+            raise UserError(
+                f"{file}: a [Term] has {ids}, where it must have one id; fetch it again"
+            )
+        (term,) = stanza["id"]
+        if stanza["is_obsolete"] == ["true"]:
             continue
-        names[term] = (stanza["name"] or [term])[0]
+        names[term] = "".join(stanza["name"][:1]) or term
         branches[term] = (stanza["namespace"] or [""])[0]
         above = [value.split(" ")[0] for value in stanza["is_a"] if "is_a" in relations]
         for value in stanza["relationship"]:
-            relation, target, *_ = value.split(" ")
+            relation, _, rest = value.partition(" ")
             if relation in relations:
-                above.append(target)
+                above.append(rest.split(" ")[0])
         parents[term] = tuple(dict.fromkeys(above))
         main_id |= dict.fromkeys(stanza["alt_id"], term)
     if not names:
@@ -101,15 +109,20 @@ def read_obo(path: str, relations: Sequence[str] = RELATIONS) -> Ontology:
     return Ontology(str(file), names, branches, known, main_id)
 
 
-def _terms(text: str) -> Iterator[dict[str, list[str]]]:
+def _terms(file: Path, text: str) -> Iterator[dict[str, list[str]]]:
     """tag -> values of every [Term], without comments and trailing modifiers."""
     stanza: dict[str, list[str]] | None = None
-    for line in text.split("\n"):
+    for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if line.startswith("["):
             if stanza is not None:
                 yield stanza
-            stanza = defaultdict(list) if line == "[Term]" else None
+            if line not in STANZAS:
+                raise UserError(
+                    f"{file}: line {number} is {line!r}, where an OBO file has one of "
+                    f"{', '.join(STANZAS)}; fetch it again"
+                )
+            stanza = defaultdict(list) if line == STANZAS[0] else None
         elif stanza is not None and ":" in line and not line.startswith("!"):
             tag, value = line.split(":", 1)
             stanza[tag.strip()].append(value.split(" !")[0].strip())

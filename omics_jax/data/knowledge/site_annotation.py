@@ -8,9 +8,10 @@ which a site lies, and genome builds.
 
 from __future__ import annotations
 
+import csv
 import gzip
-import io
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, Shaped
 
-from omics_jax.data.formats.files import existing_file
+from omics_jax.data.formats.files import existing_file, read_text
 from omics_jax.data.formats.read import read_table
 from omics_jax.errors import UserError
 
+_MANIFEST_COLUMNS = ("IlmnID", "UCSC_RefGene_Name", "CHR")
 _HEADING_LINES = 30  # among which a manifest's table begins
 # EPIC v2 names replicates of a probe by a suffix such as _TC21.
 _EPIC_SUFFIX = re.compile(r"_[TB][CO]\d\d$")
@@ -81,7 +83,7 @@ def _heading_length(path: Path) -> int | None:
     try:
         with opened(path, "rb") as stream:
             head = [stream.readline() for _ in range(_HEADING_LINES)]
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return None  # the reader of tables says what is wrong
     for number, line in enumerate(head):
         if line.startswith((b"IlmnID,", b'"IlmnID",')):
@@ -91,23 +93,26 @@ def _heading_length(path: Path) -> int | None:
 
 def _read_manifest(path: Path, skipped: int) -> pd.DataFrame:
     """Columns site, gene and chromosome of the assay table."""
-    wanted = {"IlmnID": "site", "Name": "name", "UCSC_RefGene_Name": "gene", "CHR": "chromosome"}
-    data = path.read_bytes() if path.suffix.lower() != ".gz" else gzip.decompress(path.read_bytes())
-    end = data.find(b"\n[Controls]")
-    lines = io.BytesIO(data if end < 0 else data[:end])
-    try:
-        table = pd.read_csv(
-            lines, skiprows=skipped, usecols=lambda c: c in wanted, dtype=str, keep_default_na=False
-        )
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: its table of probes cannot be read ({error})") from None
-    missing = [name for name in ("UCSC_RefGene_Name", "CHR") if name not in table]
-    if missing:
-        raise UserError(f"{path}: the manifest has no column {missing[0]}; name the full manifest")
-    table = table.rename(columns=wanted)
-    # Control probes of a manifest without the [Controls] line have no chromosome and no gene.
-    table = table[table["site"] != ""].reset_index(drop=True)
-    return table[["site", "gene", "chromosome"]]
+    lines = read_text(path).decode().split("\n")[skipped:]
+    rows = csv.reader(lines)
+    header = next(rows)
+    for name in _MANIFEST_COLUMNS:
+        if name not in header:
+            raise UserError(f"{path}: the manifest has no column {name}; name the full manifest")
+    places = [header.index(name) for name in _MANIFEST_COLUMNS]
+    cells = []
+    for row in rows:
+        if row and row[0] == "[Controls]":
+            break
+        if row and len(row) != len(header):
+            raise UserError(
+                f"{path}: line {skipped + rows.line_num} has {len(row)} fields, and its header "
+                f"{len(header)}; fetch the manifest again"
+            )
+        # Control probes of a manifest without the [Controls] line have no chromosome and no gene.
+        if row and row[places[0]]:
+            cells.append([row[place] for place in places])
+    return pd.DataFrame(cells, columns=["site", "gene", "chromosome"], dtype=str)
 
 
 def _read_two_columns(path: Path) -> pd.DataFrame:
