@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.knowledge.describe import describe
 from omics_jax.data.knowledge.layers import Knowledge, connect
 from omics_jax.data.knowledge.read import (
     chromosomes_of,
@@ -45,7 +46,7 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     return replace(
         dataset,
         modalities={MODALITY: modality},
-        notes=(*dataset.notes, *knowledge.notes),
+        notes=(*dataset.notes, "\n".join(["The network:", *describe(knowledge)])),
     )
 
 
