@@ -71,11 +71,11 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.form = "auto"  # auto | sparse | dense: how masked layers are computed
     config.model.activation = "leaky_relu"  # relu (the paper) | leaky_relu | tanh
     config.model.batch_norm = True
-    config.model.dropout = 0.2
-    config.model.input_dropout = 0.2
+    config.model.dropout = 0.5  # of genes
+    config.model.input_dropout = 0.5  # of sites: a denoising autoencoder
     config.model.reconstruction = "mse"  # mse | bce (the paper: of beta values)
-    config.model.k_kl = 0.01
-    config.model.k_autoencoder = 0.1  # lambda of the last stage; 0 in the authors' code
+    config.model.k_kl = 1e-3
+    config.model.k_autoencoder = 1.0  # lambda of the last stage; 0 in the authors' code
     config.model.heads = "linear"  # geometric (the authors' code) | linear | widths
     config.model.regression_loss = "mse"  # mae | mse, of numbers such as age
 
@@ -108,7 +108,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = 1e-3
     config.training.optimizer.clip = 5.0
-    config.training.optimizer.weight_decay = 1e-3
+    config.training.optimizer.weight_decay = 0.3
 
     config.compare = ConfigDict()
     config.compare.single = True  # a network for each disease alone, in the experiment multitask
