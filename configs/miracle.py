@@ -106,7 +106,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.patience = 15
     config.training.optimizer = ConfigDict()
     config.training.optimizer.name = "adam"
-    config.training.optimizer.learning_rate = 1e-3
+    config.training.optimizer.learning_rate = 1e-2
     config.training.optimizer.clip = 5.0
     config.training.optimizer.weight_decay = 0.3
 
