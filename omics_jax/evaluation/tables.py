@@ -35,7 +35,7 @@ KINDS: Mapping[str, Columns] = {
     "matrix": Columns(("row", "column", "value")),
     "map": Columns(("x", "y"), ("series", "value", "quantity", "panel")),
     "overlap": Columns(("combination", "patients")),
-    "heatmap": Columns(("row", "column", "value"), ("group",)),
+    "heatmap": Columns(("row", "column", "value"), ("group", "quantity")),
     "layers": Columns(("source", "target", "source_layer", "target_layer", "weight"), ("series",)),
     "table": Columns(),
     "file": Columns(),
@@ -104,8 +104,9 @@ class Table:
         value) are grey.
       overlap: combination (names of modalities joined by " + "), patients (who have these and no
         others). Bars of patients over dots that show the modalities, with each modality's total.
-      heatmap: row, column, value, optional group (of the row). Cells coloured from low (blue) to
-        high (red) around 0, rows and columns in the frame's order; rows of a group stand together.
+      heatmap: row, column, value, optional group (of the row), quantity (its name and unit, in the
+        first row). Cells coloured from low (blue) to high (red) around 0, rows and columns in the
+        frame's order; rows of a group stand together.
       layers: source, target, source_layer, target_layer, weight (0 or more), optional series. A
         layered graph from left to right. A connection is the wider the larger its weight is among
         those between the same layers, its colour tells the series, grey where that is empty.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from omics_jax.report.maps import quantity_of
 from omics_jax.report.matrices import inches_of
 from omics_jax.report.style import WIDTH, clean, panel_grid
 
@@ -36,7 +37,8 @@ def draw_heatmap(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
     figure, (axis,) = panel_grid(1, 1, height + below + 0.5)
     cells = values.to_numpy(np.float64)
     finite = np.abs(cells[np.isfinite(cells)])
-    limit = float(np.quantile(finite, SHARE)) or 1.0
+    limit = float(np.quantile(finite, SHARE)) if finite.size else 0.0
+    limit = limit or 1.0
     mesh = axis.pcolormesh(cells, cmap=SHADES, vmin=-limit, vmax=limit, rasterized=True)
     axis.set_facecolor("#c8c8c8")
     axis.set_ylim(len(cells), 0)
@@ -45,6 +47,8 @@ def draw_heatmap(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str
     axis.spines[:].set_visible(False)
     name_groups(axis, sizes, height, list(values.index))
     bar = figure.colorbar(mesh, ax=axis, shrink=min(1.0, 2.0 / height), anchor=(0.0, 1.0))
+    quantity = quantity_of(frame)
+    bar.set_label(quantity and clean(quantity, 36))
     bar.outline.set_visible(False)
     axis.set_xlabel(x_label and clean(x_label, 60))
     axis.set_ylabel(y_label and clean(y_label, 60))

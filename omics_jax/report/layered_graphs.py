@@ -9,7 +9,7 @@ Left out: connections within a layer.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
 
@@ -21,10 +21,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from omics_jax.report.style import GREY, PALETTE, WIDTH, add_legend, blank_figure, clean
+from omics_jax.report.style import (
+    GREY,
+    PALETTE,
+    WIDTH,
+    add_legend,
+    blank_figure,
+    clean,
+    outer_labels,
+)
 
 MOST_EDGES = 200
 MOST_LAYERS = 6
+MOST_LETTERS = 20  # of the name of a layer
 LETTER = 0.078  # inches, of type in 9 points
 LINE = 0.155  # inches from one line of a name to the next
 PAD = 0.05  # inches around a name
@@ -66,16 +75,16 @@ def draw_layers(frame: pd.DataFrame, x_label: str, y_label: str, note: list[str]
     axis = figure.subplots()
     axis.set(xlim=(0, WIDTH - 0.3), ylim=(height, -top))
     axis.axis("off")
-    colours = series_colours(frame)
-    for edge in frame.assign(width=line_widths(frame)).itertuples():
-        name = _series(edge)
-        colour = colours.get(name, GREY)
+    series = series_names(frame)
+    colours = series_colours(series)
+    for edge, name, width in zip(frame.itertuples(), series, line_widths(frame), strict=True):
         source = boxes[str(edge.source_layer), str(edge.source)]
         target = boxes[str(edge.target_layer), str(edge.target)]
-        draw_curve_between(axis, source, target, colour, edge.width)
+        draw_curve_between(axis, source, target, colours.get(name, GREY), width)
     for box in boxes.values():
         draw_box(axis, box)
     name_layers(axis, boxes, layers)
+    outer_labels(figure, x_label, y_label)
     add_legend(
         figure,
         list(colours),
@@ -137,7 +146,7 @@ def place_boxes(nodes: Mapping[str, list[str]]) -> dict[Node, Box]:
     lines = {layer: max(text.count("\n") + 1 for text in own) for layer, own in texts.items()}
     heights = {layer: LINE * count + 2 * PAD for layer, count in lines.items()}
     widths = {
-        layer: LETTER * max(len(line) for text in own for line in text.split("\n")) + 2 * PAD
+        layer: LETTER * longest_line([clean(layer, MOST_LETTERS), *own]) + 2 * PAD
         for layer, own in texts.items()
     }
     total = max((heights[layer] + GAP) * len(names) for layer, names in nodes.items())
@@ -158,6 +167,11 @@ def text_width(layers: int) -> int:
     return max(8, int(room / LETTER))
 
 
+def longest_line(texts: Sequence[str]) -> int:
+    """The most letters in a line."""
+    return max(len(line) for text in texts for line in text.split("\n"))
+
+
 def wrapped(name: str, width: int) -> str:
     """A name in up to three lines."""
     return "\n".join(textwrap.wrap(clean(name, 3 * width - 6), width)[:3])
@@ -174,16 +188,17 @@ def line_widths(frame: pd.DataFrame) -> np.ndarray:
     return THIN + (THICK - THIN) * share
 
 
-def series_colours(frame: pd.DataFrame) -> dict[str, str]:
-    """Series -> its colour, in alphabetical order."""
+def series_names(frame: pd.DataFrame) -> list[str]:
+    """The series of every connection, "" where it has none."""
     if "series" not in frame:
-        return {}
-    names = sorted(str(name) for name in frame["series"].fillna("").unique() if name)
+        return [""] * len(frame)
+    return [str(name) for name in frame["series"].fillna("")]
+
+
+def series_colours(series: Sequence[str]) -> dict[str, str]:
+    """Series -> its colour, in alphabetical order; "" has none."""
+    names = sorted(set(series) - {""})
     return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
-
-
-def _series(edge: NamedTuple) -> str:
-    return str(getattr(edge, "series", "") or "")
 
 
 def draw_curve_between(axis: Axes, source: Box, target: Box, colour: str, width: float) -> None:
@@ -216,4 +231,5 @@ def name_layers(axis: Axes, boxes: Mapping[Node, Box], layers: list[str]) -> Non
     for layer in layers:
         box = next(own for (name, _), own in boxes.items() if name == layer)
         place = (box.left + box.width / 2, -PAD)
-        axis.text(*place, clean(layer, 20), ha="center", va="bottom", fontsize=9.5, color=GREY)
+        look = {"ha": "center", "va": "bottom", "fontsize": 9.5, "color": GREY}
+        axis.text(*place, clean(layer, MOST_LETTERS), **look)

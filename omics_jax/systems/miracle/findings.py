@@ -208,10 +208,10 @@ def _ranking(task: str, disease: Disease) -> Table:
     )
     caption = (
         f"* q < .05. In brackets: in how many of the {disease.replicates} folds and repeats the "
-        f"pathway is among the first {disease.first}. Lines: the middle 90 % of the permuted "
-        f"networks. {METHOD.format(permutations=disease.permutations)}The test shows that a unit "
-        "differs between cases and controls whom the network has not seen, not that the pathway is "
-        "a cause."
+        f"pathway is among the first {disease.first}. Lines: the middle 90 % of the "
+        f"{disease.permutations} networks trained on permuted outcomes, and their mean. The method "
+        "stands at the table of pathways beyond the null. The test shows that a unit differs "
+        "between cases and controls whom the network has not seen, not that the pathway is a cause."
     )
     title = f"{task}: pathways by the difference of their activity"
     return Table("ranking", frame, title, caption, "mean |z| over the test folds")
@@ -378,6 +378,7 @@ def _activity(diseases: Mapping[str, Disease], people: pd.DataFrame) -> Table:
                         "column": np.tile(list(chosen), len(rows)),
                         "value": activity[rows].ravel(),
                         "group": f"{task} {word}",
+                        "quantity": "activity (s.d.)",
                     }
                 )
             )
