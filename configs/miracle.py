@@ -121,7 +121,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.compare.sites = ("50", "100", "200", "400")
 
     config.interpret = ConfigDict()
-    config.interpret.permutations = 20  # of the outcomes, 3 or more; each trains all folds again
+    # Of the outcomes, each trains all folds again; below 20 a lone pathway cannot have q < .05.
+    config.interpret.permutations = 20
     config.interpret.steps = 16  # gradients on the way from the average person to a person
 
     config.predict = ConfigDict(dict(batch_size=128))
