@@ -46,3 +46,17 @@ def concluded(folder, *words):
     tables = findings.conclude_pathways(results).tables
     active = reading.simulated(config).truth.active
     return {name: (tables[f"{name}_pathways"].frame, set(own)) for name, own in active.items()}
+
+
+def test_the_active_pathways_are_the_first_at_a_false_discovery_rate_of_5_percent(tmp_path):
+    """Others that share genes with them really differ, too, and may follow."""
+    for name, (table, active) in concluded(tmp_path, "--config.simulator.effect=2.5").items():
+        first = table.head(len(active))
+        assert set(first["pathway"]) == active, name
+        assert (first["q"] < 0.05).all() and (first["p_family"] < 0.05).all(), name
+        assert first["first"].min() >= 0.75, name
+
+
+def test_without_an_effect_nothing_is_significant(tmp_path):
+    for name, (table, _) in concluded(tmp_path, "--config.simulator.effect=0.0").items():
+        assert (table["q"] > 0.05).all() and (table["p_family"] > 0.05).all(), name
