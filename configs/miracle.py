@@ -10,6 +10,8 @@ r"""MIRACLE: several diseases from blood methylation, by a network of sites, gen
       python experiments/main.py --config=configs/miracle.py:knowledge
     By the number of sites:
       python experiments/main.py --config=configs/miracle.py:sites --config.selection.method=t
+    Which pathways differ, and whether one can believe it (a network per permutation and fold):
+      python experiments/main.py --config=configs/miracle.py:pathways
     Your own files:
       python experiments/main.py --config=configs/miracle.py \
           --config.data.studies="RA=ra.csv, MS=ms.csv" --config.data.clinical=people.csv \
@@ -119,6 +121,11 @@ def get_config(choice: str = "") -> ConfigDict:
     config.compare.knowledge = ("both", "decoder", "none", "shuffled", "random")
     config.compare.sites = ("50", "100", "200", "400")
 
+    config.interpret = ConfigDict()
+    # Of the outcomes, each trains all folds again; below 20 a lone pathway cannot have q < .05.
+    config.interpret.permutations = 20
+    config.interpret.steps = 16  # gradients on the way from the average person to a person
+
     config.predict = ConfigDict(dict(batch_size=128))
     config.run = run_section()
 
@@ -165,6 +172,8 @@ def set_smoke(config: ConfigDict) -> None:
     config.training.epochs.update(autoencoder=2, heads=2, all=2)
     config.training.batch_size = 16
     config.selection.sites = 20
+    config.interpret.permutations = 3
+    config.interpret.steps = 4
     config.compare.weights = ("fixed", "pwinval")
     config.compare.knowledge = ("both", "shuffled")
     config.compare.sites = ("5", "10")

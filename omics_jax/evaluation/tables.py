@@ -35,11 +35,16 @@ KINDS: Mapping[str, Columns] = {
     "matrix": Columns(("row", "column", "value")),
     "map": Columns(("x", "y"), ("series", "value", "quantity", "panel")),
     "overlap": Columns(("combination", "patients")),
+    "heatmap": Columns(("row", "column", "value"), ("group", "quantity")),
+    "layers": Columns(("source", "target", "source_layer", "target_layer", "weight"), ("series",)),
     "table": Columns(),
     "file": Columns(),
 }
 TEXT_COLUMNS = frozenset(
-    {"label", "series", "panel", "variable", "role", "row", "column", "combination", "quantity"}
+    {
+        *("label", "series", "panel", "variable", "role", "row", "column", "combination"),
+        *("quantity", "group", "source", "target", "source_layer", "target_layer"),
+    }
 )
 ROLES = ("observed", "held out", "imputed")
 
@@ -99,6 +104,12 @@ class Table:
         value) are grey.
       overlap: combination (names of modalities joined by " + "), patients (who have these and no
         others). Bars of patients over dots that show the modalities, with each modality's total.
+      heatmap: row, column, value, optional group (of the row), quantity (its name and unit, in the
+        first row). Cells coloured from low (blue) to high (red) around 0, rows and columns in the
+        frame's order; rows of a group stand together.
+      layers: source, target, source_layer, target_layer, weight (0 or more), optional series. A
+        layered graph from left to right. A connection is the wider the larger its weight is among
+        those between the same layers, its colour tells the series, grey where that is empty.
       table: no figure, the frame is printed.
       file: neither; the report names the file that holds it.
     x_label, y_label: axis titles with units.
@@ -134,10 +145,12 @@ class Frame(NamedTuple):
     """Rows that an experiment concludes from: predictions with observations, errors, and the like.
 
     kind: what the rows describe, such as "survival" or "map"; the kind decides the figure.
+    every_repeat: whether those of all repeats are kept, not of the first alone.
     """
 
     kind: str
     rows: pd.DataFrame
+    every_repeat: bool = False
 
 
 def is_constant(values: Real[np.ndarray, "n ..."]) -> bool:

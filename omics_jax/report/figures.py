@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from omics_jax.report.curves import draw_curve
+from omics_jax.report.heatmaps import draw_heatmap
+from omics_jax.report.layered_graphs import draw_layers
 from omics_jax.report.maps import draw_map
 from omics_jax.report.matrices import draw_matrix
 from omics_jax.report.overlaps import draw_overlap
@@ -24,7 +26,7 @@ from omics_jax.report.style import MOST_PANELS, Drawing, clean, drawing_style, s
 from omics_jax.report.survival_curves import draw_survival
 from omics_jax.report.unit_squares import draw_calibration, draw_precision_recall, draw_roc
 
-NAMING_COLUMNS = ("series", "panel", "variable", "row", "combination")
+NAMING_COLUMNS = ("series", "panel", "variable", "row", "combination", "group", "target")
 
 
 class KindOfFigure(NamedTuple):
@@ -53,6 +55,8 @@ DRAWINGS: Mapping[str, KindOfFigure] = {
     "matrix": KindOfFigure("Matrix of counts", draw_matrix),
     "map": KindOfFigure("Points on a map", draw_map),
     "overlap": KindOfFigure("Patients by combination of modalities", draw_overlap),
+    "heatmap": KindOfFigure("Heat map", draw_heatmap),
+    "layers": KindOfFigure("Layered graph", draw_layers),
 }
 
 

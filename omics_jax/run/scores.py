@@ -57,7 +57,10 @@ def _concatenate(frames: Sequence[Frame]) -> Frame:
 def _score_replicate(
     arm: Arm, index: int, load: Callable[[str], Predictions]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Frame]]]:
-    """The lines of the table of scores, and the named frames if it is of the first repeat."""
+    """The lines of the table of scores, and the named frames.
+
+    Of later repeats only frames that are kept of every repeat, see `Frame`.
+    """
     system, replicate = arm.system, arm.replicates[index]
     train = arm.dataset.take(rows_of(replicate, "train"))
     test = arm.dataset.take(replicate.test)
@@ -75,10 +78,15 @@ def _score_replicate(
         _check_finite(predicted, model, arm, replicate)
         evaluation = system.evaluate(predicted, test, train)
         scores += _score_lines(columns, model, evaluation.metrics, evaluation.constant)
-        if columns["repeat"] == 0:
-            for name, frame in evaluation.frames.items():
-                rows = frame.rows.assign(model=model, **frame_columns)
-                frames.append((name, frame._replace(rows=rows)))
+        for name, frame in evaluation.frames.items():
+            if frame.every_repeat:
+                own = {**frame_columns, "repeat": columns["repeat"]}
+            elif columns["repeat"] == 0:
+                own = frame_columns
+            else:
+                continue
+            rows = frame.rows.assign(model=model, **own)
+            frames.append((name, frame._replace(rows=rows)))
     if "validation" in saved:
         validation = arm.dataset.take(rows_of(replicate, "validation"))
         evaluation = system.evaluate(saved["validation"], validation, train)

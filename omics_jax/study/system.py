@@ -233,7 +233,8 @@ class Results:
     scores: tidy, with the columns arm, model (`MODEL` or a simple model's name), replicate, group,
       fold, repeat, seed, metric, value, n_train, n_test, constant (see `Evaluation`).
     frames: name -> the frames of that name from the first repeat's evaluations, concatenated, with
-      columns for arm, model, group and fold.
+      columns for arm, model, group and fold; those of `Frame.every_repeat` from all repeats, with a
+      column for the repeat.
     sizes: group -> (number of data groups such as cell lines, number of rows) that all folds of a
       repeat test.
     labels: arm -> what distinguishes it, such as {"latent": 20}.

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from omics_jax.tasks.losses import OUTCOME_FIELDS, Outputs, accuracy_name, bound_name
+from omics_jax.tasks.losses import OUTCOME_FIELDS, Outputs, accuracy_name, bound_name, outcomes
 from omics_jax.tasks.task import Task
 from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Batch, Replicate, Stage, Term, Terms, Variables
@@ -46,13 +46,19 @@ def accuracy_term(task: Task, output: Float[Array, "n C"], rows: Rows) -> Term:
     return Term(jnp.sum(known * correct), jnp.sum(known))
 
 
+def with_outcome(constants: Variables, rows: Rows, task: Task) -> Rows:
+    """The rows with the outcome that the task's loss reads, see `losses.outcomes`."""
+    return {**rows, f"y_{task.name}": outcomes(constants, rows, task)["y"]}
+
+
 def monitored_accuracies(
     tasks: Sequence[Task], variables: Variables, outputs: Outputs, rows: Rows
 ) -> dict[str, Float[Array, ""]]:
     """accuracy_T of the validation rows, nan without any, and bound_T, where T has one."""
     values = {}
     for task in tasks:
-        term = accuracy_term(task, outputs[task.name], rows)
+        own = with_outcome(variables["constants"], rows, task)
+        term = accuracy_term(task, outputs[task.name], own)
         values[accuracy_name(task)] = jnp.where(term.weight > 0, term.mean, jnp.nan)
         module = bound_name(task)
         if module in variables["params"]:
@@ -72,7 +78,7 @@ def bound_stage(predict: Any, task: Task, rows: int) -> Stage:
         return {"output": predict(variables, table)[task.name]}
 
     def loss(variables: Variables, batch: Batch, key: jax.Array) -> tuple[Terms, Mapping[str, Any]]:
-        slot = batch[BOUND]
+        slot = with_outcome(variables["constants"], batch[BOUND], task)
         bound = variables["params"][module]["accuracy"]
         term = accuracy_term(task, slot["output"], slot)
         # c is 0 or 1, so that c^2 = c.

@@ -74,6 +74,17 @@ def overlap(n):
     return pd.DataFrame({"combination": "rna", "patients": np.arange(n, dtype=float)})
 
 
+def heatmap(n):
+    columns = [f"pathway {i}" for i in range(n)]
+    frame = pd.DataFrame({"row": "person", "column": columns, "value": noise(n)[:, 0]})
+    return frame.assign(quantity="activity (s.d.)")
+
+
+def layers(n):
+    frame = pd.DataFrame({"source": [f"site {i}" for i in range(n)], "target": "gene"})
+    return frame.assign(source_layer="sites", target_layer="genes", weight=1.0 + np.arange(n))
+
+
 class Example(NamedTuple):
     """rows: n -> the rows of one series. names: the column that tells several series apart."""
 
@@ -95,6 +106,8 @@ EXAMPLES: Mapping[str, Example] = {
     "matrix": Example(matrix, names="row"),
     "map": Example(points),
     "overlap": Example(overlap, names="combination"),
+    "heatmap": Example(heatmap, names="group"),
+    "layers": Example(layers, names="target"),
 }
 
 

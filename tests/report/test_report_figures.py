@@ -11,7 +11,8 @@ from omics_jax.evaluation.tables import KINDS, numeric_columns
 from omics_jax.report import curves, figures, rows, style
 
 SVG = "{http://www.w3.org/2000/svg}"
-DRAWN_WHOLE = ("matrix", "map", "overlap")  # 14 names are no more than they draw
+# 14 names are no more than they draw.
+DRAWN_WHOLE = ("matrix", "map", "overlap", "heatmap", "layers")
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ _under \u0007 药物 " + "long " * 20
 
 

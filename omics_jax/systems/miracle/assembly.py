@@ -57,14 +57,7 @@ def build(config: Any, spec: Spec) -> System:
       UserError: an invalid value in `config`.
     """
     check(config)
-    shape = model.ModelShape(
-        config=config,
-        sites=spec.sites,
-        units=(spec.genes, *spec.pathways),
-        tasks=spec.tasks,
-        inputs=places_of_inputs(config, spec.levels),
-        has_bounds=spec.has_bounds or config.balancing.name in BY_BOUND,
-    )
+    shape = shape_of(config, spec)
     network = model.network_of(shape, weights_of(config))
     columns = {**prediction_columns(spec.tasks), "activity": spec.names}
     return task_system(
@@ -83,6 +76,18 @@ def build(config: Any, spec: Spec) -> System:
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,
         training_range=partial(training_range, len(spec.features[MODALITY])),
+    )
+
+
+def shape_of(config: Any, spec: Spec) -> model.ModelShape:
+    """The shapes of the network for one config and one shape of data."""
+    return model.ModelShape(
+        config=config,
+        sites=spec.sites,
+        units=(spec.genes, *spec.pathways),
+        tasks=spec.tasks,
+        inputs=places_of_inputs(config, spec.levels),
+        has_bounds=spec.has_bounds or config.balancing.name in BY_BOUND,
     )
 
 

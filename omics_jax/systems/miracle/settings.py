@@ -2,6 +2,7 @@
 
 from omics_jax.data.knowledge.settings import rules as knowledge_rules
 from omics_jax.data.methylation.text_settings import rules as data_rules
+from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.nn.sparse import FORMS
 from omics_jax.settings.checks import (
     MOST_UNITS,
@@ -55,6 +56,8 @@ _MODEL = {
     "compare.weights": choices(*BALANCES),
     "compare.knowledge": choices(*KNOWLEDGE),
     "compare.sites": names(),
+    "interpret.permutations": whole(MIN_POOLED, 10_000),
+    "interpret.steps": whole(1, MOST_UNITS),
     "balancing.smoothing": number(0, 0.999),
 }
 SETTINGS = {

@@ -28,6 +28,7 @@ from omics_jax.evaluation.differential import (
 from omics_jax.tasks.task import Task, known_rows, outcome
 
 METHODS = ("none", "t", "moderated_t", "variance")
+BY_OUTCOME = ("t", "moderated_t")  # those that read outcomes
 LIMIT = 10.0  # of a standardised value
 _LEAST_SD = 1e-6  # of beta values; below it a site is constant
 _BLOCK_CELLS = 1 << 22
