@@ -75,6 +75,7 @@ def read_methylation(
     on_progress: OnProgress = lambda done, total, what: None,
     features: Collection[str] = (),
     chromosomes: Mapping[str, str] = MappingProxyType({}),
+    covariates: Collection[str] = (),
 ) -> Dataset:
     """Reads studies of methylation and what is known about their people.
 
@@ -84,6 +85,8 @@ def read_methylation(
       features: the sites of a training, for new people: these are the features, in their order,
         whatever else the settings leave out.
       chromosomes: site -> chromosome, for `sex_chromosomes`.
+      covariates: columns that are read of new people, where the clinical table or the files have
+        them; without any, nothing is read of what is known of new people.
 
     Returns:
       a Dataset of n people with the modality "methylation": beta values, 0 to 1. targets: a disease
@@ -98,10 +101,14 @@ def read_methylation(
     settings = complete(settings)
     is_training = getattr(settings, "targets", True)
     rules = _disease_rules(settings) if is_training else {}
-    clinical = _Clinical(settings, rules) if settings.clinical and is_training else None
+    reads_table = is_training or bool(covariates)
+    clinical = _Clinical(settings, rules) if settings.clinical and reads_table else None
     matrices, remarks = _read_studies(settings, rules, clinical, features, on_progress)
     people = people_of(matrices)
-    columns, said = _columns(settings, rules, clinical, matrices, people)
+    if is_training:
+        columns, said = _columns(settings, rules, clinical, matrices, people)
+    else:
+        columns, said = _covariates(settings, covariates, clinical, matrices, people)
     remarks += said
     people, said = _selected(settings, people, columns)
     remarks += said
@@ -276,8 +283,6 @@ def _columns(
 ) -> tuple[TargetColumns, Remarks]:
     """The table of people, and which of its columns are targets."""
     missing = missing_values(settings)
-    if not getattr(settings, "targets", True):
-        return TargetColumns([], {}, {}, {}, missing), Remarks()
     spec = TargetSpec(filled(settings.classes, "classes"), filled(settings.numbers, "numbers"), {})
     if clinical:
         used = (*_asked_columns(settings, rules), *settings.only)
@@ -297,6 +302,30 @@ def _columns(
         return TargetColumns([], {}, {}, {}, missing), remarks
     check_shared_patients({MODALITY: _bare(people)}, [table])
     return find_target_columns(spec, table, None, missing), remarks
+
+
+def _covariates(
+    settings: Any,
+    covariates: Collection[str],
+    clinical: _Clinical | None,
+    matrices: Mapping[str, Matrix],
+    people: People,
+) -> tuple[TargetColumns, Remarks]:
+    """The table of new people, of the covariates alone; none of its columns is a target."""
+    missing = missing_values(settings)
+    table, remarks = None, Remarks()
+    if clinical:
+        used = tuple(name for name in covariates if name in clinical.frame)
+        table, remarks = table_of_people(
+            settings.clinical, clinical.frame, people, settings, used, missing
+        )
+    elif covariates:
+        table, _ = _annotations(settings, matrices, people)
+    if table is None:
+        return TargetColumns([], {}, {}, {}, missing), remarks
+    kept = [name for name in table.table.columns if name in covariates or name == settings.study]
+    table = replace(table, table=table.table[kept])
+    return TargetColumns([table] if kept else [], {}, {}, {}, missing), remarks
 
 
 def _annotations(
@@ -338,9 +367,11 @@ def _studies_of(
     settings: Any, people: People, columns: TargetColumns
 ) -> tuple[Shaped[np.ndarray, " n"], Remarks]:
     """(n,) the study of each, "" where unknown."""
-    if not columns.tables or not settings.study:
+    is_training = getattr(settings, "targets", True)
+    is_known = is_training or any(settings.study in table.table for table in columns.tables)
+    if not columns.tables or not settings.study or not is_known:
         remarks = Remarks()
-        if any(STUDY in table.table for table in columns.tables):
+        if is_training and any(STUDY in table.table for table in columns.tables):
             remarks = warning(
                 "the table of people has a column study, which is not read: the studies are the "
                 "names in data.studies; set --config.data.study=study if the column names them."

@@ -15,7 +15,7 @@ from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.miracle import conclusions, sites, wiring
-from omics_jax.systems.miracle.assembly import Spec, build, removed_covariates, selection_of
+from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, cohort_of, people_of, restricted
 from omics_jax.systems.miracle.model import SLOT
 from omics_jax.tasks.bounds import with_bound_rows
@@ -31,7 +31,12 @@ def multitask(config: Any, dataset: Dataset) -> list[Arm]:
     """One network for all diseases, beside a network of the same shape for each."""
     cohort = cohort_of(config, dataset)
     needs_bounds = config.balancing.name in BY_BOUND
-    single = single_arms(config, cohort) if config.compare.single or needs_bounds else []
+    has_several = len(cohort.tasks) > 1
+    single = (
+        single_arms(config, cohort)
+        if has_several and (config.compare.single or needs_bounds)
+        else []
+    )
     starts = [arm.name for arm in single] if needs_bounds else []
     joint = network_arm(config, cohort, MULTITASK, cohort.tasks, starts=starts)
     return [*single, joint]
@@ -141,12 +146,13 @@ def network_arm(
 ) -> Arm:
     """A network that predicts `tasks`, trained on all people, or on those of its only task.
 
-    starts: arms whose accuracies bound those of the tasks (PWInVal).
+    starts: arms whose accuracies bound those of the tasks that are classes (PWInVal).
     has_bounds: whether its own accuracy is kept as such a bound.
     """
     arm_config = config.copy_and_resolve_references()
     set_heads(arm_config, len(cohort.knowledge.pathways[-1].names))
     replicates, spec = _replicates(arm_config, cohort, tasks, has_bounds)
+    takes = tuple(bound_name(task) for task in tasks if task.kind == "classification")
     return Arm(
         name=name,
         system=build(arm_config, spec),
@@ -154,8 +160,8 @@ def network_arm(
         spec=spec,
         dataset=cohort.dataset,
         replicates=replicates,
-        start_from=tuple(starts) or None,
-        takes=tuple(bound_name(task) for task in tasks) if starts else (),
+        start_from=tuple(starts) if starts and takes else None,
+        takes=takes if starts else (),
         labels=labels or {},
         main=len(tasks) == len(cohort.tasks),
     )
@@ -182,11 +188,12 @@ def _replicates(
     parts = {"train": trained, "validation": trained, "test": known}
     splits = [restricted(split, parts) for split in cohort.splits]
     modality = cohort.dataset.modalities[MODALITY]
-    removed = removed_covariates(config, cohort.levels, cohort.covariates)
+    removed = is_removed(config, cohort.levels)
     selection = selection_of(config)
     fitted = [
         sites.fit_sites(
             modality,
+            cohort.covariates,
             removed,
             cohort.dataset,
             tasks,
@@ -236,7 +243,7 @@ def _edge_constants(
     columns = [fold["columns"] for fold in fitted]
     # Lists of the same numbers per unit have plans of one shape; others are given room.
     are_alike = model.mask != "random" and not model.hidden
-    are_whole = all(np.array_equal(columns[0], other) for other in columns)
+    are_whole = all(fold["alive"].all() and len(fold["alive"]) == sizes[0] for fold in fitted)
     room = [None if are_alike else len(layer) for layer in ends[0]]
     if not (are_alike and are_whole):
         width = len(columns[0])

@@ -53,7 +53,6 @@ _MODEL = {
     "compare.weights": choices(*BALANCES),
     "compare.knowledge": choices(*KNOWLEDGE),
     "compare.sites": names(),
-    "balancing.smoothing": number(0, 0.999),
 }
 SETTINGS = {
     **SHARED_RULES,
