@@ -54,7 +54,10 @@ def _inverse_sizes(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict
     """weight_T = (1 / n_T) / mean_j (1 / n_j), n_T the training rows with a known outcome T."""
     sizes = np.array([known_rows(dataset, task)[train].sum() for task in tasks])
     weights = (1 / sizes) / np.mean(1 / sizes)
-    return {f"weight_{t.name}": np.float32(w)[()] for t, w in zip(tasks, weights, strict=True)}
+    return {
+        f"weight_{task.name}": np.array(weight, np.float32)
+        for task, weight in zip(tasks, weights, strict=True)
+    }
 
 
 def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:

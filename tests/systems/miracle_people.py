@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -49,17 +50,24 @@ def smoke_data(*words: str):
     return config, MODULE.read(config)
 
 
-def arms(*words: str):
-    """The arms of the experiment that the words name."""
+def arms(*words: str, with_age: bool = False):
+    """The arms of the experiment that the words name.
+
+    with_age: whether everyone's age is an outcome beside the diseases.
+    """
     config, dataset = smoke_data(*words)
+    if with_age:
+        age = dataset.table["age"].to_numpy(np.float32)
+        targets = {**dataset.targets, "age": (age, np.ones(len(age), bool))}
+        dataset = replace(dataset, targets=targets)
     return MODULE.EXPERIMENTS[config.experiment].arms(config, dataset)
 
 
 class FreshArm:
     """The last arm of an experiment (or that of index `arm`), not trained, and some of its rows."""
 
-    def __init__(self, *words: str, arm: int = -1, size: int = 12):
-        self.arm = arms(*words)[arm]
+    def __init__(self, *words: str, arm: int = -1, size: int = 12, with_age: bool = False):
+        self.arm = arms(*words, with_age=with_age)[arm]
         config, spec = self.arm.config, self.arm.spec
         self.shape = model.ModelShape(
             config=config,

@@ -1,4 +1,4 @@
-"""The losses of MIRACLE against closed forms, and what its prediction and its stages leave alone."""
+"""The losses of MIRACLE against closed forms, and what prediction and stages leave alone."""
 
 import distrax
 import jax

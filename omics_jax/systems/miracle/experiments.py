@@ -30,16 +30,12 @@ MULTITASK = "multitask"
 def multitask(config: Any, dataset: Dataset) -> list[Arm]:
     """One network for all diseases, beside a network of the same shape for each."""
     cohort = cohort_of(config, dataset)
-    needs_bounds = config.balancing.name in BY_BOUND
     has_several = len(cohort.tasks) > 1
-    single = (
-        single_arms(config, cohort)
-        if has_several and (config.compare.single or needs_bounds)
-        else []
+    bounding = bounding_arms(config, cohort)
+    single = bounding or (
+        single_arms(config, cohort) if config.compare.single and has_several else []
     )
-    starts = [arm.name for arm in single] if needs_bounds else []
-    joint = network_arm(config, cohort, MULTITASK, cohort.tasks, starts=starts)
-    return [*single, joint]
+    return [*single, network_arm(config, cohort, MULTITASK, cohort.tasks, starts=bounding)]
 
 
 def weights(config: Any, dataset: Dataset) -> list[Arm]:
@@ -55,7 +51,7 @@ def weights(config: Any, dataset: Dataset) -> list[Arm]:
     for policy in config.compare.weights:
         varied = config.copy_and_resolve_references()
         varied.balancing.name = policy
-        starts = [arm.name for arm in single] if policy in BY_BOUND else []
+        starts = single if policy in BY_BOUND else []
         arms.append(
             network_arm(
                 varied, cohort, policy, cohort.tasks, starts=starts, labels={"weights": policy}
@@ -67,12 +63,13 @@ def weights(config: Any, dataset: Dataset) -> list[Arm]:
 def knowledge(config: Any, dataset: Dataset) -> list[Arm]:
     """Knowledge in encoder and decoder, in the decoder, in neither, and in false connections."""
     cohort = cohort_of(config, dataset)
-    arms = []
+    bounding, arms = bounding_arms(config, cohort), []
     for how in config.compare.knowledge:
         varied = config.copy_and_resolve_references()
         varied.model.mask = how
-        arms.append(network_arm(varied, cohort, how, cohort.tasks, labels={"knowledge": how}))
-    return _first_with_baselines(arms)
+        labels = {"knowledge": how}
+        arms.append(network_arm(varied, cohort, how, cohort.tasks, starts=bounding, labels=labels))
+    return [*bounding, *_first_with_baselines(arms)]
 
 
 def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
@@ -83,7 +80,7 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
             "the experiment sites varies the number of selected sites, and selection.method is "
             "none; set --config.selection.method to t, moderated_t or variance"
         )
-    arms = []
+    bounding, arms = bounding_arms(config, cohort), []
     for text in config.compare.sites:
         if not str(text).isdigit() or int(text) < 1:
             raise UserError(
@@ -91,9 +88,9 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
             )
         varied = config.copy_and_resolve_references()
         varied.selection.sites = int(text)
-        name = f"{int(text)} sites"
-        arms.append(network_arm(varied, cohort, name, cohort.tasks, labels={"sites": int(text)}))
-    return arms
+        name, labels = f"{int(text)} sites", {"sites": int(text)}
+        arms.append(network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels))
+    return [*bounding, *arms]
 
 
 EXPERIMENTS = {
@@ -134,13 +131,19 @@ def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
     ]
 
 
+def bounding_arms(config: Any, cohort: Cohort) -> list[Arm]:
+    """The networks whose accuracies bound those of a network of several outcomes, if it asks."""
+    needs_bounds = config.balancing.name in BY_BOUND and len(cohort.tasks) > 1
+    return single_arms(config, cohort) if needs_bounds else []
+
+
 def network_arm(
     config: Any,
     cohort: Cohort,
     name: str,
     tasks: tuple[Task, ...],
     *,
-    starts: Sequence[str] = (),
+    starts: Sequence[Arm] = (),
     labels: Mapping[str, Any] | None = None,
     has_bounds: bool = False,
 ) -> Arm:
@@ -160,7 +163,7 @@ def network_arm(
         spec=spec,
         dataset=cohort.dataset,
         replicates=replicates,
-        start_from=tuple(starts) if starts and takes else None,
+        start_from=tuple(arm.name for arm in starts) if starts and takes else None,
         takes=takes if starts else (),
         labels=labels or {},
         main=len(tasks) == len(cohort.tasks),
