@@ -143,6 +143,19 @@ def test_in_training_z_is_drawn_around_the_mean_by_person_and_key(fresh, variabl
     assert float(first) == float(again) != float(other)
 
 
+def test_the_range_of_the_training_is_of_the_chosen_sites(fresh):
+    variables = jax.tree.map(np.asarray, fresh.variables)
+    low, high = fresh.arm.system.training_range(variables)["methylation"]
+    constants = fresh.replicate.constants
+    chosen = constants["columns"][constants["alive"]]
+    modality, train = fresh.arm.dataset.modalities["methylation"], fresh.replicate.rows[SLOT]
+    values = np.where(modality.mask, modality.values, np.nan)[train][:, chosen]
+    np.testing.assert_array_equal(low[chosen], np.nanmin(values, axis=0))
+    np.testing.assert_array_equal(high[chosen], np.nanmax(values, axis=0))
+    others = np.setdiff1d(np.arange(len(low)), chosen)
+    assert len(others) and np.isnan(low[others]).all() and np.isnan(high[others]).all()
+
+
 # --- stages ---------------------------------------------------------------------------------------
 
 

@@ -156,11 +156,8 @@ def training_range(
     count: int, variables: Variables
 ) -> dict[str, tuple[Float[np.ndarray, " S"], Float[np.ndarray, " S"]]]:
     """`System.training_range` of so many sites; those that a fold did not choose have none."""
-    constants = {name: np.asarray(value)[0] for name, value in variables["constants"].items()}
-    columns = constants["columns"][constants["alive"]]
-    ends = []
-    for name in ("low", "high"):
-        range_end = np.full(count, np.nan)
-        range_end[columns] = constants[name][constants["alive"]]
-        ends.append(range_end)
-    return {MODALITY: (ends[0], ends[1])}
+    fitted = ("columns", "alive", "low", "high")
+    columns, alive, *ends = (np.asarray(variables["constants"][name]) for name in fitted)
+    low, high = np.full((2, count), np.nan)
+    low[columns[alive]], high[columns[alive]] = (end[alive] for end in ends)
+    return {MODALITY: (low, high)}
