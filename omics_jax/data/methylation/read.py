@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -34,6 +33,8 @@ from omics_jax.data.methylation.disease_labels import (
 )
 from omics_jax.data.methylation.people import (
     People,
+    annotations,
+    covariates_of,
     groups_never_split,
     people_of,
     table_of_people,
@@ -54,10 +55,10 @@ from omics_jax.data.patients.barcodes import patient_of
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
 from omics_jax.data.patients.modality_files import read_modality
-from omics_jax.data.patients.patient_table import PatientTable, id_column_of
+from omics_jax.data.patients.patient_table import id_column_of
 from omics_jax.data.patients.persons import groups_of, sample_warnings, spelling_warnings
 from omics_jax.data.patients.remarks import Remarks, note, warning
-from omics_jax.data.patients.sample_rows import merge_tables, one_row_per_patient
+from omics_jax.data.patients.sample_rows import one_row_per_patient
 from omics_jax.data.patients.selection import check_shared_patients, filter_patients
 from omics_jax.data.patients.settings import filled, group_column, limits, missing_values
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec, find_target_columns
@@ -67,7 +68,6 @@ from omics_jax.errors import UserError
 OnProgress = Callable[[int, int, str], None]
 
 STUDY = "study"
-_SHOWN = 8
 
 
 def read_methylation(
@@ -108,7 +108,9 @@ def read_methylation(
     if is_training:
         columns, said = _columns(settings, rules, clinical, matrices, people)
     else:
-        columns, said = _covariates(settings, covariates, clinical, matrices, people)
+        columns, said = covariates_of(
+            settings, covariates, clinical and clinical.frame, matrices, people
+        )
     remarks += said
     people, said = _selected(settings, people, columns)
     remarks += said
@@ -291,7 +293,7 @@ def _columns(
         )
         remarks = note(*(f"{use}." for use in clinical.uses)) + remarks
     else:
-        table, remarks = _annotations(settings, matrices, people)
+        table, remarks = annotations(settings, matrices, people)
     if table is None:
         wanted = [*rules, *spec.names]
         if wanted:
@@ -302,49 +304,6 @@ def _columns(
         return TargetColumns([], {}, {}, {}, missing), remarks
     check_shared_patients({MODALITY: _bare(people)}, [table])
     return find_target_columns(spec, table, None, missing), remarks
-
-
-def _covariates(
-    settings: Any,
-    covariates: Collection[str],
-    clinical: _Clinical | None,
-    matrices: Mapping[str, Matrix],
-    people: People,
-) -> tuple[TargetColumns, Remarks]:
-    """The table of new people, of the covariates alone; none of its columns is a target."""
-    missing = missing_values(settings)
-    table, remarks = None, Remarks()
-    if clinical:
-        used = tuple(name for name in covariates if name in clinical.frame)
-        table, remarks = table_of_people(
-            settings.clinical, clinical.frame, people, settings, used, missing
-        )
-    elif covariates:
-        table, _ = _annotations(settings, matrices, people)
-    if table is None:
-        return TargetColumns([], {}, {}, {}, missing), remarks
-    kept = [name for name in table.table.columns if name in covariates or name == settings.study]
-    table = replace(table, table=table.table[kept])
-    return TargetColumns([table] if kept else [], {}, {}, {}, missing), remarks
-
-
-def _annotations(
-    settings: Any, matrices: Mapping[str, Matrix], people: People
-) -> tuple[PatientTable | None, Remarks]:
-    """What the studies' own files say of their people, and a note; None where nothing."""
-    frames = []
-    for name, matrix in matrices.items():
-        own = people.files == name
-        rows = matrix.table.iloc[people.rows[own]]
-        frames.append(rows.set_axis(people.ids[own], axis=0))
-    table = merge_tables(frames)
-    if not len(table.columns):
-        return None, Remarks()
-    some = ", ".join(table.columns[:_SHOWN]) + (", ..." if len(table.columns) > _SHOWN else "")
-    source = ", ".join(Path(path).name for path in filled(settings.studies, "studies").values())
-    places = [f"person {name!r}" for name in table.index]
-    sentence = f"No clinical table: the annotations in the files serve instead ({some})."
-    return PatientTable(source, table, places), note(sentence)
 
 
 def _bare(people: People) -> Matrix:
