@@ -125,7 +125,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.survival.convention = "containing"  # containing | omiembed
     config.survival.hazard = "proper"  # proper | omiembed
     config.survival.times = ()  # of calibration, in the file's unit; () for quartiles of the events
-    config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5))
+    config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7))
 
     config.training = ConfigDict()
     config.training.stages = ("embedding", "heads", "all")  # and a temperature per task at the end

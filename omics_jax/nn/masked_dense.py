@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from omics_jax.nn.sparse import Edges, initial_weights, sparse_linear
+from omics_jax.nn.sparse import Edges, connected, initial_weights, sparse_linear
 
 MASKS = ("hard", "soft", "none")
 
@@ -57,9 +57,7 @@ def soft_mask(edges: Edges, softness: float) -> Float[Array, "I O"]:
     """1 at every edge, `softness` elsewhere."""
     shape = (len(edges.fan_out), len(edges.fan_in))
     mask = jnp.full(shape, softness, jnp.float32)
-    # Places without a connection, see `plan_edges`, are those of the last unit's empty cell.
-    exists = edges.by_output.edge.reshape(-1)[edges.place] == jnp.arange(len(edges.ends))
-    inputs = jnp.where(exists, edges.ends[:, 0], shape[0])
+    inputs = jnp.where(connected(edges), edges.ends[:, 0], shape[0])  # absent ones are dropped
     return mask.at[inputs, edges.ends[:, 1]].set(1.0, mode="drop")
 
 

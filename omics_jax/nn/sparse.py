@@ -104,11 +104,14 @@ def plan_edges(
     )
 
 
-def reverse(edges: Edges) -> Edges:
-    """The same connections from outputs to inputs, with weights in the same order: a decoder."""
-    exists = np.asarray(_exists(edges))
+def reverse(edges: Edges, size: int | None = None) -> Edges:
+    """The same connections from outputs to inputs, with weights in the same order: a decoder.
+
+    size: that of the plan, see `plan_edges`; it must be given where plans shall have equal shapes.
+    """
+    exists = np.asarray(connected(edges))
     ends = np.asarray(edges.ends)[exists, ::-1]
-    size = None if exists.all() else len(exists)
+    size = len(exists) if size is None and not exists.all() else size
     return plan_edges(ends, len(edges.fan_in), len(edges.fan_out), size)
 
 
@@ -173,10 +176,13 @@ def _cheapest_width(count: Int[np.ndarray, " units"]) -> int:
 def initial_weights(key: PRNGKeyArray, edges: Edges) -> Weights:
     """w_e ~ U(-1/sqrt(f), 1/sqrt(f)), f the number of inputs that the edge's output really has.
 
-    Source: PyTorch's linear layer, whose fan-in would count the absent connections as well.
+    Weights without a connection are 0 (see `size` of `plan_edges`). Source: PyTorch's linear layer,
+    whose fan-in would count the absent connections as well.
     """
     numbers = jax.random.uniform(key, (len(edges.ends),), jnp.float32, -1, 1)
-    return numbers / jnp.sqrt(edges.fan_in[edges.ends[:, 1]].astype(jnp.float32))
+    exists = connected(edges)
+    fan_in = jnp.where(exists, edges.fan_in[edges.ends[:, 1]], 1).astype(jnp.float32)
+    return jnp.where(exists, numbers / jnp.sqrt(fan_in), 0)
 
 
 def choose_form(form: str, edges: Edges) -> str:
@@ -201,7 +207,7 @@ def sparse_linear(
 
 def _dense_matrix(weights: Weights, edges: Edges) -> Float[Array, "O I"]:
     matrix = jnp.zeros((len(edges.fan_in), len(edges.fan_out)), weights.dtype)
-    existing = jnp.where(_exists(edges), weights, 0)
+    existing = jnp.where(connected(edges), weights, 0)
     return matrix.at[edges.ends[:, 1], edges.ends[:, 0]].add(existing)
 
 
@@ -218,7 +224,7 @@ def _product_backward(saved, dy: Float[Array, "O n"]):
     weights, edges, x = saved
     dx = _add_up(weights, edges.by_input, dy, len(edges.fan_out))
     cells = _correlate(edges.by_output, x, dy).reshape(-1)[edges.place]
-    dw = jnp.where(_exists(edges), cells, 0)
+    dw = jnp.where(connected(edges), cells, 0)
     no_gradient = jax.tree.map(lambda i: np.zeros(i.shape, jax.dtypes.float0), edges)
     return dw, no_gradient, dx
 
@@ -226,7 +232,7 @@ def _product_backward(saved, dy: Float[Array, "O n"]):
 _product.defvjp(_product_forward, _product_backward)
 
 
-def _exists(edges: Edges) -> Bool[Array, " E"]:
+def connected(edges: Edges) -> Bool[Array, " E"]:
     """Whether each weight belongs to a connection, see `size` of `plan_edges`."""
     return edges.by_output.edge.reshape(-1)[edges.place] == jnp.arange(len(edges.ends))
 

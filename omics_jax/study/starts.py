@@ -14,6 +14,9 @@ def start_of(arm: Arm, trained: Mapping[str, Variables]) -> Variables | None:
     """The modules that the arm starts from, of equal names the first source's; None without any.
 
     trained: arm -> the final variables (R, ...) of its replicates.
+
+    Raises:
+      ValueError: a module that the arm takes over and no source has.
     """
     if not arm.sources:
         return None
@@ -23,4 +26,10 @@ def start_of(arm: Arm, trained: Mapping[str, Variables]) -> Variables | None:
             for module, leaves in trained[name][kind].items():
                 if module in arm.takes or not arm.takes:
                     start[kind].setdefault(module, leaves)
+    absent = sorted(set(arm.takes) - start["params"].keys())
+    if absent:
+        raise ValueError(
+            f"the arm {arm.name!r} takes over {absent[0]!r}, which none of "
+            f"{', '.join(arm.sources)} has"
+        )
     return start

@@ -30,7 +30,7 @@ Rows = Mapping[str, Array]
 
 
 def initial_bounds(tasks: Sequence[Task]) -> dict[str, dict[str, Array]]:
-    """Bounds of 1, until a single network's are known."""
+    """Bounds of 1, until a single network's are known; that of a number or a time stays so."""
     return {bound_name(task): {"accuracy": jnp.ones(())} for task in tasks}
 
 
@@ -54,12 +54,15 @@ def with_outcome(constants: Variables, rows: Rows, task: Task) -> Rows:
 def monitored_accuracies(
     tasks: Sequence[Task], variables: Variables, outputs: Outputs, rows: Rows
 ) -> dict[str, Float[Array, ""]]:
-    """accuracy_T of the validation rows, nan without any, and bound_T, where T has one."""
+    """accuracy_T of the validation rows, nan without any or if T is no class; bound_T, if any."""
     values = {}
     for task in tasks:
-        own = with_outcome(variables["constants"], rows, task)
-        term = accuracy_term(task, outputs[task.name], own)
-        values[accuracy_name(task)] = jnp.where(term.weight > 0, term.mean, jnp.nan)
+        accuracy = jnp.full((), jnp.nan)
+        if task.kind == "classification":
+            own = with_outcome(variables["constants"], rows, task)
+            term = accuracy_term(task, outputs[task.name], own)
+            accuracy = jnp.where(term.weight > 0, term.mean, jnp.nan)
+        values[accuracy_name(task)] = accuracy
         module = bound_name(task)
         if module in variables["params"]:
             values[module] = variables["params"][module]["accuracy"]

@@ -31,20 +31,33 @@ def fit_to_outcomes(
 ) -> dict[str, np.ndarray]:
     """The constants of a fold's tasks.
 
-    These are T_mean, T_sd, T_low and T_high () of every number T, and T_edges (K + 1,) of every
-    survival task T.
+    These are T_mean, T_sd, T_low and T_high () of every number T, T_edges (K + 1,) of every
+    survival task T, and weight_T () of every task under the balancing "inverse_size".
 
     A fold has as many bins as its own training rows suffice for, see `_number_of_bins`; up to K,
     the first edges repeat 0 (`mtlr.pad_edges`).
 
-    config: its section `survival` names the kind of grid and, unless it is 0, the number of bins.
+    config: its section `survival` names the kind of grid and, unless it is 0, the number of bins;
+      `balancing` names the weights of tasks.
     name: of the fold, for messages.
     """
     constants = _scales(dataset, tasks, train)
     for task in tasks:
         if task.kind == "survival":
             constants[f"{task.name}_edges"] = _time_grid(config, dataset, task, train, name)
+    if config.balancing.name == "inverse_size":
+        constants |= _inverse_sizes(dataset, tasks, train)
     return constants
+
+
+def _inverse_sizes(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:
+    """weight_T = (1 / n_T) / mean_j (1 / n_j), n_T the training rows with a known outcome T."""
+    sizes = np.array([known_rows(dataset, task)[train].sum() for task in tasks])
+    weights = (1 / sizes) / np.mean(1 / sizes)
+    return {
+        f"weight_{task.name}": np.array(weight, np.float32)
+        for task, weight in zip(tasks, weights, strict=True)
+    }
 
 
 def _scales(dataset: Dataset, tasks: Sequence[Task], train: Rows) -> dict[str, np.ndarray]:

@@ -115,8 +115,7 @@ def init_network(
     z = jnp.zeros((len(rows["row"]), width))
     variables = init_modules(key, {**encoder, HEADS: (network.heads, z, row_info(rows))})
     temperatures = calibration.initial_temperatures(network.calibrated)
-    classes = [task for task in network.tasks if task.kind == "classification"]
-    bounds = initial_bounds(classes) if network.has_bounds else {}
+    bounds = initial_bounds(network.tasks) if network.has_bounds else {}
     return {**variables, "params": {**variables["params"], **temperatures, **bounds}}
 
 

@@ -32,6 +32,7 @@ TASK_RULES = {
     "balancing.name": choice(*BALANCES),
     "balancing.learning_rate": positive(),
     "balancing.alpha": number(0),
+    "balancing.smoothing": number(0, 0.999),
     "survival.bins": whole(0, 10_000),
     "survival.grid": choice("quantile", "equal"),
     "survival.convention": choice(*mtlr.CONVENTIONS),

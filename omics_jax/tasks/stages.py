@@ -18,9 +18,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from omics_jax.errors import UserError
 from omics_jax.tasks.bounds import BOUND, bound_stage, monitored_accuracies
 from omics_jax.tasks.calibration import apply_temperatures
-from omics_jax.tasks.losses import BY_VALIDATION, OUTCOME_FIELDS, Outputs, balance_of
+from omics_jax.tasks.losses import BY_BOUND, BY_VALIDATION, OUTCOME_FIELDS, Outputs, balance_of
 from omics_jax.tasks.network import HEADS, Rows, TaskNetwork, head_outputs, uncalibrated_outputs
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -108,8 +109,18 @@ def heads_stage(network: TaskNetwork, rows: int) -> Stage:
 
 
 def joint_stage(network: TaskNetwork, rows: int, name: str = "all") -> Stage:
-    """Encoder and heads together, with the task balancing of the config's section `balancing`."""
+    """Encoder and heads together, with the task balancing of the config's section `balancing`.
+
+    Raises:
+      UserError: a balancing by bounds, of tasks that have none.
+    """
     losses, policy = network.losses, network.config.balancing.name
+    if policy in BY_BOUND and not network.has_bounds:
+        raise UserError(
+            f"config.balancing.name is {policy!r}, which needs the accuracy of a network for each "
+            "outcome alone, and this system or experiment trains none; choose another, such as "
+            "inverse_accuracy"
+        )
 
     def forward(
         variables: Variables, rows: Rows, key: PRNGKeyArray | None = None

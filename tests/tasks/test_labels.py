@@ -19,7 +19,10 @@ EVERY_FOLD = [np.arange(0, 60), np.arange(30, 90), np.r_[0:30, 60:90]]
 
 
 def settings(bins=0, grid="quantile", times=()):
-    return SimpleNamespace(survival=SimpleNamespace(bins=bins, grid=grid, times=times))
+    return SimpleNamespace(
+        survival=SimpleNamespace(bins=bins, grid=grid, times=times),
+        balancing=SimpleNamespace(name="fixed"),
+    )
 
 
 @pytest.fixture(scope="module")

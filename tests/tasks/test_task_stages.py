@@ -69,6 +69,11 @@ def test_a_task_alone_is_not_balanced():
     assert alone.stages["all"].balance is None
 
 
+def test_weights_by_bounds_are_refused_where_there_are_none():
+    with pytest.raises(UserError, match="is 'pwinval', which needs the accuracy of a network"):
+        Tiny(balancing={"name": "pwinval"})
+
+
 def test_some_stage_trains_the_heads():
     with pytest.raises(UserError, match="which trains no head; add the stage heads or all"):
         Tiny(training={"stages": ("calibration",)})
@@ -111,7 +116,10 @@ def test_the_objective_of_all_is_equation_3(tiny):
     assert float(stage.objective(terms)) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gradnorm", "pcgrad", "uncertainty"])
+@pytest.mark.parametrize(
+    "name",
+    ["gradnorm", "pcgrad", "uncertainty", "inverse_accuracy", "inverse_gradient", "loss_share"],
+)
 def test_a_balanced_last_stage_leaves_the_encoders_own_loss_alone(name):
     tiny = Tiny(balancing={"name": name})
     stage = tiny.stages["all"]

@@ -38,7 +38,7 @@ def tiny_config(**changes) -> ConfigDict:
         model=dict(regression_loss="mae"),
         heads={kind: dict(head) for kind in KINDS},
         survival=dict(bins=4, grid="quantile", convention="containing", hazard="proper", times=()),
-        balancing=dict(name="fixed", learning_rate=0.025, alpha=1.5),
+        balancing=dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.5),
         training=dict(
             stages=("heads", "all"),
             epochs=dict(heads=2, all=2, calibration=100),

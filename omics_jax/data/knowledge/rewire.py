@@ -45,13 +45,14 @@ def _occurs_once(code: Int[np.ndarray, " E"]) -> Bool[np.ndarray, " E"]:
 
 
 def random_ends(count: int, inputs: int, outputs: int, seed: int) -> Ends:
-    """So many different connections between any units."""
-    rng = np.random.default_rng(seed)
-    chosen = np.array([], np.int64)
-    while len(chosen) < count:
-        drawn = rng.integers(0, inputs * outputs, 2 * count)
-        chosen = np.unique(np.concatenate([chosen, drawn]))
-    code = rng.permutation(chosen)[:count]
+    """So many different connections between any units.
+
+    Raises:
+      ValueError: more than the units can have.
+    """
+    if count > inputs * outputs:
+        raise ValueError(f"{inputs} inputs and {outputs} outputs have no {count} connections")
+    code = np.random.default_rng(seed).choice(inputs * outputs, count, replace=False)
     return _by_output(np.stack([code // outputs, code % outputs], axis=1))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,12 @@ from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.patients.barcodes import patient_of, row_id
 from omics_jax.data.patients.patient_table import PatientTable, id_column_of, patient_table
 from omics_jax.data.patients.remarks import Remarks, note
+from omics_jax.data.patients.sample_rows import merge_tables
+from omics_jax.data.patients.settings import filled, missing_values
+from omics_jax.data.patients.targets import TargetColumns
 from omics_jax.data.vocabulary import Missing
+
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -160,3 +166,49 @@ def _joined(parts: Sequence[PatientTable]) -> PatientTable:
     places = [place for part in parts for place in part.places]
     table = pd.concat([part.table for part in parts]).fillna("")
     return replace(parts[0], table=table, places=places)
+
+
+def annotations(
+    settings: Any, matrices: Mapping[str, Matrix], people: People
+) -> tuple[PatientTable | None, Remarks]:
+    """What the studies' own files say of their people, and a note; None where nothing."""
+    frames = []
+    for name, matrix in matrices.items():
+        own = people.files == name
+        rows = matrix.table.iloc[people.rows[own]]
+        frames.append(rows.set_axis(people.ids[own], axis=0))
+    table = merge_tables(frames)
+    if not len(table.columns):
+        return None, Remarks()
+    some = ", ".join(table.columns[:_SHOWN]) + (", ..." if len(table.columns) > _SHOWN else "")
+    source = ", ".join(Path(path).name for path in filled(settings.studies, "studies").values())
+    places = [f"person {name!r}" for name in table.index]
+    sentence = f"No clinical table: the annotations in the files serve instead ({some})."
+    return PatientTable(source, table, places), note(sentence)
+
+
+def covariates_of(
+    settings: Any,
+    covariates: Collection[str],
+    clinical: pd.DataFrame | None,
+    matrices: Mapping[str, Matrix],
+    people: People,
+) -> tuple[TargetColumns, Remarks]:
+    """The table of new people, of the covariates alone; none of its columns is a target.
+
+    clinical: rows of text of the table of people, None without one.
+    """
+    missing = missing_values(settings)
+    table, remarks = None, Remarks()
+    if clinical is not None:
+        used = tuple(name for name in covariates if name in clinical)
+        table, remarks = table_of_people(
+            settings.clinical, clinical, people, settings, used, missing
+        )
+    elif covariates:
+        table, _ = annotations(settings, matrices, people)
+    if table is None:
+        return TargetColumns([], {}, {}, {}, missing), remarks
+    kept = [name for name in table.table.columns if name in covariates or name == settings.study]
+    table = replace(table, table=table.table[kept])
+    return TargetColumns([table] if kept else [], {}, {}, {}, missing), remarks

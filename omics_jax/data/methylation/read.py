@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -34,6 +33,8 @@ from omics_jax.data.methylation.disease_labels import (
 )
 from omics_jax.data.methylation.people import (
     People,
+    annotations,
+    covariates_of,
     groups_never_split,
     people_of,
     table_of_people,
@@ -54,10 +55,10 @@ from omics_jax.data.patients.barcodes import patient_of
 from omics_jax.data.patients.declared_missing import without_declared
 from omics_jax.data.patients.description import describe_patients
 from omics_jax.data.patients.modality_files import read_modality
-from omics_jax.data.patients.patient_table import PatientTable, id_column_of
+from omics_jax.data.patients.patient_table import id_column_of
 from omics_jax.data.patients.persons import groups_of, sample_warnings, spelling_warnings
 from omics_jax.data.patients.remarks import Remarks, note, warning
-from omics_jax.data.patients.sample_rows import merge_tables, one_row_per_patient
+from omics_jax.data.patients.sample_rows import one_row_per_patient
 from omics_jax.data.patients.selection import check_shared_patients, filter_patients
 from omics_jax.data.patients.settings import filled, group_column, limits, missing_values
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec, find_target_columns
@@ -67,7 +68,6 @@ from omics_jax.errors import UserError
 OnProgress = Callable[[int, int, str], None]
 
 STUDY = "study"
-_SHOWN = 8
 
 
 def read_methylation(
@@ -75,6 +75,7 @@ def read_methylation(
     on_progress: OnProgress = lambda done, total, what: None,
     features: Collection[str] = (),
     chromosomes: Mapping[str, str] = MappingProxyType({}),
+    covariates: Collection[str] = (),
 ) -> Dataset:
     """Reads studies of methylation and what is known about their people.
 
@@ -84,6 +85,8 @@ def read_methylation(
       features: the sites of a training, for new people: these are the features, in their order,
         whatever else the settings leave out.
       chromosomes: site -> chromosome, for `sex_chromosomes`.
+      covariates: columns that are read of new people, where the clinical table or the files have
+        them; without any, nothing is read of what is known of new people.
 
     Returns:
       a Dataset of n people with the modality "methylation": beta values, 0 to 1. targets: a disease
@@ -98,10 +101,16 @@ def read_methylation(
     settings = complete(settings)
     is_training = getattr(settings, "targets", True)
     rules = _disease_rules(settings) if is_training else {}
-    clinical = _Clinical(settings, rules) if settings.clinical and is_training else None
+    reads_table = is_training or bool(covariates)
+    clinical = _Clinical(settings, rules) if settings.clinical and reads_table else None
     matrices, remarks = _read_studies(settings, rules, clinical, features, on_progress)
     people = people_of(matrices)
-    columns, said = _columns(settings, rules, clinical, matrices, people)
+    if is_training:
+        columns, said = _columns(settings, rules, clinical, matrices, people)
+    else:
+        columns, said = covariates_of(
+            settings, covariates, clinical and clinical.frame, matrices, people
+        )
     remarks += said
     people, said = _selected(settings, people, columns)
     remarks += said
@@ -276,8 +285,6 @@ def _columns(
 ) -> tuple[TargetColumns, Remarks]:
     """The table of people, and which of its columns are targets."""
     missing = missing_values(settings)
-    if not getattr(settings, "targets", True):
-        return TargetColumns([], {}, {}, {}, missing), Remarks()
     spec = TargetSpec(filled(settings.classes, "classes"), filled(settings.numbers, "numbers"), {})
     if clinical:
         used = (*_asked_columns(settings, rules), *settings.only)
@@ -286,7 +293,7 @@ def _columns(
         )
         remarks = note(*(f"{use}." for use in clinical.uses)) + remarks
     else:
-        table, remarks = _annotations(settings, matrices, people)
+        table, remarks = annotations(settings, matrices, people)
     if table is None:
         wanted = [*rules, *spec.names]
         if wanted:
@@ -297,25 +304,6 @@ def _columns(
         return TargetColumns([], {}, {}, {}, missing), remarks
     check_shared_patients({MODALITY: _bare(people)}, [table])
     return find_target_columns(spec, table, None, missing), remarks
-
-
-def _annotations(
-    settings: Any, matrices: Mapping[str, Matrix], people: People
-) -> tuple[PatientTable | None, Remarks]:
-    """What the studies' own files say of their people, and a note; None where nothing."""
-    frames = []
-    for name, matrix in matrices.items():
-        own = people.files == name
-        rows = matrix.table.iloc[people.rows[own]]
-        frames.append(rows.set_axis(people.ids[own], axis=0))
-    table = merge_tables(frames)
-    if not len(table.columns):
-        return None, Remarks()
-    some = ", ".join(table.columns[:_SHOWN]) + (", ..." if len(table.columns) > _SHOWN else "")
-    source = ", ".join(Path(path).name for path in filled(settings.studies, "studies").values())
-    places = [f"person {name!r}" for name in table.index]
-    sentence = f"No clinical table: the annotations in the files serve instead ({some})."
-    return PatientTable(source, table, places), note(sentence)
 
 
 def _bare(people: People) -> Matrix:
@@ -338,9 +326,11 @@ def _studies_of(
     settings: Any, people: People, columns: TargetColumns
 ) -> tuple[Shaped[np.ndarray, " n"], Remarks]:
     """(n,) the study of each, "" where unknown."""
-    if not columns.tables or not settings.study:
+    is_training = getattr(settings, "targets", True)
+    is_known = is_training or any(settings.study in table.table for table in columns.tables)
+    if not columns.tables or not settings.study or not is_known:
         remarks = Remarks()
-        if any(STUDY in table.table for table in columns.tables):
+        if is_training and any(STUDY in table.table for table in columns.tables):
             remarks = warning(
                 "the table of people has a column study, which is not read: the studies are the "
                 "names in data.studies; set --config.data.study=study if the column names them."

@@ -13,11 +13,11 @@ from omics_jax.data.methylation.simulate import MODALITY
 from omics_jax.study import folds
 from omics_jax.study.system import Arm
 from omics_jax.systems.miracle import sites, wiring
-from omics_jax.systems.miracle.assembly import Spec, build, removed_covariates, selection_of
+from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
 from omics_jax.systems.miracle.model import SLOT
 from omics_jax.tasks.bounds import with_bound_rows
-from omics_jax.tasks.losses import bound_name
+from omics_jax.tasks.losses import BY_BOUND, bound_name
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Replicate
@@ -45,24 +45,31 @@ def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
     ]
 
 
+def bounding_arms(config: Any, cohort: Cohort) -> list[Arm]:
+    """The networks whose accuracies bound those of a network of several outcomes, if it asks."""
+    needs_bounds = config.balancing.name in BY_BOUND and len(cohort.tasks) > 1
+    return single_arms(config, cohort) if needs_bounds else []
+
+
 def network_arm(
     config: Any,
     cohort: Cohort,
     name: str,
     tasks: tuple[Task, ...],
     *,
-    starts: Sequence[str] = (),
+    starts: Sequence[Arm] = (),
     labels: Mapping[str, Any] | None = None,
     has_bounds: bool = False,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all people, or on those of its only task.
 
-    starts: arms whose accuracies bound those of the tasks (PWInVal).
+    starts: arms whose accuracies bound those of the tasks that are classes (PWInVal).
     has_bounds: whether its own accuracy is kept as such a bound.
     """
     arm_config = config.copy_and_resolve_references()
     set_heads(arm_config, len(cohort.knowledge.pathways[-1].names))
     replicates, spec = _replicates(arm_config, cohort, tasks, has_bounds)
+    takes = tuple(bound_name(task) for task in tasks if task.kind == "classification")
     return Arm(
         name=name,
         system=build(arm_config, spec),
@@ -70,8 +77,8 @@ def network_arm(
         spec=spec,
         dataset=cohort.dataset,
         replicates=replicates,
-        start_from=tuple(starts) or None,
-        takes=tuple(bound_name(task) for task in tasks) if starts else (),
+        start_from=tuple(arm.name for arm in starts) if starts and takes else None,
+        takes=takes if starts else (),
         labels=labels or {},
         main=len(tasks) == len(cohort.tasks),
     )
@@ -130,10 +137,11 @@ def fitted_constants(
 
     folds_of: the people of the cohort with the outcomes by which sites are chosen, and the split.
     """
-    removed = removed_covariates(config, cohort.levels, cohort.covariates)
+    removed = is_removed(config, cohort.levels)
     fitted = [
         sites.fit_sites(
             dataset.modalities[MODALITY],
+            cohort.covariates,
             removed,
             dataset,
             tasks,
@@ -161,7 +169,7 @@ def _edge_constants(
     columns = [fold["columns"] for fold in fitted]
     # Lists of the same numbers per unit have plans of one shape; others are given room.
     are_alike = model.mask != "random" and not model.hidden
-    are_whole = all(np.array_equal(columns[0], other) for other in columns)
+    are_whole = all(fold["alive"].all() and len(fold["alive"]) == sizes[0] for fold in fitted)
     room = [None if are_alike else len(layer) for layer in ends[0]]
     if not (are_alike and are_whole):
         width = len(columns[0])

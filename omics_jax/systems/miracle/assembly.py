@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.methylation.simulate import MODALITY
+from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.settings.checks import check_values
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.miracle import model, reading, sites
-from omics_jax.systems.miracle.covariates import covariate_columns, covariate_values
+from omics_jax.systems.miracle.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.systems.miracle.settings import SETTINGS
 from omics_jax.systems.miracle.simple_models import disease_models
 from omics_jax.tasks.assembly import task_system
@@ -63,7 +64,7 @@ def build(config: Any, spec: Spec) -> System:
     return task_system(
         network,
         spec.rows,
-        inputs=partial(inputs, spec.levels),
+        inputs=partial(inputs, spec.levels, missing_of(config)),
         init=partial(model.init, shape, network),
         features=partial(scaled_sites, config, spec),
         models=disease_models,
@@ -102,38 +103,41 @@ def selection_of(config: Any) -> sites.Selection:
     return sites.Selection(config.selection.method, config.selection.sites)
 
 
-def places_of_inputs(config: Any, levels: Mapping[str, tuple[str, ...]]) -> tuple[int, ...]:
+def missing_of(config: Any) -> Missing:
+    """The words and numbers for unknown in the tables of people."""
+    return parse_missing(config.data.missing_values)
+
+
+def places_of_inputs(config: Any, levels: Levels) -> tuple[int, ...]:
     """Places of the covariates that the heads read, among all covariates."""
     names = [column for column, _ in covariate_columns(levels)]
     return tuple(i for i, name in enumerate(names) if name in config.adjust.inputs)
 
 
-def removed_covariates(
-    config: Any, levels: Mapping[str, tuple[str, ...]], values: Float[np.ndarray, "n k"]
-) -> Float[np.ndarray, "n k"]:
-    """The covariates whose effects are removed; the others are unknown of everyone."""
+def is_removed(config: Any, levels: Levels) -> Bool[np.ndarray, " k"]:
+    """The covariates whose effects are removed from every site."""
     names = [column for column, _ in covariate_columns(levels)]
-    is_removed = np.array([name in config.adjust.remove for name in names], bool)
-    return np.where(is_removed, values, np.float32(np.nan))
+    return np.array([name in config.adjust.remove for name in names], bool)
 
 
-def inputs(levels: Mapping[str, tuple[str, ...]], dataset: Dataset) -> dict[str, np.ndarray]:
+def inputs(levels: Levels, missing: Missing, dataset: Dataset) -> dict[str, np.ndarray]:
     """The fields of a row that the network reads, see `model`."""
     modality = dataset.modalities[MODALITY]
     return {
         "x": mapped.zero_missing(modality.values, modality.mask),
         "m": modality.mask,
-        "c": covariate_values(dataset, levels),
+        "c": covariate_values(dataset, levels, missing),
     }
 
 
 def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tuple[Matrix, Matrix]:
     """The sites that a fold's network reads, of both datasets, on its scale."""
     modality = train.modalities[MODALITY]
-    values = covariate_values(train, spec.levels)
+    missing = missing_of(config)
     constants = sites.fit_sites(
         modality,
-        removed_covariates(config, spec.levels, values),
+        covariate_values(train, spec.levels, missing),
+        is_removed(config, spec.levels),
         train,
         spec.tasks,
         selection_of(config),
@@ -142,12 +146,12 @@ def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tupl
     )
     alive = constants["alive"]
     own = {name: constants[name][..., alive] for name in ("mean", "sd", "coef", "alive")}
-    own["c_mean"] = constants["c_mean"]
+    own |= {name: constants[name] for name in ("c_mean", "c_sd")}
     columns = constants["columns"][alive]
 
     def scaled(dataset: Dataset) -> Matrix:
         part = dataset.modalities[MODALITY]
-        c = covariate_values(dataset, spec.levels)
+        c = covariate_values(dataset, spec.levels, missing)
         return sites.standardized(own, part.values[:, columns], part.mask[:, columns], c)
 
     return scaled(train), scaled(test)
@@ -157,11 +161,8 @@ def training_range(
     count: int, variables: Variables
 ) -> dict[str, tuple[Float[np.ndarray, " S"], Float[np.ndarray, " S"]]]:
     """`System.training_range` of so many sites; those that a fold did not choose have none."""
-    constants = {name: np.asarray(value)[0] for name, value in variables["constants"].items()}
-    columns = constants["columns"][constants["alive"]]
-    ends = []
-    for name in ("low", "high"):
-        range_end = np.full(count, np.nan)
-        range_end[columns] = constants[name][constants["alive"]]
-        ends.append(range_end)
-    return {MODALITY: (ends[0], ends[1])}
+    fitted = ("columns", "alive", "low", "high")
+    columns, alive, *ends = (np.asarray(variables["constants"][name]) for name in fitted)
+    low, high = np.full((2, count), np.nan)
+    low[columns[alive]], high[columns[alive]] = (end[alive] for end in ends)
+    return {MODALITY: (low, high)}

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
 from omics_jax.data.knowledge.layers import Knowledge
+from omics_jax.data.vocabulary import parse_missing
 from omics_jax.errors import UserError
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.miracle.covariates import Levels, covariate_values, levels_of
@@ -20,8 +21,8 @@ from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary, with_
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
 
-# Tables and columns of every run; an outcome must have another name.
-RESERVED = ("latent", "activity", "id", "x", "y", "model", "arm", "group", "fold")
+# Names of tables, columns and constants of every run; an outcome must have another.
+RESERVED = ("latent", "activity", "id", "c", "x", "y", "model", "arm", "group", "fold")
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,21 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
     for task in tasks:
         if task.name in RESERVED:
             raise UserError(
-                f"{task.name!r} is the name of an outcome and of a table of every run; rename the "
-                "outcome"
+                f"{task.name!r} is the name of an outcome, and a name that every run uses itself; "
+                "rename the outcome"
             )
     check_weights(config, tasks)
     check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
     splits = deal_folds(config, dataset, strata_of_diseases(dataset, tasks))
-    levels = levels_of(dataset, (*config.adjust.remove, *config.adjust.inputs))
+    missing = parse_missing(config.data.missing_values)
+    levels = levels_of(dataset, (*config.adjust.remove, *config.adjust.inputs), missing)
     return Cohort(
         dataset=dataset,
         tasks=with_bins(config, tasks, [split.train for split in splits]),
         splits=splits,
         levels=levels,
-        covariates=covariate_values(dataset, levels),
+        covariates=covariate_values(dataset, levels, missing),
         knowledge=knowledge_of(config, dataset),
     )
 
@@ -83,8 +85,9 @@ def strata_of_diseases(dataset: Dataset, tasks: Sequence[Task]) -> Int[np.ndarra
         if task.kind == "classification":
             known = known_rows(dataset, task)
             own = np.where(known, outcome(dataset, task).astype(int) + 1, 0)
-            codes = codes * (len(task.classes) + 1) + own
-    return np.unique(codes, return_inverse=True)[1]
+            # Numbered anew for each task: with many of them the codes would overflow.
+            codes = np.unique(codes * (len(task.classes) + 1) + own, return_inverse=True)[1]
+    return codes
 
 
 def people_of(cohort: Cohort, tasks: Sequence[Task]) -> Bool[np.ndarray, " n"]:

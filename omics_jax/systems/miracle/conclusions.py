@@ -59,7 +59,7 @@ def conclude_knowledge(results: Results) -> Findings:
 
 
 def conclude_sites(results: Results) -> Findings:
-    """Every number of sites against the last."""
+    """Every number of sites against the first."""
     caption = "Mean (s.d.) over the test folds, by the number of sites selected for each outcome."
     return _conclude_varied(results, "sites", "Number of sites", caption)
 

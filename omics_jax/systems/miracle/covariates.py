@@ -1,7 +1,8 @@
 """Covariates of people, such as age, sex, study or cell proportions, as columns of numbers.
 
 A column of numbers is one covariate; a column of words becomes an indicator for each of its words.
-In a fold they are centred by its training rows, and what is unknown counts as the training mean.
+In a fold they are standardised by its training rows, and what is unknown counts as the training
+mean.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from omics_jax.errors import UserError
 
 Levels = Mapping[str, tuple[str, ...]]  # column -> its words; () for numbers
 MOST_LEVELS = 50
-VOCABULARY = Missing()
 
 
-def levels_of(dataset: Dataset, columns: Sequence[str]) -> Levels:
+def levels_of(dataset: Dataset, columns: Sequence[str], missing: Missing = Missing()) -> Levels:
     """The words of every column of the dataset's table that is a covariate.
+
+    missing: what the user's files write for unknown.
 
     Raises:
       UserError: a column that the table lacks, that is empty, or that has more words than
@@ -36,13 +38,12 @@ def levels_of(dataset: Dataset, columns: Sequence[str]) -> Levels:
                 f"config.adjust names the column {column!r}, which the table of people lacks; it "
                 f"has {have}"
             )
-        cells = _known_cells(dataset.table[column])
+        cells = _known_cells(dataset.table[column], missing)
         if cells.isna().all():
             raise UserError(
                 f"the covariate {column!r} is unknown of everyone; leave it out of config.adjust"
             )
-        numbers = pd.to_numeric(cells, errors="coerce")
-        is_numeric = numbers.notna().equals(cells.notna())
+        is_numeric = np.isfinite(_numbers(cells)).sum() == cells.notna().sum()
         levels[column] = () if is_numeric else tuple(sorted(cells.dropna().unique()))
         if len(levels[column]) > MOST_LEVELS:
             raise UserError(
@@ -58,25 +59,36 @@ def covariate_columns(levels: Levels) -> list[tuple[str, str]]:
     return [(column, word) for column, words in levels.items() for word in (words or ("",))]
 
 
-def covariate_values(dataset: Dataset, levels: Levels) -> Float[np.ndarray, "n k"]:
-    """The covariates of every person in the order of `covariate_columns`, nan where unknown."""
+def covariate_values(
+    dataset: Dataset, levels: Levels, missing: Missing = Missing()
+) -> Float[np.ndarray, "n k"]:
+    """The covariates of every person in the order of `covariate_columns`, nan where unknown.
+
+    A word that `levels` lacks is unknown, as is text in a column of numbers.
+    """
     columns = []
     for column, word in covariate_columns(levels):
         if column not in dataset.table:
             columns.append(np.full(len(dataset), np.nan))
             continue
-        cells = _known_cells(dataset.table[column])
+        cells = _known_cells(dataset.table[column], missing)
         if word:
             is_word = (cells == word).astype(float)
             columns.append(is_word.where(cells.isin(levels[column])).to_numpy())
         else:
-            columns.append(pd.to_numeric(cells, errors="coerce").to_numpy(float))
+            columns.append(_numbers(cells))
     shape = (len(dataset), len(columns))
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros(shape, np.float32)
 
 
-def _known_cells(column: pd.Series) -> pd.Series:
+def _known_cells(column: pd.Series, missing: Missing) -> pd.Series:
     """The cells as text, nan where they mean unknown."""
     text = column.fillna("").astype(str).str.strip()
-    is_unknown = [cell == "" or VOCABULARY.is_word(cell) for cell in text]
+    is_unknown = [cell == "" or missing.is_word(cell) for cell in text]
     return text.mask(is_unknown)
+
+
+def _numbers(cells: pd.Series) -> Float[np.ndarray, " n"]:
+    """The cells as finite numbers, nan where they are none."""
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(float)
+    return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -10,7 +10,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.miracle import conclusions
-from omics_jax.systems.miracle.arms import network_arm, single_arms
+from omics_jax.systems.miracle.arms import bounding_arms, network_arm, single_arms
 from omics_jax.systems.miracle.cohort import cohort_of
 from omics_jax.systems.miracle.findings import conclude_pathways
 from omics_jax.systems.miracle.pathways import pathways
@@ -22,11 +22,12 @@ MULTITASK = "multitask"
 def multitask(config: Any, dataset: Dataset) -> list[Arm]:
     """One network for all diseases, beside a network of the same shape for each."""
     cohort = cohort_of(config, dataset)
-    needs_bounds = config.balancing.name in BY_BOUND
-    single = single_arms(config, cohort) if config.compare.single or needs_bounds else []
-    starts = [arm.name for arm in single] if needs_bounds else []
-    joint = network_arm(config, cohort, MULTITASK, cohort.tasks, starts=starts)
-    return [*single, joint]
+    has_several = len(cohort.tasks) > 1
+    bounding = bounding_arms(config, cohort)
+    single = bounding or (
+        single_arms(config, cohort) if config.compare.single and has_several else []
+    )
+    return [*single, network_arm(config, cohort, MULTITASK, cohort.tasks, starts=bounding)]
 
 
 def weights(config: Any, dataset: Dataset) -> list[Arm]:
@@ -42,7 +43,7 @@ def weights(config: Any, dataset: Dataset) -> list[Arm]:
     for policy in config.compare.weights:
         varied = config.copy_and_resolve_references()
         varied.balancing.name = policy
-        starts = [arm.name for arm in single] if policy in BY_BOUND else []
+        starts = single if policy in BY_BOUND else []
         arms.append(
             network_arm(
                 varied, cohort, policy, cohort.tasks, starts=starts, labels={"weights": policy}
@@ -54,12 +55,13 @@ def weights(config: Any, dataset: Dataset) -> list[Arm]:
 def knowledge(config: Any, dataset: Dataset) -> list[Arm]:
     """Knowledge in encoder and decoder, in the decoder, in neither, and in false connections."""
     cohort = cohort_of(config, dataset)
-    arms = []
+    bounding, arms = bounding_arms(config, cohort), []
     for how in config.compare.knowledge:
         varied = config.copy_and_resolve_references()
         varied.model.mask = how
-        arms.append(network_arm(varied, cohort, how, cohort.tasks, labels={"knowledge": how}))
-    return _first_with_baselines(arms)
+        labels = {"knowledge": how}
+        arms.append(network_arm(varied, cohort, how, cohort.tasks, starts=bounding, labels=labels))
+    return [*bounding, *_first_with_baselines(arms)]
 
 
 def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
@@ -70,7 +72,7 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
             "the experiment sites varies the number of selected sites, and selection.method is "
             "none; set --config.selection.method to t, moderated_t or variance"
         )
-    arms = []
+    bounding, arms = bounding_arms(config, cohort), []
     for text in config.compare.sites:
         if not str(text).isdigit() or int(text) < 1:
             raise UserError(
@@ -78,9 +80,9 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
             )
         varied = config.copy_and_resolve_references()
         varied.selection.sites = int(text)
-        name = f"{int(text)} sites"
-        arms.append(network_arm(varied, cohort, name, cohort.tasks, labels={"sites": int(text)}))
-    return arms
+        name, labels = f"{int(text)} sites", {"sites": int(text)}
+        arms.append(network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels))
+    return [*bounding, *arms]
 
 
 EXPERIMENTS = {

@@ -224,13 +224,11 @@ def pathway_means(
 def with_covariates(
     shape: ModelShape, constants: Variables, mean: Float[Array, "n P"], rows: Rows
 ) -> Float[Array, "n d"]:
-    """What the heads read: the pathway means and the centred covariates of `shape.inputs`."""
+    """What the heads read: the pathway means and the scaled covariates of `shape.inputs`."""
     if not shape.inputs:
         return mean
-    places = jnp.asarray(shape.inputs)
-    c = rows["c"][:, places]
-    centred = jnp.where(jnp.isnan(c), 0, c - constants["c_mean"][places])
-    return jnp.concatenate([mean, centred], axis=1)
+    scaled = sites.scaled_covariates(constants, rows["c"])[:, jnp.asarray(shape.inputs)]
+    return jnp.concatenate([mean, scaled], axis=1)
 
 
 def reconstruction_term(

@@ -14,12 +14,11 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.study.system import Arm
 from omics_jax.systems.miracle import explained, model
-from omics_jax.systems.miracle.arms import network_arm, single_arms
+from omics_jax.systems.miracle.arms import bounding_arms, network_arm
 from omics_jax.systems.miracle.assembly import shape_of
 from omics_jax.systems.miracle.cohort import Cohort, cohort_of
 from omics_jax.systems.miracle.explained import diseases_of, units_of
 from omics_jax.systems.miracle.permuted import permuted_arm
-from omics_jax.tasks.losses import BY_BOUND
 from omics_jax.tasks.settings import weights_of
 
 NETWORK = "network"  # the arm
@@ -36,8 +35,8 @@ def pathways(config: Any, dataset: Dataset) -> list[Arm]:
             "the experiment pathways compares cases with controls, and no outcome has two classes; "
             "name diseases with --config.data.diseases"
         )
-    single = single_arms(config, cohort) if config.balancing.name in BY_BOUND else []
-    joint = network_arm(config, cohort, NETWORK, cohort.tasks, starts=[arm.name for arm in single])
+    single = bounding_arms(config, cohort)
+    joint = network_arm(config, cohort, NETWORK, cohort.tasks, starts=single)
     alone = [permuted_arm(arm, cohort, arm.spec.tasks) for arm in single]
     null = permuted_arm(joint, cohort, cohort.tasks)
     return [

@@ -58,7 +58,6 @@ _MODEL = {
     "compare.sites": names(),
     "interpret.permutations": whole(MIN_POOLED, 10_000),
     "interpret.steps": whole(1, MOST_UNITS),
-    "balancing.smoothing": number(0, 0.999),
 }
 SETTINGS = {
     **SHARED_RULES,

@@ -1,17 +1,21 @@
 """The methylation sites of a fold: which are chosen, and their scale, fitted to training rows.
 
-    z_s = clip((x_s - mean_s - (c - c_mean) b_s) / sd_s, -LIMIT, LIMIT), 0 where not observed
+    z_s = clip((x_s - mean_s - u b_s) / sd_s, -LIMIT, LIMIT), 0 where not observed
+    u = (c - c_mean) / c_sd, 0 where the covariate is unknown
 
-b_s is the least-squares effect of the covariates c on site s; without covariates there is none. A
-site is chosen for a disease by a t-test between the cases and controls of its own study, by the
-moderated t (limma), by its variance, or from a list; the sites of all diseases are joined.
+mean_s + u b_s is the least-squares fit of site s on the covariates that are removed, over the rows
+in which the site is observed; b_s is 0 for the other covariates, and for a site that has too few
+rows (`ROWS_PER_COVARIATE`); sd_s is the standard deviation that the fit leaves.
+
+A site is chosen for a disease by a t-test between the cases and controls of its own study, by the
+moderated t (limma), by its variance, or not chosen at all; the sites of all diseases are joined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -30,6 +34,8 @@ from omics_jax.tasks.task import Task, known_rows, outcome
 METHODS = ("none", "t", "moderated_t", "variance")
 BY_OUTCOME = ("t", "moderated_t")  # those that read outcomes
 LIMIT = 10.0  # of a standardised value
+ROWS_PER_COVARIATE = 2
+_RIDGE = 1e-8  # of a row's own weight: covariates that repeat each other share their effect
 _LEAST_SD = 1e-6  # of beta values; below it a site is constant
 _BLOCK_CELLS = 1 << 22
 
@@ -58,6 +64,7 @@ class Selection:
 def fit_sites(
     modality: Modality,
     covariates: Float[np.ndarray, "n k"],
+    is_removed: Bool[np.ndarray, " k"],
     dataset: Dataset,
     tasks: Sequence[Task],
     selection: Selection,
@@ -68,27 +75,33 @@ def fit_sites(
 
     Args:
       covariates: nan where unknown.
+      is_removed: whose effects are removed from every site.
       dataset: whose targets are the outcomes of the tasks.
       rows: the training rows.
       place: the fold, for messages.
 
     Returns:
       columns (w,) int32, the chosen sites, and the number of sites where there are fewer;
-      alive (w,) bool, False there; mean, sd, low, high (w,) of the training rows, coef (k, w) the
-      effects of covariates, c_mean (k,).
+      alive (w,) bool, False there; mean, sd and coef (k, w) as in the module's formula; low, high
+      (w,) the range of the training rows; c_mean, c_sd (k,) of the covariates.
 
     Raises:
       UserError: no training row with a value.
     """
     statistics = training_statistics(modality, rows, place)
-    centred, c_mean = centred_covariates(covariates, rows)
-    coef, variance = _regress(modality, rows, statistics, centred)
-    is_chosen = _chosen(modality, centred, dataset, tasks, selection, rows, statistics, variance)
+    scale = covariate_scale(covariates, rows)
+    removed = scaled_covariates(scale, covariates)[:, is_removed]
+    fit = _regress(modality, rows, statistics, removed)
+    coef = np.zeros((len(is_removed), len(modality.features)))
+    coef[is_removed] = fit.coef
+    is_chosen = _chosen(
+        modality, removed, dataset, tasks, selection, rows, statistics, fit.variance
+    )
     columns = np.flatnonzero(is_chosen).astype(np.int32)
     width = selection.width(len(modality.features), len(tasks))
-    sd = np.sqrt(variance)
+    sd = np.sqrt(fit.variance)
     fitted = {
-        "mean": statistics.mean,
+        "mean": fit.mean,
         "sd": np.where(sd > _LEAST_SD, sd, 1),
         "low": statistics.low,
         "high": statistics.high,
@@ -100,7 +113,7 @@ def fit_sites(
         "alive": np.arange(width) < len(columns),
         **{name: _padded(values[columns], width) for name, values in fitted.items()},
         "coef": _padded(coef[:, columns], width),
-        "c_mean": c_mean,
+        **scale,
     }
 
 
@@ -114,25 +127,42 @@ def _padded(values: Float[np.ndarray, "*k c"], width: int) -> Float[np.ndarray, 
 # --- covariates -----------------------------------------------------------------------------------
 
 
-def centred_covariates(
-    covariates: Float[np.ndarray, "n k"], rows: Rows
-) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, " k"]]:
-    """The covariates less their training means, 0 where unknown, and these means."""
+def covariate_scale(covariates: Float[np.ndarray, "n k"], rows: Rows) -> Constants:
+    """c_mean and c_sd (k,) of the known training rows; 0 and 1 where there are none."""
     known = np.isfinite(covariates[rows])
-    total = np.where(known, covariates[rows], 0).sum(axis=0)
-    mean = (total / np.maximum(known.sum(axis=0), 1)).astype(np.float32)
-    return np.nan_to_num(covariates - mean, nan=0.0), mean
+    count = np.maximum(known.sum(axis=0), 1)
+    values = np.where(known, covariates[rows], 0).astype(np.float64)
+    mean = values.sum(axis=0) / count
+    sd = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / count)
+    return {
+        "c_mean": mean.astype(np.float32),
+        "c_sd": np.where(sd > _LEAST_SD, sd, 1).astype(np.float32),
+    }
+
+
+def scaled_covariates(scale: Mapping[str, Any], c: Float[Any, "n k"]) -> Float[Any, "n k"]:
+    """u of the module, of covariates that are nan where unknown; for numpy and jax arrays alike."""
+    xp = c.__array_namespace__()
+    return xp.where(xp.isnan(c), 0, (c - scale["c_mean"]) / scale["c_sd"])
+
+
+class Fit(NamedTuple):
+    """The least-squares fit of every site on the covariates: mean_s, b_s and the variance left."""
+
+    mean: Float[np.ndarray, " S"]
+    coef: Float[np.ndarray, "k S"]
+    variance: Float[np.ndarray, " S"]
 
 
 def _regress(
-    modality: Modality, rows: Rows, statistics: Statistics, centred: Float[np.ndarray, "n k"]
-) -> tuple[Float[np.ndarray, "k S"], Float[np.ndarray, " S"]]:
-    """The effects of the covariates on every site, and the variance that they leave.
+    modality: Modality, rows: Rows, statistics: Statistics, u: Float[np.ndarray, "n k"]
+) -> Fit:
+    """Every site on the covariates u over its observed rows, by the normal equations.
 
-    By the normal equations, in one pass over blocks of rows; a missing cell counts as the mean.
+    In one pass over blocks of rows; far values count as the farthest plausible ones.
     """
-    sites = len(modality.features)
-    moments = np.zeros((centred.shape[1], sites))
+    sites, k = len(modality.features), u.shape[1]
+    sums, moments, products = np.zeros((k, sites)), np.zeros((k, sites)), np.zeros((k * k, sites))
     squares = np.zeros(sites)
     step = max(1, _BLOCK_CELLS // max(1, sites))
     for start in range(0, len(rows), step):
@@ -140,12 +170,21 @@ def _regress(
         values, mask = modality.values.take(block, axis=0), modality.mask.take(block, axis=0)
         clipped = values.clip(statistics.low, statistics.high)
         deviation = np.where(mask, clipped - statistics.mean, 0)
-        moments += centred[block].T.astype(np.float64) @ deviation
+        own = u[block].astype(np.float64)
+        pairs = (own[:, :, None] * own[:, None, :]).reshape(len(own), k * k)
+        observed = mask.astype(np.float64)
+        sums += own.T @ observed
+        products += pairs.T @ observed
+        moments += own.T @ deviation
         squares += (deviation**2).sum(axis=0)
-    gram = centred[rows].T.astype(np.float64) @ centred[rows]
-    coef = np.linalg.pinv(gram, rcond=1e-8, hermitian=True) @ moments
+    count = np.maximum(statistics.count, 1)
+    mean = sums / count  # of the covariates in the rows of each site
+    gram = products.reshape(k, k, sites) - mean[:, None] * mean[None] * count
+    ridge = _RIDGE * count[:, None, None] * np.eye(k)
+    coef = np.linalg.solve(gram.transpose(2, 0, 1) + ridge, moments.T[:, :, None])[:, :, 0].T
+    coef = np.where(statistics.count >= ROWS_PER_COVARIATE * (k + 1), coef, 0)
     left = np.maximum(squares - (coef * moments).sum(axis=0), 0)
-    return coef, left / np.maximum(statistics.count, 1)
+    return Fit(statistics.mean - (coef * mean).sum(axis=0), coef, left / count)
 
 
 # --- selection ------------------------------------------------------------------------------------
@@ -153,7 +192,7 @@ def _regress(
 
 def _chosen(
     modality: Modality,
-    centred: Float[np.ndarray, "n k"],
+    removed: Float[np.ndarray, "n k"],
     dataset: Dataset,
     tasks: Sequence[Task],
     selection: Selection,
@@ -169,7 +208,7 @@ def _chosen(
         return _best(np.where(observed, -variance, np.inf), selection.per_task)
     is_chosen = np.zeros(len(observed), bool)
     for task in tasks:
-        p = task_p_values(modality, centred, dataset, task, selection.method, rows)
+        p = task_p_values(modality, removed, dataset, task, selection.method, rows)
         is_chosen |= _best(np.where(observed, p, np.inf), selection.per_task)
     return is_chosen
 
@@ -184,7 +223,7 @@ def _best(score: Float[np.ndarray, " S"], count: int) -> Bool[np.ndarray, " S"]:
 
 def task_p_values(
     modality: Modality,
-    centred: Float[np.ndarray, "n k"],
+    removed: Float[np.ndarray, "n k"],
     dataset: Dataset,
     task: Task,
     method: str,
@@ -195,14 +234,14 @@ def task_p_values(
     Only rows with a known outcome count, so that a disease is tested within its own studies; the
     effects of covariates are removed.
     """
-    effects = task_effects(modality, centred, dataset, task, rows)
+    effects = task_effects(modality, removed, dataset, task, rows)
     test = moderated_t if method == "moderated_t" else t_test
     return test(effects)[1]
 
 
 def task_effects(
     modality: Modality,
-    centred: Float[np.ndarray, "n k"],
+    removed: Float[np.ndarray, "n k"],
     dataset: Dataset,
     task: Task,
     rows: Rows,
@@ -210,7 +249,7 @@ def task_effects(
     """The effect of a task's outcome on every site among these rows, see `linear_effects`."""
     known = rows[known_rows(dataset, task)[rows]]
     group = np.asarray(outcome(dataset, task, known), float)
-    design = design_matrix(group, centred[known])
+    design = design_matrix(group, removed[known])
     step = max(1, _BLOCK_CELLS // max(1, len(known)))
     sites = len(modality.features)
     parts = []
@@ -235,8 +274,7 @@ def standardized(
     c: covariates, nan where unknown.
     """
     xp = x.__array_namespace__()
-    centred = xp.where(xp.isnan(c), 0, c - constants["c_mean"])
-    expected = constants["mean"] + centred @ constants["coef"]
+    expected = constants["mean"] + scaled_covariates(constants, c) @ constants["coef"]
     sd = xp.where(constants["alive"], constants["sd"], 1)
     z = xp.clip((x - expected) / sd, -LIMIT, LIMIT)
     return xp.where(mask & constants["alive"], z, 0).astype(xp.float32)

@@ -88,7 +88,7 @@ def wired(
     constants = {}
     for number, layer in enumerate(own):
         edges = plan_edges(layer, inputs[number], sizes[number + 1], room[number])
-        for side, plan in (("up", edges), ("down", reverse(edges))):
+        for side, plan in (("up", edges), ("down", reverse(edges, room[number]))):
             for field, array in edge_arrays(plan).items():
                 constants[f"{side}_{number}_{field}"] = np.asarray(array)
     return constants
