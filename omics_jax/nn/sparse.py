@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-WIDTHS = (1, 2, 4, 8, 16, 32)  # edges of one chunk; the cheapest for the edges at hand is taken
+WIDTHS = (1, 2, 4, 8)  # edges of one chunk; the cheapest for the edges at hand is taken
 CHUNK_COST = 2  # of a chunk itself, in gathered cells
 BLOCK_CELLS = 1 << 20  # of (chunks, width, n) that one step of the scan gathers
 # From this share of edges among inputs x outputs a matrix product is faster on a CPU.
@@ -235,14 +235,16 @@ def _add_up(
 ) -> Float[Array, "targets n"]:
     """For every one of the `units` targets the sum of w x over its edges.
 
-    Each block is added at once, so that no array of all chunks is made.
+    Each block is added at once, so that no array of all chunks is made. The edges of a chunk are
+    added one after another: XLA fuses that with the gather, and no product of matrices.
     """
     padded = jnp.append(weights, 0)
 
     def add_block(
         total: Float[Array, "targets n"], part: Chunks
     ) -> tuple[Float[Array, "targets n"], None]:
-        sums = jnp.einsum("cw,cwn->cn", padded[part.edge], x[part.source])
+        places = zip(part.edge.T, part.source.T, strict=True)
+        sums = sum(padded[edge][:, None] * x[source] for edge, source in places)
         return total.at[part.target].add(sums, indices_are_sorted=True, mode="drop"), None
 
     total = jnp.zeros((units, x.shape[1]), x.dtype)
