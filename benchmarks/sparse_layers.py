@@ -58,6 +58,7 @@ def time_steps(size: str, form: str, steps: int) -> dict:
     from omics_jax.nn.sparse import initial_weights, plan_edges, reverse, sparse_linear
 
     shape = SIZES[size]
+    optimizer = optax.adam(1e-3)
     to_gene, to_pathway = random_edges(**shape)
     with Stopwatch() as planning:
         gene = plan_edges(to_gene, shape["sites"], shape["genes"])
@@ -66,17 +67,21 @@ def time_steps(size: str, form: str, steps: int) -> dict:
             gene=gene, pathway=pathway, gene_back=reverse(pathway), site_back=reverse(gene)
         )
     edges = jax.tree.map(jnp.asarray, edges)
-    key = jax.random.key(0)
-    layers = {
-        name: (initial_weights(jax.random.fold_in(key, i), e), jnp.zeros(len(e.fan_in)))
-        for i, (name, e) in enumerate(edges.items())
-    }
-    heads = (
-        0.05 * jax.random.normal(key, (TASKS, 64, shape["pathways"])),
-        0.1 * jax.random.normal(key, (TASKS, 2, 64)),
-    )
-    x = jax.random.uniform(key, (shape["sites"], BATCH))
-    labels = jax.random.randint(key, (TASKS, BATCH), 0, 2)
+
+    @jax.jit  # in one program, because every program takes memory to compile
+    def drawn(key, edges):
+        layers = {
+            name: (initial_weights(jax.random.fold_in(key, i), e), jnp.zeros(len(e.fan_in)))
+            for i, (name, e) in enumerate(edges.items())
+        }
+        heads = (
+            0.05 * jax.random.normal(key, (TASKS, 64, shape["pathways"])),
+            0.1 * jax.random.normal(key, (TASKS, 2, 64)),
+        )
+        x = jax.random.uniform(key, (shape["sites"], BATCH))
+        params = (layers, heads)
+        labels = jax.random.randint(key, (TASKS, BATCH), 0, 2)
+        return params, optimizer.init(params), x, labels
 
     def loss(params, edges, x, labels):
         layers, (hidden, out) = params
@@ -91,16 +96,13 @@ def time_steps(size: str, form: str, steps: int) -> dict:
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits.transpose(0, 2, 1), labels)
         return jnp.mean((decoded - x) ** 2) + jnp.sum(entropy.mean(axis=1))
 
-    optimizer = optax.adam(1e-3)
-
     def step(params, state, edges, x, labels):
         value, grads = jax.value_and_grad(loss)(params, edges, x, labels)
         updates, state = optimizer.update(grads, state)
         return optax.apply_updates(params, updates), state, value
 
     step = jax.jit(step, donate_argnums=(0, 1))
-    params = (layers, heads)
-    state = optimizer.init(params)
+    params, state, x, labels = drawn(jax.random.key(0), edges)
     cpu = []
     for i in range(steps + 1):
         with Stopwatch() as watch:

@@ -44,6 +44,7 @@ def test_snippets_run(page, tmp_path, monkeypatch):
         ("pertvae", ("expression.csv", "conditions.csv", "untreated.csv")),
         ("ehr", ("measurements.csv", "stays.csv")),
         ("multiomics", ("rna.csv", "mirna.csv", "clinical.csv")),
+        ("miracle", ("people.csv", "site_genes.csv", "pathways.gmt")),
     ],
 )
 def test_worked_examples_name_the_files_that_their_snippet_writes(page, files):

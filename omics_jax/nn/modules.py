@@ -62,7 +62,8 @@ def apply_module(
     """
     collections = {
         "params": variables["params"][name],
-        "batch_stats": variables["batch_stats"][name],
+        # A module without norms has none, and a file of variables names no empty collection.
+        "batch_stats": variables["batch_stats"].get(name, {}),
     }
     if key is None:
         return module.apply(collections, *inputs, method=method), {}

@@ -5,18 +5,17 @@
 Only the weights w of the edges exist: they are what is initialised, trained and saved. Activations
 are stored feature by feature, (features, n), so that a gathered row is contiguous.
 
-The edges of every unit are cut into chunks of one width, so that a unit
-with a thousand inputs costs no padding of the others. A scan over blocks of chunks gathers,
-multiplies and adds; a sorted segment sum joins the chunks of a unit. The gradient of the input is
-the same computation on the chunks of the reversed edges, so that nothing is ever scattered. The
-measurements behind this are in `benchmarks/sparse_layers.py`. The dense form, for many edges, puts
-the weights into a matrix and multiplies; its gradient is read at the edges alone. Left out: masks
-that change during training.
+The edges of every unit are cut into chunks of one width, so that a unit with a thousand inputs
+costs no padding of the others. A scan over blocks of chunks gathers, multiplies and adds every
+block to its units, in their order, while it is in the cache. The gradient of the input is the same
+computation on the chunks of the reversed edges. The measurements behind this are in
+`benchmarks/sparse_layers.py`. The dense form, for many edges, puts the weights into a matrix and
+multiplies; its gradient is read at the edges alone. Left out: masks that change during training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-WIDTHS = (1, 2, 4, 8, 16, 32)  # edges of one chunk; the cheapest for the edges at hand is taken
+WIDTHS = (1, 2, 4, 8)  # edges of one chunk; the cheapest for the edges at hand is taken
 CHUNK_COST = 2  # of a chunk itself, in gathered cells
 BLOCK_CELLS = 1 << 20  # of (chunks, width, n) that one step of the scan gathers
 # From this share of edges among inputs x outputs a matrix product is faster on a CPU.
@@ -240,14 +239,22 @@ def connected(edges: Edges) -> Bool[Array, " E"]:
 def _add_up(
     weights: Weights, chunks: Chunks, x: Float[Array, "sources n"], units: int
 ) -> Float[Array, "targets n"]:
-    """For every one of the `units` targets the sum of w x over its edges."""
+    """For every one of the `units` targets the sum of w x over its edges.
+
+    Each block is added at once, so that no array of all chunks is made. The edges of a chunk are
+    added one after another: XLA fuses that with the gather, and no product of matrices.
+    """
     padded = jnp.append(weights, 0)
 
-    def block(_, part: Chunks) -> tuple[None, Float[Array, "c n"]]:
-        return None, jnp.einsum("cw,cwn->cn", padded[part.edge], x[part.source])
+    def add_block(
+        total: Float[Array, "targets n"], part: Chunks
+    ) -> tuple[Float[Array, "targets n"], None]:
+        places = zip(part.edge.T, part.source.T, strict=True)
+        sums = sum(padded[edge][:, None] * x[source] for edge, source in places)
+        return total.at[part.target].add(sums, indices_are_sorted=True, mode="drop"), None
 
-    sums = _scan_blocks(block, chunks, x.shape[1])
-    return jax.ops.segment_sum(sums, chunks.target, units, indices_are_sorted=True)
+    total = jnp.zeros((units, x.shape[1]), x.dtype)
+    return _scan_blocks(add_block, total, chunks, x.shape[1], filling=units)[0]
 
 
 def _correlate(
@@ -258,24 +265,33 @@ def _correlate(
     def block(_, part: Chunks) -> tuple[None, Float[Array, "c width"]]:
         return None, _sum_in_halves(x[part.source] * dy[part.target][:, None, :])
 
-    return _scan_blocks(block, chunks, x.shape[1])
+    out = _scan_blocks(block, None, chunks, x.shape[1], filling=0)[1]
+    return out.reshape(-1, out.shape[-1])[: len(chunks.target)]
 
 
-def _scan_blocks(block, chunks: Chunks, rows: int) -> Array:
-    """`block` of some chunks at a time, concatenated; the last block is filled with chunk 0."""
+def _scan_blocks(
+    block: Callable[[Any, Chunks], tuple[Any, Any]],
+    carry: Any,
+    chunks: Chunks,
+    rows: int,
+    filling: int,
+) -> tuple[Any, Any]:
+    """`jax.lax.scan` of `block` over some chunks at a time.
+
+    filling: the target of the chunks that fill the last block; they read unit and edge 0.
+    """
     n_chunks, width = chunks.source.shape
     size = max(1, min(n_chunks, BLOCK_CELLS // (width * max(1, rows))))
     steps = -(-n_chunks // size)
     if steps <= 1:
-        return block(None, chunks)[1]
+        return block(carry, chunks)
     missing = steps * size - n_chunks
 
-    def cut(array: Int[Any, "C ..."]) -> Int[Array, "steps size ..."]:
-        padded = jnp.concatenate([array, array[:missing]])
-        return padded.reshape(steps, size, *array.shape[1:])
+    def cut(array: Int[Any, "C ..."], value: int) -> Int[Array, "steps size ..."]:
+        filled = jnp.concatenate([array, jnp.full_like(array[:missing], value)])
+        return filled.reshape(steps, size, *array.shape[1:])
 
-    _, out = jax.lax.scan(block, None, jax.tree.map(cut, chunks))
-    return out.reshape(steps * size, *out.shape[2:])[:n_chunks]
+    return jax.lax.scan(block, carry, Chunks(*map(cut, chunks, (0, 0, filling))))
 
 
 def _sum_in_halves(a: Float[Array, "*k n"]) -> Float[Array, "*k"]:

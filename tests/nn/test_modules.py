@@ -100,3 +100,13 @@ def test_a_module_is_applied_by_the_method_asked_for():
     plain, _ = apply_module(Scaled(), "scaled", made, None, 2 * X)
     doubled, _ = apply_module(Scaled(), "scaled", made, None, X, method=Scaled.doubled)
     np.testing.assert_allclose(doubled, plain, rtol=1e-6)
+
+
+def test_a_module_without_norms_is_applied_from_a_file_that_names_no_empty_collection(variables):
+    stored = {**variables, "batch_stats": {"encoder": variables["batch_stats"]["encoder"]}}
+    z = jnp.ones((6, 4))
+    output, stats = apply_module(MODULES["head"][0], "head", stored, None, z)
+    np.testing.assert_array_equal(
+        output, apply_module(MODULES["head"][0], "head", variables, None, z)[0]
+    )
+    assert stats == {}

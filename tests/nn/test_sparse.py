@@ -117,6 +117,7 @@ def test_initial_weights_are_bounded_by_the_fan_in_a_unit_really_has():
     assert len(weights) == 404
 
 
+@pytest.mark.optimised  # as users run it: else products are fused with sums in one program only
 def test_replicates_by_map_and_by_vmap_equal_each_alone():
     rng = np.random.default_rng(4)
     ends = random_edges(rng, 25, 9, 0.4)
@@ -124,6 +125,7 @@ def test_replicates_by_map_and_by_vmap_equal_each_alone():
     weights = jnp.asarray(rng.normal(size=(3, len(ends))), jnp.float32)
     x = jnp.asarray(rng.normal(size=(3, 25, 7)), jnp.float32)
 
+    @jax.jit
     def gradient(w, x):
         return jax.grad(lambda w: jnp.sum(sparse.sparse_linear(w, edges, x, "sparse") ** 2))(w)
 
