@@ -29,7 +29,7 @@ from omics_jax.systems.miracle import model
 from omics_jax.systems.miracle.covariates import Levels, covariate_values
 from omics_jax.systems.miracle.model import ModelShape
 from omics_jax.systems.miracle.permuted import permuted_targets
-from omics_jax.systems.miracle.sites import centred_covariates
+from omics_jax.systems.miracle.sites import on_own_scale
 from omics_jax.tasks.network import TaskNetwork, head_outputs
 from omics_jax.tasks.task import Task, known_rows, outcome
 from omics_jax.training.stage import Variables
@@ -213,7 +213,7 @@ def differences(units: Units, predictions: Predictions, test: Dataset) -> dict[s
     for task in diseases_of(units.tasks):
         known = known_rows(test, task)
         group = np.asarray(outcome(test, task, known), np.float64)
-        centred, _ = centred_covariates(covariates[known], np.arange(known.sum()))
+        centred = on_own_scale(covariates[known])
         z, difference = compare_groups(activity[known], group, centred)
         rows = {
             "pathway": units.pathways[units.is_pathway],
@@ -320,9 +320,7 @@ def site_differences(
     """Cases less controls in beta value, adjusted for covariates; 0 where nothing is determined."""
     known = known_rows(test, task)
     modality = test.modalities[MODALITY]
-    covariates, _ = centred_covariates(
-        covariate_values(test, units.levels)[known], np.arange(known.sum())
-    )
+    covariates = on_own_scale(covariate_values(test, units.levels)[known])
     design = design_matrix(np.asarray(outcome(test, task, known), np.float64), covariates)
     used, place = np.unique(columns, return_inverse=True)
     values, mask = modality.values[:, used][known], modality.mask[:, used][known]

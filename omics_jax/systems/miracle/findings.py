@@ -25,7 +25,7 @@ from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.systems.miracle.explained import LINKS, PATHWAYS, PEOPLE
 from omics_jax.systems.miracle.pathways import NETWORK
 from omics_jax.systems.miracle.permuted import permuted_name
-from omics_jax.systems.miracle.sites import centred_covariates
+from omics_jax.systems.miracle.sites import on_own_scale
 from omics_jax.tasks.conclusions import against_simple
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.interpretation import permutation_p_values
@@ -146,7 +146,7 @@ def plain_tests(
     group = people[f"outcome {task}"].to_numpy(np.float64)
     known = np.isfinite(group)
     values = _columns(people, "mean_z")[known]
-    covariates, _ = centred_covariates(_columns(people, "covariate")[known], np.arange(known.sum()))
+    covariates = on_own_scale(_columns(people, "covariate")[known])
     effects = linear_effects(
         values, np.ones(values.shape, bool), design_matrix(group[known], covariates)
     )

@@ -146,6 +146,12 @@ def scaled_covariates(scale: Mapping[str, Any], c: Float[Any, "n k"]) -> Float[A
     return xp.where(xp.isnan(c), 0, (c - scale["c_mean"]) / scale["c_sd"])
 
 
+def on_own_scale(covariates: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+    """The covariates of these people, scaled by themselves, 0 where unknown; for tests of groups."""
+    scale = covariate_scale(covariates, np.arange(len(covariates)))
+    return scaled_covariates(scale, covariates)
+
+
 class Fit(NamedTuple):
     """The least-squares fit of every site on the covariates: mean_s, b_s and the variance left."""
 
