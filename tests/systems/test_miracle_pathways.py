@@ -96,6 +96,7 @@ def test_every_permutation_selects_its_sites_by_its_own_outcomes(selected):
     expected = sites.fit_sites(
         dataset.modalities["methylation"],
         arms_covariates(dataset),
+        np.ones(arms_covariates(dataset).shape[1], bool),
         replace(dataset, targets=targets),
         tasks,
         sites.Selection("t", 8),
@@ -181,7 +182,7 @@ def test_plain_values_and_genes_follow_the_connections(selected, predicted):
     seen = np.zeros(z.shape, bool)
     columns = constants["columns"][used]
     own = {name: constants[name][..., used] for name in ("mean", "sd", "coef", "alive")}
-    own["c_mean"] = constants["c_mean"]
+    own |= {name: constants[name] for name in ("c_mean", "c_sd")}
     x, m = (np.asarray(rows[name])[:, columns] for name in ("x", "m"))
     z[:, columns], seen[:, columns] = sites.standardized(own, x, m, np.asarray(rows["c"])), m
     total, count = np.zeros(out["mean_z"].shape), np.zeros(out["mean_z"].shape)

@@ -147,7 +147,7 @@ def scaled_covariates(scale: Mapping[str, Any], c: Float[Any, "n k"]) -> Float[A
 
 
 def on_own_scale(covariates: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-    """The covariates of these people, scaled by themselves, 0 where unknown; for tests of groups."""
+    """The covariates of these people on their own scale, 0 where unknown, to compare groups."""
     scale = covariate_scale(covariates, np.arange(len(covariates)))
     return scaled_covariates(scale, covariates)
 
