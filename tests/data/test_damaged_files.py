@@ -398,3 +398,13 @@ def test_an_open_quotation_mark_is_found_in_the_time_of_the_file(tmp_path):
     (tmp_path / "m.csv").write_text(f'sample,a,b\ns1,"1,2\n{rows}')
     message = error_of(read_matrix, tmp_path / "m.csv")
     assert "line 2 opens a quotation mark that is never closed" in message
+
+
+def test_more_chunks_than_the_file_has_bytes_are_refused_at_once(tmp_path):
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("x", shape=(10,), maxshape=(None,), chunks=(2,), dtype="f4")
+        dataset[:] = 1
+        dataset.resize((1 << 28,))
+    with h5py.File(path) as file, pytest.raises(UserError, match="declares 134,217,728 chunks"):
+        hdf5.declared_bytes(file)

@@ -5,6 +5,7 @@ Only what those formats need of HDF5; groups and attributes stay with their read
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -83,12 +84,30 @@ def text_array(path: Path, dataset) -> Shaped[np.ndarray, ...]:
 
 
 def declared_bytes(element) -> int:
-    """Bytes that a dataset, or all datasets of a group, take in memory by their declared shapes."""
+    """Bytes that a dataset, or all datasets of a group, take in memory by their declared shapes.
+
+    Raises:
+      UserError: more chunks than the file has bytes, which would be filled one by one.
+    """
     if hasattr(element, "keys"):
         return sum(declared_bytes(element[name]) for name in element)
+    _check_chunks(element)
     is_object = element.dtype.kind == "O"
     cell = OBJECT_BYTES if is_object else element.dtype.itemsize
     return int(element.size or 0) * cell
+
+
+def _check_chunks(dataset) -> None:
+    if not dataset.chunks:
+        return
+    sides = zip(dataset.shape, dataset.chunks, strict=True)
+    count = math.prod(-(-length // chunk) for length, chunk in sides)
+    path = Path(dataset.file.filename)
+    if count > path.stat().st_size:
+        raise UserError(
+            f"{path} is a damaged HDF5 file ({dataset.name} declares {count:,} chunks, more than "
+            f"the file has bytes); {AGAIN}"
+        )
 
 
 def slab(
