@@ -28,7 +28,9 @@ def data_lines(dataset: Dataset, description: Description) -> Iterator[str]:
     if dataset.uses:
         yield f"what the files hold:\n{_as_text(account_table(dataset.uses))}"
     for name, table in description.variables.items():
-        yield f"{name}, its variables:\n{_as_text(short_table(table))}"
+        shown = short_table(table)
+        text = _as_text(shown) if len(shown) else f"none of {len(table):,} looks wrong"
+        yield f"{name}, its variables:\n{text}"
     for note in dataset.notes:
         yield f"note: {note}"
     for warning in description.warnings:

@@ -1,5 +1,7 @@
 """The sites of a fold against numpy and scipy, and the leak of selection before the split."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -181,7 +183,7 @@ def p_by_scipy(task, site):
 
 def test_sites_are_chosen_by_students_t_within_the_study_of_each_disease():
     for task in TASKS:
-        p = sites.task_p_values(MODALITY, NO_COVARIATES, DATA, task, "t", ROWS)
+        p = sites.task_tests(MODALITY, NO_COVARIATES, DATA, task, "t", ROWS)[1]
         for site in (0, 2, 5, 12):
             assert p[site] == pytest.approx(p_by_scipy(task.name, site), rel=1e-4)
         assert p[6] == p[7] == 1
@@ -197,7 +199,7 @@ def test_sites_are_chosen_by_students_t_within_the_study_of_each_disease():
 
 def test_a_difference_between_studies_chooses_nothing():
     """Sites 0 and 1 tell A from B, and neither a case from a control."""
-    p = [sites.task_p_values(MODALITY, NO_COVARIATES, DATA, task, "t", ROWS)[:2] for task in TASKS]
+    p = [sites.task_tests(MODALITY, NO_COVARIATES, DATA, task, "t", ROWS)[1][:2] for task in TASKS]
     assert np.min(p) > 0.01
     assert not {0, 1} & set(chosen(fitted("t", 1)))
 
@@ -221,7 +223,7 @@ def test_the_moderated_t_is_limmas():
             MODALITY.values[own], MODALITY.mask[own], design_matrix(codes[own].astype(float))
         )
         expected = moderated_t(effects)[1]
-        p = sites.task_p_values(MODALITY, NO_COVARIATES, DATA, task, "moderated_t", ROWS)
+        p = sites.task_tests(MODALITY, NO_COVARIATES, DATA, task, "moderated_t", ROWS)[1]
         np.testing.assert_allclose(p, expected, rtol=1e-6)
 
 
@@ -308,3 +310,17 @@ def accuracy_on_noise(select_before: bool) -> float:
 def test_sites_selected_before_the_split_classify_pure_noise_and_those_selected_inside_do_not():
     assert accuracy_on_noise(select_before=True) >= 0.98
     assert 0.3 <= accuracy_on_noise(select_before=False) <= 0.7
+
+
+def test_sites_whose_p_is_zero_in_floating_point_are_ordered_by_t():
+    score = np.array([0.0, 0.0, 0.5, 0.0])
+    t = np.array([40.0, -60.0, 1.0, 50.0])
+    assert sites._best(score, 2, tie=-np.abs(t)).tolist() == [False, True, False, True]
+
+
+def test_a_moderated_t_of_one_varying_site_is_refused():
+    values = MODALITY.values.copy()
+    values[:, 1:] = 0.5
+    one = replace(MODALITY, values=values, mask=np.ones(values.shape, bool))
+    with pytest.raises(UserError, match="moderated_t compares the variances of sites, and . of"):
+        sites.task_tests(one, NO_COVARIATES, DATA, TASKS[0], "moderated_t", ROWS)

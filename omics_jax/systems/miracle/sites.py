@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.preprocessing.statistics import Statistics, training_statistics
+from omics_jax.errors import UserError
 from omics_jax.evaluation.differential import (
     Effects,
     design_matrix,
@@ -214,35 +215,51 @@ def _chosen(
         return _best(np.where(observed, -variance, np.inf), selection.per_task)
     is_chosen = np.zeros(len(observed), bool)
     for task in tasks:
-        p = task_p_values(modality, removed, dataset, task, selection.method, rows)
-        is_chosen |= _best(np.where(observed, p, np.inf), selection.per_task)
+        t, p = task_tests(modality, removed, dataset, task, selection.method, rows)
+        # Of the strongest sites p is 0 in floating point, and only t orders them.
+        score = np.where(observed, p, np.inf)
+        is_chosen |= _best(score, selection.per_task, tie=-np.abs(t))
     return is_chosen
 
 
-def _best(score: Float[np.ndarray, " S"], count: int) -> Bool[np.ndarray, " S"]:
-    """The `count` finite entries of least score; the first of ties."""
-    best = np.argsort(score, kind="stable")[:count]
+def _best(
+    score: Float[np.ndarray, " S"], count: int, tie: Float[np.ndarray, " S"] | None = None
+) -> Bool[np.ndarray, " S"]:
+    """The `count` finite entries of least score; of ties those of least `tie`, then the first."""
+    keys = (score,) if tie is None else (tie, score)
+    best = np.lexsort(keys)[:count]
     is_best = np.zeros(len(score), bool)
     is_best[best[np.isfinite(score[best])]] = True
     return is_best
 
 
-def task_p_values(
+def task_tests(
     modality: Modality,
     removed: Float[np.ndarray, "n k"],
     dataset: Dataset,
     task: Task,
     method: str,
     rows: Rows,
-) -> Float[np.ndarray, " S"]:
-    """The p-value of every site's difference between cases and controls, or trend of a number.
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
+    """t and p of every site's difference between cases and controls, or trend of a number.
 
     Only rows with a known outcome count, so that a disease is tested within its own studies; the
     effects of covariates are removed.
+
+    Raises:
+      UserError: a moderated t of fewer than two sites that vary.
     """
     effects = task_effects(modality, removed, dataset, task, rows)
-    test = moderated_t if method == "moderated_t" else t_test
-    return test(effects)[1]
+    if method == "t":
+        return t_test(effects)
+    varying = int((np.nan_to_num(effects.variance) > 0).sum())
+    if varying < 2:
+        raise UserError(
+            f"selection.method=moderated_t compares the variances of sites, and {varying} of "
+            f"{len(effects.variance):,} sites varies among the people of {task.name}; set "
+            "--config.selection.method=t"
+        )
+    return moderated_t(effects)
 
 
 def task_effects(
