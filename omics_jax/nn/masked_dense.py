@@ -26,31 +26,38 @@ MASKS = ("hard", "soft", "none")
 class MaskedDense(nn.Module):
     """(n, I) -> (n, O).
 
-    Parameters: `bias` (O,), and `weights` (E,) of the edges of a hard mask, or else `kernel`
-    (I, O).
+    Parameters: `bias` (O,) where it has one, and `weights` (E,) of the edges of a hard mask, or
+    else `kernel` (I, O).
 
     outputs: O.
     mask: one of `MASKS`.
     softness: the value of a soft mask where there is no edge, from 0 to 1.
     form: how a hard mask is computed, see `sparse.FORMS`.
+    use_bias: False where a norm follows, which would subtract the bias again, see `blocks.Block`.
     """
 
     outputs: int
     mask: str = "hard"
     softness: float = 0.0
     form: str = "auto"
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "n I"], edges: Edges) -> Float[Array, "n O"]:
-        bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
+        y = self._without_bias(x, edges)
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", nn.initializers.zeros, (self.outputs,))
+
+    def _without_bias(self, x: Float[Array, "n I"], edges: Edges) -> Float[Array, "n O"]:
         if self.mask == "hard":
             weights = self.param("weights", initial_weights, edges)
-            return sparse_linear(weights, edges, x.T, self.form).T + bias
+            return sparse_linear(weights, edges, x.T, self.form).T
         shape = (x.shape[-1], self.outputs)
         kernel = self.param("kernel", nn.initializers.lecun_uniform(), shape)
         if self.mask == "soft":
             kernel = kernel * soft_mask(edges, self.softness)
-        return x @ kernel + bias
+        return x @ kernel
 
 
 def soft_mask(edges: Edges, softness: float) -> Float[Array, "I O"]:

@@ -173,15 +173,15 @@ def _cheapest_width(count: Int[np.ndarray, " units"]) -> int:
 
 
 def initial_weights(key: PRNGKeyArray, edges: Edges) -> Weights:
-    """w_e ~ U(-1/sqrt(f), 1/sqrt(f)), f the number of inputs that the edge's output really has.
+    """w_e ~ U(-sqrt(3/f), sqrt(3/f)), f the number of inputs that the edge's output really has.
 
-    Weights without a connection are 0 (see `size` of `plan_edges`). Source: PyTorch's linear layer,
-    whose fan-in would count the absent connections as well.
+    The variance is 1/f, as that of a dense layer (LeCun et al. 1998) with f inputs. Weights without
+    a connection are 0 (see `size` of `plan_edges`).
     """
     numbers = jax.random.uniform(key, (len(edges.ends),), jnp.float32, -1, 1)
     exists = connected(edges)
     fan_in = jnp.where(exists, edges.fan_in[edges.ends[:, 1]], 1).astype(jnp.float32)
-    return jnp.where(exists, numbers / jnp.sqrt(fan_in), 0)
+    return jnp.where(exists, numbers * jnp.sqrt(3 / fan_in), 0)
 
 
 def choose_form(form: str, edges: Edges) -> str:

@@ -89,8 +89,8 @@ def test_first_weights_are_bounded_by_the_inputs_that_a_unit_has_and_absent_ones
     assert other["dense"]["kernel"] is X and other["layer"]["bias"] is params["bias"]
     for weights in (params["weights"], other["layer"]["weights"]):
         weights = np.asarray(weights)
-        assert 0.25 < np.abs(weights[:4]).max() <= 0.5
-        assert 0.045 < np.abs(weights[4:404]).max() <= 0.05
+        assert 0.25 < np.abs(weights[:4]).max() / 3**0.5 <= 0.5
+        assert 0.045 < np.abs(weights[4:404]).max() / 3**0.5 <= 0.0501
         np.testing.assert_array_equal(weights[404:], 0)
 
 

@@ -1,7 +1,7 @@
 """The network of MIRACLE: site -> gene -> pathway, a Gaussian per pathway, and the way back.
 
     h = act(norm(W_1 x + b_1))                      genes, and so on through all layers but the last
-    mean = W_m h + b_m,  log variance = W_v h + b_v  of every pathway
+    mean = W_m h + b_m,  log variance = L tanh((W_v h + b_v) / L)  of every pathway, L = 10
     z ~ N(mean, variance),  x' = the mirrored layers of z
 
 Every W is masked by what is known (`nn.masked_dense`). Deviates from the authors' code: mean and
@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from omics_jax.nn.blocks import RowInfo, dropout_by_row
 from omics_jax.nn.masked_dense import MaskedDense
@@ -25,8 +26,12 @@ from omics_jax.nn.sparse import Edges
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "leaky_relu": jax.nn.leaky_relu,
-    "tanh": jax.numpy.tanh,
+    "tanh": jnp.tanh,
 }
+
+
+# Log variances lie between -LARGEST and LARGEST: the exponential of a far person's would overflow.
+LARGEST = 10.0
 
 
 class PathwayAutoencoder(nn.Module):
@@ -49,14 +54,17 @@ class PathwayAutoencoder(nn.Module):
     input_dropout: float = 0.0
 
     def setup(self) -> None:
-        def layer(outputs: int, mask: str) -> MaskedDense:
-            return MaskedDense(outputs, mask, self.softness, self.form)
+        def layer(outputs: int, mask: str, use_bias: bool = True) -> MaskedDense:
+            return MaskedDense(outputs, mask, self.softness, self.form, use_bias)
 
         encoder, decoder = self.masks
-        self.up = [layer(units, encoder) for units in self.units[:-1]]
+        has_bias = not self.batch_norm
+        hidden = self.units[:-1]
+        self.up = [layer(units, encoder, has_bias) for units in hidden]
         self.mean = layer(self.units[-1], encoder)
         self.log_variance = layer(self.units[-1], encoder)
-        self.down = [layer(units, decoder) for units in (*self.units[-2::-1], self.sites)]
+        down = [layer(units, decoder, has_bias) for units in reversed(hidden)]
+        self.down = [*down, layer(self.sites, decoder)]
         if self.batch_norm:
             self.up_norms = [MaskedBatchNorm() for _ in self.units[:-1]]
             self.down_norms = [MaskedBatchNorm() for _ in self.units[:-1]]
@@ -67,8 +75,10 @@ class PathwayAutoencoder(nn.Module):
         """Mean and log variance of q(z|x). edges: of the layers, the lowest first."""
         h = dropout_by_row(self, x, rows, self.input_dropout)
         for number, layer in enumerate(self.up):
-            h = self._hidden(layer(h, edges[number]), "up_norms", number, rows)
-        return self.mean(h, edges[-1]), self.log_variance(h, edges[-1])
+            has_norm = has_several_inputs(edges[number], self.masks[0])
+            h = self._hidden(layer(h, edges[number]), "up_norms", number, rows, has_norm)
+        unbounded = self.log_variance(h, edges[-1])
+        return self.mean(h, edges[-1]), LARGEST * jnp.tanh(unbounded / LARGEST)
 
     def decode(
         self, z: Float[Array, "n P"], edges: Sequence[Edges], rows: RowInfo
@@ -77,16 +87,24 @@ class PathwayAutoencoder(nn.Module):
         h = z
         last = len(self.down) - 1
         for number, layer in enumerate(self.down):
-            h = layer(h, edges[last - number])
+            own = edges[last - number]
+            h = layer(h, own)
             if number < last:
-                h = self._hidden(h, "down_norms", number, rows)
+                has_norm = has_several_inputs(own, self.masks[1])
+                h = self._hidden(h, "down_norms", number, rows, has_norm)
         return h
 
     def _hidden(
-        self, h: Float[Array, "n u"], norms: str, number: int, rows: RowInfo
+        self,
+        h: Float[Array, "n u"],
+        norms: str,
+        number: int,
+        rows: RowInfo,
+        has_norm: Bool[Array, " u"],
     ) -> Float[Array, "n u"]:
         if self.batch_norm:
-            h = getattr(self, norms)[number](h, rows.live, train=self.has_rng("dropout"))
+            normalised = getattr(self, norms)[number](h, rows.live, train=self.has_rng("dropout"))
+            h = jnp.where(has_norm, normalised, h)
         return dropout_by_row(self, ACTIVATIONS[self.activation](h), rows, self.dropout)
 
     def __call__(
@@ -98,6 +116,15 @@ class PathwayAutoencoder(nn.Module):
     ) -> Float[Array, "n w"]:
         """Every layer once, for initialisation."""
         return self.decode(self.encode(x, up, rows)[0], down, rows)
+
+
+def has_several_inputs(edges: Edges, mask: str) -> Bool[Array, " O"]:
+    """Whether each unit reads two inputs or more, and so is normalised.
+
+    The norm of a unit with one input does not depend on its weight, whose gradient would be
+    rounding errors; Adam scales these to steps of full length.
+    """
+    return (edges.fan_in > 1) | (mask != "hard")
 
 
 def edges_by_layer(up: Sequence[Edges], down: Sequence[Edges]) -> dict[str, Edges]:
