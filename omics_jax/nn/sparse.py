@@ -253,7 +253,7 @@ def _add_up(
         sums = sum(padded[edge][:, None] * x[source] for edge, source in places)
         return total.at[part.target].add(sums, indices_are_sorted=True, mode="drop"), None
 
-    total = jnp.zeros((units, x.shape[1]), x.dtype)
+    total = jnp.zeros((units, x.shape[1]), jnp.result_type(weights, x))
     return _scan_blocks(add_block, total, chunks, x.shape[1], filling=units)[0]
 
 

@@ -30,7 +30,6 @@ WORDS = [
     "--config.training.epochs.autoencoder=20",
     "--config.training.epochs.heads=10",
     "--config.training.epochs.all=30",
-    "--config.training.optimizer.learning_rate=0.003",
 ]
 
 
