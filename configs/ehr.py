@@ -34,6 +34,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.seed = 0
     config.folds = 5
     config.repeats = 1
+    config.members = 1  # trainings of each fold whose predictions are averaged
     config.held_out = (0.1, 0.2, 0.5)  # shares of observed values held out to score imputation
 
     config.data = series_section()  # your files and how they are read

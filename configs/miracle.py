@@ -37,6 +37,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.seed = 0
     config.folds = 5
     config.repeats = 1
+    config.members = 1  # trainings of each fold whose predictions are averaged
 
     config.data = methylation_section()  # your files; without any, the simulator below
     config.knowledge = knowledge_section()  # of your sites; without any, the simulator's
@@ -119,6 +120,8 @@ def get_config(choice: str = "") -> ConfigDict:
         *("inverse_gradient", "loss_share", "gradnorm", "pcgrad", "uncertainty"),
     )
     config.compare.knowledge = ("both", "decoder", "none", "shuffled", "random")
+    config.compare.hidden = 0.2  # share of connections to find again, in knowledge; 0 for none
+    config.compare.softness = 0.1  # what a connection that is not known counts there
     config.compare.sites = ("50", "100", "200", "400")
 
     config.interpret = ConfigDict()

@@ -36,6 +36,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.seed = 0
     config.folds = 5
     config.repeats = 1
+    config.members = 1  # trainings of each fold whose predictions are averaged
     config.missing = "impute"  # impute | mask (leave its branch out) | complete (patients only)
 
     # Your files; without any, the simulator below. See README, "Your own omics".

@@ -32,6 +32,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.seed = 0
     config.folds = 5
     config.repeats = 2
+    config.members = 1  # trainings of each fold whose predictions are averaged
 
     # Your files. An empty path means the simulator below. See README, "Your own files".
     config.data = ConfigDict()

@@ -58,6 +58,15 @@ def write_atomically(path: Path, text: str) -> None:
     _replace(path, lambda file: file.write(text.encode()))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes for others to read; `path` holds the old content or the new.
+
+    Raises:
+      UserError: it cannot be written; the old content then stays.
+    """
+    _replace(path, lambda file: file.write(content))
+
+
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
     """Writes named arrays and JSON `meta` as one npz, atomically.
 

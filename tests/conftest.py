@@ -90,6 +90,13 @@ def pytest_collection_finish():
     gc.set_threshold(100_000, 20, 20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_file():
+    """Gives back the memory of a file's programs: all files together compile some gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real data, from the environment variable OMICS_JAX_DATA; tests that need it

@@ -24,6 +24,7 @@ from omics_jax.study.doubts import (
     doubts_of_predictions,
     doubts_of_training,
 )
+from omics_jax.study.members import ensembles
 from omics_jax.study.system import MODEL, Arm
 from omics_jax.training.stage_files import load_outcome
 
@@ -31,13 +32,17 @@ COLUMNS = ("arm", "replicate", "training", "kind", "doubt")
 
 
 def find_doubts(arms: Sequence[Arm], folder: Path) -> pd.DataFrame:
-    """A row for every doubt about a training; replicate is its index, training its name."""
+    """A row for every doubt about a training: `replicate` is that of the scores that it is part of,
+    `training` its name.
+    """
     rows = []
     for arm in arms:
         ranges = arm.system.ranges(arm.dataset)
-        for index, replicate in enumerate(arm.replicates):
-            doubts = _doubts_of(arm, index, ranges, folder)
-            rows += [(arm.name, index, replicate.name, *doubt) for doubt in doubts]
+        for members in ensembles(arm.replicates):
+            for index in members:
+                name = arm.replicates[index].name
+                doubts = _doubts_of(arm, index, ranges, folder)
+                rows += [(arm.name, members[0], name, *doubt) for doubt in doubts]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -87,7 +92,7 @@ def _record(arm: str, number: int, doubts: pd.DataFrame, scores: pd.DataFrame) -
     sentences = []
     if len(doubtful):
         sentences.append(_sentence(arm, number, doubtful, means, means_without))
-    unchanged = doubts.loc[doubts["kind"] == NO_PROGRESS, "replicate"].nunique()
+    unchanged = doubts.loc[doubts["kind"] == NO_PROGRESS, "training"].nunique()
     if unchanged:
         sentences.append(
             f"In {unchanged} of {number} trainings of {arm} a stage added nothing to what was "

@@ -20,14 +20,16 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
+from omics_jax.data.formats import annotated
 from omics_jax.data.memory import memory_limit
-from omics_jax.durable import as_user_error, write_arrays, write_atomically
+from omics_jax.durable import as_user_error, write_arrays, write_atomically, write_bytes
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.description import describe_data
 from omics_jax.run.directory import read_json
 from omics_jax.run.manifest import check_files, read_manifest
 from omics_jax.settings.sections import PREDICTION_SECTIONS, prediction_config
+from omics_jax.study.members import over_replicates
 from omics_jax.study.records import from_record
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.training.rows import apply_to_rows, compile_row_function
@@ -82,8 +84,11 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
         by_group.setdefault(group, []).append(_fields_to_keep(system, fields))
     warnings += [*_range_warnings(system, ranges, new), *_clipping_warnings(shares)]
     for group, predictions in by_group.items():
-        _write_group(out / file_name(group), predictions, new.ids, system)
+        _write_group(out / file_name(group), predictions, new, system)
         warnings += [f"{group}: {warning}" for warning in system.prediction_warnings(predictions)]
+    if system.matrices and not annotated.can_write():
+        fields = ", ".join(system.matrices)
+        warnings.append(f"{fields} as .h5ad: not written, which pip install 'omics_jax[io]' allows")
     notes = "".join(f"note: {note}\n" for note in new.notes)
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups, models = ", ".join(by_group), _models_text(map(len, by_group.values()))
@@ -227,35 +232,23 @@ def _rows_are(file: Path, ids: np.ndarray) -> bool:
 def _write_group(
     stem: Path,
     replicates: Sequence[Predictions],
-    ids: np.ndarray,
+    new: Dataset,
     system: System,
 ) -> None:
-    """STEM.FIELD.csv and STEM.FIELD_between_replicates.csv for every field with columns."""
+    """STEM.FIELD.csv and STEM.FIELD_between_replicates.csv for every field with columns.
+
+    Those in `System.matrices` also become STEM.FIELD.h5ad.
+    """
     pooled = system.pool_new(replicates) if system.pool_new else {}
     for field, names in system.columns.items():
         stacked = np.stack([fields[field] for fields in replicates])
         mean, sd = pooled[field] if field in pooled else over_replicates(stacked)
         for suffix, values in (("", mean), ("_between_replicates", sd)):
             file = stem.with_name(f"{stem.name}.{file_name(field)}{suffix}.csv")
-            write_atomically(file, as_frame(ids, values, names).to_csv(index=False))
-
-
-def over_replicates(stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and s.d. (n, ...) float32 over the replicates (r, n, ...) that are not nan.
-
-    They are nan where all replicates are. In double precision the mean of equal numbers is that
-    number, so observed values are unchanged.
-    """
-    known = ~np.isnan(stacked)
-    count = known.sum(axis=0)
-
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.where(known, values, 0).sum(axis=0, dtype=np.float64)
-
-    with np.errstate(invalid="ignore"):
-        mean = total(stacked) / count
-        sd = np.sqrt(total((stacked - mean) ** 2) / count)
-    return mean.astype(np.float32), sd.astype(np.float32)
+            write_atomically(file, as_frame(new.ids, values, names).to_csv(index=False))
+        if field in system.matrices and annotated.can_write():
+            content = annotated.as_h5ad(mean, new.ids, names, new.table)
+            write_bytes(stem.with_name(f"{stem.name}.{file_name(field)}.h5ad"), content)
 
 
 def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from omics_jax.run.progress import print_and_log, progress
 from omics_jax.run.reuse import copy_trained_arms
 from omics_jax.run.scores import rows_of
 from omics_jax.settings.words import split_list
+from omics_jax.study.members import with_members
 from omics_jax.study.system import LEAST_BASELINE_ROWS, Arm
 from omics_jax.training.history import History
 from omics_jax.training.plan import Options
@@ -46,7 +47,7 @@ def arms_of(method: ModuleType, config: Any, dataset: Dataset) -> Sequence[Arm]:
     for arm in arms:
         if arm.with_baselines:
             _check_baseline_rows(arm)
-    return arms
+    return [with_members(arm, config.members) for arm in arms]
 
 
 def _check_baseline_rows(arm: Arm) -> None:

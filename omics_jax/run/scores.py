@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from omics_jax.evaluation.comparisons import summarize
 from omics_jax.evaluation.few_events import too_few_events
-from omics_jax.evaluation.measures import measure_of
 from omics_jax.evaluation.tables import Frame
 from omics_jax.run.progress import OnProgress
+from omics_jax.study.comparisons import summary_of
+from omics_jax.study.members import ensembles, mean_prediction, split_labels
 from omics_jax.study.system import MODEL, Arm, Findings, Predictions, Results
 from omics_jax.training.stage import Replicate
 
@@ -30,20 +30,20 @@ def score_arms(
 ) -> Results:
     """Scores of every replicate of every arm and of its baselines, by the system's own `evaluate`.
 
+    The members of an ensemble are scored together, as the first of them.
+
     load: (arm, replicate, part) -> its predictions of that part, "test" or one of
       `System.extra_parts`.
     """
     scores: list[dict[str, Any]] = []
     frames: dict[str, list[Frame]] = {}
-    total, done = sum(len(arm.replicates) for arm in arms), 0
-    for arm in arms:
-        for r, replicate in enumerate(arm.replicates):
-            new_scores, new_frames = _score_replicate(arm, r, partial(load, arm, r))
-            scores += new_scores
-            for name, frame in new_frames:
-                frames.setdefault(name, []).append(frame)
-            done += 1
-            on_progress(done, total, f"{arm.name}: {replicate.name}")
+    scored = [(arm, members) for arm in arms for members in ensembles(arm.replicates)]
+    for done, (arm, members) in enumerate(scored, start=1):
+        new_scores, new_frames = _score_replicate(arm, members, partial(load, arm))
+        scores += new_scores
+        for name, frame in new_frames:
+            frames.setdefault(name, []).append(frame)
+        on_progress(done, len(scored), f"{arm.name}: {arm.replicates[members[0]].name}")
     pooled = {name: _concatenate(parts) for name, parts in frames.items()}
     labels = {arm.name: arm.labels for arm in arms}
     return Results(pd.DataFrame(scores), pooled, _test_sizes(main_arm(arms)), labels)
@@ -55,23 +55,29 @@ def _concatenate(frames: Sequence[Frame]) -> Frame:
 
 
 def _score_replicate(
-    arm: Arm, index: int, load: Callable[[str], Predictions]
+    arm: Arm, members: Sequence[int], load: Callable[[int, str], Predictions]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, Frame]]]:
     """The lines of the table of scores, and the named frames.
 
     Of later repeats only frames that are kept of every repeat, see `Frame`.
+
+    members: the places of the replicates whose mean prediction is scored.
+    load: (replicate, part) -> its predictions of that part.
     """
-    system, replicate = arm.system, arm.replicates[index]
+    system, replicate = arm.system, arm.replicates[members[0]]
     train = arm.dataset.take(rows_of(replicate, "train"))
     test = arm.dataset.take(replicate.test)
-    saved = {part: load(part) for part in ("test", *system.extra_parts)}
+    saved = {
+        part: mean_prediction(system, [load(r, part) for r in members])
+        for part in ("test", *system.extra_parts)
+    }
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
         baseline_rows = rows_of(replicate, "train", system.baseline_slots)
         predictions |= system.baselines(arm.dataset.take(baseline_rows), test)
     if system.probes:
         predictions |= system.probes(saved["train"], train, saved["test"], test)
-    columns = _columns_of(arm, index)
+    columns = _columns_of(arm, members[0])
     frame_columns = {name: columns[name] for name in ("arm", "group", "fold")}
     scores, frames = [], []
     for model, predicted in predictions.items():
@@ -148,7 +154,7 @@ def _columns_of(arm: Arm, index: int) -> dict[str, Any]:
         "seed": replicate.seed,
         "n_train": n_train,
         "n_test": len(replicate.test),
-        **{"group": "all", "fold": 0, "repeat": 0, **replicate.labels},
+        **{"group": "all", "fold": 0, "repeat": 0, **split_labels(replicate)},
     }
 
 
@@ -202,16 +208,11 @@ def metrics_json(
 
 
 def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -> dict[str, Any]:
-    """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm.
-
-    The groups of a split are averaged before splits are.
-    """
+    """{"summary": {metric: ...}, "baselines": {name: {metric: ...}}} of one arm."""
     by_model: dict[str, dict[str, Any]] = {}
     of_arm = scores[scores["arm"] == arm]
     for (model, metric), lines in of_arm.groupby(["model", "metric"], sort=False):
-        splits = lines.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
-        ratio = float((splits["n_test"] / splits["n_train"]).mean())
-        summary = summarize(splits["value"].to_numpy(np.float64), ratio, measure_of(str(metric)))
+        summary = summary_of(lines, str(metric))
         if findings.intervals is not None:
             interval = findings.intervals.get((arm, model, metric))
             summary["ci95"] = list(interval or (np.nan, np.nan))
@@ -219,7 +220,7 @@ def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -
         if "constant" in lines and lines["constant"].all():
             summary["constant"] = True  # every row was predicted to be the same
         by_model.setdefault(str(model), {})[str(metric)] = summary
-    return {"summary": by_model.pop(MODEL), "baselines": by_model}
+    return {"summary": by_model.pop(MODEL, {}), "baselines": by_model}
 
 
 def _replicate_records(arms: Sequence[Arm], scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -241,7 +242,7 @@ def _replicate_record(arm: Arm, replicate: Replicate, lines: pd.DataFrame) -> di
     return {
         "arm": arm.name,
         **arm.labels,
-        **replicate.labels,
+        **split_labels(replicate),
         "seed": replicate.seed,
         "split": split,
         **dict(zip(lines["metric"], lines["value"], strict=True)),

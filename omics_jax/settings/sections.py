@@ -24,6 +24,7 @@ from omics_jax.settings.checks import (
 PREDICTION_SECTIONS = ("run", "predict")
 
 MOST_REPEATS = 1000
+MOST_MEMBERS = 100
 
 # What the settings may be that several configs have, see `settings.checks`.
 SHARED_RULES = {
@@ -32,6 +33,7 @@ SHARED_RULES = {
     "seed": whole(0, LARGEST),
     "folds": whole(2, MOST_REPEATS),
     "repeats": whole(1, MOST_REPEATS),
+    "members": whole(1, MOST_MEMBERS),
     "run.strategy": choice("auto", "map", "vmap"),
     "run.spread": choice("data", "replicates"),
     "run.devices": whole(),

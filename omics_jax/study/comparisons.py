@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from omics_jax.evaluation import comparisons
+from omics_jax.evaluation.measures import measure_of
 from omics_jax.study.system import MODEL, Results
 
 Model = tuple[str, str]  # (arm, `MODEL` or the name of a simple model)
@@ -86,10 +88,26 @@ def adjusted_family(tests: Sequence[dict], label: Callable[[str], str] = short_l
     ]
 
 
+def summary_of(lines: pd.DataFrame, metric: str) -> dict:
+    """`evaluation.comparisons.summarize` of the lines of one model and metric.
+
+    The groups of a split are averaged before splits are.
+    """
+    splits = lines.groupby(["repeat", "fold"])[["value", "n_test", "n_train"]].mean()
+    ratio = float((splits["n_test"] / splits["n_train"]).mean())
+    values = splits["value"].to_numpy(np.float64)
+    return comparisons.summarize(values, ratio, measure_of(metric))
+
+
 def mean_score(scores: pd.DataFrame, model: Model, metric: str) -> float:
     """The mean of a model's metric over all replicates; nan where it was not scored."""
+    return float(scores_of(scores, model, metric)["value"].mean())
+
+
+def scores_of(scores: pd.DataFrame, model: Model, metric: str) -> pd.DataFrame:
+    """The lines of a model's metric in the table of scores."""
     rows = _rows(scores, model)
-    return float(rows.loc[rows["metric"] == metric, "value"].mean())
+    return rows[rows["metric"] == metric]
 
 
 def _rows(scores: pd.DataFrame, model: Model) -> pd.DataFrame:

@@ -71,6 +71,7 @@ class System:
         `LEAST_BASELINE_ROWS` training rows at least: fewer are refused before the training.
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
+      matrices: fields of `columns` that `--mode=predict` also writes as AnnData.
       ranges: dataset -> field of a prediction -> the range of the observed values that it predicts,
         in the same units; predictions far outside are reported (`study.doubts`).
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
@@ -108,6 +109,7 @@ class System:
     baselines: Callable[[Dataset, Dataset], Mapping[str, Predictions]]
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    matrices: tuple[str, ...] = ()
     ranges: Callable[[Dataset], Mapping[str, Span]] = lambda dataset: {}
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)

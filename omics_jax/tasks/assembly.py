@@ -47,8 +47,8 @@ def task_system(
       encoder_stages: name -> a function that makes a stage of the encoder alone.
       fields: any other field of `System`; they override those that are set here.
     """
-    check_task_settings(network.config)
     tasks = network.tasks
+    check_task_settings(network.config, has_tasks=bool(tasks))
 
     def arrays(dataset: Dataset) -> dict[str, np.ndarray]:
         return {**inputs(dataset), **outcome_arrays(dataset, tasks)}

@@ -36,6 +36,8 @@ METRICS = {
     "regression": ("rmse", "mae", "r2"),
     "survival": ("c_index", "c_index_uno", "c_index_within", "ibs", "auc_t"),
 }
+OF_TWO_CLASSES = ("auprc", "brier", "calibration_error")  # besides those of a classification
+MEAN = "mean"  # stands for a task in the names of means over several classifications
 # The field of a prediction that tells rows from each other.
 DECISION = {"classification": "probability", "regression": "value", "survival": "risk"}
 # Keeps the log loss finite where the observed class was predicted with a probability of 0.
@@ -55,10 +57,25 @@ def better_sides(tasks: Sequence[Task], subsets: Sequence[str] = ()) -> dict[str
     names = [
         f"{task.name}_{metric}{suffix}"
         for task in tasks
-        for metric in METRICS[task.kind]
+        for metric in metrics_of(task)
         for suffix in suffixes
     ]
+    names += [f"{MEAN}_{metric}" for metric in averaged_metrics(tasks)]
     return measures.better_sides([*names, *(f"validation_{name}" for name in names)])
+
+
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """The metrics of a task that have a better side."""
+    own = METRICS[task.kind]
+    return (*own, *OF_TWO_CLASSES) if len(task.classes) == 2 else own
+
+
+def averaged_metrics(tasks: Sequence[Task]) -> list[str]:
+    """The metrics that all of several classifications have, of which the mean is a score, too."""
+    of_classes = [metrics_of(task) for task in tasks if task.kind == "classification"]
+    if len(of_classes) < 2:
+        return []
+    return [metric for metric in of_classes[0] if all(metric in own for own in of_classes)]
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -88,7 +105,8 @@ def evaluate_tasks(
       metrics: T_METRIC, nan where the rows do not suffice:
         of a classification accuracy, macro_f1 (mean over the classes that occur among the labels or
         the predicted classes), auroc (with more than two classes the mean of one-versus-rest over
-        the classes for which it is defined), log_loss;
+        the classes for which it is defined), log_loss; of two classes also auprc, brier and
+        calibration_error, see `binary`; of several classifications also mean_METRIC over them;
         of a regression rmse, mae, r2;
         of a survival task c_index (Harrell), c_index_uno, ibs (integrated Brier score between the
         5th and 95th percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles
@@ -119,10 +137,21 @@ def evaluate_tasks(
         frames[task.name] = Frame(task.kind, task_rows)
         if len(task.classes) == 2:
             frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
+    scored = [task for task in tasks if task.name in frames]
+    scores |= _means(scored, scores)
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
     return Evaluation(scores, frames, constant)
+
+
+def _means(tasks: Sequence[Task], scores: Mapping[str, float]) -> dict[str, float]:
+    """The means over classifications; nan where a score of one of them is."""
+    names = [task.name for task in tasks if task.kind == "classification"]
+    return {
+        f"{MEAN}_{metric}": float(np.mean([scores[f"{name}_{metric}"] for name in names]))
+        for metric in averaged_metrics(tasks)
+    }
 
 
 def _second_class(task: Task, predictions: Predictions, test: Dataset) -> Frame:
@@ -185,14 +214,27 @@ def class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, flo
     """The scores of a classification, see `evaluate_tasks`, from the field probability (n, C)."""
     p = fields["probability"]
     if not len(label):
-        return dict.fromkeys(METRICS["classification"], float("nan"))
+        names = METRICS["classification"] + (OF_TWO_CLASSES if p.shape[1] == 2 else ())
+        return dict.fromkeys(names, float("nan"))
     predicted = p.argmax(axis=1)
     p_label = np.clip(p[np.arange(len(label)), label], PROBABILITY_FLOOR, 1)
+    of_two = _two_class_metrics(p[:, 1], label) if p.shape[1] == 2 else {}
     return {
         "accuracy": float((predicted == label).mean()),
         "macro_f1": _macro_f1(label, predicted, p.shape[1]),
         "auroc": _mean_auroc(p, label),
         "log_loss": float(-np.log(p_label).mean()),
+        **of_two,
+    }
+
+
+def _two_class_metrics(
+    probability: Float[np.ndarray, " n"], label: Int[np.ndarray, " n"]
+) -> dict[str, float]:
+    return {
+        "auprc": classification.auprc(probability, label),
+        "brier": classification.brier(probability, label),
+        "calibration_error": classification.expected_calibration_error(probability, label),
     }
 
 

@@ -76,13 +76,15 @@ def check_weights(config: Any, tasks: Sequence[Task]) -> None:
         )
 
 
-def check_task_settings(config: Any) -> None:
+def check_task_settings(config: Any, has_tasks: bool = True) -> None:
     """Refuses invalid values in the sections of a config that every `TaskNetwork` reads.
 
     These are heads, survival, balancing, training and weights, and `model.regression_loss`.
+
+    has_tasks: False for an encoder alone, which has no heads to train.
     """
     check_values(config, {**SHARED_RULES, **TASK_RULES})
-    if not {"heads", "all"} & set(config.training.stages):
+    if has_tasks and not {"heads", "all"} & set(config.training.stages):
         raise UserError(
             f"config.training.stages is {tuple(config.training.stages)}, which trains no head; "
             "add the stage heads or all"

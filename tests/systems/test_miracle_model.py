@@ -121,7 +121,22 @@ def test_predictions_read_the_mean_and_no_noise(fresh, variables):
         np.testing.assert_array_equal(value, first[name])
     chosen = model.chosen_sites(variables, fresh.rows)
     mean = model.pathway_means(fresh.shape, variables, chosen.standardized, fresh.rows)
-    np.testing.assert_allclose(first["activity"], mean, rtol=1e-5, atol=1e-6)
+    means = first["embedding"][:, : fresh.shape.pathways]
+    np.testing.assert_allclose(means, mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.abs(first["activity"]), np.abs(mean), rtol=1e-5, atol=1e-6)
+
+
+def test_activity_has_the_sign_that_rises_with_methylation(fresh, variables):
+    """Whatever the sign of the unit: that of its weights is arbitrary."""
+    params = variables["params"]
+    encoder = params[model.ENCODER]
+    negated = jax.tree.map(lambda leaf: -leaf, encoder["mean"])
+    flipped = {**params, model.ENCODER: {**encoder, "mean": negated}}
+    first, other = (
+        fresh.predict({**variables, "params": p}, fresh.rows) for p in (params, flipped)
+    )
+    assert (np.asarray(first["embedding"]) != np.asarray(other["embedding"])).any()
+    np.testing.assert_allclose(other["activity"], first["activity"], rtol=1e-5, atol=1e-6)
 
 
 def test_missing_cells_and_sites_that_were_not_chosen_are_never_read(fresh, variables):

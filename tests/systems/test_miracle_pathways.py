@@ -215,18 +215,18 @@ def test_groups_are_compared_as_by_students_t():
     assert z[3] == difference[3] == 0
 
 
-def test_the_sign_and_scale_of_a_unit_do_not_matter(predicted):
+def test_the_scale_of_a_unit_does_not_matter(predicted):
     arm, out, _ = predicted
     units = arm.system.evaluate.args[1]
     test = arm.dataset.take(arm.replicates[0].test)
-    signs = np.where(np.arange(out["activity"].shape[1]) % 2, -3.0, 0.5)
-    flipped = {**out, "activity": out["activity"] * signs}
+    scales = np.where(np.arange(out["activity"].shape[1]) % 2, 3.0, 0.5)
+    scaled = {**out, "activity": out["activity"] * scales}
     for name, frame in explained.differences(units, out, test).items():
-        other = explained.differences(units, flipped, test)[name].rows
+        other = explained.differences(units, scaled, test)[name].rows
         for column in ("z", "difference"):
             np.testing.assert_allclose(other[column], frame.rows[column], atol=1e-4)
     np.testing.assert_allclose(
-        explained.people(units, flipped, test).filter(like="activity"),
+        explained.people(units, scaled, test).filter(like="activity"),
         explained.people(units, out, test).filter(like="activity"),
         atol=1e-4,
     )

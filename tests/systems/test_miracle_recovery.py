@@ -10,7 +10,7 @@ from omics_jax.run.command import system_module
 from omics_jax.run.scores import score_arms
 from omics_jax.systems.miracle import findings, reading
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
 MODULE = system_module("miracle")
 WORDS = [

@@ -287,12 +287,11 @@ def _site_genes(names: Mapping[str, np.ndarray], pairs: np.ndarray) -> SiteGenes
 
 
 def _gene_sets(names: Mapping[str, np.ndarray], pairs: np.ndarray) -> GeneSets:
-    """pairs: pathway and gene."""
-    sets = {
-        str(name): tuple(names["gene"][pairs[pairs[:, 0] == p, 1]].tolist())
-        for p, name in enumerate(names["pathway"])
-    }
-    return GeneSets("the simulator", {name: genes for name, genes in sets.items() if genes})
+    """pairs: pathway and gene, by pathway."""
+    pathways, first = np.unique(pairs[:, 0], return_index=True)
+    genes = np.split(names["gene"][pairs[:, 1]], first[1:])
+    members = zip(names["pathway"][pathways].tolist(), genes, strict=True)
+    return GeneSets("the simulator", {name: tuple(own.tolist()) for name, own in members})
 
 
 def _check(people: Sequence[int], arguments: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from omics_jax.study.system import Arm
 from omics_jax.systems.miracle import sites, wiring
 from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
-from omics_jax.systems.miracle.model import SLOT
+from omics_jax.systems.miracle.model import AUTOENCODER, ENCODER, SLOT
+from omics_jax.systems.miracle.rediscovery import contrast_constants
 from omics_jax.tasks.bounds import with_bound_rows
 from omics_jax.tasks.losses import BY_BOUND, bound_name
 from omics_jax.tasks.replicates import task_replicates
@@ -51,6 +53,25 @@ def bounding_arms(config: Any, cohort: Cohort) -> list[Arm]:
     return single_arms(config, cohort) if needs_bounds else []
 
 
+def pretraining_arm(config: Any, cohort: Cohort, name: str) -> Arm:
+    """The autoencoder alone, trained on all people, also on those without any outcome."""
+    own = config.copy_and_resolve_references()
+    own.balancing.name = "fixed"
+    own.training.stages = (AUTOENCODER,)
+    own.training.supervised_autoencoder = False
+    return replace(network_arm(own, cohort, name, ()), with_baselines=False)
+
+
+def pretrained_arm(config: Any, cohort: Cohort, task: Task, source: Arm) -> Arm:
+    """The network of an outcome alone that takes over its autoencoder from another arm."""
+    own = config.copy_and_resolve_references()
+    own.balancing.name = "fixed"
+    own.training.stages = tuple(name for name in own.training.stages if name != AUTOENCODER)
+    name, labels = f"{task.name} pretrained", {"pretrained": task.name}
+    arm = network_arm(own, cohort, name, (task,), labels=labels)
+    return replace(arm, start_from=source.name, takes=(ENCODER,), with_baselines=False)
+
+
 def network_arm(
     config: Any,
     cohort: Cohort,
@@ -62,6 +83,8 @@ def network_arm(
     has_bounds: bool = False,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all people, or on those of its only task.
+
+    Without any task it is the autoencoder alone, on all people.
 
     starts: arms whose accuracies bound those of the tasks that are classes (PWInVal).
     has_bounds: whether its own accuracy is kept as such a bound.
@@ -99,8 +122,8 @@ def _replicates(
     config: Any, cohort: Cohort, tasks: tuple[Task, ...], has_bounds: bool
 ) -> tuple[list[Replicate], Spec]:
     """A replicate per fold, and what building the system needs to know."""
-    known = people_of(cohort, tasks)
-    everyone = np.ones_like(known)
+    everyone = np.ones(len(cohort.dataset), bool)
+    known = people_of(cohort, tasks) if tasks else everyone
     trained = known if len(tasks) == 1 else everyone
     parts = {"train": trained, "validation": trained, "test": known}
     splits = [restricted(split, parts) for split in cohort.splits]
@@ -161,19 +184,35 @@ def _edge_constants(
     splits: Sequence[Split],
     fitted: Sequence[Mapping[str, np.ndarray]],
 ) -> list[dict[str, np.ndarray]]:
-    """Every fold's connections, of one shape. Shuffled and random ones differ between folds."""
+    """Every fold's connections, of one shape. Shuffled and random ones differ between folds.
+
+    Where some are hidden, also those by which `rediscovery` is measured.
+    """
     sizes = wiring.layer_sizes(cohort.knowledge)
     model = config.model
     seeds = [folds.seed_of(config, split) for split in splits]
-    ends = [wiring.layer_ends(cohort.knowledge, model.mask, model.hidden, s)[0] for s in seeds]
+    ends = [wiring.layer_ends(cohort.knowledge, model.mask, model.hidden, s) for s in seeds]
+    kept = [own for own, _ in ends]
     columns = [fold["columns"] for fold in fitted]
     # Lists of the same numbers per unit have plans of one shape; others are given room.
     are_alike = model.mask != "random" and not model.hidden
     are_whole = all(fold["alive"].all() and len(fold["alive"]) == sizes[0] for fold in fitted)
-    room = [None if are_alike else len(layer) for layer in ends[0]]
+    room = [None if are_alike else len(layer) for layer in kept[0]]
     if not (are_alike and are_whole):
         width = len(columns[0])
-        room[0] = max(wiring.most_edges(layers[0], sizes[0], width) for layers in ends)
-    return [
-        wiring.wired(layers, sizes, own, room) for layers, own in zip(ends, columns, strict=True)
+        room[0] = max(wiring.most_edges(layers[0], sizes[0], width) for layers in kept)
+    wired = [
+        wiring.wired(layers, sizes, own, room) for layers, own in zip(kept, columns, strict=True)
     ]
+    if not model.hidden:
+        return wired
+    own = [
+        [wiring.own_layers(layers, sizes[0], places) for layers in known_and_hidden]
+        for known_and_hidden, places in zip(ends, columns, strict=True)
+    ]
+    contrasts = contrast_constants(
+        [list(zip(known, hidden, strict=True)) for known, hidden in own],
+        [(int(fold["alive"].sum()), *sizes[1:-1]) for fold in fitted],
+        seeds,
+    )
+    return [{**layers, **more} for layers, more in zip(wired, contrasts, strict=True)]

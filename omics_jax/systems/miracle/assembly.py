@@ -23,7 +23,7 @@ from omics_jax.systems.miracle.simple_models import disease_models
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.losses import BY_BOUND
 from omics_jax.tasks.prediction import prediction_columns
-from omics_jax.tasks.settings import check_task_settings, weights_of
+from omics_jax.tasks.settings import weights_of
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
@@ -57,7 +57,7 @@ def build(config: Any, spec: Spec) -> System:
     Raises:
       UserError: an invalid value in `config`.
     """
-    check(config)
+    check_values(config, SETTINGS)
     shape = shape_of(config, spec)
     network = model.network_of(shape, weights_of(config))
     columns = {**prediction_columns(spec.tasks), "activity": spec.names}
@@ -73,6 +73,7 @@ def build(config: Any, spec: Spec) -> System:
         },
         predict=partial(model.predict, shape, network),
         columns=columns,
+        matrices=("activity",),
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, config),
         sources=reading.sources,
@@ -90,12 +91,6 @@ def shape_of(config: Any, spec: Spec) -> model.ModelShape:
         inputs=places_of_inputs(config, spec.levels),
         has_bounds=spec.has_bounds or config.balancing.name in BY_BOUND,
     )
-
-
-def check(config: Any) -> None:
-    """Refuses invalid values of the config."""
-    check_values(config, SETTINGS)
-    check_task_settings(config)
 
 
 def selection_of(config: Any) -> sites.Selection:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -14,28 +15,116 @@ from omics_jax.study.comparisons import (
     full_label,
     metrics_of,
     network,
+    scores_of,
+    summary_of,
 )
-from omics_jax.study.system import Findings, Results
+from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.systems.miracle.stability import stability_table
 from omics_jax.tasks.conclusions import contrasts_with_simple, mean_and_sd, tested_metrics
 from omics_jax.tasks.figures import task_figures
+from omics_jax.tasks.scoring import MEAN
+
+# Means over the networks for one outcome.
+ALONE, PRETRAINED = "each outcome alone", "each outcome pretrained"
 
 
 def conclude_multitask(results: Results) -> Findings:
     """The network of all diseases against that of each disease and against simple models."""
     joint = list(results.labels)[-1]
-    alone = [arm for arm, labels in results.labels.items() if "single" in labels]
-    contrasts = [*contrasts_with_simple(results, joint), *_with_others(results, joint, alone)]
+    alone = {arm: own["single"] for arm, own in results.labels.items() if "single" in own}
+    results = with_means_of(results, alone, ALONE)
+    rivals = [*alone, ALONE] if alone else []
+    contrasts = [*contrasts_with_simple(results, joint), *_with_others(results, joint, rivals)]
     tests = adjusted_family(compare_all(results, contrasts), full_label)
     tables = task_figures(results, joint)
     if alone:
+        tables["network_differences"] = difference_table(
+            tests, joint, "One network for all outcomes less one for each alone"
+        )
         caption = (
             "Mean (s.d.) over the test folds of the network for all outcomes together, and of a "
             "network of the same shape for each outcome alone."
         )
         tables["networks"] = _arms_table(
-            results, [joint, *alone], "One network or several", caption
+            results, [joint, *rivals], "One network or several", caption
         )
     return Findings(tests, tables)
+
+
+def conclude_transfer(results: Results) -> Findings:
+    """Every disease's network on the autoencoder of all people against its network alone."""
+    arms = {
+        kind: {arm: own[kind] for arm, own in results.labels.items() if kind in own}
+        for kind in ("single", "pretrained")
+    }
+    results = with_means_of(results, arms["single"], ALONE)
+    results = with_means_of(results, arms["pretrained"], PRETRAINED)
+    pairs = [*zip(arms["pretrained"], arms["single"], strict=True), (PRETRAINED, ALONE)]
+    contrasts = [contrast for new, old in pairs for contrast in _with_others(results, new, [old])]
+    simple = [
+        contrast for arm in arms["single"] for contrast in contrasts_with_simple(results, arm)
+    ]
+    tests = adjusted_family(compare_all(results, [*contrasts, *simple]), full_label)
+    caption = (
+        "Mean (s.d.) over the test folds of networks for one outcome: alone, trained on the people "
+        "in whom it is known; pretrained, on the autoencoder of all people of the same training "
+        "folds, of other studies and without outcomes too."
+    )
+    names = [name for new, old in pairs for name in (old, new)]
+    between = [test for test in tests if test["a"] in (*arms["pretrained"], PRETRAINED)]
+    tables = {
+        "transfer_differences": transfer_differences(between),
+        "transfer": _arms_table(results, names, "Pretrained on all people, or not", caption),
+    }
+    return Findings(tests, tables)
+
+
+def transfer_differences(tests: Sequence[Mapping]) -> Table:
+    """The differences in AUROC of networks with and without pretraining, see `compare_all`."""
+    lines = [
+        {
+            "label": test["metric"].removesuffix("_auroc"),
+            "value": test["difference"],
+            "low": test["ci95"][0],
+            "high": test["ci95"][1],
+        }
+        for test in tests
+        if test["metric"].endswith("_auroc")
+    ]
+    caption = (
+        "AUROC of the pretrained network less that of the network alone, on the same folds: above "
+        "0 where pretraining helps. 95 % intervals of the corrected resampled t-test."
+    )
+    frame = pd.DataFrame(lines, columns=["label", "value", "low", "high"])
+    title = "What pretraining on all people adds"
+    return Table("intervals", frame, title, caption, "difference in AUROC")
+
+
+def with_means_of(results: Results, arms: Mapping[str, str], name: str) -> Results:
+    """The results with one more arm, the means over networks for one outcome each.
+
+    arms: arm -> its outcome. name: of the new arm.
+    """
+    scores = results.scores
+    parts = []
+    for measure in _common_measures(results, arms) if len(arms) > 1 else ():
+        own = {arm: f"{outcome}_{measure}" for arm, outcome in arms.items()}
+        is_own = (scores["model"] == MODEL) & (scores["metric"] == scores["arm"].map(own))
+        splits = scores[is_own].groupby(["group", "fold", "repeat", "replicate"], sort=False)
+        means = splits[["n_train", "n_test"]].sum()
+        means["value"] = splits["value"].agg(lambda values: values.mean(skipna=False))
+        columns = {"arm": name, "model": MODEL, "metric": f"{MEAN}_{measure}"}
+        parts.append(means.reset_index().assign(**columns))
+    return replace(results, scores=pd.concat([scores, *parts], ignore_index=True))
+
+
+def _common_measures(results: Results, arms: Mapping[str, str]) -> list[str]:
+    """What all of these arms are scored by, each for its outcome."""
+    by_arm = [
+        [m.removeprefix(f"{outcome}_") for m in metrics_of(results, arm) if m.startswith(outcome)]
+        for arm, outcome in arms.items()
+    ]
+    return [measure for measure in by_arm[0] if all(measure in own for own in by_arm)]
 
 
 def conclude_weights(results: Results) -> Findings:
@@ -55,13 +144,47 @@ def conclude_knowledge(results: Results) -> Findings:
         "the decoder alone; none: both are dense; shuffled: other connections, as many of every "
         "unit; random: as many connections between any units."
     )
-    return _conclude_varied(results, "knowledge", "What knowledge is worth", caption)
+    concluded = _conclude_varied(results, "knowledge", "What knowledge is worth", caption)
+    hidden = [arm for arm, labels in results.labels.items() if "hidden" in labels]
+    if not hidden:
+        return concluded
+    tests, table = _rediscovery(results, *hidden)
+    family = adjusted_family([*concluded.comparisons, *tests], full_label)
+    return replace(concluded, comparisons=family, tables={**concluded.tables, "rediscovery": table})
+
+
+def _rediscovery(results: Results, true: str, shuffled: str) -> tuple[list[dict], Table]:
+    """Tests of what is found of true connections against what is found of shuffled ones."""
+    metrics = [metric for metric in metrics_of(results, true) if metric.startswith("hidden_")]
+    contrasts = [(network(true), network(shuffled), metric) for metric in metrics]
+    lines = []
+    for arm, series in ((true, "knowledge"), (shuffled, "shuffled")):
+        for metric in metrics:
+            summary = summary_of(scores_of(results.scores, network(arm), metric), metric)
+            low, high = summary["ci95"]
+            label = metric.removeprefix("hidden_").removesuffix("_auroc").replace("_", " ")
+            line = {"label": label, "value": summary["mean"], "low": low, "high": high}
+            lines.append({**line, "series": series})
+    caption = (
+        "Of the connections that were hidden from training, how often a hidden one has a larger "
+        "weight than one of the same unit that knowledge lacks, too: .5 where nothing is found. "
+        "The network's masks are soft, so that both can grow. shuffled: the same of connections "
+        "of which none is true, which shows what the numbers of connections of units do. Mean and "
+        "95 % interval over the test folds."
+    )
+    title = "Hidden connections, found again"
+    return compare_all(results, contrasts), Table(
+        "intervals", pd.DataFrame(lines), title, caption, "AUROC"
+    )
 
 
 def conclude_sites(results: Results) -> Findings:
-    """Every number of sites against the first."""
+    """Every number of sites against the first, and how stable the findings are."""
     caption = "Mean (s.d.) over the test folds, by the number of sites selected for each outcome."
-    return _conclude_varied(results, "sites", "Number of sites", caption)
+    concluded = _conclude_varied(results, "sites", "Number of sites", caption)
+    arms = [arm for arm, labels in results.labels.items() if "sites" in labels]
+    stability = stability_table(results, arms)
+    return replace(concluded, tables={"stability": stability, **concluded.tables})
 
 
 def _conclude_varied(results: Results, label: str, title: str, caption: str) -> Findings:
@@ -73,8 +196,34 @@ def _conclude_varied(results: Results, label: str, title: str, caption: str) -> 
         *_with_others(results, first, others),
     ]
     tests = adjusted_family(compare_all(results, contrasts), full_label)
-    tables = {**task_figures(results, first), label: _arms_table(results, arms, title, caption)}
+    tables = {
+        f"{label}_differences": difference_table(tests, first, f"{title}: less {first}"),
+        label: _arms_table(results, arms, title, caption),
+        **task_figures(results, first),
+    }
     return Findings(tests, tables)
+
+
+def difference_table(tests: Sequence[Mapping], first: str, title: str) -> Table:
+    """The differences in AUROC of all others from the first, with their intervals."""
+    lines = [
+        {
+            "label": test["b"],
+            "value": -test["difference"],
+            "low": -test["ci95"][1],
+            "high": -test["ci95"][0],
+            "series": test["metric"].removesuffix("_auroc"),
+        }
+        for test in tests
+        if test["a"] == first and test["metric"].endswith("_auroc")
+    ]
+    caption = (
+        f"AUROC of every other model less that of {first}, on the same folds: below 0 where "
+        f"{first} is better. 95 % intervals of the corrected resampled t-test."
+    )
+    columns = ["label", "value", "low", "high", "series"]
+    frame = pd.DataFrame(lines, columns=columns)
+    return Table("intervals", frame, title, caption, "difference in AUROC")
 
 
 def _with_others(results: Results, first: str, others: Iterable[str]) -> list[Contrast]:

@@ -10,13 +10,25 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.miracle import conclusions
-from omics_jax.systems.miracle.arms import bounding_arms, network_arm, single_arms
+from omics_jax.systems.miracle.arms import (
+    bounding_arms,
+    network_arm,
+    pretrained_arm,
+    pretraining_arm,
+    single_arms,
+)
 from omics_jax.systems.miracle.cohort import cohort_of
 from omics_jax.systems.miracle.findings import conclude_pathways
+from omics_jax.systems.miracle.model import AUTOENCODER
 from omics_jax.systems.miracle.pathways import pathways
+from omics_jax.systems.miracle.rediscovery import with_rediscovery
+from omics_jax.systems.miracle.stability import with_stability
 from omics_jax.tasks.losses import BY_BOUND
 
 MULTITASK = "multitask"
+PRETRAINED = "autoencoder of all people"
+# Of the connections that a share is hidden of, the names of the arms.
+HIDDEN = {"both": "connections hidden", "shuffled": "shuffled connections hidden"}
 
 
 def multitask(config: Any, dataset: Dataset) -> list[Arm]:
@@ -53,7 +65,11 @@ def weights(config: Any, dataset: Dataset) -> list[Arm]:
 
 
 def knowledge(config: Any, dataset: Dataset) -> list[Arm]:
-    """Knowledge in encoder and decoder, in the decoder, in neither, and in false connections."""
+    """Knowledge in encoder and decoder, in the decoder, in neither, and in false connections.
+
+    Two more networks have a share of the connections hidden, of the knowledge and of shuffled ones,
+    to see which are found again.
+    """
     cohort = cohort_of(config, dataset)
     bounding, arms = bounding_arms(config, cohort), []
     for how in config.compare.knowledge:
@@ -61,6 +77,14 @@ def knowledge(config: Any, dataset: Dataset) -> list[Arm]:
         varied.model.mask = how
         labels = {"knowledge": how}
         arms.append(network_arm(varied, cohort, how, cohort.tasks, starts=bounding, labels=labels))
+    for how in ("both", "shuffled") if config.compare.hidden else ():
+        varied = config.copy_and_resolve_references()
+        varied.model.mask = how
+        varied.model.hidden = config.compare.hidden
+        varied.model.softness = config.compare.softness
+        name, labels = HIDDEN[how], {"hidden": how}
+        arm = network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels)
+        arms.append(with_rediscovery(arm))
     return [*bounding, *_first_with_baselines(arms)]
 
 
@@ -81,8 +105,31 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
         varied = config.copy_and_resolve_references()
         varied.selection.sites = int(text)
         name, labels = f"{int(text)} sites", {"sites": int(text)}
-        arms.append(network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels))
+        arm = network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels)
+        arms.append(with_stability(arm, cohort))
     return [*bounding, *arms]
+
+
+def transfer(config: Any, dataset: Dataset) -> list[Arm]:
+    """Networks for one disease whose autoencoder was trained on its people, or on all people.
+
+    All are those of every study, also of studies without any outcome.
+    """
+    cohort = cohort_of(config, dataset)
+    if config.selection.method != "none":
+        raise UserError(
+            "the experiment transfer hands an autoencoder on, and selection.method="
+            f"{config.selection.method} gives every network other sites; set "
+            "--config.selection.method=none"
+        )
+    if AUTOENCODER not in config.training.stages:
+        raise UserError(
+            "the experiment transfer hands an autoencoder on, and config.training.stages lacks the "
+            f"stage {AUTOENCODER}; add it"
+        )
+    source = pretraining_arm(config, cohort, PRETRAINED)
+    pretrained = [pretrained_arm(config, cohort, task, source) for task in cohort.tasks]
+    return [source, *single_arms(config, cohort), *pretrained]
 
 
 EXPERIMENTS = {
@@ -90,6 +137,7 @@ EXPERIMENTS = {
     "weights": Experiment(weights, conclusions.conclude_weights),
     "knowledge": Experiment(knowledge, conclusions.conclude_knowledge),
     "sites": Experiment(numbers_of_sites, conclusions.conclude_sites),
+    "transfer": Experiment(transfer, conclusions.conclude_transfer),
     "pathways": Experiment(pathways, conclude_pathways),
 }
 

@@ -94,8 +94,8 @@ def predict_explained(
     x = model.chosen_sites(variables, rows).standardized
     average = jnp.zeros_like(x)
     up, _ = model.layer_edges(shape, constants)
-    activity = predictions["activity"]
-    average_activity = model.pathway_means(shape, variables, average, rows)
+    means = predictions["embedding"][:, : shape.pathways]
+    average_means = model.pathway_means(shape, variables, average, rows)
     predictions["columns"] = jnp.broadcast_to(constants["columns"], x.shape)
     for task in diseases_of(shape.tasks):
 
@@ -110,9 +110,7 @@ def predict_explained(
         own = integrated_gradients(of_sites, x, average, steps)
         genes = sparse_linear(jnp.ones(len(up[0].ends)), up[0], own.T).T
         predictions |= {
-            f"{task.name}_pathways": integrated_gradients(
-                of_pathways, activity, average_activity, steps
-            ),
+            f"{task.name}_pathways": integrated_gradients(of_pathways, means, average_means, steps),
             f"{task.name}_genes": genes,
             f"{task.name}_sites": own,
         }
@@ -202,12 +200,10 @@ def differences(units: Units, predictions: Predictions, test: Dataset) -> dict[s
     """For every disease the difference of every pathway's activity between cases and controls.
 
     Columns: pathway; z, the normal quantile of its two-sided p of t, at least 0; difference, cases
-    less controls in residual s.d., adjusted for covariates, its sign that of `orientation`; and,
-    where there are attributions, attribution, their mean magnitude in units of log-odds.
+    less controls in residual s.d., adjusted for covariates; and, where there are attributions,
+    attribution, their mean magnitude in units of log-odds.
     """
     activity = np.asarray(predictions["activity"], np.float64)[:, units.is_pathway]
-    mean_z = np.asarray(predictions["mean_z"], np.float64)[:, units.is_pathway]
-    sign = orientation(activity, mean_z)
     covariates = covariate_values(test, units.levels)
     frames = {}
     for task in diseases_of(units.tasks):
@@ -218,7 +214,7 @@ def differences(units: Units, predictions: Predictions, test: Dataset) -> dict[s
         rows = {
             "pathway": units.pathways[units.is_pathway],
             "z": z,
-            "difference": sign * difference,
+            "difference": difference,
         }
         if f"{task.name}_pathways" in predictions:
             own = np.asarray(predictions[f"{task.name}_pathways"])[known][:, units.is_pathway]
@@ -244,18 +240,10 @@ def compare_groups(
     return np.maximum(z, 0), np.where(varies, np.nan_to_num(effects.effect) / sd, 0)
 
 
-def orientation(
-    activity: Float[np.ndarray, "n P"], mean_z: Float[np.ndarray, "n P"]
-) -> Float[np.ndarray, " P"]:
-    """1 or -1: the sign of a unit is arbitrary; this one makes it rise with mean methylation."""
-    centred = activity - activity.mean(axis=0)
-    return np.where((centred * mean_z).sum(axis=0) < 0, -1.0, 1.0)
-
-
 def people(units: Units, predictions: Predictions, test: Dataset) -> pd.DataFrame:
     """Every person's outcomes, covariates, and activity and mean_z of every pathway.
 
-    The activity is in s.d. of the test people, oriented. Columns: id, outcome T (nan where
+    The activity is in s.d. of the test people. Columns: id, outcome T (nan where
     unknown), covariate i, activity i, mean_z i.
     """
     activity = np.asarray(predictions["activity"], np.float64)[:, units.is_pathway]
@@ -268,7 +256,7 @@ def people(units: Units, predictions: Predictions, test: Dataset) -> pd.DataFram
         columns[f"outcome {task.name}"] = np.where(known_rows(test, task), codes, np.nan)
     parts = {
         "covariate": covariate_values(test, units.levels),
-        "activity": scaled * orientation(activity, mean_z),
+        "activity": scaled,
         "mean_z": mean_z,
     }
     for name, values in parts.items():

@@ -96,7 +96,7 @@ def _test_disease(task: str, rows: pd.DataFrame, people: pd.DataFrame) -> Diseas
     observed = by_replicate(own[own["repeat"] == 0], "z", ["repeat", "fold"]).mean(axis=0)
     null = null_statistics(rows[rows["arm"] == permuted_name(NETWORK)])
     p, p_family = permutation_p_values(observed, null)
-    first = min(FIRST, -(-len(names) // 3))
+    first = number_of_first(len(names))
     is_first = largest(z, first)
     plain_t, plain_p = plain_tests(task, people)
     index, low, high = nogueira_stability(is_first)
@@ -126,6 +126,11 @@ def _test_disease(task: str, rows: pd.DataFrame, people: pd.DataFrame) -> Diseas
         permutations=len(null),
         null_ends=np.quantile(null, (0.05, 0.95), axis=0),
     )
+
+
+def number_of_first(pathways: int) -> int:
+    """How many of so many pathways are counted as the first of a ranking, see `FIRST`."""
+    return min(FIRST, -(-pathways // 3))
 
 
 def by_replicate(rows: pd.DataFrame, column: str, keys: Sequence[str]) -> Float[np.ndarray, "r P"]:
@@ -312,7 +317,7 @@ def _layers(task: str, edges: pd.DataFrame) -> Table:
 def _shared(tables: Mapping[str, pd.DataFrame]) -> dict[str, Table]:
     """How many pathways the sets of two diseases share, and whether by chance."""
     significant = {task: (table["q"] < LEVEL).to_numpy() for task, table in tables.items()}
-    count = min(FIRST, -(-len(next(iter(tables.values()))) // 3))
+    count = number_of_first(len(next(iter(tables.values()))))
     top = {task: (table["rank"] <= count).to_numpy() for task, table in tables.items()}
     lines = [
         {"set": name, "a": a, "b": b, **set_overlap(sets[a], sets[b])._asdict()}

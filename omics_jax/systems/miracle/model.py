@@ -297,10 +297,25 @@ def autoencoder_stage(network: TaskNetwork, rows: int) -> Stage:
 def predict(
     shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
 ) -> dict[str, Array]:
-    """Every task's prediction, and activity (n, P), the mean of every pathway.
+    """Every task's prediction, and activity (n, P), the mean of every pathway times `orientation`.
 
     Fields of the tasks are those of `tasks.prediction.predict_tasks`.
     """
     predictions = task_network.predict(network, variables, rows)
-    predictions["activity"] = predictions["embedding"][:, : shape.pathways]
+    mean = predictions["embedding"][:, : shape.pathways]
+    predictions["activity"] = mean * orientation(shape, variables, rows)
     return predictions
+
+
+def orientation(shape: ModelShape, variables: Variables, rows: Rows) -> Float[Array, " P"]:
+    """1 or -1 for every pathway: the sign that makes its unit rise with methylation.
+
+    The sign of a unit is arbitrary and differs between trainings. A unit rises where it is larger
+    for a person with all sites one s.d. above their means than for one with all of them below.
+    """
+    one = {name: field[:1] for name, field in rows.items()}
+    above = jnp.ones((1, shape.sites))
+    rise = pathway_means(shape, variables, above, one) - pathway_means(
+        shape, variables, -above, one
+    )
+    return jnp.where(rise[0] < 0, -1.0, 1.0)

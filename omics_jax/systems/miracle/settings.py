@@ -26,10 +26,12 @@ STAGES = ("autoencoder", "heads", "all", "calibration")
 HEADS = ("geometric", "linear", "widths")
 
 _SIMULATOR = {
-    **{
-        f"simulator.{name}": whole(0, 1_000_000)
-        for name in ("sites", "genes", "pathways", "pathway_genes", "active", "shared")
-    },
+    "simulator.sites": whole(1, 500_000),
+    "simulator.genes": whole(1, 50_000),
+    "simulator.pathways": whole(1, 10_000),
+    "simulator.pathway_genes": whole(1, 10_000),
+    "simulator.active": whole(0, 1_000),
+    "simulator.shared": whole(0, 1_000),
     "simulator.diseases_of_shared": whole(1, 6),
     "simulator.people": several(whole(2, 1_000_000), "sizes of studies", "(80, 60)", least=1),
     "simulator.*": number(0, 100),
@@ -55,6 +57,8 @@ _MODEL = {
     "compare.single": flag(),
     "compare.weights": choices(*BALANCES),
     "compare.knowledge": choices(*KNOWLEDGE),
+    "compare.hidden": number(0, 0.9),
+    "compare.softness": number(0.01, 1),
     "compare.sites": names(),
     "interpret.permutations": whole(MIN_POOLED, 10_000),
     "interpret.steps": whole(1, MOST_UNITS),

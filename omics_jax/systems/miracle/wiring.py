@@ -83,7 +83,7 @@ def wired(
       room: connections of every layer for which the constants have room; None for as many as there
         are.
     """
-    own = [_of_chosen(ends[0], sizes[0], places), *ends[1:]]
+    own = own_layers(ends, sizes[0], places)
     inputs = (len(places), *sizes[1:-1])
     constants = {}
     for number, layer in enumerate(own):
@@ -94,13 +94,17 @@ def wired(
     return constants
 
 
-def _of_chosen(ends: Ends, sites: int, places: Int[np.ndarray, " w"]) -> Ends:
-    """The connections of the chosen sites, which are numbered by their places."""
+def own_layers(ends: Sequence[Ends], sites: int, places: Int[np.ndarray, " w"]) -> list[Ends]:
+    """The layers' connections of the chosen sites, which are numbered by their places.
+
+    sites: the number of all sites, which stands in `places` where none is chosen.
+    """
     number_of = np.full(sites + 1, -1)
     number_of[places] = np.arange(len(places))
     number_of[sites] = -1
-    numbers = number_of[ends[:, 0]]
-    return np.stack([numbers, ends[:, 1]], axis=1)[numbers >= 0]
+    numbers = number_of[ends[0][:, 0]]
+    of_chosen = np.stack([numbers, ends[0][:, 1]], axis=1)[numbers >= 0]
+    return [of_chosen, *ends[1:]]
 
 
 def edges_of(constants: Mapping[str, Any], side: str, number: int) -> Edges:

@@ -24,7 +24,7 @@ from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, task
 
 # Tables and columns of every run; an outcome must have another name.
 RESERVED = (
-    "latent", "overlap", "imputed_share", "id", "x", "y", "model", "arm", "group", "fold",
+    "mean", "latent", "overlap", "imputed_share", "id", "x", "y", "model", "arm", "group", "fold",
 )  # fmt: skip
 
 Edges = Mapping[str, tuple[str, ...]]

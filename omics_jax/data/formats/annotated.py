@@ -1,0 +1,45 @@
+"""A matrix with names and annotations as AnnData (.h5ad), for scanpy and whatever else reads it.
+
+Left out: layers, embeddings and everything else that a prediction does not have.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import h5py
+import numpy as np
+import pandas as pd
+from jaxtyping import Real, Shaped
+
+
+def can_write() -> bool:
+    """Whether anndata is installed, which `pip install 'omics_jax[io]'` adds."""
+    from importlib.util import find_spec
+
+    return find_spec("anndata") is not None
+
+
+def as_h5ad(
+    values: Real[np.ndarray, "n k"],
+    ids: Shaped[np.ndarray, " n"],
+    names: Sequence[str],
+    annotations: pd.DataFrame,
+) -> bytes:
+    """The bytes of an .h5ad file: `obs` are the n rows and `var` the k columns.
+
+    annotations: of the rows, a row each; what is no number is stored as text, "" where missing.
+    """
+    import anndata
+
+    text = annotations.select_dtypes(exclude=["number", "bool"]).columns
+    filled = {name: annotations[name].astype(object).fillna("").astype(str) for name in text}
+    obs = annotations.assign(**filled).set_axis(ids.astype(str), axis=0)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), h5py.File(file, "w") as opened:
+        warnings.simplefilter("ignore")  # of names that occur twice, which are as they were given
+        table = anndata.AnnData(values, obs=obs, var=pd.DataFrame(index=list(map(str, names))))
+        anndata.io.write_elem(opened, "/", table)
+    return file.getvalue()
