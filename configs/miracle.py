@@ -10,6 +10,8 @@ r"""MIRACLE: several diseases from blood methylation, by a network of sites, gen
       python experiments/main.py --config=configs/miracle.py:knowledge
     By the number of sites:
       python experiments/main.py --config=configs/miracle.py:sites --config.selection.method=t
+    What pretraining on all people adds:
+      python experiments/main.py --config=configs/miracle.py:transfer
     Which pathways differ, and whether one can believe it (a network per permutation and fold):
       python experiments/main.py --config=configs/miracle.py:pathways
     Your own files:

@@ -1,10 +1,11 @@
 """The stages that train a `TaskNetwork`: the heads alone, everything, and calibration.
 
+    (encoder)    the encoder alone, by its own loss, under the name that the system gives it
     heads        the heads on the frozen embedding:  L_down = (1/K) sum_k w_k L_k
     all          everything:                         lambda L_encoder + L_down
     calibration  a temperature per class or survival task, on the validation rows
 
-Left out: stages that train the encoder alone, which the system defines.
+Left out: stages that train a part of the encoder, which the system defines.
 """
 
 from __future__ import annotations
@@ -70,6 +71,30 @@ def section_stage(network: TaskNetwork, name: str, rows: int, **fields: Any) -> 
         optimizer_settings=settings.optimizer.to_dict(),
         patience=settings.patience,
         **fields,
+    )
+
+
+def encoder_stage(network: TaskNetwork, name: str, rows: int) -> Stage:
+    """The encoder alone, by its own loss."""
+
+    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Stats]:
+        encoded = network.encode(variables, batch[network.slot], key)
+        return encoded.terms, {**variables["batch_stats"], **encoded.stats}
+
+    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
+        encoded = network.encode(variables, batch[network.slot], None)
+        return network.encoder_loss(encoded.terms)
+
+    return section_stage(
+        network,
+        name,
+        rows,
+        trainable=tuple(f"{module}/.*" for module in network.modules),
+        loss=loss,
+        objective=network.encoder_loss,
+        monitor=monitor,
+        features=network.prepare,
+        reads=network.reads,
     )
 
 

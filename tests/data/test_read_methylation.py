@@ -11,6 +11,7 @@ import pytest
 from omics_jax.data.formats.read import read_matrix, read_table
 from omics_jax.data.methylation.beta_values import m_to_beta
 from omics_jax.data.methylation.disease_labels import DiseaseRule, parse_disease
+from omics_jax.data.methylation.genome_studio import kind_and_person
 from omics_jax.data.methylation.read import read_methylation
 from omics_jax.data.methylation.settings import check_settings
 from omics_jax.data.methylation.text_settings import parse_settings, rules
@@ -338,6 +339,68 @@ def test_studies_without_a_common_site_are_refused(tmp_path):
 
 
 # --- detection ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("P1.AVG_Beta", ("beta", "P1")),
+        ("P1 Beta", ("beta", "P1")),
+        ("GSM1.beta_values", ("beta", "GSM1")),
+        ("P1.Detection Pval", ("p", "P1")),
+        ("5815284001_R01C01_DetectionPval", ("p", "5815284001_R01C01")),
+        ("SAMPLE 12.Detection.P.value", ("p", "SAMPLE 12")),
+        ("P1 Detection P-value", ("p", "P1")),
+        ("P1.Signal_A", ("intensity", "P1")),
+        ("P1 Unmethylated Signal", ("intensity", "P1")),
+        ("P1", ("", "P1")),
+        ("alphabeta1", ("", "alphabeta1")),
+    ],
+)
+def test_columns_of_genome_studio_are_of_a_person(column, expected):
+    assert kind_and_person(column) == expected
+
+
+def interleaved(frame, p_values, value="{}", p="{}.Detection Pval", signal=""):
+    """Columns in turns: the value of a person, its p-value, an intensity; people in rows."""
+    rows = {}
+    for person in frame.index:
+        rows[value.format(person)] = frame.loc[person]
+        if person in p_values.index:
+            rows[p.format(person)] = p_values.loc[person]
+        if signal:
+            rows[signal.format(person)] = frame.loc[person] * 5000
+    return pd.DataFrame(rows).T
+
+
+@pytest.mark.parametrize("value", ["{}", "{}.AVG_Beta"])
+def test_p_values_between_the_people_of_a_file_are_read_as_such(tmp_path, value):
+    frame = betas(["p0", "p1", "p2"])
+    p_values = pd.DataFrame(0.001, index=["p0", "p2"], columns=SITES)
+    p_values.loc["p0", SITES[7]] = 0.02
+    p_values.loc["p2", SITES[8]] = 0.5
+    columns = interleaved(frame, p_values, value, signal="{}.Signal_A")
+    data = read(studies=f"A={write(tmp_path / 'a.csv', columns)}")
+    modality = data.modalities["methylation"]
+    assert data.ids.tolist() == ["p0", "p1", "p2"]
+    assert np.argwhere(~modality.mask).tolist() == [[0, 7], [2, 8]]
+    np.testing.assert_allclose(modality.values[1], frame.loc["p1"], rtol=1e-6)
+    assert any("2 of detection p-values, 3 of intensities (left out)" in n for n in data.notes)
+    assert any("A: 2 of 180 values have a detection p-value above 0.01" in n for n in data.notes)
+    assert any("1 person (p1) is without detection p-values" in w for w in data.warnings)
+
+
+def test_a_file_of_p_values_alone_is_refused_and_values_that_are_none(tmp_path):
+    frame = betas(["p0", "p1"])
+    only = frame.set_axis([f"{person}.Detection Pval" for person in frame.index])
+    message = error_of(read, studies=f"A={write(tmp_path / 'a.csv', only)}")
+    assert "detection p-values and intensities" in message and "no beta values" in message
+    columns = interleaved(frame, frame + 2)
+    message = error_of(read, studies=f"A={write(tmp_path / 'b.csv', columns)}")
+    assert "p-values are between 0 and 1" in message
+    twice = frame.set_axis(["p0.AVG_Beta", "p0 Beta"])
+    message = error_of(read, studies=f"A={write(tmp_path / 'c.csv', twice)}")
+    assert "'p0' has 2 columns of beta values" in message
 
 
 def test_values_that_were_not_detected_are_missing(tmp_path):

@@ -61,7 +61,7 @@ def without_undetected(
         n_above += int(is_above.sum())
     remarks = note(
         f"{study}: {n_above:,} of {int(matrix.mask.sum()):,} values have a detection p-value above "
-        f"{limit:g} and taken for missing (data.detection)."
+        f"{limit:g} and are taken for missing (data.detection)."
     )
     for kind, places, names in (
         ("person", rows, matrix.ids),

@@ -31,6 +31,7 @@ from omics_jax.data.methylation.disease_labels import (
     parse_disease,
     unused_studies,
 )
+from omics_jax.data.methylation.genome_studio import one_column_per_person
 from omics_jax.data.methylation.people import (
     People,
     annotations,
@@ -162,6 +163,8 @@ def _read_studies(
         # People of other studies tell nothing: few are in several.
         matrix, notes = read_modality(path, options, known, settings.barcode, features)
         remarks += note(*notes, *averaged_note(study, matrix))
+        matrix, said = one_column_per_person(study, matrix, settings.detection_limit)
+        remarks += said
         matrix, said = without_declared(
             study, matrix, missing_values(settings), limits(settings).get(MODALITY)
         )

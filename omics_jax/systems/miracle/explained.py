@@ -81,7 +81,7 @@ def mean_of_sites(
 
 
 def predict_explained(
-    shape: ModelShape, network: TaskNetwork, steps: int, variables: Variables, rows: Rows
+    shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows, *, steps: int
 ) -> dict[str, Array]:
     """`predict_compared`, and what adds to the log-odds of every disease T.
 
@@ -169,10 +169,11 @@ def genes_of_top(knowledge: Knowledge) -> Int[np.ndarray, "E 2"]:
 def evaluate_permuted(
     system: System,
     units: Units,
-    seed: int,
     predictions: Predictions,
     test: Dataset,
     train: Dataset,
+    *,
+    seed: int,
 ) -> Evaluation:
     """The scores against the outcomes of the replicate's own permutation, and the differences."""
     draw = int(predictions["draw"][0])

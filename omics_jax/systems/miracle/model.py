@@ -37,7 +37,7 @@ from omics_jax.systems.miracle.networks import PathwayAutoencoder, edges_by_laye
 from omics_jax.systems.miracle.wiring import edges_of, masks_of
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.network import Encoded, TaskNetwork, init_network, row_info
-from omics_jax.tasks.stages import joint_stage, section_stage
+from omics_jax.tasks.stages import encoder_stage, joint_stage
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
@@ -270,25 +270,7 @@ def autoencoder_stage(network: TaskNetwork, rows: int) -> Stage:
     """The autoencoder alone, or with the heads, on at most `rows` rows of a replicate."""
     if network.config.training.supervised_autoencoder:
         return joint_stage(network, rows, name=AUTOENCODER)
-
-    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Any]:
-        encoded = network.encode(variables, batch[SLOT], key)
-        return encoded.terms, {**variables["batch_stats"], **encoded.stats}
-
-    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
-        return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
-
-    return section_stage(
-        network,
-        AUTOENCODER,
-        rows,
-        trainable=(f"{ENCODER}/.*",),
-        loss=loss,
-        objective=network.encoder_loss,
-        monitor=monitor,
-        features=network.prepare,
-        reads=network.reads,
-    )
+    return encoder_stage(network, AUTOENCODER, rows)
 
 
 # --- predictions ----------------------------------------------------------------------------------

@@ -6,13 +6,15 @@ What each network says of its test people is in `explained`, how outcomes are pe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.study.system import Arm
+from omics_jax.evaluation.tables import Evaluation
+from omics_jax.study.system import Arm, Rows
 from omics_jax.systems.miracle import explained, model
 from omics_jax.systems.miracle.arms import bounding_arms, network_arm
 from omics_jax.systems.miracle.assembly import shape_of
@@ -49,28 +51,31 @@ def pathways(config: Any, dataset: Dataset) -> list[Arm]:
 
 def with_explanations(arm: Arm, cohort: Cohort) -> Arm:
     """The arm, whose system also predicts and scores what `findings` reads."""
-    shape = shape_of(arm.config, arm.spec)
-    network = model.network_of(shape, weights_of(arm.config))
-    units = units_of(cohort.tasks, cohort.levels, cohort.knowledge)
-    steps = arm.config.interpret.steps
-    system = replace(
-        arm.system,
-        predict=partial(explained.predict_explained, shape, network, steps),
-        evaluate=partial(explained.evaluate_explained, arm.system, units),
-        predict_new=arm.system.predict,
-    )
-    return replace(arm, system=system)
+    predict = partial(explained.predict_explained, steps=arm.config.interpret.steps)
+    return with_scoring(arm, cohort, predict, explained.evaluate_explained)
 
 
 def with_comparisons(arm: Arm, cohort: Cohort) -> Arm:
     """The null's arm, scored with the outcomes of its own permutations."""
+    evaluate = partial(explained.evaluate_permuted, seed=arm.config.seed)
+    return with_scoring(arm, cohort, explained.predict_compared, evaluate)
+
+
+def with_scoring(
+    arm: Arm, cohort: Cohort, predict: Callable[..., Rows], evaluate: Callable[..., Evaluation]
+) -> Arm:
+    """The arm with other predictions of test rows and other scores of them.
+
+    predict: (shape, network, variables, rows) -> fields.
+    evaluate: (the arm's own system, units, predictions, test, train) -> scores.
+    """
     shape = shape_of(arm.config, arm.spec)
     network = model.network_of(shape, weights_of(arm.config))
     units = units_of(cohort.tasks, cohort.levels, cohort.knowledge)
     system = replace(
         arm.system,
-        predict=partial(explained.predict_compared, shape, network),
-        evaluate=partial(explained.evaluate_permuted, arm.system, units, arm.config.seed),
+        predict=partial(predict, shape, network),
+        evaluate=partial(evaluate, arm.system, units),
         predict_new=arm.system.predict,
     )
     return replace(arm, system=system)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,19 +20,17 @@ from omics_jax.data.methylation.simulate import MODALITY
 from omics_jax.evaluation.selections import Stability, largest, nogueira_stability
 from omics_jax.evaluation.tables import Evaluation, Frame, Table
 from omics_jax.study.system import MODEL, Arm, Predictions, Results, System
-from omics_jax.systems.miracle.assembly import shape_of
 from omics_jax.systems.miracle.cohort import Cohort
 from omics_jax.systems.miracle.explained import (
     PATHWAYS,
     Units,
     differences,
     predict_compared,
-    units_of,
 )
 from omics_jax.systems.miracle.findings import by_replicate, number_of_first
-from omics_jax.systems.miracle.model import ModelShape, network_of
+from omics_jax.systems.miracle.model import ModelShape
+from omics_jax.systems.miracle.pathways import with_scoring
 from omics_jax.tasks.network import TaskNetwork
-from omics_jax.tasks.settings import weights_of
 from omics_jax.training.stage import Variables
 
 CHOSEN = "chosen sites"  # name and kind of a frame
@@ -42,16 +39,7 @@ Rows = Mapping[str, Array]
 
 def with_stability(arm: Arm, cohort: Cohort) -> Arm:
     """The arm, whose scoring also keeps its chosen sites and the differences of its pathways."""
-    shape = shape_of(arm.config, arm.spec)
-    network = network_of(shape, weights_of(arm.config))
-    units = units_of(cohort.tasks, cohort.levels, cohort.knowledge)
-    system = replace(
-        arm.system,
-        predict=partial(predict_with_sites, shape, network),
-        evaluate=partial(evaluate_with_sites, arm.system, units),
-        predict_new=arm.system.predict,
-    )
-    return replace(arm, system=system)
+    return with_scoring(arm, cohort, predict_with_sites, evaluate_with_sites)
 
 
 def predict_with_sites(

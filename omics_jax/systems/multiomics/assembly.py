@@ -31,6 +31,7 @@ from omics_jax.tasks.external import task_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
+from omics_jax.tasks.stages import encoder_stage
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
@@ -114,7 +115,7 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         init=partial(model.init, shape, network),
         features=partial(simple_imputers.scaled_features, _rules(config, spec), spec.used),
         encoder_stages={
-            model.EMBEDDING: partial(model.embedding_stage, network, spec.rows[SLOT]),
+            model.EMBEDDING: partial(encoder_stage, network, model.EMBEDDING, spec.rows[SLOT]),
         },
         predict=partial(model.predict, shape, network),
         evaluate=partial(evaluate, spec),

@@ -10,7 +10,7 @@
 
 Source: the paper that couples deep imputation with multi-task learning on TCGA. Missing modalities
 are imputed by networks that were trained before (`imputation`) and are frozen here. The heads and
-all stages but the first are those of any network with several tasks (`omics_jax.tasks`).
+the stages are those of any network with several tasks (`omics_jax.tasks`).
 
 A row is a patient. For every modality M it has values x_M (F,) in the input's units and their mask
 m_M (F,); `has` (M,) marks the modalities that were measured. For every task T it has an outcome y_T
@@ -55,8 +55,7 @@ from omics_jax.tasks.network import (
     init_network,
     row_info,
 )
-from omics_jax.tasks.stages import section_stage
-from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
+from omics_jax.training.stage import Batch, Term, Terms, Variables
 
 EMBEDDING = "embedding"  # the module of the VAE
 
@@ -202,31 +201,6 @@ def embedding_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
     bce = sum(terms[f"bce_{name}"].mean for name in shape.used) / len(shape.used)
     dimensions = 1 if model.reduction == "sum" else model.latent
     return bce + model.k_kl * terms["kl"].mean / dimensions
-
-
-# --- the stage that trains it ---------------------------------------------------------------------
-
-
-def embedding_stage(network: TaskNetwork, rows: int) -> Stage:
-    """The VAE alone, on at most `rows` rows of a replicate; see `tasks.stages` for other stages."""
-
-    def loss(variables: Variables, batch: Batch, key: PRNGKeyArray) -> tuple[Terms, Any]:
-        encoded = network.encode(variables, batch[SLOT], key)
-        return encoded.terms, {**variables["batch_stats"], **encoded.stats}
-
-    def monitor(variables: Variables, batch: Batch) -> Float[Array, ""]:
-        return network.encoder_loss(network.encode(variables, batch[SLOT], None).terms)
-
-    return section_stage(
-        network,
-        EMBEDDING,
-        rows,
-        trainable=(f"{EMBEDDING}/.*",),
-        loss=loss,
-        objective=network.encoder_loss,
-        monitor=monitor,
-        features=network.prepare,
-    )
 
 
 # --- predictions ----------------------------------------------------------------------------------
