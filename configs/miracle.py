@@ -179,6 +179,7 @@ def set_smoke(config: ConfigDict) -> None:
     config.selection.sites = 20
     config.interpret.permutations = 3
     config.interpret.steps = 4
+    config.compare.single = False
     config.compare.weights = ("fixed", "pwinval")
     config.compare.knowledge = ("both", "shuffled")
     config.compare.sites = ("5", "10")
