@@ -25,7 +25,7 @@ SETS = {
     "hallmark": "msigdb_hallmark_v7.0.gmt.gz",
     "wikipathways": "wikipathways_human.gmt.gz",
 }
-TEN_BY_FIVE = "--config.repeats=10"
+TEN_BY_FIVE, TWO_BY_FIVE = "--config.repeats=10", "--config.repeats=2"
 FIVE_MEMBERS = "--config.members=5"
 
 
@@ -53,10 +53,11 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
         *genes,
     ]
     four = [*blood, *diseases, TEN_BY_FIVE]
+    few = [*blood, *diseases, TWO_BY_FIVE]
     sources = {
         f"multitask-{name}": [
             f"{config}multitask",
-            *four,
+            *few,
             f"--config.knowledge.gene_sets={data / 'genesets' / file}",
             "--config.compare.single=False",
         ]
@@ -65,17 +66,17 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
     return {
         "multitask": [f"{config}multitask", *four],
         **sources,
-        "members": [f"{config}multitask", *four, FIVE_MEMBERS, "--config.compare.single=False"],
-        "knowledge": [f"{config}knowledge", *four],
-        "weights": [f"{config}weights", *four],
-        "sites": [f"{config}sites", *four, "--config.selection.method=t"],
+        "members": [f"{config}multitask", *few, FIVE_MEMBERS, "--config.compare.single=False"],
+        "knowledge": [f"{config}knowledge", *few],
+        "weights": [f"{config}weights", *few],
+        "sites": [f"{config}sites", *few, "--config.selection.method=t"],
         "paper": [f"{config}multitask,paper", *blood, *diseases],
         "transfer": [
             f"{config}transfer",
             *with_controls(data, made),
             *genes,
             *diseases,
-            TEN_BY_FIVE,
+            TWO_BY_FIVE,
         ],
         "pathways": [f"{config}pathways", *blood, *diseases, "--config.repeats=1"],
         "ra100": [f"{config}multitask", *ra, TEN_BY_FIVE],

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.run.predict import _write_group
 from omics_jax.study.system import System
 from omics_jax.tasks.prediction import pool_medians, prediction_columns
@@ -33,7 +34,9 @@ def test_a_median_that_is_not_reached_is_empty_in_its_file(tmp_path):
         columns=prediction_columns([task]),
         pool_new=partial(pool_medians, [task]),
     )
-    _write_group(tmp_path / "all", replicates, np.array(["a", "b"]), system)
+    ids = np.array(["a", "b"])
+    patients = Dataset(ids, ids, {}, pd.DataFrame(index=ids), {})
+    _write_group(tmp_path / "all", replicates, patients, system)
     read = lambda name: pd.read_csv(tmp_path / f"all.OS_{name}.csv", index_col="id").iloc[:, 0]
     # The mean curve of patient a falls to 1/3, that of patient b to .87.
     assert read("median")["a"] == pytest.approx(0.5 / (2 / 3) * 5152)

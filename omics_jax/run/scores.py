@@ -220,7 +220,7 @@ def summaries(scores: pd.DataFrame, arm: str, findings: Findings = Findings()) -
         if "constant" in lines and lines["constant"].all():
             summary["constant"] = True  # every row was predicted to be the same
         by_model.setdefault(str(model), {})[str(metric)] = summary
-    return {"summary": by_model.pop(MODEL, {}), "baselines": by_model}
+    return {"summary": by_model.pop(MODEL), "baselines": by_model}
 
 
 def _replicate_records(arms: Sequence[Arm], scores: pd.DataFrame) -> list[dict[str, Any]]:

@@ -100,6 +100,18 @@ def test_covariates_of_new_people_are_read_from_their_table(run, tmp_path):
     assert (moved[:5] > 1e-4).all() and moved[5] < 1e-6
 
 
+def test_activity_is_also_written_as_anndata(run, tmp_path):
+    anndata = pytest.importorskip("anndata")
+    table = clinical(tmp_path / "n.csv", age=[30, 40, 50, 60, 70, ""], sex=["male"] * 6)
+    activity, said = predicted(run, new_people(tmp_path), table)
+    (written,) = re.findall(r"\S*/predictions-\S+", said)
+    stored = anndata.read_h5ad(f"{written}/all.activity.h5ad")
+    assert stored.obs_names.tolist() == activity.index.tolist()
+    assert stored.var_names.tolist() == activity.columns.tolist()
+    np.testing.assert_allclose(stored.X, activity.to_numpy(), rtol=1e-6)
+    assert stored.obs["age"].tolist() == ["30", "40", "50", "60", "70", ""]
+
+
 def test_a_table_with_unknown_columns_and_study_names_changes_nothing(run, tmp_path):
     people = new_people(tmp_path)
     without, _ = predicted(run, people)

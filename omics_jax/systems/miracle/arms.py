@@ -31,10 +31,13 @@ def single_name(task: Task) -> str:
 
 
 def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
-    """For each outcome a network for it alone, trained on the people in whom it is known."""
+    """For each outcome a network for it alone, trained on the people in whom it is known.
+
+    Simple models stand beside the network of all outcomes, which has them for each.
+    """
     fixed = config.copy_and_resolve_references()
     fixed.balancing.name = "fixed"
-    return [
+    arms = [
         network_arm(
             fixed,
             cohort,
@@ -45,6 +48,7 @@ def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
         )
         for task in cohort.tasks
     ]
+    return [replace(arm, with_baselines=False) for arm in arms]
 
 
 def bounding_arms(config: Any, cohort: Cohort) -> list[Arm]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,9 @@ from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.methylation.simulate import MODALITY
 from omics_jax.data.vocabulary import Missing, parse_missing
+from omics_jax.evaluation.tables import Evaluation
 from omics_jax.settings.checks import check_values
-from omics_jax.study.system import DataSpec, System
+from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.miracle import model, reading, sites
 from omics_jax.systems.miracle.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.systems.miracle.settings import SETTINGS
@@ -27,7 +28,9 @@ from omics_jax.tasks.settings import weights_of
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
+RECONSTRUCTION = "reconstruction_r2"  # a metric
 Matrix = Float[np.ndarray, "n w"]
+Evaluate = Callable[[Predictions, Dataset, Dataset], Evaluation]
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def build(config: Any, spec: Spec) -> System:
     shape = shape_of(config, spec)
     network = model.network_of(shape, weights_of(config))
     columns = {**prediction_columns(spec.tasks), "activity": spec.names}
-    return task_system(
+    system = task_system(
         network,
         spec.rows,
         inputs=partial(inputs, spec.levels, missing_of(config)),
@@ -79,6 +82,29 @@ def build(config: Any, spec: Spec) -> System:
         sources=reading.sources,
         training_range=partial(training_range, len(spec.features[MODALITY])),
     )
+    return replace(
+        system,
+        evaluate=partial(evaluate, system.evaluate),
+        better={**system.better, RECONSTRUCTION: "higher"},
+    )
+
+
+def evaluate(
+    evaluate_tasks: Evaluate, predictions: Predictions, test: Dataset, train: Dataset
+) -> Evaluation:
+    """The scores of the tasks and, of a network, how much of the sites' variance it reconstructs.
+
+    That is 1 - sum (x' - x)^2 / sum x^2 over the observed cells, standardised: 0 where every site
+    is reconstructed by its training mean.
+    """
+    evaluation = evaluate_tasks(predictions, test, train)
+    if "squared_error" not in predictions:  # of a simple model
+        return evaluation
+    error, value = (
+        np.sum(predictions[f"squared_{name}"], dtype=np.float64) for name in ("error", "value")
+    )
+    r2 = float(1 - error / value) if value > 0 else float("nan")
+    return replace(evaluation, metrics={**evaluation.metrics, RECONSTRUCTION: r2})
 
 
 def shape_of(config: Any, spec: Spec) -> model.ModelShape:

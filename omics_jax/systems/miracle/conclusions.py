@@ -39,7 +39,7 @@ def conclude_multitask(results: Results) -> Findings:
     tables = task_figures(results, joint)
     if alone:
         tables["network_differences"] = difference_table(
-            tests, joint, "One network for all outcomes less one for each alone"
+            tests, "One network or several: differences", joint
         )
         caption = (
             "Mean (s.d.) over the test folds of the network for all outcomes together, and of a "
@@ -73,31 +73,12 @@ def conclude_transfer(results: Results) -> Findings:
     names = [name for new, old in pairs for name in (old, new)]
     between = [test for test in tests if test["a"] in (*arms["pretrained"], PRETRAINED)]
     tables = {
-        "transfer_differences": transfer_differences(between),
+        "transfer_differences": difference_table(
+            between, "What pretraining on all people adds", "the pretrained network"
+        ),
         "transfer": _arms_table(results, names, "Pretrained on all people, or not", caption),
     }
     return Findings(tests, tables)
-
-
-def transfer_differences(tests: Sequence[Mapping]) -> Table:
-    """The differences in AUROC of networks with and without pretraining, see `compare_all`."""
-    lines = [
-        {
-            "label": test["metric"].removesuffix("_auroc"),
-            "value": test["difference"],
-            "low": test["ci95"][0],
-            "high": test["ci95"][1],
-        }
-        for test in tests
-        if test["metric"].endswith("_auroc")
-    ]
-    caption = (
-        "AUROC of the pretrained network less that of the network alone, on the same folds: above "
-        "0 where pretraining helps. 95 % intervals of the corrected resampled t-test."
-    )
-    frame = pd.DataFrame(lines, columns=["label", "value", "low", "high"])
-    title = "What pretraining on all people adds"
-    return Table("intervals", frame, title, caption, "difference in AUROC")
 
 
 def with_means_of(results: Results, arms: Mapping[str, str], name: str) -> Results:
@@ -197,32 +178,34 @@ def _conclude_varied(results: Results, label: str, title: str, caption: str) -> 
     ]
     tests = adjusted_family(compare_all(results, contrasts), full_label)
     tables = {
-        f"{label}_differences": difference_table(tests, first, f"{title}: less {first}"),
+        f"{label}_differences": difference_table(tests, f"{title}: differences", first),
         label: _arms_table(results, arms, title, caption),
         **task_figures(results, first),
     }
     return Findings(tests, tables)
 
 
-def difference_table(tests: Sequence[Mapping], first: str, title: str) -> Table:
-    """The differences in AUROC of all others from the first, with their intervals."""
+def difference_table(tests: Sequence[Mapping], title: str, first: str) -> Table:
+    """The differences in AUROC, a line per test and a panel per outcome.
+
+    first: what the models on the left sides of the tests are called.
+    """
     lines = [
         {
             "label": test["b"],
-            "value": -test["difference"],
-            "low": -test["ci95"][1],
-            "high": -test["ci95"][0],
+            "value": test["difference"],
+            "low": test["ci95"][0],
+            "high": test["ci95"][1],
             "series": test["metric"].removesuffix("_auroc"),
         }
         for test in tests
-        if test["a"] == first and test["metric"].endswith("_auroc")
+        if test["metric"].endswith("_auroc")
     ]
     caption = (
-        f"AUROC of every other model less that of {first}, on the same folds: below 0 where "
+        f"AUROC of {first} less that of the model at the left, on the same folds: above 0 where "
         f"{first} is better. 95 % intervals of the corrected resampled t-test."
     )
-    columns = ["label", "value", "low", "high", "series"]
-    frame = pd.DataFrame(lines, columns=columns)
+    frame = pd.DataFrame(lines, columns=["label", "value", "low", "high", "series"])
     return Table("intervals", frame, title, caption, "difference in AUROC")
 
 

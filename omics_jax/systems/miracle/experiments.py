@@ -129,7 +129,8 @@ def transfer(config: Any, dataset: Dataset) -> list[Arm]:
         )
     source = pretraining_arm(config, cohort, PRETRAINED)
     pretrained = [pretrained_arm(config, cohort, task, source) for task in cohort.tasks]
-    return [source, *single_arms(config, cohort), *pretrained]
+    alone = [replace(arm, with_baselines=True) for arm in single_arms(config, cohort)]
+    return [source, *alone, *pretrained]
 
 
 EXPERIMENTS = {

@@ -279,14 +279,45 @@ def autoencoder_stage(network: TaskNetwork, rows: int) -> Stage:
 def predict(
     shape: ModelShape, network: TaskNetwork, variables: Variables, rows: Rows
 ) -> dict[str, Array]:
-    """Every task's prediction, and activity (n, P), the mean of every pathway times `orientation`.
+    """Every task's prediction, the activity of pathways, and the error of the reconstruction.
 
-    Fields of the tasks are those of `tasks.prediction.predict_tasks`.
+    Returns:
+      the fields of `tasks.prediction.predict_tasks`;
+      activity (n, P): the mean of every pathway times `orientation`;
+      squared_error, squared_value (n,): over the observed sites the sums of (x' - x)^2 and x^2 of
+        standardised values, x' decoded from the pathway means.
     """
     predictions = task_network.predict(network, variables, rows)
     mean = predictions["embedding"][:, : shape.pathways]
     predictions["activity"] = mean * orientation(shape, variables, rows)
+    chosen = chosen_sites(variables, rows)
+    error = decoded_sites(shape, variables, mean, rows) - chosen.standardized
+    for name, values in (("error", error), ("value", chosen.standardized)):
+        observed = jnp.where(chosen.observed, values**2, 0)
+        predictions[f"squared_{name}"] = jnp.sum(observed, axis=1)
     return predictions
+
+
+def decoded_sites(
+    shape: ModelShape, variables: Variables, mean: Float[Array, "n P"], rows: Rows
+) -> Float[Array, "n w"]:
+    """x' of the pathway means, standardised."""
+    _, down = layer_edges(shape, variables["constants"])
+    decoded, _ = apply_module(
+        shape.autoencoder,
+        ENCODER,
+        variables,
+        None,
+        mean,
+        down,
+        row_info(rows),
+        method=PathwayAutoencoder.decode,
+    )
+    if shape.config.model.reconstruction == "bce":
+        everywhere = jnp.ones(decoded.shape, bool)
+        beta = jax.nn.sigmoid(decoded)
+        return sites.standardized(variables["constants"], beta, everywhere, rows["c"])
+    return decoded
 
 
 def orientation(shape: ModelShape, variables: Variables, rows: Rows) -> Float[Array, " P"]:
