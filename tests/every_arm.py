@@ -151,25 +151,30 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
     arms, _ = prepare_arms(system_module(name), config, folder)
     origin_of = origins(folder)
     random = np.random.default_rng(0)
+    simple: dict[tuple, dict] = {}  # shared by arms that predict the same fields of the same rows
     with few_trees_and_draws():
         for arm in arms:
-            for r in range(len(arm.replicates)):
+            shapes: dict[int, dict] = {}  # by the number of rows
+            for r, replicate in enumerate(arm.replicates):
                 for part in ("test", *arm.system.extra_parts):
+                    rows = rows_of(replicate, part)
+                    if len(rows) not in shapes:
+                        shapes[len(rows)] = prediction_shapes(arm, replicate, rows)
+                    key = str(shapes[len(rows)]), replicate.test.tobytes(), part
+                    if key not in simple:
+                        simple[key] = simple_predictions(arm, replicate, rows)
+                    fields = {k: _drawn(own, random) for k, own in shapes[len(rows)].items()}
                     file = prediction_file(folder, arm, r, part)
                     file.parent.mkdir(parents=True, exist_ok=True)
                     meta = {**origin_of[arm.name], "replicate": r, "part": part}
-                    save_arrays(file, made_predictions(arm, r, part, random), meta)
+                    save_arrays(file, {**fields, **simple[key]}, meta)
 
 
-def made_predictions(arm, index: int, part: str, random) -> dict[str, np.ndarray]:
-    """Predictions of a replicate's test, validation or training rows."""
-    replicate = arm.replicates[index]
-    rows = rows_of(replicate, part)
+def simple_predictions(arm, replicate, rows) -> dict[str, np.ndarray]:
+    """What the first simple model of a replicate predicts of rows."""
     train = arm.dataset.take(rows_of(replicate, "train", arm.system.baseline_slots))
-    simple = arm.system.baselines(train, arm.dataset.take(rows))
-    shapes = prediction_shapes(arm, replicate, rows)
-    fields = {name: _drawn(shape, random) for name, shape in shapes.items()}
-    return {**fields, **{k: np.asarray(v) for k, v in next(iter(simple.values())).items()}}
+    models = arm.system.baselines(train, arm.dataset.take(rows))
+    return {field: np.asarray(values) for field, values in next(iter(models.values())).items()}
 
 
 def prediction_shapes(arm, replicate, rows):

@@ -54,7 +54,7 @@ MEASURES: Mapping[str, Measure] = {
     "d_calibration_p": Measure(0.0, 1.0, is_p=True),
     # Numbers, series and profiles.
     **dict.fromkeys(("rmse", "mae", "mre", "mre_units", "rmse_shift"), ERROR),
-    "r2": Measure(-INFINITY, 1.0, "higher"),
+    **dict.fromkeys(("r2", "explained_variance"), Measure(-INFINITY, 1.0, "higher")),
     **dict.fromkeys(("pearson", "delta_pearson", "delta_pearson_shift"), CORRELATION),
     **dict.fromkeys(("rho", "rho_pred", "rho_pred_centred", "rho_shift"), CORRELATION),
     **dict.fromkeys(("rho_reconstruction", "rho_reconstruction_centred"), CORRELATION),

@@ -24,7 +24,7 @@ from omics_jax.study.doubts import (
     doubts_of_predictions,
     doubts_of_training,
 )
-from omics_jax.study.members import ensembles
+from omics_jax.study.members import MEMBER, ensembles
 from omics_jax.study.system import MODEL, Arm
 from omics_jax.training.stage_files import load_outcome
 
@@ -131,4 +131,6 @@ def _sentence(
     if metric is None or metric not in means_without:
         return f"{text}."
     with_them, without = means[metric], means_without[metric]
+    if f"{MEMBER} " in first["training"]:
+        them = f"the ensembles of {them}"
     return f"{text}; without {them} the mean {metric} is {without:.3f} instead of {with_them:.3f}."

@@ -88,7 +88,9 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
         warnings += [f"{group}: {warning}" for warning in system.prediction_warnings(predictions)]
     if system.matrices and not annotated.can_write():
         fields = ", ".join(system.matrices)
-        warnings.append(f"{fields} as .h5ad: not written, which pip install 'omics_jax[io]' allows")
+        warnings.append(
+            f"{fields} was not written as .h5ad: anndata is missing; pip install 'omics_jax[io]'"
+        )
     notes = "".join(f"note: {note}\n" for note in new.notes)
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups, models = ", ".join(by_group), _models_text(map(len, by_group.values()))

@@ -17,6 +17,7 @@ from omics_jax.study.system import Arm, Predictions, System
 from omics_jax.training.stage import Replicate
 
 MEMBER = "member"  # the label of a replicate in an ensemble
+UNALIGNED = ("embedding",)  # fields whose axes differ between trainings: they have no mean
 SEED_STEP = 10_000_000  # between the seeds of two members; above every seed of folds and repeats
 
 
@@ -53,15 +54,17 @@ def split_labels(replicate: Replicate) -> dict[str, object]:
 
 
 def mean_prediction(system: System, members: Sequence[Predictions]) -> Predictions:
-    """The prediction of an ensemble.
+    """The prediction of an ensemble: `System.pool_new` where that is finite, or else the mean.
 
-    A field that is the same of all members stays as it is. Of others it is `System.pool_new`, where
-    that has a finite value, or else the mean.
+    What all members predict alike stays as it is, and so does the first member's `UNALIGNED`.
     """
     if len(members) == 1:
         return members[0]
     pooled = system.pool_new(members) if system.pool_new else {}
-    mean = {field: _mean_field([own[field] for own in members]) for field in members[0]}
+    mean = {
+        field: first if field in UNALIGNED else _mean_field([own[field] for own in members])
+        for field, first in members[0].items()
+    }
     return mean | {
         field: np.where(np.isfinite(value), value, mean[field])
         for field, (value, _) in pooled.items()

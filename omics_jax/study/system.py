@@ -233,7 +233,8 @@ class Results:
     """All replicates of all arms, scored.
 
     scores: tidy, with the columns arm, model (`MODEL` or a simple model's name), replicate, group,
-      fold, repeat, seed, metric, value, n_train, n_test, constant (see `Evaluation`).
+      fold, repeat, seed, metric, value, n_train, n_test, constant (see `Evaluation`). The members
+      of an ensemble are scored together, under replicate and seed of the first.
     frames: name -> the frames of that name from the first repeat's evaluations, concatenated, with
       columns for arm, model, group and fold; those of `Frame.every_repeat` from all repeats, with a
       column for the repeat.

@@ -106,7 +106,8 @@ def evaluate_tasks(
         of a classification accuracy, macro_f1 (mean over the classes that occur among the labels or
         the predicted classes), auroc (with more than two classes the mean of one-versus-rest over
         the classes for which it is defined), log_loss; of two classes also auprc, brier and
-        calibration_error, see `binary`; of several classifications also mean_METRIC over them;
+        calibration_error, see `binary`; of several classifications, where all are
+        scored, also mean_METRIC over them;
         of a regression rmse, mae, r2;
         of a survival task c_index (Harrell), c_index_uno, ibs (integrated Brier score between the
         5th and 95th percentile of the test events), auc_t (cumulative/dynamic AUC at the quartiles
@@ -137,8 +138,8 @@ def evaluate_tasks(
         frames[task.name] = Frame(task.kind, task_rows)
         if len(task.classes) == 2:
             frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
-    scored = [task for task in tasks if task.name in frames]
-    scores |= _means(scored, scores)
+    if all(task.name in frames for task in tasks if task.kind == "classification"):
+        scores |= _means(tasks, scores)
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))

@@ -351,10 +351,16 @@ def test_studies_without_a_common_site_are_refused(tmp_path):
         ("5815284001_R01C01_DetectionPval", ("p", "5815284001_R01C01")),
         ("SAMPLE 12.Detection.P.value", ("p", "SAMPLE 12")),
         ("P1 Detection P-value", ("p", "P1")),
+        ("P1_Pval", ("p", "P1")),
+        ("P1 p-value", ("p", "P1")),
+        ("P1.Detection", ("p", "P1")),
         ("P1.Signal_A", ("intensity", "P1")),
+        ("P1 Signal A", ("intensity", "P1")),
+        ("P1_Methylated", ("intensity", "P1")),
         ("P1 Unmethylated Signal", ("intensity", "P1")),
         ("P1", ("", "P1")),
         ("alphabeta1", ("", "alphabeta1")),
+        ("TGFbeta", ("", "TGFbeta")),
     ],
 )
 def test_columns_of_genome_studio_are_of_a_person(column, expected):
@@ -385,7 +391,8 @@ def test_p_values_between_the_people_of_a_file_are_read_as_such(tmp_path, value)
     assert data.ids.tolist() == ["p0", "p1", "p2"]
     assert np.argwhere(~modality.mask).tolist() == [[0, 7], [2, 8]]
     np.testing.assert_allclose(modality.values[1], frame.loc["p1"], rtol=1e-6)
-    assert any("2 of detection p-values, 3 of intensities (left out)" in n for n in data.notes)
+    said = "of detection p-values 2, of intensities, which are left out, 3."
+    assert any(said in n for n in data.notes)
     assert any("A: 2 of 180 values have a detection p-value above 0.01" in n for n in data.notes)
     assert any("1 person (p1) is without detection p-values" in w for w in data.warnings)
 
@@ -400,7 +407,25 @@ def test_a_file_of_p_values_alone_is_refused_and_values_that_are_none(tmp_path):
     assert "p-values are between 0 and 1" in message
     twice = frame.set_axis(["p0.AVG_Beta", "p0 Beta"])
     message = error_of(read, studies=f"A={write(tmp_path / 'c.csv', twice)}")
-    assert "'p0' has 2 columns of beta values" in message
+    assert "'p0' has several columns of beta values" in message
+    mixed = frame.set_axis(["p0.AVG_Beta", "p1"])
+    message = error_of(read, studies=f"A={write(tmp_path / 'd.csv', mixed)}")
+    assert "'p0.AVG_Beta' is named as beta values and 'p1' is not" in message
+    other = interleaved(frame, frame, "{}.AVG_Beta", "{}x.Detection Pval")
+    message = error_of(read, studies=f"A={write(tmp_path / 'e.csv', other)}")
+    assert "of 'p0x' and others" in message and "use the same names" in message
+
+
+def test_p_values_without_a_name_are_those_of_the_column_at_their_left(tmp_path):
+    frame = betas(["p0", "p1", "p2"])
+    lines = ["ID_REF,p0,Detection Pval,p1,Detection Pval,p2,Detection Pval"]
+    for site in SITES:
+        is_undetected = site in SITES[:9]
+        values = [f"{frame.loc[p, site]},{0.5 * (p == 'p1') * is_undetected}" for p in frame.index]
+        lines.append(",".join([site, *values]))
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    modality = read(studies=f"A={tmp_path / 'a.csv'}").modalities["methylation"]
+    assert np.argwhere(~modality.mask).tolist() == [[1, j] for j in range(9)]
 
 
 def test_values_that_were_not_detected_are_missing(tmp_path):

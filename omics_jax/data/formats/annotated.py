@@ -34,12 +34,23 @@ def as_h5ad(
     """
     import anndata
 
-    text = annotations.select_dtypes(exclude=["number", "bool"]).columns
-    filled = {name: annotations[name].astype(object).fillna("").astype(str) for name in text}
-    obs = annotations.assign(**filled).set_axis(ids.astype(str), axis=0)
+    columns = {
+        # AnnData keeps this name for itself.
+        "index" if str(name) == "_index" else str(name): _storable(annotations[name])
+        for name in annotations
+    }
+    obs = pd.DataFrame(columns, index=annotations.index).set_axis(ids.astype(str), axis=0)
     file = io.BytesIO()
     with warnings.catch_warnings(), h5py.File(file, "w") as opened:
-        warnings.simplefilter("ignore")  # of names that occur twice, which are as they were given
+        # Names that occur twice are as they were given.
+        warnings.filterwarnings("ignore", message=".*names are not unique")
         table = anndata.AnnData(values, obs=obs, var=pd.DataFrame(index=list(map(str, names))))
         anndata.io.write_elem(opened, "/", table)
     return file.getvalue()
+
+
+def _storable(column: pd.Series) -> pd.Series:
+    """Numbers as they are, everything else as text."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    return column.astype(object).fillna("").astype(str)

@@ -31,6 +31,8 @@ from omics_jax.data.formats.series_matrix import ACCESSION
 from omics_jax.data.vocabulary import without_words
 from omics_jax.errors import UserError
 
+_P_HEADER = re.compile(r"(detection[\s._-]*)?p[\s._-]*val(ue)?s?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -83,7 +85,20 @@ def with_ids(path: Path, grid: Grid) -> Grid:
     """
     grid = _without_row_numbers(path, grid)
     _check_ids(path, grid)
-    return grid
+    return replace(grid, columns=named_p_columns(grid.columns))
+
+
+def named_p_columns(columns: Sequence[str]) -> list[str]:
+    """The columns, of which each nameless one of p-values gets the name of the one at its left.
+
+    GEO's processed files have P1, Detection Pval, P2, Detection Pval, and so on.
+    """
+    names = list(columns)
+    nameless = [j for j, name in enumerate(names) if j and _P_HEADER.fullmatch(name.strip())]
+    if len(nameless) > 1:
+        for j in nameless:
+            names[j] = f"{names[j - 1]} {names[j].strip()}"
+    return names
 
 
 def _without_row_numbers(path: Path, grid: Grid) -> Grid:

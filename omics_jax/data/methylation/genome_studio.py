@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.formats.matrix import Matrix
@@ -20,14 +20,14 @@ from omics_jax.data.formats.messages import count_phrase
 from omics_jax.data.patients.remarks import Remarks, note, warning
 from omics_jax.errors import UserError
 
-_SEPARATOR = r"[\s._:-]*"
+_SEPARATOR = r"[\s._:-]+"
 _KINDS = {
     "beta": r"(avg_?beta|beta(_?values?)?)",
-    "p": r"detection[\s._-]*p[\s._-]*(val(ue)?s?)?",
-    "intensity": r"(signal_?[ab]|(un)?methylated[\s._-]*(signal|intensity)|intensity)",
+    "p": r"(detection|(detection[\s._-]*)?p[\s._-]*val(ue)?s?)",
+    "intensity": r"(signal[\s_]?[ab]|(un)?methylated([\s._-]*(signal|intensity))?|intensity)",
 }
 _PATTERNS = {
-    kind: re.compile(f"(?P<person>.+?){_SEPARATOR}{words}$", re.IGNORECASE)
+    kind: re.compile(f"(?P<person>.+?){_SEPARATOR}{words}", re.IGNORECASE)
     for kind, words in _KINDS.items()
 }
 
@@ -35,7 +35,7 @@ _PATTERNS = {
 def kind_and_person(column: str) -> tuple[str, str]:
     """What a column holds ("beta", "p", "intensity") and of whom; "" for a bare person."""
     for kind, pattern in _PATTERNS.items():
-        if match := pattern.match(column.strip()):
+        if match := pattern.fullmatch(column.strip()):
             return kind, match["person"]
     return "", column
 
@@ -48,23 +48,24 @@ def one_column_per_person(study: str, matrix: Matrix, limit: float) -> tuple[Mat
     Raises:
       UserError: no column of values, two of one person, or p-values that are none.
     """
-    parts = [kind_and_person(str(name)) for name in matrix.ids.tolist()]
+    names = matrix.ids.tolist()
+    parts = [kind_and_person(str(name)) for name in names]
     kinds = np.array([kind for kind, _ in parts])
-    if not np.isin(kinds, ["p", "intensity"]).any() and not (kinds == "beta").all():
+    if not (kinds != "").any():
         return matrix, Remarks()
     persons = np.array([person for _, person in parts])
-    rows = _value_rows(study, kinds, persons)
+    rows = _value_rows(study, matrix, kinds, persons)
+    counts = {kind: int((kinds == kind).sum()) for kind in ("p", "intensity")}
+    example = str(names[rows[0]])
     remarks = note(
-        f"{study}: {len(rows):,} people (such as {str(persons[rows][0])!r}) have several columns "
-        f"each: {int((kinds == 'p').sum()):,} of detection p-values, "
-        f"{int((kinds == 'intensity').sum()):,} of intensities (left out)."
+        f"{study}: columns of values {len(rows):,} (such as {example!r}), of detection p-values "
+        f"{counts['p']:,}, of intensities, which are left out, {counts['intensity']:,}."
     )
     own = matrix.take(rows, slice(None))
     own = replace(own, ids=persons[rows], table=own.table.set_axis(persons[rows], axis=0))
-    p_row_of = {persons[row]: row for row in np.flatnonzero(kinds == "p").tolist()}
-    p_rows = np.array([p_row_of.get(person, -1) for person in own.ids.tolist()])
-    if (p_rows < 0).all():
+    if not counts["p"]:
         return own, remarks
+    p_rows = _p_rows(study, own, persons, np.flatnonzero(kinds == "p"))
     if n_without := int((p_rows < 0).sum()):
         some = count_phrase(n_without, "person", own.ids[p_rows < 0][:5].tolist())
         remarks += warning(f"{study}: {some} without detection p-values; all values are kept.")
@@ -77,23 +78,54 @@ def one_column_per_person(study: str, matrix: Matrix, limit: float) -> tuple[Mat
 
 
 def _value_rows(
-    study: str, kinds: Shaped[np.ndarray, " c"], persons: Shaped[np.ndarray, " c"]
-) -> np.ndarray:
+    study: str,
+    matrix: Matrix,
+    kinds: Shaped[np.ndarray, " c"],
+    persons: Shaped[np.ndarray, " c"],
+) -> Int[np.ndarray, " n"]:
     """The columns with values: those named beta, or else the bare ones."""
-    rows = np.flatnonzero(kinds == "beta")
-    rows = rows if len(rows) else np.flatnonzero(kinds == "")
+    named, bare = np.flatnonzero(kinds == "beta"), np.flatnonzero(kinds == "")
+    if len(named) and len(bare):
+        raise UserError(
+            f"{study}: {str(matrix.ids[named[0]])!r} is named as beta values and "
+            f"{str(matrix.ids[bare[0]])!r} is not; name all columns of values alike"
+        )
+    rows = named if len(named) else bare
     if not len(rows):
         raise UserError(
             f"{study}: its columns hold detection p-values and intensities (such as "
-            f"{str(persons[0])!r}), and no beta values; name a file that has them"
+            f"{str(matrix.ids[0])!r}), and no beta values; name a file that has them"
         )
-    names, counts = np.unique(persons[rows], return_counts=True)
-    if (counts > 1).any():
-        raise UserError(
-            f"{study}: {str(names[counts > 1][0])!r} has {counts.max()} columns of beta values; "
-            "leave one of them"
-        )
+    if twice := _first_repeated(persons[rows]):
+        raise UserError(f"{study}: {twice!r} has several columns of beta values; leave one of them")
     return rows
+
+
+def _p_rows(
+    study: str,
+    own: Matrix,
+    persons: Shaped[np.ndarray, " c"],
+    rows: Int[np.ndarray, " p"],
+) -> Int[np.ndarray, " n"]:
+    """The column of p-values of every person, -1 where there is none."""
+    if twice := _first_repeated(persons[rows]):
+        raise UserError(
+            f"{study}: {twice!r} has several columns of detection p-values; leave one of them"
+        )
+    row_of = dict(zip(persons[rows].tolist(), rows.tolist(), strict=True))
+    found = np.array([row_of.get(person, -1) for person in own.ids.tolist()])
+    if (found < 0).all():
+        raise UserError(
+            f"{study}: its detection p-values are of {str(persons[rows[0]])!r} and others, and its "
+            f"values of {str(own.ids[0])!r} and others; use the same names for both"
+        )
+    return found
+
+
+def _first_repeated(names: Shaped[np.ndarray, " n"]) -> str:
+    """The first name that occurs twice, "" for none."""
+    unique, counts = np.unique(names, return_counts=True)
+    return str(unique[counts > 1][0]) if (counts > 1).any() else ""
 
 
 def _detected(

@@ -17,7 +17,7 @@ from omics_jax.systems.miracle import sites, wiring
 from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
 from omics_jax.systems.miracle.model import AUTOENCODER, ENCODER, SLOT
-from omics_jax.systems.miracle.rediscovery import contrast_constants
+from omics_jax.systems.miracle.rediscovery import apart_from_true, contrast_constants
 from omics_jax.tasks.bounds import with_bound_rows
 from omics_jax.tasks.losses import BY_BOUND, bound_name
 from omics_jax.tasks.replicates import task_replicates
@@ -67,13 +67,26 @@ def pretraining_arm(config: Any, cohort: Cohort, name: str) -> Arm:
 
 
 def pretrained_arm(config: Any, cohort: Cohort, task: Task, source: Arm) -> Arm:
-    """The network of an outcome alone that takes over its autoencoder from another arm."""
+    """The network of an outcome alone that takes over its autoencoder from another arm.
+
+    With it come the source's sites, their scales and connections, fitted to all training people.
+    """
     own = config.copy_and_resolve_references()
     own.balancing.name = "fixed"
     own.training.stages = tuple(name for name in own.training.stages if name != AUTOENCODER)
     name, labels = f"{task.name} pretrained", {"pretrained": task.name}
     arm = network_arm(own, cohort, name, (task,), labels=labels)
-    return replace(arm, start_from=source.name, takes=(ENCODER,), with_baselines=False)
+    replicates = [
+        replace(replicate, constants={**replicate.constants, **fold.constants})
+        for replicate, fold in zip(arm.replicates, source.replicates, strict=True)
+    ]
+    return replace(
+        arm,
+        replicates=replicates,
+        start_from=source.name,
+        takes=(ENCODER,),
+        with_baselines=False,
+    )
 
 
 def network_arm(
@@ -214,8 +227,20 @@ def _edge_constants(
         [wiring.own_layers(layers, sizes[0], places) for layers in known_and_hidden]
         for known_and_hidden, places in zip(ends, columns, strict=True)
     ]
+    candidates = [list(zip(known, hidden, strict=True)) for known, hidden in own]
+    if model.mask in ("shuffled", "random"):
+        true, _ = wiring.layer_ends(cohort.knowledge, "both", 0.0, 0)
+        candidates = [
+            [
+                apart_from_true(*pair, own_true)
+                for pair, own_true in zip(
+                    layers, wiring.own_layers(true, sizes[0], places), strict=True
+                )
+            ]
+            for layers, places in zip(candidates, columns, strict=True)
+        ]
     contrasts = contrast_constants(
-        [list(zip(known, hidden, strict=True)) for known, hidden in own],
+        candidates,
         [(int(fold["alive"].sum()), *sizes[1:-1]) for fold in fitted],
         seeds,
     )

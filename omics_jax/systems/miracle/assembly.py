@@ -28,7 +28,7 @@ from omics_jax.tasks.settings import weights_of
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
-RECONSTRUCTION = "reconstruction_r2"  # a metric
+RECONSTRUCTION = "sites_explained_variance"  # a metric
 Matrix = Float[np.ndarray, "n w"]
 Evaluate = Callable[[Predictions, Dataset, Dataset], Evaluation]
 

@@ -22,7 +22,21 @@ from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
 
 # Names of tables, columns and constants of every run; an outcome must have another.
-RESERVED = ("mean", "latent", "activity", "id", "c", "x", "y", "model", "arm", "group", "fold")
+RESERVED = (
+    "mean",
+    "sites",
+    "hidden",
+    "latent",
+    "activity",
+    "id",
+    "c",
+    "x",
+    "y",
+    "model",
+    "arm",
+    "group",
+    "fold",
+)
 
 
 @dataclass(frozen=True)

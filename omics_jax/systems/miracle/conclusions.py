@@ -19,21 +19,22 @@ from omics_jax.study.comparisons import (
     summary_of,
 )
 from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.systems.miracle.assembly import RECONSTRUCTION
 from omics_jax.systems.miracle.stability import stability_table
 from omics_jax.tasks.conclusions import contrasts_with_simple, mean_and_sd, tested_metrics
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.scoring import MEAN
 
 # Means over the networks for one outcome.
-ALONE, PRETRAINED = "each outcome alone", "each outcome pretrained"
+ALONE, EACH_PRETRAINED = "each outcome alone", "each outcome pretrained"
 
 
 def conclude_multitask(results: Results) -> Findings:
     """The network of all diseases against that of each disease and against simple models."""
     joint = list(results.labels)[-1]
     alone = {arm: own["single"] for arm, own in results.labels.items() if "single" in own}
-    results = with_means_of(results, alone, ALONE)
-    rivals = [*alone, ALONE] if alone else []
+    results, means = with_means_of(results, alone, ALONE)
+    rivals = [*alone, *means]
     contrasts = [*contrasts_with_simple(results, joint), *_with_others(results, joint, rivals)]
     tests = adjusted_family(compare_all(results, contrasts), full_label)
     tables = task_figures(results, joint)
@@ -57,10 +58,11 @@ def conclude_transfer(results: Results) -> Findings:
         kind: {arm: own[kind] for arm, own in results.labels.items() if kind in own}
         for kind in ("single", "pretrained")
     }
-    results = with_means_of(results, arms["single"], ALONE)
-    results = with_means_of(results, arms["pretrained"], PRETRAINED)
-    pairs = [*zip(arms["pretrained"], arms["single"], strict=True), (PRETRAINED, ALONE)]
-    contrasts = [contrast for new, old in pairs for contrast in _with_others(results, new, [old])]
+    results, old_mean = with_means_of(results, arms["single"], ALONE)
+    results, new_mean = with_means_of(results, arms["pretrained"], EACH_PRETRAINED)
+    old, new = [*arms["single"], *old_mean], [*arms["pretrained"], *new_mean]
+    pairs = list(zip(new, old, strict=True))
+    contrasts = [contrast for a, b in pairs for contrast in _with_others(results, a, [b])]
     simple = [
         contrast for arm in arms["single"] for contrast in contrasts_with_simple(results, arm)
     ]
@@ -70,8 +72,8 @@ def conclude_transfer(results: Results) -> Findings:
         "in whom it is known; pretrained, on the autoencoder of all people of the same training "
         "folds, of other studies and without outcomes too."
     )
-    names = [name for new, old in pairs for name in (old, new)]
-    between = [test for test in tests if test["a"] in (*arms["pretrained"], PRETRAINED)]
+    names = [name for pair in pairs for name in reversed(pair)]
+    between = [test for test in tests if test["a"] in new]
     tables = {
         "transfer_differences": difference_table(
             between, "What pretraining on all people adds", "the pretrained network"
@@ -81,28 +83,43 @@ def conclude_transfer(results: Results) -> Findings:
     return Findings(tests, tables)
 
 
-def with_means_of(results: Results, arms: Mapping[str, str], name: str) -> Results:
-    """The results with one more arm, the means over networks for one outcome each.
+def with_means_of(
+    results: Results, arms: Mapping[str, str], name: str
+) -> tuple[Results, list[str]]:
+    """The results with one more arm, the means over networks for one outcome each, and its name.
+
+    Means are over the outcomes that are classes; of fewer than two there is no such arm.
 
     arms: arm -> its outcome. name: of the new arm.
     """
+    of_classes = {
+        arm: outcome
+        for arm, outcome in arms.items()
+        if f"{outcome}_auroc" in metrics_of(results, arm)
+    }
+    if len(of_classes) < 2:
+        return results, []
     scores = results.scores
     parts = []
-    for measure in _common_measures(results, arms) if len(arms) > 1 else ():
-        own = {arm: f"{outcome}_{measure}" for arm, outcome in arms.items()}
+    for measure in _common_measures(results, of_classes):
+        own = {arm: f"{outcome}_{measure}" for arm, outcome in of_classes.items()}
         is_own = (scores["model"] == MODEL) & (scores["metric"] == scores["arm"].map(own))
         splits = scores[is_own].groupby(["group", "fold", "repeat", "replicate"], sort=False)
         means = splits[["n_train", "n_test"]].sum()
         means["value"] = splits["value"].agg(lambda values: values.mean(skipna=False))
         columns = {"arm": name, "model": MODEL, "metric": f"{MEAN}_{measure}"}
         parts.append(means.reset_index().assign(**columns))
-    return replace(results, scores=pd.concat([scores, *parts], ignore_index=True))
+    return replace(results, scores=pd.concat([scores, *parts], ignore_index=True)), [name]
 
 
 def _common_measures(results: Results, arms: Mapping[str, str]) -> list[str]:
     """What all of these arms are scored by, each for its outcome."""
     by_arm = [
-        [m.removeprefix(f"{outcome}_") for m in metrics_of(results, arm) if m.startswith(outcome)]
+        [
+            metric.removeprefix(f"{outcome}_")
+            for metric in metrics_of(results, arm)
+            if metric.startswith(f"{outcome}_")
+        ]
         for arm, outcome in arms.items()
     ]
     return [measure for measure in by_arm[0] if all(measure in own for own in by_arm)]
@@ -149,8 +166,8 @@ def _rediscovery(results: Results, true: str, shuffled: str) -> tuple[list[dict]
     caption = (
         "Of the connections that were hidden from training, how often a hidden one has a larger "
         "weight than one of the same unit that knowledge lacks, too: .5 where nothing is found. "
-        "The network's masks are soft, so that both can grow. shuffled: the same of connections "
-        "of which none is true, which shows what the numbers of connections of units do. Mean and "
+        "The network's masks are soft, so that both can grow. shuffled: the same of false "
+        "connections, which shows what the numbers of connections of units do. Mean and "
         "95 % interval over the test folds."
     )
     title = "Hidden connections, found again"
@@ -221,5 +238,13 @@ def _with_others(results: Results, first: str, others: Iterable[str]) -> list[Co
 
 
 def _arms_table(results: Results, arms: Sequence[str], title: str, caption: str) -> Table:
-    rows = [{"network": arm, **mean_and_sd(results, arm)} for arm in arms]
+    rows = [
+        {"network": arm, **mean_and_sd(results, arm), **_explained(results, arm)} for arm in arms
+    ]
     return Table("table", pd.DataFrame(rows).fillna(""), title, caption)
+
+
+def _explained(results: Results, arm: str) -> dict[str, str]:
+    """How much of the sites' variance an arm's network reconstructs, mean (s.d.)."""
+    values = scores_of(results.scores, network(arm), RECONSTRUCTION)["value"]
+    return {RECONSTRUCTION: f"{values.mean():.3f} ({values.std():.3f})"} if len(values) else {}

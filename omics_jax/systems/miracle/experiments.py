@@ -111,9 +111,9 @@ def numbers_of_sites(config: Any, dataset: Dataset) -> list[Arm]:
 
 
 def transfer(config: Any, dataset: Dataset) -> list[Arm]:
-    """Networks for one disease whose autoencoder was trained on its people, or on all people.
+    """Networks for one disease whose autoencoder was trained on its people, or on everyone.
 
-    All are those of every study, also of studies without any outcome.
+    Everyone: the people of all studies, also of studies without any outcome.
     """
     cohort = cohort_of(config, dataset)
     if config.selection.method != "none":
@@ -129,6 +129,7 @@ def transfer(config: Any, dataset: Dataset) -> list[Arm]:
         )
     source = pretraining_arm(config, cohort, PRETRAINED)
     pretrained = [pretrained_arm(config, cohort, task, source) for task in cohort.tasks]
+    # No network of all outcomes stands beside these, which has the simple models elsewhere.
     alone = [replace(arm, with_baselines=True) for arm in single_arms(config, cohort)]
     return [source, *alone, *pretrained]
 

@@ -97,7 +97,7 @@ def _test_disease(task: str, rows: pd.DataFrame, people: pd.DataFrame) -> Diseas
     null = null_statistics(rows[rows["arm"] == permuted_name(NETWORK)])
     p, p_family = permutation_p_values(observed, null)
     first = number_of_first(len(names))
-    is_first = largest(z, first)
+    is_first = largest(np.where(z > 0, z, np.nan), first)  # ties of 0 are no agreement
     plain_t, plain_p = plain_tests(task, people)
     index, low, high = nogueira_stability(is_first)
     table = pd.DataFrame(

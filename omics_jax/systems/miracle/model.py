@@ -327,7 +327,7 @@ def orientation(shape: ModelShape, variables: Variables, rows: Rows) -> Float[Ar
     for a person with all sites one s.d. above their means than for one with all of them below.
     """
     one = {name: field[:1] for name, field in rows.items()}
-    above = jnp.ones((1, shape.sites))
+    above = jnp.where(variables["constants"]["alive"], 1.0, 0.0)[None]
     rise = pathway_means(shape, variables, above, one) - pathway_means(
         shape, variables, -above, one
     )

@@ -25,6 +25,7 @@ from omics_jax.data.methylation.simulate import MODALITY, SimulatedStudies, simu
 from omics_jax.data.methylation.text_settings import named_files, parse_settings
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.errors import UserError
+from omics_jax.settings.sections import methylation_section
 from omics_jax.study.new_rows import match_features
 from omics_jax.systems.miracle.covariates import Levels, covariate_values
 
@@ -147,5 +148,7 @@ def _as_trained(config: Any, trained: Any) -> Any:
         if data[name] in ("", "auto", (), False):
             value = trained.data[name]
             data[name] = value if isinstance(value, str | bool) else tuple(value)
+    if data.detection_limit == methylation_section().detection_limit:
+        data.detection_limit = trained.data.detection_limit
     data.sex_chromosomes = "keep"  # the training's sites are taken anyway
     return data

@@ -7,8 +7,8 @@ the same unit that knowledge lacks, too:
     AUROC = mean over hidden (i, o) and such j of  [|w_io| > |w_jo|] + [|w_io| = |w_jo|] / 2
 
 which is 1/2 where training finds nothing. What the degrees of units do to it, the same question
-about shuffled connections shows, of which none is true. Source: the test of hidden edges in the
-authors' code, which counts weights above 0.05.
+about shuffled connections shows; those that are true by chance are left out. Source: the test of
+hidden edges in the authors' code, which counts weights above 0.05.
 """
 
 from __future__ import annotations
@@ -38,21 +38,26 @@ Rows = Mapping[str, Array]
 def contrasted_ends(known: Ends, hidden: Ends, inputs: int, seed: int) -> Int[np.ndarray, "h k"]:
     """(h, 2 + OTHERS) of every hidden connection its output, its input, and the inputs of others.
 
-    The others have the same output and are neither known nor hidden; without any such input the
-    connection is left out.
+    The others have the same output, are neither known nor hidden, and are drawn with replacement;
+    without any such input the connection is left out.
 
-    known: the connections that are not hidden. inputs: the number of inputs.
+    known: connections that are no candidates. inputs: the number of inputs.
     """
     rng = np.random.default_rng(seed)
-    taken: dict[int, list[int]] = {}
+    is_taken: dict[int, np.ndarray] = {o: np.zeros(inputs, bool) for o in hidden[:, 1].tolist()}
     for i, o in np.concatenate([known, hidden]).tolist():
-        taken.setdefault(o, []).append(i)
-    rows = []
-    for i, o in hidden.tolist():
-        free = np.setdiff1d(np.arange(inputs), taken[o])
-        if len(free):
-            rows.append([o, i, *rng.choice(free, OTHERS)])
+        if o in is_taken:
+            is_taken[o][i] = True
+    free = {o: np.flatnonzero(~taken) for o, taken in is_taken.items()}
+    rows = [[o, i, *rng.choice(free[o], OTHERS)] for i, o in hidden.tolist() if len(free[o])]
     return np.array(rows, np.int32).reshape(-1, 2 + OTHERS)
+
+
+def apart_from_true(known: Ends, hidden: Ends, true: Ends) -> tuple[Ends, Ends]:
+    """False connections without those that are true by chance, which are no candidates either."""
+    pairs = set(map(tuple, true.tolist()))
+    is_true = np.array([tuple(pair) in pairs for pair in hidden.tolist()], bool)
+    return np.concatenate([known, true]), hidden[~is_true]
 
 
 def contrast_constants(

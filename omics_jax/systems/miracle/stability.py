@@ -108,9 +108,13 @@ def chosen_sites(rows: pd.DataFrame) -> Bool[np.ndarray, "m s"]:
 
 
 def pathway_stability(rows: pd.DataFrame) -> Stability:
-    """The stability of the first pathways of a disease."""
+    """The stability of the first pathways of a disease; one without any difference is never first.
+
+    Pathways without a chosen site are such: ties of them would be the same in every fold.
+    """
     z = by_replicate(rows, "z", ["repeat", "fold"])
-    return nogueira_stability(largest(z, number_of_first(z.shape[1])))
+    differs = np.where(z > 0, z, np.nan)
+    return nogueira_stability(largest(differs, number_of_first(z.shape[1])))
 
 
 def _as_line(stability: Stability) -> dict[str, float]:
