@@ -54,6 +54,12 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
     ]
     four = [*blood, *diseases, TEN_BY_FIVE]
     few = [*blood, *diseases, TWO_BY_FIVE]
+    one = [*blood, *diseases, "--config.repeats=1"]
+    # The defaults favour the outcomes, and the autoencoder reconstructs next to nothing.
+    reconstructing = [
+        *("--config.model.dropout=0.0", "--config.model.input_dropout=0.0"),
+        "--config.training.optimizer.weight_decay=0.01",
+    ]
     sources = {
         f"multitask-{name}": [
             f"{config}multitask",
@@ -68,7 +74,13 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
         **sources,
         "members": [f"{config}multitask", *few, FIVE_MEMBERS, "--config.compare.single=False"],
         "knowledge": [f"{config}knowledge", *few],
-        "weights": [f"{config}weights", *few],
+        "hidden": [
+            f"{config}knowledge",
+            *one,
+            *reconstructing,
+            "--config.compare.knowledge=both",
+        ],
+        "weights": [f"{config}weights", *one],
         "sites": [f"{config}sites", *few, "--config.selection.method=t"],
         "paper": [f"{config}multitask,paper", *blood, *diseases],
         "transfer": [
@@ -76,9 +88,9 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
             *with_controls(data, made),
             *genes,
             *diseases,
-            TWO_BY_FIVE,
+            "--config.repeats=1",
         ],
-        "pathways": [f"{config}pathways", *blood, *diseases, "--config.repeats=1"],
+        "pathways": [f"{config}pathways", *one],
         "ra100": [f"{config}multitask", *ra, TEN_BY_FIVE],
         "age": [f"{config}multitask", *blood, *ages, TEN_BY_FIVE],
     }
