@@ -158,7 +158,8 @@ def findings(folder: Path) -> dict:
 
 def is_shown(metric: str) -> bool:
     """Whether a metric is in the tables of BUILD_NOTES.md."""
-    return metric.endswith(("_auroc", "_mae", "_r2")) and not metric.startswith("validation")
+    ends = ("_auroc", "_mae", "_r2", "explained_variance")
+    return metric.endswith(ends) and not metric.startswith("validation")
 
 
 def means(summary: dict) -> dict:

@@ -139,7 +139,7 @@ def evaluate_tasks(
         if len(task.classes) == 2:
             frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
     if all(task.name in frames for task in tasks if task.kind == "classification"):
-        scores |= _means(tasks, scores)
+        scores = {**_means(tasks, scores), **scores}  # the report begins with the first
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))

@@ -227,8 +227,8 @@ def _pathway_table(task: str, disease: Disease) -> Table:
         "z: mean |z| over the folds of the first repeat, null z: its mean over the permuted "
         "networks; p, q: against them; p_family: maxT of Westfall and Young. first: share of all "
         f"folds and repeats in which it is among the first {disease.first}. difference: cases less "
-        "controls in residual s.d., adjusted, positive where activity rises with the pathway's "
-        "mean methylation and is higher in cases. attribution: mean |integrated gradient| of the "
+        "controls in residual s.d., adjusted, with the sign in which the unit rises if all "
+        "sites do. attribution: mean |integrated gradient| of the "
         "unit in log-odds of the disease. plain: moderated t (limma) of the pathway's mean "
         "standardised site, positive where it is higher in cases."
     )
@@ -390,7 +390,7 @@ def _activity(diseases: Mapping[str, Disease], people: pd.DataFrame) -> Table:
     caption = (
         f"Test people of all folds of the first repeat by the {IN_MAP} first pathways of every "
         "disease, in s.d. of the test people of their fold. The sign of a unit is that in which "
-        "activity rises with the mean methylation of the pathway's sites."
+        "it rises if all sites do."
     )
     frame = pd.concat(parts, ignore_index=True)
     return Table("heatmap", frame, "Pathway activity", caption, "pathway", "people")
