@@ -75,7 +75,7 @@ class GradNormState(NamedTuple):
     Attributes:
       weights: w (T,), above 0, of sum T.
       first: L(0) (T,), each task's loss in the first step of the stage that had one; 0 before it.
-      moments: state of the weights' optimiser, every leaf (T,).
+      moments: state of the weights' optimiser, every leaf (T, ...).
     """
 
     weights: Array
@@ -192,7 +192,7 @@ class UncertaintyState(NamedTuple):
 
     Attributes:
       log_variance: s (T,) = log sigma_i^2.
-      moments: state of its optimiser, every leaf (T,).
+      moments: state of its optimiser, every leaf (T, ...).
     """
 
     log_variance: Array
@@ -288,7 +288,8 @@ def _descend(
     new_values = optax.apply_updates(values, updates)
 
     def keep_absent(new, old):
-        return jnp.where(present, new, old)
+        by_task = present.reshape(-1, *[1] * (new.ndim - 1))  # an optimiser may add axes
+        return jnp.where(by_task, new, old)
 
     return jax.tree.map(keep_absent, (new_values, new_moments), (values, moments))
 

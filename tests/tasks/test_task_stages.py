@@ -131,7 +131,8 @@ def test_a_balanced_last_stage_leaves_the_encoders_own_loss_alone(name):
     leaves = [jnp.float32(np.random.default_rng(0).standard_normal((4, 3)))]
     state = stage.balance.init([leaf[0] for leaf in leaves])
     without_it = [leaf.at[-1].set(0) for leaf in leaves]
-    combined, _ = stage.balance.combine(leaves, losses, state)
+    combined, after = stage.balance.combine(leaves, losses, state)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)  # a loop carries it
     of_tasks, _ = stage.balance.combine(without_it, losses, state)
     assert np.isfinite(combined[0]).all()
     np.testing.assert_allclose(combined[0] - of_tasks[0], leaves[0][-1], rtol=1e-5, atol=1e-6)
