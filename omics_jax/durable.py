@@ -58,7 +58,7 @@ def write_atomically(path: Path, text: str) -> None:
     _replace(path, lambda file: file.write(text.encode()))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_content(path: Path, content: bytes) -> None:
     """Writes bytes for others to read; `path` holds the old content or the new.
 
     Raises:

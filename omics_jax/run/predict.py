@@ -22,7 +22,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
 from omics_jax.data.formats import annotated
 from omics_jax.data.memory import memory_limit
-from omics_jax.durable import as_user_error, write_arrays, write_atomically, write_bytes
+from omics_jax.durable import as_user_error, write_arrays, write_atomically, write_content
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
 from omics_jax.run.description import describe_data
@@ -250,7 +250,7 @@ def _write_group(
             write_atomically(file, as_frame(new.ids, values, names).to_csv(index=False))
         if field in system.matrices and annotated.can_write():
             content = annotated.as_h5ad(mean, new.ids, names, new.table)
-            write_bytes(stem.with_name(f"{stem.name}.{file_name(field)}.h5ad"), content)
+            write_content(stem.with_name(f"{stem.name}.{file_name(field)}.h5ad"), content)
 
 
 def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:

@@ -30,8 +30,9 @@ from omics_jax.study.comparisons import (
 )
 from omics_jax.study.system import Findings, Predictions, Results
 from omics_jax.tasks import binary_figures
+from omics_jax.tasks.class_metrics import class_metrics
 from omics_jax.tasks.conclusions import contrasts_with_simple
-from omics_jax.tasks.scoring import DECISION, Subset, class_metrics, or_nan, value_metrics
+from omics_jax.tasks.scoring import DECISION, Subset, or_nan, value_metrics
 from omics_jax.tasks.task import Task, class_names, known_rows, outcome
 
 EXTERNAL = "external"  # how names and kinds of the frames of `task_frames` begin
@@ -230,7 +231,7 @@ def _by_subset(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _class_scores(
     probability: Float[np.ndarray, "n C"], label: Int[np.ndarray, " n"]
 ) -> dict[str, float]:
-    return class_metrics({"probability": probability}, label)
+    return class_metrics(probability, label)
 
 
 def _value_scores(

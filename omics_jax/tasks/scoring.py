@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.evaluation import classification, concordance, measures, survival
+from omics_jax.evaluation import concordance, measures, survival
 from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.binary import BINARY, binary_frame
+from omics_jax.tasks.class_metrics import OF_CLASSES, OF_TWO_CLASSES, class_metrics
 from omics_jax.tasks.labels import QUARTILES
 from omics_jax.tasks.prediction import FIELDS
 from omics_jax.tasks.task import (
@@ -32,16 +33,13 @@ from omics_jax.tasks.task import (
 
 # The metrics of a kind of task that have a better side.
 METRICS = {
-    "classification": ("accuracy", "macro_f1", "auroc", "log_loss"),
+    "classification": OF_CLASSES,
     "regression": ("rmse", "mae", "r2"),
     "survival": ("c_index", "c_index_uno", "c_index_within", "ibs", "auc_t"),
 }
-OF_TWO_CLASSES = ("auprc", "brier", "calibration_error")  # besides those of a classification
 MEAN = "mean"  # stands for a task in the names of means over several classifications
 # The field of a prediction that tells rows from each other.
 DECISION = {"classification": "probability", "regression": "value", "survival": "risk"}
-# Keeps the log loss finite where the observed class was predicted with a probability of 0.
-PROBABILITY_FLOOR = float(np.finfo(np.float32).eps)
 # The Brier score is integrated between these quantiles of the test events' times.
 BRIER_SHARES = np.array([0.05, 0.95])
 BRIER_TIMES = 50
@@ -174,7 +172,7 @@ def _task_scores(
     fields = _fields(task, predictions, rows)
     observed = outcome(test, task, rows)
     if task.kind == "classification":
-        return class_metrics(fields, observed)
+        return class_metrics(fields["probability"], observed)
     if task.kind == "regression":
         return value_metrics(fields, observed)
     train_outcome = outcome(train, task, known_rows(train, task))
@@ -209,52 +207,6 @@ def _fields(task: Task, predictions: Predictions, rows: Bool[np.ndarray, " n"]) 
         field: np.asarray(predictions[f"{task.name}_{field}"], np.float64)[rows]
         for field in FIELDS[task.kind]
     }
-
-
-def class_metrics(fields: Fields, label: Int[np.ndarray, " n"]) -> dict[str, float]:
-    """The scores of a classification, see `evaluate_tasks`, from the field probability (n, C)."""
-    p = fields["probability"]
-    if not len(label):
-        names = METRICS["classification"] + (OF_TWO_CLASSES if p.shape[1] == 2 else ())
-        return dict.fromkeys(names, float("nan"))
-    predicted = p.argmax(axis=1)
-    p_label = np.clip(p[np.arange(len(label)), label], PROBABILITY_FLOOR, 1)
-    of_two = _two_class_metrics(p[:, 1], label) if p.shape[1] == 2 else {}
-    return {
-        "accuracy": float((predicted == label).mean()),
-        "macro_f1": _macro_f1(label, predicted, p.shape[1]),
-        "auroc": _mean_auroc(p, label),
-        "log_loss": float(-np.log(p_label).mean()),
-        **of_two,
-    }
-
-
-def _two_class_metrics(
-    probability: Float[np.ndarray, " n"], label: Int[np.ndarray, " n"]
-) -> dict[str, float]:
-    return {
-        "auprc": classification.auprc(probability, label),
-        "brier": classification.brier(probability, label),
-        "calibration_error": classification.expected_calibration_error(probability, label),
-    }
-
-
-def _macro_f1(
-    label: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"], classes: int
-) -> float:
-    """2 TP / (2 TP + FP + FN), averaged over classes with a denominator above 0."""
-    true_positives = np.bincount(label[predicted == label], minlength=classes)
-    labelled = np.bincount(label, minlength=classes)
-    denominator = labelled + np.bincount(predicted, minlength=classes)
-    occurs = denominator > 0
-    return float((2 * true_positives[occurs] / denominator[occurs]).mean())
-
-
-def _mean_auroc(p: Float[np.ndarray, "n C"], label: Int[np.ndarray, " n"]) -> float:
-    classes = p.shape[1]
-    scored = range(classes) if classes > 2 else (1,)
-    areas = np.array([classification.auroc(p[:, code], label == code) for code in scored])
-    return float(np.nanmean(areas)) if np.isfinite(areas).any() else float("nan")
 
 
 def _class_columns(
