@@ -6,6 +6,7 @@ in a number of their config alone trace to one program, which is compiled and ch
 """
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -170,15 +171,29 @@ def last_stage(arms, name):
     return next(arm for arm in arms if arm.name == name).system.stages[-1].name
 
 
-class Fresh:
+@cache
+def fresh_arms(name, experiment):
+    """Of every arm: it, a batch of its first replicate's rows, and fresh variables."""
+    made = []
+    for arm in arms_of(name, experiment):
+        first, table = arm.replicates[0], arm.system.arrays(arm.dataset)
+        batch = {slot: batch_of(table, own[:ROWS]) for slot, own in first.rows.items()}
+        made.append((arm, batch, variables_of(arm, first, batch)))
+    return made
+
+
+@pytest.fixture
+def fresh(name, experiment):
+    """`fresh_arms` in single precision: before a test goes over to double precision."""
+    return fresh_arms(name, experiment)
+
+
+class Doubled:
     """An arm's first replicate with fresh variables, in double precision."""
 
-    def __init__(self, arm):
-        self.arm, self.replicate = arm, arm.replicates[0]
-        table = arm.system.arrays(arm.dataset)
-        batch = {slot: batch_of(table, own[:ROWS]) for slot, own in self.replicate.rows.items()}
-        self.batch = double_floats(batch)
-        self.variables = double_floats(variables_of(arm, self.replicate, batch))
+    def __init__(self, arm, batch, variables):
+        self.arm = arm
+        self.batch, self.variables = double_floats(batch), double_floats(variables)
 
 
 def double_floats(tree):
@@ -203,21 +218,23 @@ def new_program(seen: set, function, *arguments):
 
 @pytest.mark.slow
 @every_experiment_of_a_system
-def test_gradients_are_those_of_the_objective_and_frozen_parameters_stay(x64, name, experiment):
+def test_gradients_are_those_of_the_objective_and_frozen_parameters_stay(
+    fresh, x64, name, experiment
+):
     """Along a random direction, against central differences, in every stage of every arm."""
     seen = SEEN.setdefault((name, "stages"), set())
-    for arm in arms_of(name, experiment):
-        fresh = Fresh(arm)
+    for arm, batch, variables in fresh:
+        doubled = Doubled(arm, batch, variables)
         for stage in arm.system.stages:
-            check_stage(fresh, stage, seen)
+            check_stage(doubled, stage, seen)
 
 
-def check_stage(fresh: Fresh, stage, seen: set) -> None:
-    what = f"{fresh.arm.name}, stage {stage.name}"
-    variables = fresh.variables
+def check_stage(doubled: Doubled, stage, seen: set) -> None:
+    what = f"{doubled.arm.name}, stage {stage.name}"
+    variables = doubled.variables
 
     def one_step(params):
-        batch = {slot: fresh.batch[slot] for slot in stage.batch_size}
+        batch = {slot: doubled.batch[slot] for slot in stage.batch_size}
         if stage.features:
             batch = {
                 slot: {**rows, **stage.features(variables, rows)} for slot, rows in batch.items()
@@ -280,14 +297,10 @@ def dot(left, right):
 
 @pytest.mark.slow
 @every_experiment_of_a_system
-def test_a_prediction_depends_on_its_own_row_and_keeps_what_was_observed(name, experiment):
+def test_a_prediction_depends_on_its_own_row_and_keeps_what_was_observed(fresh, name, experiment):
     seen = SEEN.setdefault((name, "predict"), set())
-    for arm in arms_of(name, experiment):
-        system, replicate = arm.system, arm.replicates[0]
-        rows = replicate.test[:ROWS]
-        table = system.arrays(arm.dataset)
-        batch = {slot: batch_of(table, own[:ROWS]) for slot, own in replicate.rows.items()}
-        variables = variables_of(arm, replicate, batch)
+    for arm, _, variables in fresh:
+        system, rows = arm.system, arm.replicates[0].test[:ROWS]
         for predict in {system.predict, system.predict_new or system.predict}:
             inputs = batch_of(system.arrays(arm.dataset), rows)
             run = new_program(seen, predict, variables, inputs)
