@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import pickle
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -19,14 +20,21 @@ def programs_compiled_once():
     """Within, a training takes the programs of an earlier one of the same origin.
 
     An origin is a digest of the settings and the data. How a run is cut into blocks and saved is no
-    part of a program.
+    part of a program. Of equal replicates the whole plan is taken, because the shapes that a plan
+    finds out take as long as its programs' traces.
     """
-    plans, predictors = {}, {}
+    plans, programs, predictors = {}, {}, {}
 
     def plan_of(origin, make_plan, training, options):
         key = origin, replace(options, block_steps=0, block_seconds=0.0, checkpoint_seconds=0.0)
-        plan = make_plan(training, options)
-        first = plans.setdefault(key, plan)
+        # A test may put another function in place of `make_plan`.
+        whole = make_plan, key, pickle.dumps(training.replicates), training.together
+        if whole not in plans:
+            plans[whole] = with_programs_of_the_first(key, make_plan(training, options))
+        return replace(plans[whole], training=training, options=options)
+
+    def with_programs_of_the_first(key, plan):
+        first = programs.setdefault(key, plan)
         stages = [
             replace(stage, **{name: getattr(made, name) for name in PROGRAMS})
             for stage, made in zip(plan.stages, first.stages, strict=True)
