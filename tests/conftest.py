@@ -5,6 +5,7 @@ differences.
 import gc
 import os
 import signal
+from functools import cache
 from pathlib import Path
 
 # Before jax is imported: the tests are about values, and XLA's threads would fight pytest-xdist's
@@ -42,6 +43,18 @@ def pytest_configure(config):
     )
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Under `-m optimised` files without that mark are not imported, which would take seconds."""
+    if config.option.markexpr == "optimised" and collection_path.match("test_*.py"):
+        return None if names_optimised(collection_path) else True
+    return None
+
+
+@cache
+def names_optimised(file: Path) -> bool:
+    return "optimised" in file.read_text(encoding="utf-8")
+
+
 @pytest.fixture(autouse=True)
 def sigint_is_heard():
     """Reaches the tests and their processes, also where a shell's background job ignores it."""
@@ -73,6 +86,8 @@ def pytest_collection_modifyitems(items):
     Groups with slow tests go first, so that no process waits for another's at the end.
     """
     for item in items:
+        if item.get_closest_marker("optimised") and not names_optimised(item.path):
+            raise pytest.UsageError(f"{item.nodeid} is optimised, and its file does not say so")
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
     slow = {group_of(item) for item in items if item.get_closest_marker("slow")}
