@@ -16,7 +16,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m ruff check .
-	$(PYTEST) -m optimised
+	QUICK_XLA_FLAGS="$(QUICK)" $(PYTEST) -m optimised
 	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not optimised"
 
 # Every room in two minutes: no training of whole systems, other processes, or recovered truths.

@@ -464,7 +464,9 @@ def test_devices_change_only_the_last_digits(finished, tmp_path, name, experimen
     ]
     code = ON_DEVICES.format(folder=str(ROOT / "experiments"), words=words)
     # Nor does how the program for several devices is compiled: here in a third of the time.
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    quick = os.environ.get("QUICK_XLA_FLAGS", "")  # from the Makefile
+    own = os.environ.get("XLA_FLAGS", "")
+    flags = f"{own} {quick} --xla_force_host_platform_device_count={devices}"
     found = process(code, XLA_FLAGS=flags, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     assert found.returncode == 0, found.stderr
     # Every device holds the same bits of the state.
