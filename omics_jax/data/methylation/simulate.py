@@ -20,6 +20,16 @@ from jaxtyping import Bool, Float, Int
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.knowledge.gene_sets import GeneSets
 from omics_jax.data.knowledge.site_annotation import SiteGenes
+from omics_jax.data.methylation.simulated_knowledge import (
+    NO_GENE,
+    Generators,
+    NamePairs,
+    Structure,
+    draw_structure,
+    publish_genes,
+    publish_sets,
+    texts,
+)
 from omics_jax.data.simulation.arguments import (
     argument_error,
     check_levels,
@@ -45,7 +55,7 @@ class MethylationTruth:
     Attributes:
       active: disease -> the pathways that are more active in its cases.
       shared: pathways that are active in more than one disease.
-      hidden_genes: (H, 2) site and gene of connections that the published knowledge lacks.
+      hidden_genes: (site, gene) pairs of connections that the published knowledge lacks.
       hidden_sets: (gene, pathway) pairs that it lacks.
       activity: (n, P) of every pathway in every person.
       pathways: (P,) their names.
@@ -53,8 +63,8 @@ class MethylationTruth:
 
     active: Mapping[str, tuple[str, ...]]
     shared: tuple[str, ...]
-    hidden_genes: tuple[tuple[str, str], ...]
-    hidden_sets: tuple[tuple[str, str], ...]
+    hidden_genes: NamePairs
+    hidden_sets: NamePairs
     activity: Float[np.ndarray, "n P"]
     pathways: tuple[str, ...]
 
@@ -67,6 +77,25 @@ class SimulatedStudies:
     site_genes: SiteGenes
     gene_sets: GeneSets
     truth: MethylationTruth
+
+
+@dataclass(frozen=True)
+class _People:
+    """Who is studied.
+
+    Attributes:
+      diseases: of the studies.
+      study: (n,) place of everyone's study.
+      case: (n,) 1 for cases.
+      age: (n,) standardised.
+      sex: (n,) 1 for women.
+    """
+
+    diseases: tuple[str, ...]
+    study: Int[np.ndarray, " n"]
+    case: Int[np.ndarray, " n"]
+    age: Float[np.ndarray, " n"]
+    sex: Int[np.ndarray, " n"]
 
 
 def simulate_methylation(
@@ -114,74 +143,30 @@ def simulate_methylation(
       UserError: an argument that makes no sense.
     """
     _check(people, locals())
-    streams = np.random.SeedSequence(seed).spawn(len(_STREAMS))
-    rng = dict(zip(_STREAMS, map(np.random.default_rng, streams), strict=True))
-    names = _names(sites, genes, pathways)
-    members = _draw_sets(rng["sets"], genes, pathways, pathway_genes)
-    gene_of_site = np.where(
-        rng["sites"].random(sites) < without_gene, -1, rng["sites"].integers(0, genes, sites)
-    )
-    diseases = DISEASES[: len(people)]
+    rng = _generators(seed)
+    structure = draw_structure(rng, sites, genes, pathways, pathway_genes, without_gene)
     is_active, sharing = _draw_active(
         rng["active"], len(people), pathways, active, shared, diseases_of_shared
     )
-    study = np.repeat(np.arange(len(people)), people)
-    case = np.concatenate([np.arange(size) % 2 for size in people])
-    activity = rng["activity"].normal(size=(len(study), pathways))
-    activity += effect * case[:, None] * is_active[study]
-    age = rng["age"].normal(size=len(study)) + confounding * case
-    sex = rng["sex"].integers(0, 2, len(study))
-    levels = _gene_levels(rng, activity, members)
-    m_values = _site_levels(rng, levels, gene_of_site, noise)
-    m_values += batch * rng["batch"].normal(size=(len(people), sites))[study]
-    changes_with_age = np.arange(sites) % 10 == 0
-    differs_by_sex = np.arange(sites) % 10 == 5
-    m_values += age_effect * age[:, None] * changes_with_age
-    m_values += age_effect * sex[:, None] * differs_by_sex
-    beta = 1 / (1 + np.exp2(-m_values))
-    observed = rng["missing"].random(beta.shape) >= missing_cells
-    dataset = _dataset(names, diseases, study, case, age, sex, beta, observed)
-    published, hidden_genes = _publish(rng["hidden"], _site_pairs(gene_of_site), hidden)
-    published_sets, hidden_sets = _publish(rng["hidden"], np.argwhere(members), hidden)
-    truth = MethylationTruth(
-        active={
-            name: tuple(names["pathway"][is_active[d]].tolist()) for d, name in enumerate(diseases)
-        },
-        shared=tuple(names["pathway"][sharing].tolist()),
-        hidden_genes=tuple((str(names["site"][s]), str(names["gene"][g])) for s, g in hidden_genes),
-        hidden_sets=tuple(
-            (str(names["gene"][g]), str(names["pathway"][p])) for p, g in hidden_sets
-        ),
-        activity=activity,
-        pathways=tuple(names["pathway"].tolist()),
-    )
-    return SimulatedStudies(
-        dataset=dataset,
-        site_genes=_site_genes(names, published),
-        gene_sets=_gene_sets(names, published_sets),
-        truth=truth,
-    )
+    persons = _draw_people(rng, people, confounding)
+    activity = _draw_activity(rng["activity"], persons, is_active, effect)
+    m_values = _site_levels(rng, structure, _gene_levels(rng, structure, activity), noise)
+    m_values += _batch_shifts(rng["batch"], persons.study, sites, batch)
+    _add_age_and_sex(m_values, persons, age_effect)
+    dataset = _dataset(persons, _measure(rng["missing"], structure, m_values, missing_cells))
+    site_genes, hidden_genes = publish_genes(rng["hidden"], structure, hidden)
+    gene_sets, hidden_sets = publish_sets(rng["hidden"], structure, hidden)
+    truth = _truth(structure, is_active, sharing, activity, hidden_genes, hidden_sets)
+    return SimulatedStudies(dataset, site_genes, gene_sets, truth)
 
 
-# --- structure ------------------------------------------------------------------------------------
+def _generators(seed: int) -> Generators:
+    """A stream of random numbers for each part, whatever the other parts draw."""
+    children = np.random.SeedSequence(seed).spawn(len(_STREAMS))
+    return dict(zip(_STREAMS, map(np.random.default_rng, children), strict=True))
 
 
-def _names(sites: int, genes: int, pathways: int) -> dict[str, np.ndarray]:
-    return {
-        "site": np.array([f"cg{i:08d}" for i in range(sites)]),
-        "gene": np.array([f"GENE{i:04d}" for i in range(genes)]),
-        "pathway": np.array([f"pathway {i:03d}" for i in range(pathways)]),
-    }
-
-
-def _draw_sets(
-    rng: np.random.Generator, genes: int, pathways: int, size: int
-) -> Bool[np.ndarray, "P G"]:
-    """Which genes a pathway has."""
-    members = np.zeros((pathways, genes), bool)
-    for row in members:
-        row[rng.choice(genes, size, replace=False)] = True
-    return members
+# --- active pathways ------------------------------------------------------------------------------
 
 
 def _draw_active(
@@ -198,100 +183,123 @@ def _draw_active(
     return is_active, np.sort(sharing)
 
 
+# --- people ---------------------------------------------------------------------------------------
+
+
+def _draw_people(rng: Generators, people: Sequence[int], confounding: float) -> _People:
+    """Studies one after the other, controls and cases in turn; cases may be older."""
+    study = np.repeat(np.arange(len(people)), people)
+    case = np.concatenate([np.arange(size) % 2 for size in people])
+    age = rng["age"].normal(size=len(study)) + confounding * case
+    diseases = DISEASES[: len(people)]
+    return _People(diseases, study, case, age, rng["sex"].integers(0, 2, len(study)))
+
+
+def _draw_activity(
+    rng: np.random.Generator, persons: _People, is_active: np.ndarray, effect: float
+) -> Float[np.ndarray, "n P"]:
+    """Standard normal, and higher by the effect where a pathway is active in a case's disease."""
+    activity = rng.normal(size=(len(persons.study), is_active.shape[1]))
+    return activity + effect * persons.case[:, None] * is_active[persons.study]
+
+
+# --- genes and sites ------------------------------------------------------------------------------
+
+
 def _gene_levels(
-    rng: Mapping[str, np.random.Generator], activity: np.ndarray, members: np.ndarray
+    rng: Generators, structure: Structure, activity: np.ndarray
 ) -> Float[np.ndarray, "n G"]:
     """Genes follow the mean of their pathways, with weights of one sign, and vary on their own."""
+    members = structure.members
     weights = members * rng["weights"].uniform(0.5, 1.5, members.shape)
     load = np.sqrt(np.maximum((weights**2).sum(axis=0), 1e-12))
-    return activity @ (weights / load) + 0.5 * rng["genes"].normal(
-        size=(len(activity), members.shape[1])
-    )
+    own = rng["genes"].normal(size=(len(activity), len(structure.genes)))
+    return activity @ (weights / load) + 0.5 * own
 
 
 def _site_levels(
-    rng: Mapping[str, np.random.Generator],
-    levels: np.ndarray,
-    gene_of_site: np.ndarray,
-    noise: float,
+    rng: Generators, structure: Structure, levels: np.ndarray, noise: float
 ) -> Float[np.ndarray, "n S"]:
     """M values: a base, the gene's level times a loading of either sign, and noise."""
-    sites = len(gene_of_site)
+    sites, gene_of_site = len(structure.sites), structure.gene_of_site
     base = rng["base"].choice([-2.5, 0.0, 2.5], sites) + 0.3 * rng["base"].normal(size=sites)
     sign = rng["loading"].choice([-1, 1], sites)
-    loading = 0.5 * sign * rng["loading"].uniform(0.5, 1.5, sites) * (gene_of_site >= 0)
+    loading = 0.5 * sign * rng["loading"].uniform(0.5, 1.5, sites) * (gene_of_site != NO_GENE)
     own = noise * 0.5 * rng["noise"].normal(size=(len(levels), sites))
     return base + loading * levels[:, gene_of_site] + own
 
 
-def _site_pairs(gene_of_site: np.ndarray) -> Int[np.ndarray, "E 2"]:
-    sites = np.flatnonzero(gene_of_site >= 0)
-    return np.stack([sites, gene_of_site[sites]], axis=1)
+def _batch_shifts(
+    rng: np.random.Generator, study: np.ndarray, sites: int, batch: float
+) -> Float[np.ndarray, "n S"]:
+    """The shift of every site in a person's study."""
+    return batch * rng.normal(size=(study.max() + 1, sites))[study]
 
 
-def _publish(
-    rng: np.random.Generator, pairs: np.ndarray, hidden: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs that the knowledge holds, and those that it lacks."""
-    is_hidden = rng.random(len(pairs)) < hidden
-    return pairs[~is_hidden], pairs[is_hidden]
+def _add_age_and_sex(m_values: np.ndarray, persons: _People, effect: float) -> None:
+    """Changes every tenth site with age, and another tenth between the sexes, in place."""
+    place = np.arange(m_values.shape[1]) % 10
+    m_values += effect * persons.age[:, None] * (place == 0)
+    m_values += effect * persons.sex[:, None] * (place == 5)
+
+
+def _measure(
+    rng: np.random.Generator, structure: Structure, m_values: np.ndarray, missing_cells: float
+) -> Modality:
+    """Beta values, a share of them missing."""
+    beta = 1 / (1 + np.exp2(-m_values))
+    observed = rng.random(beta.shape) >= missing_cells
+    return Modality(np.where(observed, beta, 0).astype(np.float32), observed, structure.sites)
 
 
 # --- what is returned -----------------------------------------------------------------------------
 
 
-def _dataset(
-    names: Mapping[str, np.ndarray],
-    diseases: Sequence[str],
-    study: np.ndarray,
-    case: np.ndarray,
-    age: np.ndarray,
-    sex: np.ndarray,
-    beta: np.ndarray,
-    observed: np.ndarray,
-) -> Dataset:
-    ids = np.array([f"P{i:04d}" for i in range(len(study))])
+def _dataset(persons: _People, modality: Modality) -> Dataset:
+    """The people with their values, and their outcome in the disease of their own study."""
+    ids = np.array([f"P{i:04d}" for i in range(len(persons.study))])
     table = pd.DataFrame(
         {
-            "study": [f"study of {diseases[s]}" for s in study],
-            "age": np.round(50 + 10 * age, 1).astype(str),
-            "sex": np.where(sex == 1, "female", "male"),
+            "study": [f"study of {persons.diseases[s]}" for s in persons.study],
+            "age": np.round(50 + 10 * persons.age, 1).astype(str),
+            "sex": np.where(persons.sex == 1, "female", "male"),
         },
         index=ids,
     )
-    values = np.where(observed, beta, 0).astype(np.float32)
+    is_of = {name: persons.study == d for d, name in enumerate(persons.diseases)}
     targets = {
-        name: (np.where(study == d, case, 0).astype(np.int32), study == d)
-        for d, name in enumerate(diseases)
+        name: (np.where(known, persons.case, 0).astype(np.int32), known)
+        for name, known in is_of.items()
     }
     return Dataset(
         ids=ids,
         groups=ids,
-        modalities={MODALITY: Modality(values, observed, names["site"])},
+        modalities={MODALITY: modality},
         table=table,
         targets=targets,
-        classes=dict.fromkeys(diseases, CLASSES),
+        classes=dict.fromkeys(persons.diseases, CLASSES),
         notes=("simulated case-control studies of methylation with a known truth",),
     )
 
 
-def _site_genes(names: Mapping[str, np.ndarray], pairs: np.ndarray) -> SiteGenes:
-    used, gene = np.unique(pairs[:, 1], return_inverse=True)
-    return SiteGenes(
-        source="the simulator",
-        sites=names["site"],
-        pairs=np.stack([pairs[:, 0], gene], axis=1),
-        genes=names["gene"][used],
-        chromosomes=np.full(len(names["site"]), "1"),
+def _truth(
+    structure: Structure,
+    is_active: Bool[np.ndarray, "D P"],
+    sharing: Int[np.ndarray, " s"],
+    activity: Float[np.ndarray, "n P"],
+    hidden_genes: NamePairs,
+    hidden_sets: NamePairs,
+) -> MethylationTruth:
+    pathways = structure.pathways
+    active = [texts(pathways[own]) for own in is_active]
+    return MethylationTruth(
+        active=dict(zip(DISEASES[: len(active)], active, strict=True)),
+        shared=texts(pathways[sharing]),
+        hidden_genes=hidden_genes,
+        hidden_sets=hidden_sets,
+        activity=activity,
+        pathways=texts(pathways),
     )
-
-
-def _gene_sets(names: Mapping[str, np.ndarray], pairs: np.ndarray) -> GeneSets:
-    """pairs: pathway and gene, by pathway."""
-    pathways, first = np.unique(pairs[:, 0], return_index=True)
-    genes = np.split(names["gene"][pairs[:, 1]], first[1:])
-    members = zip(names["pathway"][pathways].tolist(), genes, strict=True)
-    return GeneSets("the simulator", {name: tuple(own.tolist()) for name, own in members})
 
 
 def _check(people: Sequence[int], arguments: Mapping[str, object]) -> None:
