@@ -117,31 +117,59 @@ def evaluate_tasks(
         principal components of predictions["embedding"] (n, L).
       constant: the metrics of tasks whose probabilities, values or risks are the same in all rows.
     """
-    scores, frames, constant = {}, {}, set()
+    scored = [task for task in tasks if _is_predicted(task, predictions)]
     rows_by_suffix = {"": np.ones(len(test), bool)}
     for name, subset in (subsets or {}).items():
         rows_by_suffix[f"_{name}"] = subset(test)
-    for task in tasks:
-        if not all(f"{task.name}_{field}" in predictions for field in FIELDS[task.kind]):
-            continue
-        for suffix, rows in rows_by_suffix.items():
-            values = _task_scores(task, predictions, test, train, rows)
-            named = {f"{task.name}_{metric}{suffix}": value for metric, value in values.items()}
-            scores |= named
-            decisions = np.asarray(predictions[f"{task.name}_{DECISION[task.kind]}"])
-            if is_constant(decisions[known_rows(test, task)]):
-                constant |= named.keys()
-        curve_times = (times or {}).get(task.name, ())
-        task_rows = _task_rows(task, predictions, test, train, curve_times)
-        frames[task.name] = Frame(task.kind, task_rows)
-        if len(task.classes) == 2:
-            frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
-    if all(task.name in frames for task in tasks if task.kind == "classification"):
+    scores, frames, constant = {}, {}, set()
+    for task in scored:
+        own = _scores_by_suffix(task, predictions, test, train, rows_by_suffix)
+        scores |= own
+        if _is_constant(task, predictions, test):
+            constant |= own.keys()
+        frames |= _task_frames(task, predictions, test, train, (times or {}).get(task.name, ()))
+    if all(task in scored for task in tasks if task.kind == "classification"):
         scores = {**_means(tasks, scores), **scores}  # the report begins with the first
     if "embedding" in predictions:
         embedding = np.asarray(predictions["embedding"], np.float64)
         frames["latent"] = Frame(EMBEDDING, _embedding_plane(tasks, embedding, test))
     return Evaluation(scores, frames, constant)
+
+
+def _is_predicted(task: Task, predictions: Predictions) -> bool:
+    return all(f"{task.name}_{field}" in predictions for field in FIELDS[task.kind])
+
+
+def _is_constant(task: Task, predictions: Predictions, test: Dataset) -> bool:
+    """Whether all rows with an outcome are predicted alike."""
+    decisions = np.asarray(predictions[f"{task.name}_{DECISION[task.kind]}"])
+    return is_constant(decisions[known_rows(test, task)])
+
+
+def _scores_by_suffix(
+    task: Task,
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
+    rows_by_suffix: Mapping[str, Bool[np.ndarray, " n"]],
+) -> dict[str, float]:
+    """T_METRIC_SUFFIX -> the score of the rows that the suffix stands for."""
+    return {
+        f"{task.name}_{metric}{suffix}": value
+        for suffix, rows in rows_by_suffix.items()
+        for metric, value in _task_scores(task, predictions, test, train, rows).items()
+    }
+
+
+def _task_frames(
+    task: Task, predictions: Predictions, test: Dataset, train: Dataset, times: Sequence[float]
+) -> dict[str, Frame]:
+    """T, and "binary T" of two classes."""
+    rows = _task_rows(task, predictions, test, train, times)
+    frames = {task.name: Frame(task.kind, rows)}
+    if len(task.classes) == 2:
+        frames[f"{BINARY} {task.name}"] = _second_class(task, predictions, test)
+    return frames
 
 
 def _means(tasks: Sequence[Task], scores: Mapping[str, float]) -> dict[str, float]:

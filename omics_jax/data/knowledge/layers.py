@@ -8,6 +8,7 @@ everything. Nothing here has the size sites x genes.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -196,34 +197,11 @@ def _match_sets(
     genes: np.ndarray, sets: GeneSets, matching: Matching
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Set -> its genes under our names, [] for a set outside of the limits; and notes."""
-    exact = set(genes.tolist())
-    folded: dict[str, str] = {}
-    for gene in genes.tolist():
-        folded.setdefault(gene.casefold(), gene)
-    aliases = {name.casefold(): symbol for name, symbol in (matching.aliases or {}).items()}
-    by_alias = {aliases[gene.casefold()]: gene for gene in exact if gene.casefold() in aliases}
-    ours: dict[str, str] = {}
-    counts = {"exact": 0, "alias": 0, "case": 0}
-    by_case: list[str] = []
-    for name in dict.fromkeys(gene for members in sets.genes.values() for gene in members):
-        rule = next(
-            (
-                (rule, match)
-                for rule, match in (
-                    ("exact", name if name in exact else None),
-                    ("alias", by_alias.get(name)),
-                    ("case", folded.get(name.casefold())),
-                )
-                if match is not None
-            ),
-            None,
-        )
-        if rule:
-            ours[name] = rule[1]
-            counts[rule[0]] += 1
-            by_case += [name] * (rule[0] == "case")
+    matches = _match_names(genes, sets, matching)
+    ours = {name: gene for name, (gene, _) in matches.items()}
     if not ours:
         raise UserError(_no_gene_message(genes, sets))
+    by_case = [name for name, (_, rule) in matches.items() if rule == "case"]
     if 2 * len(by_case) > len(ours):
         _refuse_other_species(genes, by_case, ours, sets)
     members = {
@@ -242,20 +220,51 @@ def _match_sets(
         name: in_set if fit else []
         for (name, in_set), fit in zip(members.items(), fits, strict=True)
     }
-    spelled = (
-        f"{counts['exact']:,} names equal, {counts['alias']:,} by alias, {counts['case']:,} in "
-        "another case"
-    )
-    limits = f"{matching.least} to {matching.most}"
-    notes = [
-        f"{len(genes):,} genes have a site; {len(set(ours.values())):,} of them are in "
-        f"{sets.source} ({spelled}).",
-        f"{int(fits.sum()):,} of {len(sets):,} pathways have {limits} genes with a site; left out: "
-        f"{int((sizes < matching.least).sum()):,} smaller, "
-        f"{int((sizes > matching.most).sum()):,} larger.",
-        *sets.notes,
-    ]
+    notes = [_match_note(genes, matches, sets), _limits_note(sizes, sets, matching), *sets.notes]
     return limited, notes
+
+
+def _match_names(
+    genes: np.ndarray, sets: GeneSets, matching: Matching
+) -> dict[str, tuple[str, str]]:
+    """Name in the sets -> our gene, and by which rule: "exact", else "alias", else "case"."""
+    exact = set(genes.tolist())
+    aliases = {name.casefold(): symbol for name, symbol in (matching.aliases or {}).items()}
+    by_alias, by_case = {}, {}
+    for gene in genes.tolist():
+        folded = gene.casefold()
+        by_case.setdefault(folded, gene)
+        if folded in aliases:
+            by_alias.setdefault(aliases[folded], gene)
+    matches = {}
+    for name in dict.fromkeys(gene for members in sets.genes.values() for gene in members):
+        if name in exact:
+            matches[name] = name, "exact"
+        elif name in by_alias:
+            matches[name] = by_alias[name], "alias"
+        elif name.casefold() in by_case:
+            matches[name] = by_case[name.casefold()], "case"
+    return matches
+
+
+def _match_note(genes: np.ndarray, matches: Mapping[str, tuple[str, str]], sets: GeneSets) -> str:
+    found = {gene for gene, _ in matches.values()}
+    count = Counter(rule for _, rule in matches.values())
+    return (
+        f"{len(genes):,} genes have a site; {len(found):,} of them are in {sets.source} "
+        f"({count['exact']:,} names equal, {count['alias']:,} by alias, {count['case']:,} in "
+        "another case)."
+    )
+
+
+def _limits_note(sizes: Int[np.ndarray, " P"], sets: GeneSets, matching: Matching) -> str:
+    """sizes: of all sets, in genes with a site."""
+    smaller, larger = (sizes < matching.least).sum(), (sizes > matching.most).sum()
+    fitting = len(sizes) - smaller - larger
+    return (
+        f"{fitting:,} of {len(sets):,} pathways have {matching.least} to {matching.most} genes "
+        f"with a site; left out: {smaller:,} smaller, {larger:,} larger."
+    )
 
 
 def _refuse_other_species(

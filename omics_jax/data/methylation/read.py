@@ -100,41 +100,35 @@ def read_methylation(
     """
     check_settings(settings)
     settings = complete(settings)
-    is_training = getattr(settings, "targets", True)
-    rules = _disease_rules(settings) if is_training else {}
-    reads_table = is_training or bool(covariates)
+    rules = _disease_rules(settings) if _is_training(settings) else {}
+    reads_table = _is_training(settings) or bool(covariates)
     clinical = _Clinical(settings, rules) if settings.clinical and reads_table else None
-    matrices, remarks = _read_studies(settings, rules, clinical, features, on_progress)
-    people = people_of(matrices)
-    if is_training:
-        columns, said = _columns(settings, rules, clinical, matrices, people)
+    matrices, of_files = _read_studies(settings, rules, clinical, features, on_progress)
+    everyone = people_of(matrices)
+    if _is_training(settings):
+        columns, of_columns = _columns(settings, rules, clinical, matrices, everyone)
     else:
-        columns, said = covariates_of(
-            settings, covariates, clinical and clinical.frame, matrices, people
-        )
-    remarks += said
-    people, said = _selected(settings, people, columns)
-    remarks += said
-    studies, said = _studies_of(settings, people, columns)
-    remarks += said
-    targets, classes, said = _targets(columns, rules, people.ids, studies)
-    remarks += said
-    modality, said = _unite(settings, matrices, people, features, chromosomes)
-    remarks += said
-    group = group_column(settings) if is_training else ""
-    groups, said = groups_of(people.ids, columns, group, settings.barcode)
-    joined, also = groups_never_split(groups, people, settings.barcode)
-    table = columns.table(people.ids)
-    table = table.assign(**{STUDY: studies})
-    dataset = Dataset(people.ids, joined, {MODALITY: modality}, table, targets, classes=classes)
-    remarks = describe_patients(dataset, columns.tables) + remarks + said + also
-    remarks += warning(*spelling_warnings(matrices, columns.tables, people.ids))
-    if is_training and not settings.barcode and not group_column(settings):
-        remarks += warning(*sample_warnings(people.ids))
+        frame = clinical and clinical.frame
+        columns, of_columns = covariates_of(settings, covariates, frame, matrices, everyone)
+    people, of_people = _selected(settings, everyone, columns)
+    studies, of_studies = _studies_of(settings, people, columns)
+    targets, classes, of_targets = _targets(columns, rules, people.ids, studies)
+    modality, of_sites = _unite(settings, matrices, people, features, chromosomes)
+    groups, of_groups = _groups(settings, people, columns)
+    table = columns.table(people.ids).assign(**{STUDY: studies})
+    dataset = Dataset(people.ids, groups, {MODALITY: modality}, table, targets, classes=classes)
+    remarks = describe_patients(dataset, columns.tables) + of_files + of_columns + of_people
+    remarks += of_studies + of_targets + of_sites + of_groups
+    remarks += _doubtful_names(settings, matrices, columns, people)
     uses = account_for(settings, _with_diseases(columns, rules), matrices, people.ids)
     return replace(
         dataset, notes=remarks.notes, warnings=remarks.warnings, uses=uses + remarks.uses
     )
+
+
+def _is_training(settings: Any) -> bool:
+    """Whether outcomes are read, or new people of whom none is known."""
+    return getattr(settings, "targets", True)
 
 
 # --- studies --------------------------------------------------------------------------------------
@@ -318,7 +312,7 @@ def _bare(people: People) -> Matrix:
 
 def _selected(settings: Any, people: People, columns: TargetColumns) -> tuple[People, Remarks]:
     """The people whom `data.only` selects; new people are all wanted."""
-    if not getattr(settings, "targets", True):
+    if not _is_training(settings):
         return people, Remarks()
     chosen, notes = filter_patients({MODALITY: _bare(people)}, columns, settings.only)
     kept = np.isin(people.ids, chosen[MODALITY].ids)
@@ -329,7 +323,7 @@ def _studies_of(
     settings: Any, people: People, columns: TargetColumns
 ) -> tuple[Shaped[np.ndarray, " n"], Remarks]:
     """(n,) the study of each, "" where unknown."""
-    is_training = getattr(settings, "targets", True)
+    is_training = _is_training(settings)
     is_known = is_training or any(settings.study in table.table for table in columns.tables)
     if not columns.tables or not settings.study or not is_known:
         remarks = Remarks()
@@ -371,6 +365,26 @@ def _targets(
     remarks += warning(*unused_studies(studies, masks))
     others, names, said = columns.targets(ids, "error")
     return {**targets, **others}, {**classes, **names}, remarks + said
+
+
+def _groups(
+    settings: Any, people: People, columns: TargetColumns
+) -> tuple[Shaped[np.ndarray, " n"], Remarks]:
+    """(n,) what no fold may split, see `read_methylation`."""
+    column = group_column(settings) if _is_training(settings) else ""
+    groups, remarks = groups_of(people.ids, columns, column, settings.barcode)
+    joined, also = groups_never_split(groups, people, settings.barcode)
+    return joined, remarks + also
+
+
+def _doubtful_names(
+    settings: Any, matrices: Mapping[str, Matrix], columns: TargetColumns, people: People
+) -> Remarks:
+    """Warnings of names that differ by spelling alone, or seem to be samples of one person."""
+    remarks = warning(*spelling_warnings(matrices, columns.tables, people.ids))
+    if _is_training(settings) and not settings.barcode and not group_column(settings):
+        remarks += warning(*sample_warnings(people.ids))
+    return remarks
 
 
 def _with_diseases(columns: TargetColumns, rules: Mapping[str, DiseaseRule]) -> TargetColumns:
