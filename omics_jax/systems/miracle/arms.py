@@ -30,14 +30,14 @@ def single_name(task: Task) -> str:
     return f"{task.name} alone"
 
 
-def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
+def single_arms(config: Any, cohort: Cohort, *, with_baselines: bool = False) -> list[Arm]:
     """For each outcome a network for it alone, trained on the people in whom it is known.
 
-    Simple models stand beside the network of all outcomes, which has them for each.
+    with_baselines: False where a network of all outcomes has simple models for each of them.
     """
     fixed = config.copy_and_resolve_references()
     fixed.balancing.name = "fixed"
-    arms = [
+    return [
         network_arm(
             fixed,
             cohort,
@@ -45,10 +45,10 @@ def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
             (task,),
             labels={"single": task.name},
             has_bounds=task.kind == "classification",
+            with_baselines=with_baselines,
         )
         for task in cohort.tasks
     ]
-    return [replace(arm, with_baselines=False) for arm in arms]
 
 
 def bounding_arms(config: Any, cohort: Cohort) -> list[Arm]:
@@ -63,7 +63,7 @@ def pretraining_arm(config: Any, cohort: Cohort, name: str) -> Arm:
     own.balancing.name = "fixed"
     own.training.stages = (AUTOENCODER,)
     own.training.supervised_autoencoder = False
-    return replace(network_arm(own, cohort, name, ()), with_baselines=False)
+    return network_arm(own, cohort, name, (), with_baselines=False)
 
 
 def pretrained_arm(config: Any, cohort: Cohort, task: Task, source: Arm) -> Arm:
@@ -75,18 +75,12 @@ def pretrained_arm(config: Any, cohort: Cohort, task: Task, source: Arm) -> Arm:
     own.balancing.name = "fixed"
     own.training.stages = tuple(name for name in own.training.stages if name != AUTOENCODER)
     name, labels = f"{task.name} pretrained", {"pretrained": task.name}
-    arm = network_arm(own, cohort, name, (task,), labels=labels)
+    arm = network_arm(own, cohort, name, (task,), labels=labels, with_baselines=False)
     replicates = [
         replace(replicate, constants={**replicate.constants, **fold.constants})
         for replicate, fold in zip(arm.replicates, source.replicates, strict=True)
     ]
-    return replace(
-        arm,
-        replicates=replicates,
-        start_from=source.name,
-        takes=(ENCODER,),
-        with_baselines=False,
-    )
+    return replace(arm, replicates=replicates, start_from=source.name, takes=(ENCODER,))
 
 
 def network_arm(
@@ -98,6 +92,7 @@ def network_arm(
     starts: Sequence[Arm] = (),
     labels: Mapping[str, Any] | None = None,
     has_bounds: bool = False,
+    with_baselines: bool = True,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all people, or on those of its only task.
 
@@ -105,6 +100,7 @@ def network_arm(
 
     starts: arms whose accuracies bound those of the tasks that are classes (PWInVal).
     has_bounds: whether its own accuracy is kept as such a bound.
+    with_baselines: see `Arm`.
     """
     arm_config = config.copy_and_resolve_references()
     set_heads(arm_config, len(cohort.knowledge.pathways[-1].names))
@@ -121,6 +117,7 @@ def network_arm(
         takes=takes if starts else (),
         labels=labels or {},
         main=len(tasks) == len(cohort.tasks),
+        with_baselines=with_baselines,
     )
 
 

@@ -130,7 +130,7 @@ def transfer(config: Any, dataset: Dataset) -> list[Arm]:
     source = pretraining_arm(config, cohort, PRETRAINED)
     pretrained = [pretrained_arm(config, cohort, task, source) for task in cohort.tasks]
     # No network of all outcomes stands beside these, which has the simple models elsewhere.
-    alone = [replace(arm, with_baselines=True) for arm in single_arms(config, cohort)]
+    alone = single_arms(config, cohort, with_baselines=True)
     return [source, *alone, *pretrained]
 
 
