@@ -82,6 +82,12 @@ def test_the_experiment_hides_what_is_known_and_what_is_shuffled():
     assert true.config.model.mask == "both" and shuffled.config.model.mask == "shuffled"
 
 
+def test_a_network_that_is_not_asked_has_no_contrasts():
+    for arm in arms("--config.model.hidden=0.2"):
+        for replicate in arm.replicates:
+            assert not any(name.startswith("contrasts") for name in replicate.constants)
+
+
 @pytest.mark.slow
 def test_training_finds_hidden_connections_of_sites(tmp_path):
     """Sites of one gene move together in the simulator, so that the decoder needs them; those of

@@ -17,7 +17,6 @@ from omics_jax.systems.miracle import sites, wiring
 from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
 from omics_jax.systems.miracle.model import AUTOENCODER, ENCODER, SLOT
-from omics_jax.systems.miracle.rediscovery import apart_from_true, contrast_constants
 from omics_jax.tasks.bounds import with_bound_rows
 from omics_jax.tasks.losses import BY_BOUND, bound_name
 from omics_jax.tasks.replicates import task_replicates
@@ -198,15 +197,11 @@ def _edge_constants(
     splits: Sequence[Split],
     fitted: Sequence[Mapping[str, np.ndarray]],
 ) -> list[dict[str, np.ndarray]]:
-    """Every fold's connections, of one shape. Shuffled and random ones differ between folds.
-
-    Where some are hidden, also those by which `rediscovery` is measured.
-    """
+    """Every fold's connections, of one shape. Shuffled and random ones differ between folds."""
     sizes = wiring.layer_sizes(cohort.knowledge)
     model = config.model
     seeds = [folds.seed_of(config, split) for split in splits]
-    ends = [wiring.layer_ends(cohort.knowledge, model.mask, model.hidden, s) for s in seeds]
-    kept = [own for own, _ in ends]
+    kept = [wiring.layer_ends(cohort.knowledge, model.mask, model.hidden, s)[0] for s in seeds]
     columns = [fold["columns"] for fold in fitted]
     # Lists of the same numbers per unit have plans of one shape; others are given room.
     are_alike = model.mask != "random" and not model.hidden
@@ -215,30 +210,6 @@ def _edge_constants(
     if not (are_alike and are_whole):
         width = len(columns[0])
         room[0] = max(wiring.most_edges(layers[0], sizes[0], width) for layers in kept)
-    wired = [
+    return [
         wiring.wired(layers, sizes, own, room) for layers, own in zip(kept, columns, strict=True)
     ]
-    if not model.hidden:
-        return wired
-    own = [
-        [wiring.own_layers(layers, sizes[0], places) for layers in known_and_hidden]
-        for known_and_hidden, places in zip(ends, columns, strict=True)
-    ]
-    candidates = [list(zip(known, hidden, strict=True)) for known, hidden in own]
-    if model.mask in ("shuffled", "random"):
-        true, _ = wiring.layer_ends(cohort.knowledge, "both", 0.0, 0)
-        candidates = [
-            [
-                apart_from_true(*pair, own_true)
-                for pair, own_true in zip(
-                    layers, wiring.own_layers(true, sizes[0], places), strict=True
-                )
-            ]
-            for layers, places in zip(candidates, columns, strict=True)
-        ]
-    contrasts = contrast_constants(
-        candidates,
-        [(int(fold["alive"].sum()), *sizes[1:-1]) for fold in fitted],
-        seeds,
-    )
-    return [{**layers, **more} for layers, more in zip(wired, contrasts, strict=True)]

@@ -84,7 +84,7 @@ def knowledge(config: Any, dataset: Dataset) -> list[Arm]:
         varied.model.softness = config.compare.softness
         name, labels = HIDDEN[how], {"hidden": how}
         arm = network_arm(varied, cohort, name, cohort.tasks, starts=bounding, labels=labels)
-        arms.append(with_rediscovery(arm))
+        arms.append(with_rediscovery(arm, cohort))
     return [*bounding, *_first_with_baselines(arms)]
 
 

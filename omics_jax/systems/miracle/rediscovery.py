@@ -16,16 +16,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.knowledge.layers import Knowledge
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.study.system import Arm, Predictions, System
+from omics_jax.systems.miracle.cohort import Cohort
 from omics_jax.systems.miracle.model import ENCODER
-from omics_jax.training.stage import Variables
+from omics_jax.systems.miracle.wiring import FALSE, layer_ends, layer_sizes, own_layers
+from omics_jax.training.stage import Replicate, Variables
 
 OTHERS = 20  # connections with which each hidden one is compared
 FIELD = "rediscovered"  # of a prediction
@@ -51,6 +55,24 @@ def contrasted_ends(known: Ends, hidden: Ends, inputs: int, seed: int) -> Int[np
     free = {o: np.flatnonzero(~taken) for o, taken in is_taken.items()}
     rows = [[o, i, *rng.choice(free[o], OTHERS)] for i, o in hidden.tolist() if len(free[o])]
     return np.array(rows, np.int32).reshape(-1, 2 + OTHERS)
+
+
+def candidates_of(
+    knowledge: Knowledge, model: Any, replicate: Replicate
+) -> list[tuple[Ends, Ends]]:
+    """Of every layer the connections that are no candidates, and the hidden ones.
+
+    They are drawn again, by the seed by which the replicate's network was wired.
+
+    model: the section of the config.
+    """
+    sites, places = len(knowledge.sites), replicate.constants["columns"]
+    drawn = layer_ends(knowledge, model.mask, model.hidden, replicate.seed)
+    known, hidden = (own_layers(layers, sites, places) for layers in drawn)
+    if model.mask not in FALSE:
+        return list(zip(known, hidden, strict=True))
+    true = own_layers(layer_ends(knowledge, "both", 0.0, 0)[0], sites, places)
+    return [apart_from_true(*ends) for ends in zip(known, hidden, true, strict=True)]
 
 
 def apart_from_true(known: Ends, hidden: Ends, true: Ends) -> tuple[Ends, Ends]:
@@ -141,14 +163,30 @@ def evaluate_with_rediscovery(
     return replace(evaluation, metrics={**evaluation.metrics, **own})
 
 
-def with_rediscovery(arm: Arm) -> Arm:
+def with_rediscovery(arm: Arm, cohort: Cohort) -> Arm:
     """The arm, which also says how well hidden connections were found."""
     system = arm.system
     layers = 1 + len(arm.spec.pathways)
+    constants = arm_contrasts(arm, cohort.knowledge)
+    replicates = [
+        replace(replicate, constants={**replicate.constants, **own})
+        for replicate, own in zip(arm.replicates, constants, strict=True)
+    ]
     asked = replace(
         system,
         predict=partial(predict_with_rediscovery, system, layers),
         evaluate=partial(evaluate_with_rediscovery, system, layers),
         predict_new=system.predict,
     )
-    return replace(arm, system=asked)
+    return replace(arm, system=asked, replicates=replicates)
+
+
+def arm_contrasts(arm: Arm, knowledge: Knowledge) -> list[dict[str, np.ndarray]]:
+    """The contrasts of every replicate, see `contrast_constants`."""
+    above = layer_sizes(knowledge)[1:-1]
+    alive = [replicate.constants["alive"] for replicate in arm.replicates]
+    return contrast_constants(
+        [candidates_of(knowledge, arm.config.model, replicate) for replicate in arm.replicates],
+        [(int(own.sum()), *above) for own in alive],
+        [replicate.seed for replicate in arm.replicates],
+    )
