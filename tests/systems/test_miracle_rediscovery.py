@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from every_arm import arms_of
 from fitted_arms import fitted
-from miracle_people import arms
+from miracle_people import arms, smoke_data
 
+from omics_jax.nn.sparse import connected, edges_from
+from omics_jax.systems.miracle.reading import knowledge_of, simulated
 from omics_jax.systems.miracle.rediscovery import (
     ABSENT,
     FIELD,
@@ -80,6 +82,63 @@ def test_the_experiment_hides_what_is_known_and_what_is_shuffled():
         assert arm.config.model.hidden == 0.2 and arm.config.model.softness == 0.1
         assert {"contrasts_0", "contrasts_1"} <= arm.replicates[0].constants.keys()
     assert true.config.model.mask == "both" and shuffled.config.model.mask == "shuffled"
+
+
+SELECTED = (
+    *("--config.experiment=knowledge", "--config.compare.hidden=0.3"),
+    *("--config.selection.method=t", "--config.selection.sites=12"),
+    "--config.knowledge.unannotated=drop",  # every gene and site has a name that is published
+)
+
+
+def chosen_names(replicate, names):
+    return names[replicate.constants["columns"][replicate.constants["alive"]]].tolist()
+
+
+def contrasts_by_name(replicate, names, genes):
+    """(gene, hidden site, other sites) of every contrast of the lowest layer."""
+    contrasts = replicate.constants["contrasts_0"]
+    present = contrasts[contrasts[:, 0] != ABSENT].tolist()
+    sites = chosen_names(replicate, names)
+    return [(genes[o], sites[i], {sites[j] for j in others}) for o, i, *others in present]
+
+
+def wired_by_name(replicate, names, genes):
+    """{(site, gene)} of the connections that the network has."""
+    fields = {
+        name.removeprefix("up_0_"): jnp.asarray(value)
+        for name, value in replicate.constants.items()
+        if name.startswith("up_0_")
+    }
+    edges = edges_from(fields)
+    ends = np.asarray(edges.ends)[np.asarray(connected(edges))]
+    sites = chosen_names(replicate, names)
+    return {(sites[i], genes[o]) for i, o in ends.tolist()}
+
+
+@pytest.mark.parametrize("how", ["both", "shuffled"])
+def test_contrasts_of_chosen_sites_are_those_of_their_own_genes(how):
+    """By name, as the sites of a fold are numbered among themselves."""
+    config, dataset = smoke_data(*SELECTED)
+    annotation, genes = simulated(config).site_genes, knowledge_of(config, dataset).genes.names
+    published = {(annotation.sites[s], annotation.genes[g]) for s, g in annotation.pairs}
+    names = dataset.modalities["methylation"].features
+    (arm,) = (arm for arm in arms(*SELECTED) if arm.labels.get("hidden") == how)
+    choices = set()
+    for replicate in arm.replicates:
+        chosen = chosen_names(replicate, names)
+        choices.add(tuple(chosen))
+        contrasts = contrasts_by_name(replicate, names, genes)
+        wired = wired_by_name(replicate, names, genes)
+        hidden = {(site, gene) for gene, site, _ in contrasts}
+        assert hidden and not hidden & wired
+        for gene, _, others in contrasts:
+            assert not {(other, gene) for other in others} & (published | wired | hidden)
+        if how == "both":
+            assert hidden == {pair for pair in published if pair[0] in chosen} - wired
+        else:
+            assert not hidden & published
+    assert len(choices) > 1  # folds number their sites differently
 
 
 def test_a_network_that_is_not_asked_has_no_contrasts():
