@@ -18,6 +18,7 @@ from omics_jax.training.stage import Replicate
 
 MEMBER = "member"  # the label of a replicate in an ensemble
 UNALIGNED = ("embedding",)  # fields whose axes differ between trainings: they have no mean
+TEXT = "OSU"  # kinds of dtypes
 SEED_STEP = 10_000_000  # between the seeds of two members; above every seed of folds and repeats
 
 
@@ -44,8 +45,21 @@ def with_members(arm: Arm, count: int) -> Arm:
 
 def ensembles(replicates: Sequence[Replicate]) -> list[range]:
     """The places of replicates whose predictions are averaged; without members each by itself."""
-    firsts = [place for place, own in enumerate(replicates) if own.labels.get(MEMBER, 0) == 0]
+    pairs = enumerate(pairwise(replicates), start=1)
+    later = {place for place, pair in pairs if _is_next_member(*pair)}
+    firsts = [place for place in range(len(replicates)) if place not in later]
     return [range(*ends) for ends in pairwise([*firsts, len(replicates)])]
+
+
+def _is_next_member(one: Replicate, next_one: Replicate) -> bool:
+    """Whether both are of one ensemble: their labels differ in the member alone, which is higher.
+
+    The number tells replicates apart that have no other label.
+    """
+    if MEMBER not in one.labels or MEMBER not in next_one.labels:
+        return False
+    is_higher = one.labels[MEMBER] < next_one.labels[MEMBER]
+    return is_higher and split_labels(one) == split_labels(next_one)
 
 
 def split_labels(replicate: Replicate) -> dict[str, object]:
@@ -57,12 +71,15 @@ def mean_prediction(system: System, members: Sequence[Predictions]) -> Predictio
     """The prediction of an ensemble: `System.pool_new` where that is finite, or else the mean.
 
     What all members predict alike stays as it is, and so does the first member's `UNALIGNED`.
+
+    Raises:
+      ValueError: a field of text that differs between members; it has no mean.
     """
     if len(members) == 1:
         return members[0]
     pooled = system.pool_new(members) if system.pool_new else {}
     mean = {
-        field: first if field in UNALIGNED else _mean_field([own[field] for own in members])
+        field: first if field in UNALIGNED else _mean_field(field, [own[field] for own in members])
         for field, first in members[0].items()
     }
     return mean | {
@@ -71,10 +88,18 @@ def mean_prediction(system: System, members: Sequence[Predictions]) -> Predictio
     }
 
 
-def _mean_field(members: Sequence[Shaped[np.ndarray, " *n"]]) -> Shaped[np.ndarray, " *n"]:
+def _mean_field(
+    field: str, members: Sequence[Shaped[np.ndarray, " *n"]]
+) -> Shaped[np.ndarray, " *n"]:
     if all(np.array_equal(own, members[0]) for own in members[1:]):
         return members[0]
-    return over_replicates(np.stack(members))[0]
+    stacked = np.stack(members)
+    if stacked.dtype.kind in TEXT:
+        raise ValueError(
+            f"the predictions {field!r} of an ensemble's members are text that differs, which has "
+            "no mean; let System.predict return numbers"
+        )
+    return over_replicates(stacked)[0]
 
 
 def over_replicates(
