@@ -13,6 +13,7 @@ import runpy
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,6 +23,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "experiments" / "main.py"
 PERTVAE = ROOT / "configs" / "pertvae.py"
+
+SEEN_SECONDS = 0.05  # between two looks at the memory
+KIB_PER_GIB = 2**20
 
 # One thread for everything that XLA runs: without these its thread pool spreads over the machine.
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
@@ -65,6 +69,40 @@ class Stopwatch:
     def __exit__(self, *_) -> None:
         self.wall = time.perf_counter() - self._wall_start
         self.cpu = cpu_seconds() - self._cpu_start
+
+
+class Memory:
+    """The largest resident memory of a process while it is watched, by parts, in GiB.
+
+    pid: of the process; None for this one.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._status = Path(f"/proc/{pid or os.getpid()}/status")
+        self.peak = {"VmRSS": 0.0, "RssAnon": 0.0}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(SEEN_SECONDS):
+            for line in self._lines():
+                name, _, value = line.partition(":")
+                if name in self.peak:
+                    gib = int(value.split()[0]) / KIB_PER_GIB
+                    self.peak[name] = max(self.peak[name], gib)
+
+    def _lines(self) -> list[str]:
+        try:
+            return self._status.read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            return []
+
+    def end(self) -> dict[str, float]:
+        """Stops watching; the peaks."""
+        self._ended.set()
+        self._thread.join()
+        return self.peak
 
 
 def load_config(system: str, choice: str = "") -> Any:

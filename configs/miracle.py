@@ -60,6 +60,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.simulator.without_gene = 0.1
     config.simulator.hidden = 0.1
     config.simulator.missing_cells = 0.01
+    config.simulator.unlabelled = 0  # people without any outcome, for the experiment transfer
     config.simulator.seed = 0
 
     config.adjust = ConfigDict()

@@ -98,3 +98,16 @@ def test_cases_are_older_where_age_confounds():
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         simulate_methylation(**arguments)
+
+
+def test_unlabelled_people_are_a_study_of_their_own_and_change_nobody_else():
+    sizes = dict(people=(20, 16), sites=80, genes=30, pathways=8, pathway_genes=4, active=1)
+    without = simulate_methylation(**sizes).dataset
+    dataset = simulate_methylation(**sizes, unlabelled=9).dataset
+    assert list(dataset.table["study"][36:]) == ["unlabelled"] * 9
+    for name, (_, known) in dataset.targets.items():
+        assert not known[36:].any(), name
+    for field in ("values", "mask"):
+        own, same = (getattr(d.modalities["methylation"], field) for d in (dataset, without))
+        np.testing.assert_array_equal(own[:36], same)
+    assert without.table.equals(dataset.table[:36])

@@ -85,7 +85,7 @@ class _People:
 
     Attributes:
       diseases: of the studies.
-      study: (n,) place of everyone's study.
+      study: (n,) place of everyone's study; after those of the diseases that of unlabelled people.
       case: (n,) 1 for cases.
       age: (n,) standardised.
       sex: (n,) 1 for women.
@@ -116,6 +116,7 @@ def simulate_methylation(
     without_gene: float = 0.1,
     hidden: float = 0.1,
     missing_cells: float = 0.01,
+    unlabelled: int = 0,
     seed: int = 0,
 ) -> SimulatedStudies:
     """Draw studies of cases and controls, a study per disease.
@@ -133,6 +134,8 @@ def simulate_methylation(
       without_gene: share of sites that belong to no gene.
       hidden: share of the connections that the knowledge lacks.
       missing_cells: share of cells that are not observed.
+      unlabelled: size of a further study, of people without any disease or outcome; the other
+        people are the same whatever its size.
       seed: non-negative; the same arguments give the same bits.
 
     Returns:
@@ -148,7 +151,7 @@ def simulate_methylation(
     is_active, sharing = _draw_active(
         rng["active"], len(people), pathways, active, shared, diseases_of_shared
     )
-    persons = _draw_people(rng, people, confounding)
+    persons = _draw_people(rng, people, unlabelled, confounding)
     activity = _draw_activity(rng["activity"], persons, is_active, effect)
     m_values = _site_levels(rng, structure, _gene_levels(rng, structure, activity), noise)
     m_values += _batch_shifts(rng["batch"], persons.study, sites, batch)
@@ -186,10 +189,12 @@ def _draw_active(
 # --- people ---------------------------------------------------------------------------------------
 
 
-def _draw_people(rng: Generators, people: Sequence[int], confounding: float) -> _People:
+def _draw_people(
+    rng: Generators, people: Sequence[int], unlabelled: int, confounding: float
+) -> _People:
     """Studies one after the other, controls and cases in turn; cases may be older."""
-    study = np.repeat(np.arange(len(people)), people)
-    case = np.concatenate([np.arange(size) % 2 for size in people])
+    study = np.repeat(np.arange(len(people) + 1), (*people, unlabelled))
+    case = np.concatenate([*(np.arange(size) % 2 for size in people), np.zeros(unlabelled, int)])
     age = rng["age"].normal(size=len(study)) + confounding * case
     diseases = DISEASES[: len(people)]
     return _People(diseases, study, case, age, rng["sex"].integers(0, 2, len(study)))
@@ -200,7 +205,8 @@ def _draw_activity(
 ) -> Float[np.ndarray, "n P"]:
     """Standard normal, and higher by the effect where a pathway is active in a case's disease."""
     activity = rng.normal(size=(len(persons.study), is_active.shape[1]))
-    return activity + effect * persons.case[:, None] * is_active[persons.study]
+    with_unlabelled = np.vstack([is_active, np.zeros(is_active.shape[1], bool)])
+    return activity + effect * persons.case[:, None] * with_unlabelled[persons.study]
 
 
 # --- genes and sites ------------------------------------------------------------------------------
@@ -258,9 +264,10 @@ def _measure(
 def _dataset(persons: _People, modality: Modality) -> Dataset:
     """The people with their values, and their outcome in the disease of their own study."""
     ids = np.array([f"P{i:04d}" for i in range(len(persons.study))])
+    studies = [*(f"study of {name}" for name in persons.diseases), "unlabelled"]
     table = pd.DataFrame(
         {
-            "study": [f"study of {persons.diseases[s]}" for s in persons.study],
+            "study": [studies[s] for s in persons.study],
             "age": np.round(50 + 10 * persons.age, 1).astype(str),
             "sex": np.where(persons.sex == 1, "female", "male"),
         },
@@ -305,7 +312,7 @@ def _truth(
 def _check(people: Sequence[int], arguments: Mapping[str, object]) -> None:
     sizes = ("sites", "genes", "pathways", "pathway_genes", "diseases_of_shared")
     check_sizes(1, {name: arguments[name] for name in sizes})
-    check_sizes(0, {name: arguments[name] for name in ("active", "shared")})
+    check_sizes(0, {name: arguments[name] for name in ("active", "shared", "unlabelled")})
     levels = ("effect", "noise", "batch", "age_effect", "confounding")
     check_levels({name: arguments[name] for name in levels})
     check_shares({name: arguments[name] for name in ("without_gene", "hidden", "missing_cells")})

@@ -34,6 +34,7 @@ _SIMULATOR = {
     "simulator.shared": whole(0, 1_000),
     "simulator.diseases_of_shared": whole(1, 6),
     "simulator.people": several(whole(2, 1_000_000), "sizes of studies", "(80, 60)", least=1),
+    "simulator.unlabelled": whole(0, 1_000_000),
     "simulator.*": number(0, 100),
 }
 _MODEL = {
