@@ -75,7 +75,8 @@ def benchmarked_config(size: str) -> Any:
     config.selection.method = SELECTION[size]
     config.selection.sites = SIZES[size]["sites"]
     config.adjust.remove = ()
-    config.model.update(activation="tanh", batch_norm=False, dropout=0.0, k_autoencoder=1.0)
+    config.model.update(activation="tanh", batch_norm=False, k_autoencoder=1.0)
+    config.model.update(dropout=0.0, input_dropout=0.0)  # as in the other package's script
     config.heads.classification.update(widths=(HEAD,), dropout=0.0)
     config.training.batch_size = PEOPLE
     config.training.optimizer.update(clip=0.0, weight_decay=0.0)
@@ -105,6 +106,7 @@ def rows_of_people(size: str) -> tuple[dict, dict]:
         "sd": np.full(sites, 0.29, np.float32),
         "coef": np.zeros((0, sites), np.float32),
         "c_mean": np.zeros(0, np.float32),
+        "c_sd": np.ones(0, np.float32),
     }
     return rows, scale
 

@@ -77,7 +77,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.form = "auto"  # auto | sparse | dense: how masked layers are computed
     config.model.activation = "leaky_relu"  # relu (the paper) | leaky_relu | tanh
     config.model.batch_norm = True
-    config.model.dropout = 0.5  # of genes
+    config.model.dropout = 0.2  # of genes, in the encoder
     config.model.input_dropout = 0.5  # of sites: a denoising autoencoder
     config.model.reconstruction = "mse"  # mse | bce (the paper: of beta values)
     config.model.k_kl = 1e-3
@@ -114,7 +114,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = 1e-2
     config.training.optimizer.clip = 5.0
-    config.training.optimizer.weight_decay = 0.3
+    config.training.optimizer.weight_decay = 0.3  # of all but the decoder
 
     config.compare = ConfigDict()
     config.compare.single = True  # a network for each disease alone, in the experiment multitask
@@ -157,6 +157,7 @@ def set_paper(config: ConfigDict) -> None:
     config.balancing.name = "pwinval"
     config.training.epochs.update(autoencoder=800, heads=800, all=800)
     config.training.batch_size = 1024
+    config.training.optimizer.update(learning_rate=1e-3, clip=0.0, weight_decay=0.0)
 
 
 def set_smoke(config: ConfigDict) -> None:

@@ -65,6 +65,7 @@ class TaskNetwork:
       prepare: (variables, rows) -> fields that depend on frozen parameters alone. They are computed
         once per stage, and `encode` reads them from the rows. None if there are none.
       reads: regexes of the fields of a row that `encode` reads in a stage.
+      undecayed: regexes of paths of parameters that the weight decay spares.
     """
 
     config: Any
@@ -78,6 +79,7 @@ class TaskNetwork:
     has_bounds: bool = False
     prepare: Callable[[Variables, Rows], Rows] | None = None
     reads: tuple[str, ...] = (".*",)
+    undecayed: tuple[str, ...] = ()
 
     @property
     def heads(self) -> Heads:

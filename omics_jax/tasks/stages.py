@@ -69,6 +69,7 @@ def section_stage(network: TaskNetwork, name: str, rows: int, **fields: Any) -> 
         batch_size={network.slot: settings.batch_size},
         epochs=settings.epochs[name],
         optimizer_settings=settings.optimizer.to_dict(),
+        undecayed=network.undecayed,
         patience=settings.patience,
         **fields,
     )

@@ -80,6 +80,11 @@ def freeze(
     )
 
 
+def unmatched(patterns: Sequence[str], params: Any) -> Any:
+    """The tree of `params` with True where no pattern matches a leaf's whole path."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: not _matches(patterns, path), params)
+
+
 def keep_frozen_stats(patterns: Sequence[str], old: Any, new: Any) -> Any:
     """The statistics `new` of trainable modules and `old` of frozen ones.
 

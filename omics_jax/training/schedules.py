@@ -6,13 +6,15 @@ optimizer = dict(name="adam", learning_rate=dict(name="cosine", peak=1e-3, warmu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 import optax
 
 from omics_jax.errors import UserError
+from omics_jax.training.freezing import unmatched
 from omics_jax.training.packing import packed
 from omics_jax.training.plateau import Plateau
 
@@ -72,13 +74,14 @@ def plateau_of(spec: Any) -> Plateau | None:
     return _call(name, _plateau, **arguments)[1]
 
 
-def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
+def optimizer(spec: Any, steps: int, undecayed: Sequence[str] = ()) -> optax.GradientTransformation:
     """Adam or SGD with an optional clip of the global gradient norm and decoupled weight decay.
 
     Args:
       spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip
         (norm, 0 = off) and weight_decay.
       steps: the most optimiser steps the stage can take.
+      undecayed: regexes of paths of parameters that the weight decay spares.
 
     Raises:
       UserError: an unknown or missing name or key, or a value that is not a number of 0 or more.
@@ -104,9 +107,13 @@ def optimizer(spec: Any, steps: int) -> optax.GradientTransformation:
         )
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts.append(_OPTIMIZERS[name]())
+    scale = optax.scale_by_learning_rate(rate)
+    if decay and undecayed:  # the decay needs the paths, which packed parameters do not have
+        some_decay = optax.add_decayed_weights(decay, partial(unmatched, undecayed))
+        return optax.chain(packed(optax.chain(*parts)), some_decay, scale)
     if decay:
         parts.append(optax.add_decayed_weights(decay))
-    return packed(optax.chain(*parts, optax.scale_by_learning_rate(rate)))
+    return packed(optax.chain(*parts, scale))
 
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ differs between stages (loss, objective, monitor, features, balance), which the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ def build_stage(
     batch_size: Mapping[str, int],
     epochs: int,
     optimizer_settings: Any,
+    undecayed: Sequence[str] = (),
     **fields: Any,
 ) -> Stage:
     """A stage whose learning rate is scheduled over all the optimiser steps it can take.
@@ -38,6 +39,7 @@ def build_stage(
       batch_size: slot -> the most rows of it in one step; its slots are those of the stage.
       optimizer_settings: the section `optimizer` of a config (a dict or a ConfigDict), see
         `schedules.optimizer`.
+      undecayed: regexes of paths of parameters that the weight decay spares.
       fields: any other field of `Stage` (`trainable`, `monitor`, `patience`, `features`, ...).
 
     Raises:
@@ -51,7 +53,7 @@ def build_stage(
         name=name,
         loss=loss,
         objective=objective,
-        optimizer=optimizer(optimizer_settings, steps),
+        optimizer=optimizer(optimizer_settings, steps, undecayed),
         epochs=epochs,
         batch_size=dict(batch_size),
         plateau=plateau_of(optimizer_settings["learning_rate"]),

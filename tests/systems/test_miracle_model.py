@@ -9,8 +9,11 @@ from batches import batch_of, normal
 from miracle_people import FreshArm
 from trees import jittered
 
+from omics_jax.nn.modules import apply_module
 from omics_jax.systems.miracle import model, sites
 from omics_jax.systems.miracle.model import SLOT, Sites
+from omics_jax.tasks.network import row_info
+from omics_jax.training.freezing import leaf_path, unmatched
 
 AGE = "--config.adjust.inputs=('age',)"
 
@@ -172,6 +175,29 @@ def test_the_range_of_the_training_is_of_the_chosen_sites(fresh):
 
 
 # --- stages ---------------------------------------------------------------------------------------
+
+
+def test_weight_decay_spares_the_decoder_and_the_norms_of_the_encoder(fresh):
+    params = fresh.variables["params"]
+    decayed = unmatched(fresh.network.undecayed, params)
+    by_path = {leaf_path(path): own for path, own in jax.tree_util.tree_leaves_with_path(decayed)}
+    spared = {path.split("/")[1] for path, own in by_path.items() if not own}
+    assert spared == {"down_0", "down_1", "down_norms_0", "up_norms_0"}
+    assert any(by_path.values()) and all(own for path, own in by_path.items() if "heads" in path)
+
+
+def test_the_decoder_drops_nothing(fresh, variables):
+    shape = shape_with(fresh, dropout=0.9)
+    module, z = shape.autoencoder, normal(2, len(fresh.rows["row"]), shape.pathways)
+    _, down = model.layer_edges(shape, fresh.constants)
+    decode = type(module).decode
+    first, other = (
+        apply_module(
+            module, model.ENCODER, variables, key, z, down, row_info(fresh.rows), method=decode
+        )[0]
+        for key in (jax.random.key(0), jax.random.key(1))
+    )
+    np.testing.assert_array_equal(first, other)
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "heads", "all"])

@@ -226,6 +226,23 @@ def test_adam_with_clip_and_decoupled_decay_under_a_schedule(clip, decay):
     np.testing.assert_allclose(actual, expected, rtol=2e-5)
 
 
+def test_weight_decay_spares_the_parameters_that_are_named():
+    rng = np.random.default_rng(1)
+    names = (("encoder", "kernel"), ("decoder", "kernel"))
+    start = {a: {b: rng.normal(size=3).astype(np.float32)} for a, b in names}
+    gradients = rng.normal(size=(5, 3)).astype(np.float32)
+    tx = optimizer(
+        {"name": "adam", "learning_rate": 0.1, "weight_decay": 0.2}, STEPS, ("decoder/.*",)
+    )
+    params, state = start, tx.init(start)
+    for g in gradients:
+        updates, state = tx.update({a: {b: g} for a, b in names}, state, params)
+        params = optax.apply_updates(params, updates)
+    for (a, b), decay in zip(names, (0.2, 0.0), strict=True):
+        expected = adam_by_hand(gradients, start[a][b], lambda t: 0.1, decay=decay)
+        np.testing.assert_allclose(params[a][b], expected, rtol=2e-5)
+
+
 def test_sgd():
     gradients = np.array([[1.0, -2.0], [3.0, 0.0]], np.float32)
     actual = steps_of({"name": "sgd", "learning_rate": 0.5}, gradients, np.zeros(2, np.float32))

@@ -116,6 +116,9 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
         has_bounds=shape.has_bounds,
         prepare=choose_sites if is_selected else None,
         reads=(*Sites._fields, "c") if is_selected else (".*",),
+        # Decay keeps encoder and heads from learning people by heart; the decoder must be free to
+        # reconstruct, and the scale of a norm is no strength of a connection.
+        undecayed=(f"{ENCODER}/down_.*", f"{ENCODER}/up_norms_.*"),
     )
 
 

@@ -39,8 +39,8 @@ class PathwayAutoencoder(nn.Module):
 
     sites: w. units: numbers of genes, pathways and units of higher levels.
     masks: of encoder and decoder, see `nn.masked_dense.MASKS`.
-    dropout: of genes and higher hidden units; input_dropout: of sites, so that the autoencoder is a
-      denoising one (Vincent et al. 2008).
+    dropout: of the encoder's genes and higher hidden units; input_dropout: of sites. Both make the
+      autoencoder a denoising one (Vincent et al. 2008); the decoder has none.
     """
 
     sites: int
@@ -77,6 +77,7 @@ class PathwayAutoencoder(nn.Module):
         for number, layer in enumerate(self.up):
             has_norm = has_several_inputs(edges[number], self.masks[0])
             h = self._hidden(layer(h, edges[number]), "up_norms", number, rows, has_norm)
+            h = dropout_by_row(self, h, rows, self.dropout)
         unbounded = self.log_variance(h, edges[-1])
         return self.mean(h, edges[-1]), LARGEST * jnp.tanh(unbounded / LARGEST)
 
@@ -105,7 +106,7 @@ class PathwayAutoencoder(nn.Module):
         if self.batch_norm:
             normalised = getattr(self, norms)[number](h, rows.live, train=self.has_rng("dropout"))
             h = jnp.where(has_norm, normalised, h)
-        return dropout_by_row(self, ACTIVATIONS[self.activation](h), rows, self.dropout)
+        return ACTIVATIONS[self.activation](h)
 
     def __call__(
         self,
