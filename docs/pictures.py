@@ -1,8 +1,9 @@
-"""Draws the documentation's pictures from finished runs, into docs/images.
+r"""Draws the documentation's pictures from finished runs, into docs/images.
 
     make demo
     python docs/pictures.py demo=runs/demo
-    python docs/pictures.py pertvae=runs/vorinostat ehr=runs/stays multiomics=runs/patients
+    python docs/pictures.py pertvae=runs/vorinostat ehr=runs/stays multiomics=runs/patients \
+        miracle=runs/pathways
 
 The first run is the demo; the pages of the systems make the others.
 """
@@ -18,7 +19,13 @@ import pandas as pd
 from omics_jax.report.figures import draw
 
 # The table of the run that each picture shows; in EHR, of two patients and three variables only.
-TABLES = {"demo": "change", "pertvae": "change", "ehr": "series", "multiomics": "OS_groups"}
+TABLES = {
+    "demo": "change",
+    "pertvae": "change",
+    "ehr": "series",
+    "multiomics": "OS_groups",
+    "miracle": "RA_ranking",
+}
 SHOWN = {"panel": 2, "variable": 3}
 
 
