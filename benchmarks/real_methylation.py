@@ -26,6 +26,7 @@ SETS = {
     "wikipathways": "wikipathways_human.gmt.gz",
 }
 TEN_BY_FIVE, TWO_BY_FIVE = "--config.repeats=10", "--config.repeats=2"
+FOUR_BY_FIVE = "--config.repeats=4"
 FIVE_MEMBERS = "--config.members=5"
 
 
@@ -67,7 +68,11 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
     return {
         "multitask": [f"{config}multitask", *four],
         **sources,
-        "members": [f"{config}multitask", *few, FIVE_MEMBERS, "--config.compare.single=False"],
+        "members": [
+            f"{config}multitask",
+            *(*blood, *diseases, FOUR_BY_FIVE, FIVE_MEMBERS),
+            "--config.compare.single=False",
+        ],
         "knowledge": [f"{config}knowledge", *one],
         "weights": [f"{config}weights", *one],
         "sites": [f"{config}sites", *one, "--config.selection.method=t"],
