@@ -114,7 +114,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = 1e-2
     config.training.optimizer.clip = 5.0
-    config.training.optimizer.weight_decay = 0.3  # of all but the decoder
+    config.training.optimizer.weight_decay = 0.3  # of all but decoder and norms
 
     config.compare = ConfigDict()
     config.compare.single = True  # a network for each disease alone, in the experiment multitask

@@ -54,7 +54,7 @@ def ensembles(replicates: Sequence[Replicate]) -> list[range]:
 def _is_next_member(one: Replicate, next_one: Replicate) -> bool:
     """Whether both are of one ensemble: their labels differ in the member alone, which is higher.
 
-    The number tells replicates apart that have no other label.
+    Where replicates have no other label, a number that does not rise begins a new ensemble.
     """
     if MEMBER not in one.labels or MEMBER not in next_one.labels:
         return False

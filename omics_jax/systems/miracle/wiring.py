@@ -23,7 +23,7 @@ from omics_jax.data.knowledge.rewire import random_ends, shuffled_ends, split_hi
 from omics_jax.nn.sparse import Edges, edge_arrays, edges_from, plan_edges, reverse
 
 KNOWLEDGE = ("both", "decoder", "none", "shuffled", "random")
-FALSE = ("shuffled", "random")  # those whose connections are not true, but by chance
+FALSE = ("shuffled", "random")  # those whose connections are true only by chance
 Ends = Int[np.ndarray, "_ 2"]
 
 
