@@ -11,7 +11,7 @@ from command import ROOT, command
 from every_arm import few_trees_and_draws
 
 from omics_jax.run.doubts import doubt_records
-from omics_jax.study.doubts import DOUBTFUL, NO_PROGRESS
+from omics_jax.study.doubts import BROKEN, LEARNED_NOTHING, NO_PROGRESS
 from omics_jax.study.system import MODEL
 
 RATES = {
@@ -41,7 +41,7 @@ def test_an_impossible_learning_rate_is_refused_or_named_everywhere(tmp_path, na
     for arm, record in records.items():
         assert f"3 of 3 trainings of {arm} are doubtful, such as" in record["sentence"]
         assert record["mean_without"] == {}  # none is left
-        of_arm = table[(table["arm"] == arm) & (table["kind"] == DOUBTFUL)]
+        of_arm = table[(table["arm"] == arm) & (table["kind"] != NO_PROGRESS)]
         assert of_arm["replicate"].unique().tolist() == [0, 1, 2]
         for text in (outcome.out, (tmp_path / "log.txt").read_text()):
             assert f"warning: {record['sentence']}" in text
@@ -65,7 +65,7 @@ SCORES = pd.DataFrame(
 
 
 def test_the_mean_without_the_doubtful_trainings_stands_beside_the_other():
-    doubts = table((0, DOUBTFUL, "its start was kept"), (0, DOUBTFUL, "another reason"))
+    doubts = table((0, LEARNED_NOTHING, "its start was kept"), (0, BROKEN, "another reason"))
     (record,) = doubt_records(doubts, {"net": 3}, SCORES)
     assert record["doubtful"] == ["all fold 0"]
     assert record["mean_without"]["auroc"] == pytest.approx(0.85)

@@ -6,7 +6,7 @@ predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ from omics_jax.durable import load_arrays
 from omics_jax.evaluation.tables import Table
 from omics_jax.run.directory import checkpoint_folder, prediction_file
 from omics_jax.study.doubts import (
-    DOUBTFUL,
     NO_PROGRESS,
     Doubt,
     Span,
+    doubts_of_null,
     doubts_of_predictions,
     doubts_of_training,
 )
@@ -46,13 +46,16 @@ def find_doubts(arms: Sequence[Arm], folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _doubts_of(arm: Arm, index: int, ranges: Mapping[str, Span], folder: Path) -> Iterator[Doubt]:
+def _doubts_of(arm: Arm, index: int, ranges: Mapping[str, Span], folder: Path) -> list[Doubt]:
     checkpoints = checkpoint_folder(folder, arm)
     outcomes = [load_outcome(checkpoints, stage.name, index) for stage in arm.system.stages]
-    yield from doubts_of_training([outcome for outcome in outcomes if outcome is not None])
     predictions, _ = load_arrays(prediction_file(folder, arm, index))
     groups = arm.dataset.groups[arm.replicates[index].test]
-    yield from doubts_of_predictions(predictions, ranges, groups)
+    doubts = [
+        *doubts_of_training([outcome for outcome in outcomes if outcome is not None]),
+        *doubts_of_predictions(predictions, ranges, groups),
+    ]
+    return doubts_of_null(doubts) if arm.is_null else doubts
 
 
 def doubt_tables(doubts: pd.DataFrame) -> dict[str, Table]:
@@ -60,7 +63,7 @@ def doubt_tables(doubts: pd.DataFrame) -> dict[str, Table]:
     if doubts.empty:
         return {}
     caption = (
-        "Trainings that broke down, learned nothing or predict what cannot be (doubtful), and "
+        "Trainings that broke down or predict what cannot be (broken) or learned nothing, and "
         "stages that added nothing to what was trained before (no progress). The means include all "
         "of them, because leaving some out would choose trainings by their result."
     )
@@ -86,7 +89,7 @@ def doubt_records(
 
 def _record(arm: str, number: int, doubts: pd.DataFrame, scores: pd.DataFrame) -> dict[str, Any]:
     """doubts, scores: of the arm's own trainings, of which there are `number`."""
-    doubtful = doubts[doubts["kind"] == DOUBTFUL]
+    doubtful = doubts[doubts["kind"] != NO_PROGRESS]
     means = _means(scores)
     means_without = _means(scores[~scores["replicate"].isin(doubtful["replicate"])])
     sentences = []

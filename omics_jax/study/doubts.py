@@ -22,7 +22,7 @@ SAME = 1e-6  # relative difference below which two predictions are one
 
 
 # The kinds of doubt. A stage that only adds to what was trained before may well make no progress.
-DOUBTFUL, NO_PROGRESS = "doubtful", "no progress"
+BROKEN, LEARNED_NOTHING, NO_PROGRESS = "broken", "learned nothing", "no progress"
 
 
 class Doubt(NamedTuple):
@@ -66,24 +66,24 @@ def doubts_of_training(outcomes: Sequence[StageOutcome]) -> Iterator[Doubt]:
         stage = f"stage {outcome.stage!r}"
         kept_start = outcome.best_epoch < 0
         if not math.isfinite(outcome.best):
-            yield Doubt(DOUBTFUL, f"{stage}: its validation monitor was never a number")
+            yield Doubt(BROKEN, f"{stage}: its validation monitor was never a number")
         elif kept_start and outcome.trained_before:
             yield Doubt(NO_PROGRESS, f"{stage}: no epoch was better than the start, which was kept")
         elif kept_start:
             text = "no epoch was better than the untrained parameters, which were kept"
-            yield Doubt(DOUBTFUL, f"{stage}: {text}")
+            yield Doubt(LEARNED_NOTHING, f"{stage}: {text}")
         elif outcome.best >= outcome.start:
             yield Doubt(
-                DOUBTFUL,
+                LEARNED_NOTHING,
                 f"{stage}: its validation monitor was at best {outcome.best:.4g}, no lower than "
                 f"the {outcome.start:.4g} before training",
             )
         elif outcome.best_loss - outcome.start_loss > EXPLOSION * abs(outcome.start_loss):
             text = f"its validation loss grew from {outcome.start_loss:.4g} to"
-            yield Doubt(DOUBTFUL, f"{stage}: {text} {outcome.best_loss:.4g}")
+            yield Doubt(BROKEN, f"{stage}: {text} {outcome.best_loss:.4g}")
         elif outcome.best_epoch == 0 and outcome.epochs > 1 and not outcome.trained_before:
             text = "its validation monitor was lowest after the first epoch"
-            yield Doubt(DOUBTFUL, f"{stage}: {text}")
+            yield Doubt(LEARNED_NOTHING, f"{stage}: {text}")
 
 
 def doubts_of_predictions(
@@ -109,9 +109,15 @@ def doubts_of_predictions(
                 f"{outside.sum():,} of {outside.size:,} values are far outside the data, such as "
                 f"{values[worst]:.4g} where {least:.4g} to {most:.4g} were observed"
             )
-            yield Doubt(DOUBTFUL, f"{field}: {text}")
+            yield Doubt(BROKEN, f"{field}: {text}")
         if len(np.unique(groups.astype(str))) > 1 and _are_all_the_same(values):
-            yield Doubt(DOUBTFUL, f"{field}: all {len(values):,} rows have the same prediction")
+            text = f"all {len(values):,} rows have the same prediction"
+            yield Doubt(LEARNED_NOTHING, f"{field}: {text}")
+
+
+def doubts_of_null(doubts: Sequence[Doubt]) -> list[Doubt]:
+    """Those that also speak against a training on permuted outcomes, which should learn nothing."""
+    return [doubt for doubt in doubts if doubt.kind == BROKEN]
 
 
 def _are_all_the_same(values: Shaped[np.ndarray, " n *f"]) -> bool:

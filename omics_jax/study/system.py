@@ -200,6 +200,7 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
+    is_null: whether it is trained on permuted outcomes, so that it should learn nothing.
     notes: sentences for the user on rows that the experiment leaves out, and on what it cannot
       show.
     """
@@ -218,6 +219,7 @@ class Arm:
     sections: tuple[str, ...] = ()
     main: bool = False
     with_baselines: bool = True
+    is_null: bool = False
     notes: tuple[str, ...] = ()
 
     @property

@@ -137,6 +137,7 @@ def permuted_arm(arm: Arm, tasks: Sequence[Task], slot: str) -> Arm:
         starts=[0] * len(replicates) if arm.start_from else (),
         labels={"permuted": True},
         with_baselines=False,
+        is_null=True,
     )
 
 

@@ -40,6 +40,7 @@ TASK_RULES = {
     "survival.times": several(number(0), "times", "(12, 24)"),
     "training.batch_size": whole(2, MOST_UNITS),
     "training.epochs.*": whole(1, MOST_UNITS),
+    "training.rates.*": positive(),
     "weights": text(),
     **{f"heads.{kind}.widths": widths() for kind in KINDS},
     **{f"heads.{kind}.dropout": rate() for kind in KINDS},

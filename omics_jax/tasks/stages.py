@@ -63,12 +63,13 @@ def section_stage(network: TaskNetwork, name: str, rows: int, **fields: Any) -> 
     fields: the other arguments of `build_stage`.
     """
     settings = network.config.training
+    optimizer = {**settings.optimizer.to_dict(), "multiple": settings.rates[name]}
     return build_stage(
         name,
         rows={network.slot: rows},
         batch_size={network.slot: settings.batch_size},
         epochs=settings.epochs[name],
-        optimizer_settings=settings.optimizer.to_dict(),
+        optimizer_settings=optimizer,
         undecayed=network.undecayed,
         patience=settings.patience,
         **fields,

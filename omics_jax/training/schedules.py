@@ -79,7 +79,7 @@ def optimizer(spec: Any, steps: int, undecayed: Sequence[str] = ()) -> optax.Gra
 
     Args:
       spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip
-        (norm, 0 = off) and weight_decay.
+        (norm, 0 = off), weight_decay, and multiple (of the learning rate; 1).
       steps: the most optimiser steps the stage can take.
       undecayed: regexes of paths of parameters that the weight decay spares.
 
@@ -94,12 +94,14 @@ def optimizer(spec: Any, steps: int, undecayed: Sequence[str] = ()) -> optax.Gra
     rate = schedule(arguments.pop("learning_rate"), steps)
     clip = arguments.pop("clip", 0.0)
     decay = arguments.pop("weight_decay", 0.0)
+    multiple = arguments.pop("multiple", 1.0)
     _check_number("optimizer.clip", clip)
     _check_number("optimizer.weight_decay", decay)
+    _check_number("optimizer.multiple", multiple, above_zero=True)
     if arguments:
         raise UserError(
             f"optimizer has the unknown key {sorted(arguments)[0]!r}; known: name, learning_rate, "
-            "clip, weight_decay"
+            "clip, weight_decay, multiple"
         )
     if name not in _OPTIMIZERS:
         raise UserError(
@@ -107,7 +109,7 @@ def optimizer(spec: Any, steps: int, undecayed: Sequence[str] = ()) -> optax.Gra
         )
     parts = [optax.clip_by_global_norm(clip)] if clip else []
     parts.append(_OPTIMIZERS[name]())
-    scale = optax.scale_by_learning_rate(rate)
+    scale = optax.scale_by_learning_rate(_times(multiple, rate))
     if decay and undecayed:  # the decay needs the paths, which packed parameters do not have
         some_decay = optax.add_decayed_weights(decay, partial(unmatched, undecayed))
         return optax.chain(packed(optax.chain(*parts)), some_decay, scale)
@@ -175,6 +177,11 @@ def _call(name: str, make: Callable, *positional: Any, **arguments: Any) -> Any:
         raise UserError(
             f"learning_rate {name!r} does not take these arguments {sorted(arguments)}: {error}"
         ) from None
+
+
+def _times(multiple: float, rate: optax.Schedule) -> optax.Schedule:
+    """The schedule whose rate is so many times as large at every step."""
+    return rate if multiple == 1 else lambda step: multiple * rate(step)
 
 
 # --- the schedules --------------------------------------------------------------------------------

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from omics_jax.study.doubts import (
-    DOUBTFUL,
+    BROKEN,
+    LEARNED_NOTHING,
     NO_PROGRESS,
     PROBABILITY,
     UNBOUNDED,
     Doubt,
     Span,
+    doubts_of_null,
     doubts_of_predictions,
     doubts_of_training,
     observed_range,
@@ -34,12 +36,12 @@ TRAININGS = {
     "sound": ({}, None),
     "never a number": (
         dict(best=np.inf, best_epoch=-1),
-        (DOUBTFUL, "stage 'fit': its validation monitor was never a number"),
+        (BROKEN, "stage 'fit': its validation monitor was never a number"),
     ),
     "kept untrained parameters": (
         dict(best_epoch=-1),
         (
-            DOUBTFUL,
+            LEARNED_NOTHING,
             "stage 'fit': no epoch was better than the untrained parameters, which were kept",
         ),
     ),
@@ -50,19 +52,19 @@ TRAININGS = {
     "no lower than before": (
         dict(best=5.0),
         (
-            DOUBTFUL,
+            LEARNED_NOTHING,
             "stage 'fit': its validation monitor was at best 5, no lower than the 5 before "
             "training",
         ),
     ),
     "exploded": (
         dict(best_loss=8.0),
-        (DOUBTFUL, "stage 'fit': its validation loss grew from 0.7 to 8"),
+        (BROKEN, "stage 'fit': its validation loss grew from 0.7 to 8"),
     ),
     "overfitted": (dict(best_loss=7.0), None),
     "first epoch": (
         dict(best_epoch=0),
-        (DOUBTFUL, "stage 'fit': its validation monitor was lowest after the first epoch"),
+        (LEARNED_NOTHING, "stage 'fit': its validation monitor was lowest after the first epoch"),
     ),
     "first of one epoch": (dict(best_epoch=0, epochs=1), None),
     "first epoch of trained parameters": (dict(best_epoch=0, trained_before=True), None),
@@ -106,6 +108,12 @@ def test_rows_of_several_groups_with_one_prediction_are_doubtful():
     same = {"y": np.full(3, 3.0)}
     one_group = np.array(["a", "a", "a"])
     assert not list(doubts_of_predictions(same, {"y": Span(0.0, 10.0)}, one_group))
+
+
+def test_a_training_on_permuted_outcomes_need_learn_nothing():
+    kinds = (BROKEN, LEARNED_NOTHING, NO_PROGRESS)
+    found = doubts_of_null([Doubt(kind, "a reason") for kind in kinds])
+    assert found == [Doubt(BROKEN, "a reason")]
 
 
 def test_the_observed_range_reads_observed_cells_alone():

@@ -60,6 +60,7 @@ def test_people_of_a_study_exchange_outcomes_with_all_their_samples():
 def test_a_fold_is_tested_on_the_outcomes_on_which_the_others_are_trained(selected):
     """And neither sees outcomes of its own test people; the numbers of cases stay."""
     config, dataset, arms = selected
+    assert arms[NULL].is_null and not arms[NETWORK].is_null
     folds = arms[NULL].replicates[: config.folds]
     differ = 0
     for task in tasks_of(dataset):

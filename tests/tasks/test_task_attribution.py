@@ -152,6 +152,7 @@ def test_the_null_starts_where_the_first_replicate_does_and_is_known_as_the_null
     _, network, null = arms
     assert null.name == attribution.PERMUTED and null.start_from == "earlier"
     assert null.starts == [0] * PERMUTATIONS and null.labels == {"permuted": True}
+    assert null.is_null and not network.is_null
     groups = [r.labels["group"] for r in null.replicates]
     assert groups == [f"permutation {i}" for i in range(1, PERMUTATIONS + 1)]
     assert not null.with_baselines

@@ -79,6 +79,20 @@ def test_some_stage_trains_the_heads():
         Tiny(training={"stages": ("calibration",)})
 
 
+def test_a_stage_takes_steps_of_its_own_multiple_of_the_rate(tiny):
+    slow = Tiny(training={"rates": {"heads": 0.25, "all": 1.0}})
+    params = tiny.variables["params"]
+    gradient = jax.tree.map(jnp.ones_like, params)
+
+    def first_step(name, of):
+        tx = of.stages[name].optimizer
+        return jax.tree.leaves(tx.update(gradient, tx.init(params), params)[0])
+
+    for name, multiple in (("heads", 0.25), ("all", 1.0)):
+        for own, other in zip(first_step(name, slow), first_step(name, tiny), strict=True):
+            np.testing.assert_allclose(own, multiple * other, rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "moving"),

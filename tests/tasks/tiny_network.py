@@ -42,6 +42,7 @@ def tiny_config(**changes) -> ConfigDict:
         training=dict(
             stages=("heads", "all"),
             epochs=dict(heads=2, all=2, calibration=100),
+            rates=dict(heads=1.0, all=1.0),
             batch_size=16,
             patience=20,
             optimizer=optimizer,

@@ -179,6 +179,7 @@ def test_the_rate_of_a_replicate_is_not_the_schedules():
         ({"momentum": 0.9}, "optimizer has the unknown key 'momentum'"),
         ({"clip": -1.0}, "optimizer.clip is -1.0"),
         ({"weight_decay": float("inf")}, "optimizer.weight_decay is inf"),
+        ({"multiple": 0.0}, "optimizer.multiple is 0.0; it must be a positive number"),
         ({"name": None}, "optimizer has no name"),
         ({"learning_rate": None}, "optimizer has no learning_rate"),
     ],
@@ -241,6 +242,15 @@ def test_weight_decay_spares_the_parameters_that_are_named():
     for (a, b), decay in zip(names, (0.2, 0.0), strict=True):
         expected = adam_by_hand(gradients, start[a][b], lambda t: 0.1, decay=decay)
         np.testing.assert_allclose(params[a][b], expected, rtol=2e-5)
+
+
+def test_a_multiple_of_a_scheduled_rate():
+    rng = np.random.default_rng(2)
+    gradients, start = rng.normal(size=(5, 3)), rng.normal(size=3)
+    spec = {"name": "adam", "learning_rate": {"name": "linear", "peak": 0.1}, "weight_decay": 0.2}
+    actual = steps_of({**spec, "multiple": 0.25}, gradients, start)
+    expected = adam_by_hand(gradients, start, lambda t: 0.025 * (1 - t / STEPS), decay=0.2)
+    np.testing.assert_allclose(actual, expected, rtol=2e-5)
 
 
 def test_sgd():

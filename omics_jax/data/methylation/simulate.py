@@ -32,6 +32,7 @@ from omics_jax.data.methylation.simulated_knowledge import (
 )
 from omics_jax.data.simulation.arguments import (
     argument_error,
+    check_cells,
     check_levels,
     check_shares,
     check_sizes,
@@ -325,3 +326,6 @@ def _check(people: Sequence[int], arguments: Mapping[str, object]) -> None:
         raise argument_error("pathways", arguments["pathways"], f"give {needed} or more")
     if arguments["pathway_genes"] > arguments["genes"]:
         raise argument_error("pathway_genes", arguments["pathway_genes"], "give at most genes")
+    everyone = sum(people) + arguments["unlabelled"]
+    per_person = sum(arguments[name] for name in ("sites", "genes", "pathways"))
+    check_cells(everyone * per_person + arguments["genes"] * arguments["pathways"])

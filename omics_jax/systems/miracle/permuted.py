@@ -67,6 +67,7 @@ def permuted_arm(arm: Arm, cohort: Cohort, tasks: tuple[Task, ...]) -> Arm:
         labels={PERMUTED: True},
         main=False,
         with_baselines=False,
+        is_null=True,
     )
 
 
