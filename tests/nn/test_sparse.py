@@ -28,26 +28,44 @@ def dense_of(weights, ends, inputs, outputs):
 SIZES = [(40, 17, 0.2, 5), (7, 3, 0.5, 1), (300, 90, 0.05, 33), (64, 64, 0.9, 8), (5, 4, 0.0, 3)]
 
 
+def assert_is_the_dense_layer(ends, edges, n, form="sparse"):
+    """Values and both gradients. edges: the plan of the ends, perhaps with room for more."""
+    inputs, outputs = len(edges.fan_out), len(edges.fan_in)
+    rng = np.random.default_rng(inputs)
+    weights = rng.normal(size=len(edges.ends)).astype(np.float32)
+    x = rng.normal(size=(inputs, n)).astype(np.float32)
+    dy = rng.normal(size=(outputs, n)).astype(np.float32)
+    layer = jax.jit(lambda w, x: sparse.sparse_linear(w, edges, x, form))
+    y, pull_back = jax.vjp(layer, weights, x)
+    dw, dx = pull_back(dy)
+    matrix = dense_of(weights[: len(ends)], ends, inputs, outputs)
+    np.testing.assert_allclose(y, matrix @ x, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dx, matrix.T @ dy, rtol=1e-5, atol=1e-5)
+    of_pairs = (dy @ x.T)[ends[:, 1], ends[:, 0]]
+    np.testing.assert_allclose(dw[: len(ends)], of_pairs, rtol=1e-5, atol=1e-5)
+    assert not dw[len(ends) :].any()
+
+
 @pytest.mark.parametrize("form", ["sparse", "dense"])
 @pytest.mark.parametrize(("inputs", "outputs", "share", "n"), SIZES)
 def test_values_and_gradients_equal_the_dense_layer(inputs, outputs, share, n, form):
-    rng = np.random.default_rng(inputs)
-    ends = random_edges(rng, inputs, outputs, share)
-    edges = sparse.plan_edges(ends, inputs, outputs)
-    weights = rng.normal(size=len(ends)).astype(np.float32)
-    x = rng.normal(size=(inputs, n)).astype(np.float32)
-    dy = rng.normal(size=(outputs, n)).astype(np.float32)
+    ends = random_edges(np.random.default_rng(inputs), inputs, outputs, share)
+    assert_is_the_dense_layer(ends, sparse.plan_edges(ends, inputs, outputs), n, form)
 
-    def layer(w, x):
-        return sparse.sparse_linear(w, edges, x, form)
 
-    y, pull_back = jax.vjp(layer, jnp.asarray(weights), jnp.asarray(x))
-    dw, dx = pull_back(jnp.asarray(dy))
-    matrix = dense_of(weights, ends, inputs, outputs)
-    np.testing.assert_allclose(y, matrix @ x, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(dx, matrix.T @ dy, rtol=1e-5, atol=1e-5)
-    expected = (dy @ x.T)[ends[:, 1], ends[:, 0]]
-    np.testing.assert_allclose(dw, expected, rtol=1e-5, atol=1e-5)
+FEW = np.array([(4, 0), (2, 1), (4, 3), (0, 4), (1, 5), (1, 7)])  # of 5 inputs to 8 outputs
+
+
+@pytest.mark.parametrize("size", [None, 6, 7, 30])
+@pytest.mark.parametrize("doubled", [False, True])
+def test_outputs_with_one_input_or_none(size, doubled):
+    """As many chunks as units are one of each; a unit with none must not lend its place."""
+    ends = np.concatenate([FEW, [(3, 5)]]) if doubled else FEW
+    if size is not None and size < len(ends):
+        size = len(ends)
+    edges = sparse.plan_edges(ends, 5, 8, size)
+    assert_is_the_dense_layer(ends, edges, 6)
+    assert_is_the_dense_layer(ends[:, ::-1], sparse.reverse(edges, size), 6)
 
 
 def test_several_blocks_give_the_values_of_one(monkeypatch):
