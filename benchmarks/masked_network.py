@@ -1,10 +1,11 @@
 """CPU seconds and peak memory of one training step of MIRACLE: one core, one thread.
 
-The step is the trainer's own (`training.step`) in the stage `all`: noise, both losses, the
-gradient, Adam and the checks for numbers that are not finite. The network has the shape of the
-benchmarks of masked networks: one gene per site, 60 draws of genes per pathway, mirrored, tanh, six
-heads of 64 units, 64 people, each with all six outcomes. Beyond that shape it has what MIRACLE
-adds: a variance per pathway, a mask of observed sites, and batch norm within the heads.
+The steps are the trainer's own in the stage `all`: several in a program, rows gathered from a
+table, noise, both losses, the gradient, Adam and the checks for numbers that are not finite. The
+network has the shape of the benchmarks of masked networks: one gene per site, 60 draws of genes per
+pathway, mirrored, tanh, six heads of 64 units, 64 people, each with all six outcomes. Beyond that
+shape it has what MIRACLE adds: a variance per pathway, a mask of observed sites, and batch norm
+within the heads.
 
 --size=selected: 20,000 sites that a fold chose, standardised once per stage, as the trainer does.
 --size=array: all 365,860 sites of the 450k array that have a gene, standardised in every step.
@@ -19,6 +20,7 @@ import json
 import resource
 import statistics
 import sys
+from dataclasses import replace
 from typing import Any
 
 from measuring import Stopwatch, emit, json_of_command, load_config, one_core, spread
@@ -29,13 +31,15 @@ SIZES = {
 }
 SELECTION = {"selected": "t", "array": "none"}
 GENES_PER_PATHWAY, PEOPLE, TASKS, HEAD = 60, 64, 6, 64
+BLOCKS = 4  # programs that are timed
+MOST_STEPS = 10_000
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="selected")
     parser.add_argument("--plan", action="store_true", help="only build the edges of all layers")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps in each round")
+    parser.add_argument("--steps", type=int, default=10, help="steps of each program")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, a process each")
     parser.add_argument("--torch", default="", help="python of an environment with torch")
     parser.add_argument(
@@ -83,22 +87,20 @@ def benchmarked_config(size: str) -> Any:
     return config
 
 
-def rows_of_people(size: str) -> tuple[dict, dict]:
-    """The fields of `PEOPLE` people and a fold's scale of their sites, uniform beta values."""
+def people_and_scale(size: str) -> tuple[dict, dict]:
+    """A table of a batch of people, uniform beta values, and a fold's scale of their sites."""
     import numpy as np
 
-    sites = SIZES[size]["sites"]
+    sites, n = SIZES[size]["sites"], PEOPLE
     rng = np.random.default_rng(1)
-    rows = {
-        "row": np.arange(PEOPLE, dtype=np.int32),
-        "live": np.ones(PEOPLE, bool),
-        "x": rng.random((PEOPLE, sites), np.float32),
-        "m": np.ones((PEOPLE, sites), bool),
-        "c": np.zeros((PEOPLE, 0), np.float32),
+    table = {
+        "x": rng.random((n, sites), np.float32),
+        "m": np.ones((n, sites), bool),
+        "c": np.zeros((n, 0), np.float32),
     }
     for k in range(TASKS):
-        rows[f"y_D{k}"] = rng.integers(0, 2, PEOPLE).astype(np.float32)
-        rows[f"k_D{k}"] = np.ones(PEOPLE, bool)
+        table[f"y_D{k}"] = rng.integers(0, 2, n).astype(np.float32)
+        table[f"k_D{k}"] = np.ones(n, bool)
     scale = {
         "columns": np.arange(sites, dtype=np.int32),
         "alive": np.ones(sites, bool),
@@ -108,22 +110,21 @@ def rows_of_people(size: str) -> tuple[dict, dict]:
         "c_mean": np.zeros(0, np.float32),
         "c_sd": np.ones(0, np.float32),
     }
-    return rows, scale
+    return table, scale
 
 
-def time_steps(size: str, steps: int) -> dict:
-    """CPU seconds of each step after the first, which compiles, and the peak of memory."""
-    import jax
+def planned_training(size: str, steps: int) -> Any:
+    """The stage `all` of one replicate, `steps` in a program."""
+    import numpy as np
 
     from omics_jax.data.methylation.simulate import MODALITY
     from omics_jax.systems.miracle.assembly import Spec, build
     from omics_jax.systems.miracle.model import SLOT
     from omics_jax.tasks.task import Task
-    from omics_jax.training.stage import fields_read
-    from omics_jax.training.state import initial_state
-    from omics_jax.training.step import train_step
+    from omics_jax.training.job import Options, Training
+    from omics_jax.training.plan import make_plan
+    from omics_jax.training.stage import Replicate
 
-    imported = peak_mib()
     shape = SIZES[size]
     spec = Spec(
         features={MODALITY: ()},
@@ -135,37 +136,43 @@ def time_steps(size: str, steps: int) -> dict:
     )
     system = build(benchmarked_config(size), spec)
     stage = next(stage for stage in system.stages if stage.name == "all")
-    rows, scale = rows_of_people(size)
-    constants = jax.device_put({**scale, **planned(size)})
-    variables = {
-        **jax.jit(system.init)(jax.random.key(0), {SLOT: jax.device_put(rows)}, constants),
-        "constants": constants,
-    }
-    if stage.features:
-        rows = {**rows, **jax.jit(stage.features)(variables, rows)}
-    own = {name: rows[name] for name in ("row", "live")}
-    batch = jax.device_put({SLOT: fields_read(stage, rows) | own})
-    del rows, scale, constants
-    terms, _ = jax.eval_shape(stage.loss, variables, batch, jax.random.key(1))
-    state = initial_state(stage, variables, terms)
-    del variables
+    table, scale = people_and_scale(size)
+    everyone = np.arange(PEOPLE)
+    replicate = Replicate(
+        rows={SLOT: everyone},
+        validation={},
+        test=everyone,
+        seed=0,
+        constants={**scale, **planned(size)},
+    )
+    stage = replace(stage, monitor=None, epochs=MOST_STEPS)
+    training = Training([stage], system.init, table, everyone.astype(str), [replicate])
+    return make_plan(training, Options(block_steps=steps))
 
-    def step(state, batch, seed):
-        return train_step(stage, state, batch, jax.random.key(seed))
 
-    step = jax.jit(step, donate_argnums=0)
+def time_steps(size: str, steps: int) -> dict:
+    """CPU seconds of a step in each program after the first, and the peak of memory."""
+    import jax
+
+    from omics_jax.training.plan import first_variables, run_block, start_stage
+
+    imported = peak_mib()
+    plan = planned_training(size, steps)
+    (compiled,) = plan.stages
+    state, inputs = start_stage(plan, compiled, [0], 1, first_variables(plan, [0]))
     cpu = []
-    for i in range(steps + 1):
+    for block in range(BLOCKS + 1):
         with Stopwatch() as watch:
-            state = jax.block_until_ready(step(state, batch, i))
-        if i:
-            cpu.append(watch.cpu)
+            state, log, _ = run_block(plan, compiled, state, inputs, block * steps, steps)
+            jax.block_until_ready(state)
+        if block:  # the first compiles
+            cpu.append(watch.cpu / steps)
     return {
         "cpu": cpu,
         "imported_mib": imported,
         "peak_mib": peak_mib(),
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
-        "objective": float(state.epoch.objective / state.epoch.steps),
+        "objective": float(log["objective"].ravel()[-1]),
     }
 
 
