@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 # Compiles in half the time what runs a little slower; of jaxlib 0.10, which constraints.txt names.
 QUICK = --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+# Whole systems: with all of XLA's own optimisation, and less of the code generator's than users have.
+LIGHT = --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1
 # Two processes; the groups of tests begin in the order of tests/conftest.py, the longest first.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
@@ -16,7 +18,8 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m ruff check .
-	QUICK_XLA_FLAGS="$(QUICK)" $(PYTEST) -m optimised
+	$(PYTEST) -m optimised tests/training tests/nn
+	XLA_FLAGS="$(LIGHT)" QUICK_XLA_FLAGS="$(QUICK)" $(PYTEST) -m optimised --ignore=tests/training --ignore=tests/nn
 	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not optimised"
 
 # Every room in two minutes: no training of whole systems, other processes, or recovered truths.

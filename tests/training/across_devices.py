@@ -30,7 +30,7 @@ CASES = {
     2: ("ragged", "last", "pcgrad"),
     8: (*SIZES, "frozen", "pcgrad"),
 }
-LONG = 2000
+LONG = 480
 
 
 def flat(tree):
