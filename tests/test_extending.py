@@ -46,7 +46,13 @@ def test_the_system_of_the_page_runs_from_data_to_report(toy):
     scores = {"type_accuracy", "age_rmse", "OS_c_index"}
     assert scores <= metrics["summary"].keys()
     clinical = {"class alone", "class and clinical"}
-    assert set(metrics["baselines"]) == {"PCA + linear", "forest", "no features", *clinical}
+    assert set(metrics["baselines"]) == {
+        "PCA + linear",
+        "forest",
+        "no features",
+        "ridge",
+        *clinical,
+    }
     assert metrics["comparisons"]
     page = (run / "report.html").read_text()
     assert all(name in page for name in ("type", "age", "OS"))

@@ -1,4 +1,4 @@
-"""Simple models to compare the network with, on principal components of the same features.
+"""Simple models to compare the network with, on the same features or their principal components.
 
 Beside them stand those of survival that read no feature at all (`clinical`).
 
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.evaluation import survival, survival_models
+from omics_jax.evaluation import baselines, survival, survival_models
 from omics_jax.evaluation.baselines import ALPHAS
 from omics_jax.tasks.clinical import clinical_survival
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
@@ -38,13 +38,14 @@ Fields = dict[str, np.ndarray]
 def simple_models(
     tasks: Sequence[Task], x: Features, x_test: TestFeatures, train: Dataset, test: Dataset
 ) -> dict[str, Fields]:
-    """Linear models and forests on principal components of all features, and featureless models.
+    """Linear models, forests on principal components of all features, and featureless models.
 
     At most 100 components are fitted to the training rows x, and each task's models to the training
     rows with a known outcome.
 
       "PCA + linear": logistic regression (C = 1, components in units of the first one's s.d.),
         ridge (leave-one-out alpha), or Cox regression on the first components, one per 10 rows;
+      "ridge": of numbers, on all features (leave-one-out alpha);
       "forest": random forests and `survival_forest`;
       "no features": class frequencies, the mean, or Kaplan-Meier;
       "class alone", "class and clinical": of survival tasks, see `clinical.clinical_survival`.
@@ -61,7 +62,7 @@ def simple_models(
       UserError: a task without a labelled training row, with one class only, or without an event;
         no feature that varies.
     """
-    x, x_test = component_scores(x, x_test)
+    scores, test_scores = component_scores(x, x_test)
     predictions: dict[str, Fields] = {name: {} for name in MODELS}
     for task in tasks:
         rows = known_rows(train, task)
@@ -70,9 +71,13 @@ def simple_models(
                 f"none of {len(train)} training rows has a known {task.name!r}, so that no model "
                 "can learn it; check its column, or leave the target out"
             )
-        by_model = _FIT[task.kind](task, x[rows], outcome(train, task, rows), x_test)
+        observed = outcome(train, task, rows)
+        by_model = _FIT[task.kind](task, scores[rows], observed, test_scores)
+        if task.kind == "regression":
+            fitted = baselines.ridge(x[rows], np.asarray(observed, float)[:, None], x_test)
+            by_model["ridge"] = {"value": fitted[:, 0]}
         if task.kind == "survival":
-            by_model |= _fit_clinical(outcome(train, task, rows), rows, train, test)
+            by_model |= _fit_clinical(observed, rows, train, test)
         for name, fields in by_model.items():
             named = {f"{task.name}_{field}": v for field, v in fields.items()}
             predictions[name] = predictions.get(name, {}) | named

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
@@ -93,7 +93,9 @@ def test_no_features_are_frequencies_mean_and_kaplan_meier(cohort, fitted):
 
 
 def test_a_median_is_reached_or_stands_at_the_end_of_the_grid(cohort, fitted):
-    for name, fields in fitted.items():
+    of_survival = {name: fields for name, fields in fitted.items() if "OS_median" in fields}
+    assert {"PCA + linear", "forest", "no features"} <= of_survival.keys()
+    for name, fields in of_survival.items():
         median, reached = fields["OS_median"], fields["OS_median_reached"]
         assert reached.tolist() == (fields["OS_survival"][:, -1] <= 0.5).tolist()
         assert (median[~reached] == fields["OS_times"][0, -1]).all(), name
@@ -114,23 +116,27 @@ def test_a_median_is_reached_or_stands_at_the_end_of_the_grid(cohort, fitted):
     )
 
 
-def test_ridge_stands_on_components_of_scaled_features(cohort, fitted):
+@pytest.mark.parametrize(
+    ("name", "steps"), [("PCA + linear", [PCA(99)]), ("ridge", [])], ids=["components", "features"]
+)
+def test_ridge_on_components_or_scaled_features(cohort, fitted, name, steps):
     """scikit-learn's own mean fill, min-max scaling and PCA, fitted on all training rows, labelled
-    or not.
+    or not; features of unit variance among the labelled.
     """
     train, test = cohort
     blank = lambda d: np.concatenate(
         [np.where(m.mask, m.values, np.nan) for m in d.modalities.values()], axis=1
     )
-    steps = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True), PCA(99)).fit(
+    prepared = make_pipeline(SimpleImputer(), MinMaxScaler(clip=True), *steps).fit(
         blank(train).astype(np.float64)
     )
     rows = known_rows(train, AGE)
-    model = RidgeCV(alphas=ALPHAS).fit(
-        steps.transform(blank(train))[rows], outcome(train, AGE)[rows]
-    )
-    expected = model.predict(steps.transform(blank(test)))
-    np.testing.assert_allclose(fitted["PCA + linear"]["age_value"], expected, rtol=1e-3)
+    model = RidgeCV(alphas=ALPHAS)
+    if not steps:
+        model = make_pipeline(StandardScaler(), model)
+    model.fit(prepared.transform(blank(train))[rows], outcome(train, AGE)[rows])
+    expected = model.predict(prepared.transform(blank(test)))
+    np.testing.assert_allclose(fitted[name]["age_value"], expected, rtol=1e-3)
 
 
 def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_label(cohort, fitted):
