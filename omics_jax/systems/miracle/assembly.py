@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
@@ -29,6 +29,7 @@ from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
 RECONSTRUCTION = "sites_explained_variance"  # a metric
+MOST_SITES = 20_000  # that simple models read: on an array they would take 13 GiB and hours
 Matrix = Float[np.ndarray, "n w"]
 Evaluate = Callable[[Predictions, Dataset, Dataset], Evaluation]
 
@@ -152,7 +153,10 @@ def inputs(levels: Levels, missing: Missing, dataset: Dataset) -> dict[str, np.n
 
 
 def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tuple[Matrix, Matrix]:
-    """The sites that a fold's network reads, of both datasets, on its scale."""
+    """The sites that a fold's network reads, of both datasets, on its scale.
+
+    Of more than `MOST_SITES` those that vary most among the training rows.
+    """
     modality = train.modalities[MODALITY]
     missing = missing_of(config)
     constants = sites.fit_sites(
@@ -165,10 +169,10 @@ def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tupl
         np.arange(len(train)),
         "the training rows of the simple models",
     )
-    alive = constants["alive"]
-    own = {name: constants[name][..., alive] for name in ("mean", "sd", "coef", "alive")}
+    read = most_variable(constants)
+    own = {name: constants[name][..., read] for name in ("mean", "sd", "coef", "alive")}
     own |= {name: constants[name] for name in ("c_mean", "c_sd")}
-    columns = constants["columns"][alive]
+    columns = constants["columns"][read]
 
     def scaled(dataset: Dataset) -> Matrix:
         part = dataset.modalities[MODALITY]
@@ -176,6 +180,14 @@ def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tupl
         return sites.standardized(own, part.values[:, columns], part.mask[:, columns], c)
 
     return scaled(train), scaled(test)
+
+
+def most_variable(constants: Variables) -> Int[np.ndarray, " r"]:
+    """The places of the sites that simple models read, ascending."""
+    chosen = np.flatnonzero(constants["alive"])
+    is_constant = constants["low"] == constants["high"]
+    sd = np.where(is_constant, 0, constants["sd"])[chosen]
+    return np.sort(chosen[np.argsort(-sd, kind="stable")[:MOST_SITES]])
 
 
 def training_range(
