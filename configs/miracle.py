@@ -108,7 +108,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.stages = ("autoencoder", "heads", "all")
     config.training.supervised_autoencoder = False  # True: the authors' first stage
     config.training.epochs = ConfigDict(dict(autoencoder=50, heads=50, all=100, calibration=200))
-    # of the stages, in multiples of the optimizer's
+    # learning rate of each stage, as a multiple of optimizer.learning_rate
     config.training.rates = ConfigDict(dict(autoencoder=1.0, heads=0.05, all=1.0))
     config.training.batch_size = 64
     config.training.patience = 15
@@ -158,7 +158,7 @@ def set_paper(config: ConfigDict) -> None:
     config.model.heads = "geometric"
     config.balancing.name = "pwinval"
     config.training.epochs.update(autoencoder=800, heads=800, all=800)
-    config.training.rates.update(heads=1.0)
+    config.training.rates.update(heads=0.1, all=0.1)
     config.training.batch_size = 1024
     config.training.optimizer.update(learning_rate=1e-3, clip=0.0, weight_decay=0.0)
 

@@ -131,7 +131,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training = ConfigDict()
     config.training.stages = ("embedding", "heads", "all")  # and a temperature per task at the end
     config.training.epochs = ConfigDict(dict(embedding=50, heads=50, all=100, calibration=200))
-    # of the stages, in multiples of the optimizer's
+    # learning rate of each stage, as a multiple of optimizer.learning_rate
     config.training.rates = ConfigDict(dict(embedding=1.0, heads=1.0, all=1.0))
     config.training.batch_size = 128
     config.training.patience = 15

@@ -201,8 +201,8 @@ class Arm:
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
     is_null: whether it is trained on permuted outcomes, so that it should learn nothing.
-    notes: sentences for the user on rows that the experiment leaves out, and on what it cannot
-      show.
+    notes: sentences for the user on rows that the experiment leaves out, on what it cannot show,
+      and on what its simple models do not read.
     """
 
     name: str

@@ -17,12 +17,13 @@ from jaxtyping import Bool, Float, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
-from omics_jax.evaluation import baselines, survival, survival_models
-from omics_jax.evaluation.baselines import ALPHAS
+from omics_jax.evaluation import survival, survival_models
+from omics_jax.evaluation.baselines import ALPHAS, ridge
 from omics_jax.tasks.clinical import clinical_survival
 from omics_jax.tasks.task import Observed, Task, event_times_at, known_rows, outcome
 
 COMPONENTS = 100
+MOST_FEATURES = 20_000  # of linear models on features: 365,860 sites would take 13 GiB and hours
 # A component whose s.d. is a smaller share of the first one's is a rounding error of float32.
 NEGLIGIBLE = 1e-4
 ROWS_PER_COMPONENT = 10  # of the Cox regression, which gives every component unit variance
@@ -45,7 +46,8 @@ def simple_models(
 
       "PCA + linear": logistic regression (C = 1, components in units of the first one's s.d.),
         ridge (leave-one-out alpha), or Cox regression on the first components, one per 10 rows;
-      "ridge": of numbers, on all features (leave-one-out alpha);
+      "ridge": of numbers, on all features, of more than `MOST_FEATURES` on those that vary most
+        (leave-one-out alpha);
       "forest": random forests and `survival_forest`;
       "no features": class frequencies, the mean, or Kaplan-Meier;
       "class alone", "class and clinical": of survival tasks, see `clinical.clinical_survival`.
@@ -63,6 +65,7 @@ def simple_models(
         no feature that varies.
     """
     scores, test_scores = component_scores(x, x_test)
+    read = most_variable(x.var(axis=0))
     predictions: dict[str, Fields] = {name: {} for name in MODELS}
     for task in tasks:
         rows = known_rows(train, task)
@@ -74,7 +77,7 @@ def simple_models(
         observed = outcome(train, task, rows)
         by_model = _FIT[task.kind](task, scores[rows], observed, test_scores)
         if task.kind == "regression":
-            fitted = baselines.ridge(x[rows], np.asarray(observed, float)[:, None], x_test)
+            fitted = ridge(x[rows][:, read], np.asarray(observed, float)[:, None], x_test[:, read])
             by_model["ridge"] = {"value": fitted[:, 0]}
         if task.kind == "survival":
             by_model |= _fit_clinical(observed, rows, train, test)
@@ -143,7 +146,7 @@ def _fit_values(
     values = values.astype(np.float64)
     forest = RandomForestRegressor(TREES, min_samples_leaf=3, max_features=1 / 3, random_state=0)
     return {
-        "PCA + linear": {"value": ridge(x, values, x_test)},
+        "PCA + linear": {"value": ridge_on_components(x, values, x_test)},
         "forest": {"value": forest.fit(x, values).predict(x_test)},
         "no features": {"value": np.full(len(x_test), values.mean())},
     }
@@ -198,7 +201,12 @@ def _survival_fields(
     }
 
 
-def ridge(
+def most_variable(variance: Float[np.ndarray, " F"]) -> Int[np.ndarray, " f"]:
+    """The places of the at most `MOST_FEATURES` largest variances, ascending."""
+    return np.sort(np.argsort(-variance, kind="stable")[:MOST_FEATURES])
+
+
+def ridge_on_components(
     x: Features, y: Float[np.ndarray, "n ..."], x_test: TestFeatures
 ) -> Float[np.ndarray, "t ..."]:
     """Ridge regression with one alpha for all columns of y, chosen by the leave-one-out error."""

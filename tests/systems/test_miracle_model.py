@@ -1,5 +1,8 @@
 """The losses of MIRACLE against closed forms, and what prediction and stages leave alone."""
 
+from dataclasses import replace
+from functools import partial
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -10,8 +13,10 @@ from miracle_people import FreshArm
 from trees import jittered
 
 from omics_jax.nn.modules import apply_module
-from omics_jax.systems.miracle import model, sites
+from omics_jax.systems.miracle import arms, assembly, model, sites
+from omics_jax.systems.miracle.covariates import covariate_values
 from omics_jax.systems.miracle.model import SLOT, Sites
+from omics_jax.tasks import baselines as tasks_baselines
 from omics_jax.tasks.network import row_info
 from omics_jax.training.freezing import freeze, leaf_path
 
@@ -172,6 +177,62 @@ def test_the_range_of_the_training_is_of_the_chosen_sites(fresh):
     np.testing.assert_array_equal(high[chosen], np.nanmax(values, axis=0))
     others = np.setdiff1d(np.arange(len(low)), chosen)
     assert len(others) and np.isnan(low[others]).all() and np.isnan(high[others]).all()
+
+
+# --- simple models of many sites ------------------------------------------------------------------
+
+
+def test_simple_models_read_the_sites_that_vary_most(fresh, monkeypatch):
+    """Those of the largest s.d., a constant one last, on the scale of the network."""
+    dataset, rows = fresh.arm.dataset, fresh.replicate.rows[SLOT]
+    modality = dataset.modalities["methylation"]
+    values = modality.values.copy()
+    values[:, fresh.replicate.constants["columns"][0]] = 0.5
+    constant = replace(modality, values=values)
+    train = replace(dataset, modalities={"methylation": constant}).take(rows)
+    scaled = partial(assembly.scaled_sites, all_sites(fresh.arm.config), fresh.arm.spec)
+    whole, _ = scaled(train, train)
+    monkeypatch.setattr(tasks_baselines, "MOST_FEATURES", 5)
+    most, _ = scaled(train, train)
+    assert whole.shape[1] == values.shape[1] and most.shape[1] == 5
+    fit = sites_of(fresh, train)
+    order = np.argsort(-np.where(fit["low"] == fit["high"], 0, fit["sd"]), kind="stable")
+    np.testing.assert_array_equal(most, whole[:, np.sort(order[:5])])
+
+
+def all_sites(config):
+    config = config.copy_and_resolve_references()
+    config.selection.method = "none"
+    return config
+
+
+def sites_of(fresh, train):
+    """The scales of all sites, of which all are observed."""
+    config, spec = all_sites(fresh.arm.config), fresh.arm.spec
+    covariates = covariate_values(train, spec.levels, assembly.missing_of(config))
+    fit = sites.fit_sites(
+        train.modalities["methylation"],
+        covariates,
+        assembly.is_removed(config, spec.levels),
+        train,
+        spec.tasks,
+        assembly.selection_of(config),
+        np.arange(len(train)),
+        "a test",
+    )
+    assert fit["alive"].all()
+    return fit
+
+
+def test_more_sites_than_simple_models_read_are_told(fresh, monkeypatch):
+    count = int(fresh.replicate.constants["alive"].sum())
+    assert fresh.arm.notes == ()
+    monkeypatch.setattr(arms, "MOST_FEATURES", 4)
+    (note,) = arms.notes_of_simple_models("multitask", [fresh.replicate])
+    assert note == (
+        f"multitask: the network reads {count} sites, the simple models the 4 of them that vary "
+        "most among the training people of a fold"
+    )
 
 
 # --- stages ---------------------------------------------------------------------------------------

@@ -12,8 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.differential import design_matrix, linear_effects, moderated_t
-from omics_jax.systems.miracle import assembly, sites
-from omics_jax.systems.miracle.arms import notes_of_simple_models
+from omics_jax.systems.miracle import sites
 
 NO_COVARIATES = np.zeros((40, 0), np.float32)
 NOTHING = np.zeros(0, bool)
@@ -249,22 +248,6 @@ def test_variance_chooses_the_most_variable_sites():
         for s in range(30)
     ]
     assert chosen(fitted("variance", 4)) == sorted(np.argsort(variance)[::-1][:4])
-
-
-def test_simple_models_read_the_sites_that_vary_most(monkeypatch):
-    constants = fitted()
-    monkeypatch.setattr(assembly, "MOST_SITES", 5)
-    places = assembly.most_variable(constants)
-    sd = [MODALITY.values[ROWS, s][MODALITY.mask[ROWS, s]].std() for s in chosen(constants)]
-    most = np.array(chosen(constants))[np.argsort(sd)[-5:]]
-    assert constants["columns"][places].tolist() == sorted(most)
-    assert 6 not in most  # a constant site, whose sd stands as 1
-
-
-def test_more_sites_than_simple_models_can_read_are_told():
-    assert notes_of_simple_models(assembly.MOST_SITES) == ()
-    (note,) = notes_of_simple_models(365_860)
-    assert note.startswith("the network reads 365,860 sites, the simple models the 20,000 of them")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,18 @@ def test_ridge_on_components_or_scaled_features(cohort, fitted, name, steps):
     np.testing.assert_allclose(fitted[name]["age_value"], expected, rtol=1e-3)
 
 
+def test_ridge_reads_the_features_that_vary_most(cohort, monkeypatch):
+    train, test = cohort
+    x, x_test = scaled_features(RULES, MODALITIES, train, test)
+    monkeypatch.setattr(baselines, "MOST_FEATURES", 7)
+    found = baselines.simple_models((AGE,), x, x_test, train, test)["ridge"]["age_value"]
+    most = np.sort(np.argsort(x.var(axis=0))[-7:])
+    rows = known_rows(train, AGE)
+    model = make_pipeline(StandardScaler(), RidgeCV(alphas=ALPHAS))
+    model.fit(x[rows][:, most].astype(float), outcome(train, AGE)[rows])
+    np.testing.assert_allclose(found, model.predict(x_test[:, most].astype(float)), rtol=1e-4)
+
+
 def test_baselines_see_no_test_outcome_no_other_test_row_and_no_row_without_a_label(cohort, fitted):
     train, test = cohort
     nobody, odd = lambda dataset, task: np.zeros(len(dataset), bool), np.arange(len(test)) % 2 == 1

@@ -30,7 +30,7 @@ CASES = {
     2: ("ragged", "last", "pcgrad"),
     8: (*SIZES, "frozen", "pcgrad"),
 }
-LONG = 480
+LONG, STEPS_OF_BLOCK = 2000, 16
 
 
 def flat(tree):
@@ -132,12 +132,13 @@ def replicas(count, epochs):
 
 def many_dispatches(count):
     """More programs in flight than XLA's CPU rendezvous survives, were they not waited for."""
-    options = Options(devices=Devices(count), block_steps=4)
+    options = Options(devices=Devices(count), block_steps=STEPS_OF_BLOCK)
     stage = toy.pretrain(-(-LONG // 7), monitor=None)
     ready = make_plan(toy.training([stage], [toy.replicate(0)]), options)
     state, inputs = start_stage(ready, ready.stages[0], [0], 1, ready_variables(ready))
-    for at in range(0, LONG, 4):
-        state, _, _ = run_block(ready, ready.stages[0], state, inputs, at, 4)
+    for at in range(0, LONG, STEPS_OF_BLOCK):
+        block = run_block(ready, ready.stages[0], state, inputs, at, STEPS_OF_BLOCK)
+        state = block[0]
     return {"steps": np.asarray(state.step), "finite": np.isfinite(flat(state.params)).all()}
 
 

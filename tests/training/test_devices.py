@@ -124,7 +124,7 @@ def test_begun_on_several_devices_and_finished_on_one(several, count, whole):
 
 
 @pytest.mark.slow
-def test_hundreds_of_steps_on_eight_devices(several):
+def test_thousands_of_steps_on_eight_devices(several):
     found = several[8][1]
     assert found["steps"] == across_devices.LONG and found["finite"]
 

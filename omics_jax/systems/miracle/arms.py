@@ -14,15 +14,10 @@ from omics_jax.data.methylation.simulate import MODALITY
 from omics_jax.study import folds
 from omics_jax.study.system import Arm
 from omics_jax.systems.miracle import sites, wiring
-from omics_jax.systems.miracle.assembly import (
-    MOST_SITES,
-    Spec,
-    build,
-    is_removed,
-    selection_of,
-)
+from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
 from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
 from omics_jax.systems.miracle.model import AUTOENCODER, ENCODER, SLOT
+from omics_jax.tasks.baselines import MOST_FEATURES
 from omics_jax.tasks.bounds import with_bound_rows
 from omics_jax.tasks.losses import BY_BOUND, bound_name
 from omics_jax.tasks.replicates import task_replicates
@@ -123,17 +118,18 @@ def network_arm(
         labels=labels or {},
         main=len(tasks) == len(cohort.tasks),
         with_baselines=with_baselines,
-        notes=notes_of_simple_models(spec.sites) if with_baselines else (),
+        notes=notes_of_simple_models(name, replicates) if with_baselines else (),
     )
 
 
-def notes_of_simple_models(sites: int) -> tuple[str, ...]:
-    """What the user must know of the simple models beside a network of so many sites."""
-    if sites <= MOST_SITES:
+def notes_of_simple_models(name: str, replicates: Sequence[Replicate]) -> tuple[str, ...]:
+    """What the user must know of the simple models of an arm whose network reads many sites."""
+    sites = max(int(replicate.constants["alive"].sum()) for replicate in replicates)
+    if sites <= MOST_FEATURES:
         return ()
     return (
-        f"the network reads {sites:,} sites, the simple models the {MOST_SITES:,} of them that "
-        "vary most among the training people of a fold",
+        f"{name}: the network reads {sites:,} sites, the simple models the {MOST_FEATURES:,} of "
+        "them that vary most among the training people of a fold",
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
@@ -21,7 +21,9 @@ from omics_jax.systems.miracle import model, reading, sites
 from omics_jax.systems.miracle.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.systems.miracle.settings import SETTINGS
 from omics_jax.systems.miracle.simple_models import disease_models
+from omics_jax.systems.miracle.sites import CONSTANT_SD
 from omics_jax.tasks.assembly import task_system
+from omics_jax.tasks.baselines import most_variable
 from omics_jax.tasks.losses import BY_BOUND
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.settings import weights_of
@@ -29,7 +31,6 @@ from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Variables
 
 RECONSTRUCTION = "sites_explained_variance"  # a metric
-MOST_SITES = 20_000  # that simple models read: on an array they would take 13 GiB and hours
 Matrix = Float[np.ndarray, "n w"]
 Evaluate = Callable[[Predictions, Dataset, Dataset], Evaluation]
 
@@ -155,7 +156,8 @@ def inputs(levels: Levels, missing: Missing, dataset: Dataset) -> dict[str, np.n
 def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tuple[Matrix, Matrix]:
     """The sites that a fold's network reads, of both datasets, on its scale.
 
-    Of more than `MOST_SITES` those that vary most among the training rows.
+    Of more than `MOST_FEATURES` those that vary most among the training rows, once the effects of
+    covariates are removed.
     """
     modality = train.modalities[MODALITY]
     missing = missing_of(config)
@@ -169,7 +171,9 @@ def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tupl
         np.arange(len(train)),
         "the training rows of the simple models",
     )
-    read = most_variable(constants)
+    alive = np.flatnonzero(constants["alive"])
+    sd = constants["sd"][alive]
+    read = alive[most_variable(np.where(sd == CONSTANT_SD, 0, sd))]
     own = {name: constants[name][..., read] for name in ("mean", "sd", "coef", "alive")}
     own |= {name: constants[name] for name in ("c_mean", "c_sd")}
     columns = constants["columns"][read]
@@ -180,14 +184,6 @@ def scaled_sites(config: Any, spec: Spec, train: Dataset, test: Dataset) -> tupl
         return sites.standardized(own, part.values[:, columns], part.mask[:, columns], c)
 
     return scaled(train), scaled(test)
-
-
-def most_variable(constants: Variables) -> Int[np.ndarray, " r"]:
-    """The places of the sites that simple models read, ascending."""
-    chosen = np.flatnonzero(constants["alive"])
-    is_constant = constants["low"] == constants["high"]
-    sd = np.where(is_constant, 0, constants["sd"])[chosen]
-    return np.sort(chosen[np.argsort(-sd, kind="stable")[:MOST_SITES]])
 
 
 def training_range(

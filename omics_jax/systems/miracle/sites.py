@@ -38,6 +38,7 @@ LIMIT = 10.0  # of a standardised value
 ROWS_PER_COVARIATE = 2
 _RIDGE = 1e-8  # of a row's own weight: covariates that repeat each other share their effect
 _LEAST_SD = 1e-6  # of beta values; below it a site is constant
+CONSTANT_SD = 1.0  # by which a constant site is divided
 _BLOCK_CELLS = 1 << 22
 
 Rows = Int[np.ndarray, " r"]
@@ -103,7 +104,7 @@ def fit_sites(
     sd = np.sqrt(fit.variance)
     fitted = {
         "mean": fit.mean,
-        "sd": np.where(sd > _LEAST_SD, sd, 1),
+        "sd": np.where(sd > _LEAST_SD, sd, CONSTANT_SD),
         "low": statistics.low,
         "high": statistics.high,
     }

@@ -19,7 +19,7 @@ from omics_jax.evaluation import metrics
 from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.study.system import Predictions
-from omics_jax.tasks.baselines import component_scores, ridge
+from omics_jax.tasks.baselines import component_scores, ridge_on_components
 
 NEIGHBOURS = 10
 BETTER = better_sides(("rmse", "mae", "pearson"))
@@ -141,7 +141,7 @@ def _impute_neighbours(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
 
 def _impute_ridge(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:
     scores, scores_test = component_scores(x, x_test)
-    estimate = ridge(scores, y, scores_test)
+    estimate = ridge_on_components(scores, y, scores_test)
     return np.clip(estimate, 0, 1)  # the scale of the truth
 
 
