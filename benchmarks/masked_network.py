@@ -32,7 +32,7 @@ SIZES = {
 SELECTION = {"selected": "t", "array": "none"}
 GENES_PER_PATHWAY, PEOPLE, TASKS, HEAD = 60, 64, 6, 64
 BLOCKS = 4  # programs that are timed
-MOST_STEPS = 10_000
+MOST_STEPS = 10_000  # more than are timed
 
 
 def arguments() -> argparse.Namespace:

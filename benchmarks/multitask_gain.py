@@ -42,7 +42,7 @@ def draw_config(seed: int, kind: str) -> Any:
 
 
 def networks(config: Any) -> tuple[list, Any]:
-    """The arms of all diseases and of the first alone, trained on little and tested on much."""
+    """(arms of all diseases and of the first alone, the first), tested on most of the people."""
     from omics_jax.systems.miracle import reading
     from omics_jax.systems.miracle.arms import network_arm
     from omics_jax.systems.miracle.cohort import cohort_of

@@ -63,9 +63,10 @@ def doubt_tables(doubts: pd.DataFrame) -> dict[str, Table]:
     if doubts.empty:
         return {}
     caption = (
-        "Trainings that broke down or predict what cannot be (broken) or learned nothing, and "
-        "stages that added nothing to what was trained before (no progress). The means include all "
-        "of them, because leaving some out would choose trainings by their result."
+        "Broken: it broke down, or predicts what cannot be. Learned nothing: it was never better "
+        "than before training or after its first epoch, or predicts the same for all. No progress: "
+        "a stage added nothing to what was trained before. The means include all of them, because "
+        "leaving some out would choose trainings by their result."
     )
     return {"doubtful_trainings": Table("table", doubts, "Doubtful trainings", caption)}
 

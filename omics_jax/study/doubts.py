@@ -116,7 +116,10 @@ def doubts_of_predictions(
 
 
 def doubts_of_null(doubts: Sequence[Doubt]) -> list[Doubt]:
-    """Those that also speak against a training on permuted outcomes, which should learn nothing."""
+    """Those that also speak against a training on permuted outcomes, which should learn nothing.
+
+    A stage that reads no outcome should learn there, too; that it did not is no longer told.
+    """
     return [doubt for doubt in doubts if doubt.kind == BROKEN]
 
 

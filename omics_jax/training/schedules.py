@@ -79,7 +79,8 @@ def optimizer(spec: Any, steps: int, undecayed: Sequence[str] = ()) -> optax.Gra
 
     Args:
       spec: a mapping of name ("adam" | "sgd"), learning_rate (see `schedule`), and optionally clip
-        (norm, 0 = off), weight_decay, and multiple (of the learning rate; 1).
+        (norm, 0 = off), weight_decay, and multiple (above 0; of the learning rate, its floor
+        included; 1).
       steps: the most optimiser steps the stage can take.
       undecayed: regexes of paths of parameters that the weight decay spares.
 

@@ -1,8 +1,9 @@
 """A `Stage` built from the settings that every system has in its config.
 
 Such a section holds `epochs`, `batch_size`, `patience`, sometimes `monitor_every`, and an
-`optimizer` with `name`, `learning_rate`, and optionally `clip` and `weight_decay`. Left out: what
-differs between stages (loss, objective, monitor, features, balance), which the caller passes.
+`optimizer` with `name`, `learning_rate`, and optionally `clip`, `weight_decay` and `multiple`. Left
+out: what differs between stages (loss, objective, monitor, features, balance), which the caller
+passes.
 """
 
 from __future__ import annotations

@@ -75,5 +75,5 @@ def test_diseases_that_share_a_pathway_gain_from_each_other(tmp_path):
     assert mean_gain(SHARED, tmp_path) > 0.05
 
 
-def test_diseases_that_share_none_gain_nothing(tmp_path):
+def test_diseases_that_share_none_gain_less_than_a_twentieth(tmp_path):
     assert abs(mean_gain(OWN, tmp_path)) < 0.05

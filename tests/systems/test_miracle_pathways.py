@@ -1,6 +1,7 @@
 """The experiment pathways of MIRACLE: permuted outcomes, attributions, and what is concluded."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Frame
+from omics_jax.run import doubts
 from omics_jax.run.command import system_module
 from omics_jax.study.system import MODEL, Results
 from omics_jax.systems.miracle import explained, findings, permuted, sites
@@ -109,6 +111,15 @@ def test_every_permutation_selects_its_sites_by_its_own_outcomes(selected):
     assert not np.array_equal(replicate.constants["columns"], real[1].constants["columns"])
     seeds = [r.seed for r in (*real, *null)]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_networks_on_permuted_outcomes_need_learn_nothing(selected, monkeypatch):
+    _, dataset, arms = selected
+    field = f"{tasks_of(dataset)[0].name}_probability"
+    monkeypatch.setattr(doubts, "load_arrays", lambda path: ({field: np.full((9, 2), 0.5)}, {}))
+    monkeypatch.setattr(doubts, "load_outcome", lambda *place: None)
+    found = doubts.find_doubts([arms[NETWORK], arms[NULL]], Path("run"))
+    assert len(found) == len(arms[NETWORK].replicates) and set(found["arm"]) == {NETWORK}
 
 
 def arms_covariates(dataset):
