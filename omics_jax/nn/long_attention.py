@@ -106,6 +106,7 @@ def _one_head(
 
 
 def _head_forward(block, rate, q, k, v, exists, seed):
+    """(y, what the backward pass needs). q holds whole blocks."""
     blocks = q.reshape(-1, block, q.shape[-1])
 
     def attend(number: Int[Array, ""], queries: Float[Array, "b c"]) -> tuple[Array, Array]:
@@ -114,7 +115,8 @@ def _head_forward(block, rate, q, k, v, exists, seed):
         weights = jnp.where(exists, jnp.exp(logits - most), 0)
         total = jnp.maximum(jnp.sum(weights, axis=1, keepdims=True), jnp.finfo(q.dtype).tiny)
         kept = weights * _kept(seed, number, weights.shape, rate)
-        return (kept @ v) / total, (most + jnp.log(total))[:, 0]
+        log_sum = most + jnp.log(total)
+        return (kept @ v) / total, log_sum[:, 0]
 
     y, log_sum = jax.lax.map(lambda own: attend(*own), (jnp.arange(len(blocks)), blocks))
     y = y.reshape(len(q), -1)
@@ -122,6 +124,7 @@ def _head_forward(block, rate, q, k, v, exists, seed):
 
 
 def _head_backward(block, rate, saved, dy):
+    """Block by block, with p computed again; sum_j p_ij D_ij (dy_i . v_j) is dy_i . y_i."""
     q, k, v, exists, seed, y, log_sum = saved
     by_block = (-1, block)
     inputs = (
@@ -139,7 +142,9 @@ def _head_backward(block, rate, saved, dy):
         p = jnp.where(exists, jnp.exp(logits - log_sum[:, None]), 0)
         kept = _kept(seed, number, p.shape, rate)
         d_logits = p * (kept * (dy @ v.T) - mean[:, None])
-        return (dk + d_logits.T @ queries, dv + (kept * p).T @ dy), d_logits @ k
+        dk += d_logits.T @ queries
+        dv += (kept * p).T @ dy
+        return (dk, dv), d_logits @ k
 
     (dk, dv), dq = jax.lax.scan(pull_back, (jnp.zeros_like(k), jnp.zeros_like(v)), inputs)
     no_gradient = (np.zeros(a.shape, jax.dtypes.float0) for a in (exists, seed))
