@@ -77,8 +77,8 @@ def runs(data: Path, made: Path) -> dict[str, list[str]]:
             *(*blood, *diseases, FOUR_BY_FIVE, FIVE_MEMBERS),
             "--config.compare.single=False",
         ],
-        "knowledge": [f"{config}knowledge", *few],
-        "weights": [f"{config}weights", *few],
+        "knowledge": [f"{config}knowledge", *four],
+        "weights": [f"{config}weights", *four],
         "sites": [f"{config}sites", *one, "--config.selection.method=t"],
         "paper": [f"{config}multitask,paper", *blood, *diseases],
         "transfer": [
