@@ -28,7 +28,7 @@ ALLOWED = {
     "evaluation": set(),
     "training": GROUND,
     "report": {"evaluation"},
-    "study": {*GROUND, "training"},
+    "study": {*GROUND, "settings", "training"},
     "tasks": {*GROUND, "settings", "training", "study"},
     "systems": {*GROUND, "settings", "training", "study", "tasks"},
     "run": {*GROUND, "settings", "training", "study", "report", "systems"},

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from fresh_arm import FreshArm, numbers
 
+from omics_jax.study.patients.columns import scaled
 from omics_jax.systems.multiomics import imputation, imputer
-from omics_jax.systems.multiomics.patients import SLOT, imputed_values, scaled
+from omics_jax.systems.multiomics.patients import SLOT, imputed_values
 from omics_jax.training.stage import Term
 
 

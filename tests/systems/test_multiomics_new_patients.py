@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 
 from omics_jax.errors import UserError
 from omics_jax.settings.sections import prediction_config
+from omics_jax.study.patients import reading
 from omics_jax.study.system import DataSpec
-from omics_jax.systems.multiomics import reading
+from omics_jax.systems.multiomics.imputation import in_user_units
 
 SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
 GENES = ("a", "b", "c")
@@ -46,7 +47,7 @@ def test_logarithms_are_taken_and_imputed_values_come_back_as_counts(tmp_path):
     np.testing.assert_allclose(seen_by_network[OBSERVED], np.log2(cells + 1))
     imputed = np.where(OBSERVED, seen_by_network, 2.0)
     given = {"mirna": imputed, "mirna_sd": np.where(OBSERVED, 0, 0.5), "other": np.ones(2)}
-    found = reading.in_user_units(("mirna", "rna"), given, dataset)
+    found = in_user_units(("mirna", "rna"), given, dataset)
     np.testing.assert_array_equal(found["mirna"][OBSERVED], COUNTS.to_numpy(np.float32)[OBSERVED])
     assert found["mirna"][~OBSERVED] == pytest.approx(3) and found["other"] is given["other"]
     assert found["mirna_sd"][~OBSERVED] == pytest.approx(np.log(2) * 4 * 0.5)
@@ -60,14 +61,14 @@ def test_what_is_no_logarithm_stays_as_it_is(tmp_path):
         prepared.modalities["rna"].values, dataset.modalities["rna"].values
     )
     given = {"rna": np.ones((2, 3))}
-    assert reading.in_user_units(LOGGED, given, dataset)["rna"] is given["rna"]
+    assert in_user_units(LOGGED, given, dataset)["rna"] is given["rna"]
 
 
 def test_a_modality_without_a_file_is_imputed_in_the_units_of_the_files_too(tmp_path):
     """The logarithm's inverse does not depend on whether the new patients have the modality."""
     dataset = new(tmp_path, "rna", known=("rna", "mirna"))
     given = {"mirna": np.full((2, 3), 2.0), "mirna_sd": np.full((2, 3), 0.5)}
-    found = reading.in_user_units(LOGGED, given, dataset)
+    found = in_user_units(LOGGED, given, dataset)
     np.testing.assert_allclose(found["mirna"], 3)
     np.testing.assert_allclose(found["mirna_sd"], np.log(2) * 4 * 0.5, rtol=1e-6)
 

@@ -8,9 +8,9 @@ import pytest
 from command import ROOT, config_of
 
 from omics_jax.run.description import describe_data
+from omics_jax.study.patients import reading
+from omics_jax.study.patients.features import logged_modalities, training_range
 from omics_jax.study.system import DataSpec
-from omics_jax.systems.multiomics import reading
-from omics_jax.systems.multiomics.assembly import logged_modalities, training_range
 
 SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
 GENES = ("TP53", "MYC", "EGFR")

@@ -9,7 +9,8 @@ from fitted_arms import fitted
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
-from omics_jax.systems.multiomics import experiments, reading
+from omics_jax.study.patients import reading
+from omics_jax.systems.multiomics import experiments
 from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.

@@ -26,7 +26,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.baselines import ALPHAS
-from omics_jax.systems.multiomics.simple_imputers import scaled_features
+from omics_jax.study.patients.features import scaled_features
 from omics_jax.tasks import baselines
 from omics_jax.tasks.clinical import CLASS, CLINICAL
 from omics_jax.tasks.task import known_rows, outcome

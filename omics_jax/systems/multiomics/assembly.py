@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from omics_jax.data.dataset import mapped
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.summary import combinations, overlaps
-from omics_jax.data.preprocessing.log2 import LOG2
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.settings.checks import check_values
-from omics_jax.settings.words import parse_number, parse_pairs
+from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
-from omics_jax.systems.multiomics import imputation, model, reading, simple_imputers
+from omics_jax.systems.multiomics import imputation, model, simple_imputers
 from omics_jax.systems.multiomics.conclusions import COMPLETE
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT, ModelShape
 from omics_jax.systems.multiomics.settings import SETTINGS
@@ -33,7 +31,6 @@ from omics_jax.tasks.scoring import better_sides, evaluate_tasks
 from omics_jax.tasks.settings import check_task_settings, weights_of
 from omics_jax.tasks.stages import encoder_stage
 from omics_jax.tasks.task import Task
-from omics_jax.training.stage import Variables
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     for name in spec.edges:
         columns |= {name: spec.features[name], f"{name}_sd": spec.features[name]}
     return System(
-        arrays=partial(inputs, shape),
+        arrays=partial(features.inputs, tuple(shape.sizes)),
         init=partial(imputation.init, shape),
         stages=imputation.stages(shape, spec.rows),
         predict=partial(imputation.predict, shape),
@@ -100,8 +97,8 @@ def _imputing_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         sources=reading.sources,
         prepare_new=partial(reading.prepare_new, spec.logged),
         predict_new=partial(imputation.predict_new, shape),
-        training_range=partial(training_range, tuple(spec.features)),
-        finish_new=partial(reading.in_user_units, spec.logged),
+        training_range=partial(features.training_range, tuple(spec.features)),
+        finish_new=partial(imputation.in_user_units, spec.logged),
     )
 
 
@@ -111,9 +108,9 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
     return task_system(
         network,
         spec.rows,
-        inputs=partial(inputs, shape),
+        inputs=partial(features.inputs, tuple(shape.sizes)),
         init=partial(model.init, shape, network),
-        features=partial(simple_imputers.scaled_features, _rules(config, spec), spec.used),
+        features=partial(features.scaled_features, _rules(config, spec), spec.used),
         encoder_stages={
             model.EMBEDDING: partial(encoder_stage, network, model.EMBEDDING, spec.rows[SLOT]),
         },
@@ -125,23 +122,9 @@ def _network_system(config: Any, spec: Spec, shape: ModelShape) -> System:
         read_new=partial(reading.read_new, spec, spec.logged, config),
         sources=reading.sources,
         prepare_new=partial(reading.prepare_new, spec.logged),
-        training_range=partial(training_range, tuple(spec.features)),
+        training_range=partial(features.training_range, tuple(spec.features)),
         finish_new=partial(reading.without_empty_rows, tuple(columns)),
     )
-
-
-def training_range(
-    names: Sequence[str], variables: Variables
-) -> dict[str, tuple[Float[np.ndarray, " F"], Float[np.ndarray, " F"]]]:
-    """`System.training_range` of these modalities; features that a fold does not use have none."""
-    # Stored variables of one replicate have its axis, of length 1.
-    constants = {name: np.ravel(value) for name, value in variables["constants"].items()}
-    ranges = {}
-    for name in names:
-        alive = constants[f"{name}_alive"]
-        low, high = (constants[f"{name}_{end}"].astype(np.float64) for end in ("low", "high"))
-        ranges[name] = np.where(alive, low, np.nan), np.where(alive, high, np.nan)
-    return ranges
 
 
 def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
@@ -171,35 +154,7 @@ def is_complete(names: Sequence[str], dataset: Dataset) -> Bool[np.ndarray, " n"
     return np.all([dataset.modalities[name].observed_rows for name in names], axis=0)
 
 
-def logged_modalities(dataset: Dataset) -> tuple[str, ...]:
-    """The modalities whose values are logarithms of those in the files."""
-    return tuple(name for name, m in dataset.modalities.items() if m.transform == LOG2)
-
-
-def inputs(shape: ModelShape, dataset: Dataset) -> dict[str, np.ndarray]:
-    """The modalities as arrays for the device: x_M, m_M (n, F) and has (n, M), see `model`."""
-    modalities = {name: dataset.modalities[name] for name in shape.sizes}
-    x = {f"x_{name}": mapped.zero_missing(m.values, m.mask) for name, m in modalities.items()}
-    masks = {f"m_{name}": m.mask for name, m in modalities.items()}
-    has = np.stack([m.observed_rows for m in modalities.values()], axis=1)
-    return {**x, **masks, "has": has}
-
-
 # --- settings -------------------------------------------------------------------------------------
-
-
-def rules_of(config: Any, name: str) -> Rules:
-    """The rules by which a modality's features are selected in every fold."""
-    settings = config.preprocess
-    zeros = parse_pairs(settings.zeros, "preprocess.zeros").get(name, "keep")
-    share = parse_pairs(settings.share, "preprocess.share").get(name, "1")
-    return Rules(
-        zeros=zeros,
-        most_missing=settings.most_missing,
-        share=parse_number(share, f"preprocess.share of {name}"),
-        seed=config.seed,
-        top_k=settings.top_k or None,
-    )
 
 
 def _rules(config: Any, spec: Spec) -> dict[str, Rules]:
@@ -207,7 +162,7 @@ def _rules(config: Any, spec: Spec) -> dict[str, Rules]:
 
     These are already limited to the random share, so no share of them is drawn again.
     """
-    return {name: replace(rules_of(config, name), share=1.0) for name in spec.features}
+    return {name: replace(features.rules_of(config, name), share=1.0) for name in spec.features}
 
 
 def check(config: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,12 @@ from jaxtyping import Bool, Int
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
-from omics_jax.data.preprocessing.features import fit_folds
 from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs, split_list
 from omics_jax.study.external import deal_internal
 from omics_jax.study.folds import deal_folds
-from omics_jax.systems.multiomics.assembly import rules_of
-from omics_jax.systems.multiomics.reading import DEFAULT_NAMES
+from omics_jax.study.patients.features import Fit, fit_once, rules_of
+from omics_jax.study.patients.reading import DEFAULT_NAMES
 from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary
 from omics_jax.tasks.settings import check_weights
 from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
@@ -28,7 +27,6 @@ RESERVED = (
 )  # fmt: skip
 
 Edges = Mapping[str, tuple[str, ...]]
-Fit = Callable[[str, Sequence[Split]], list[dict[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def cohort_of(
             name: rules_of(config, name).width(len(m.features))
             for name, m in dataset.modalities.items()
         },
-        fit=_fit_once(config, dataset),
+        fit=fit_once(config, dataset),
     )
 
 
@@ -108,21 +106,6 @@ def _check_tasks(
     check_weights(config, tasks)
     check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
-
-
-def _fit_once(config: Any, dataset: Dataset) -> Fit:
-    """`Cohort.fit`, which stores what it fitted and returns it for the same rows."""
-    fitted: dict[tuple[str, tuple[bytes, ...]], list[dict[str, np.ndarray]]] = {}
-
-    def fit(name: str, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
-        rows = [split.train for split in splits]
-        key = name, tuple(part.tobytes() for part in rows)
-        if key not in fitted:
-            rules = rules_of(config, name)
-            fitted[key] = fit_folds(dataset.modalities[name], rows, rules, name)
-        return fitted[key]
-
-    return fit
 
 
 # --- a study about one class ----------------------------------------------------------------------

@@ -11,16 +11,16 @@ from jaxtyping import Bool
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
-from omics_jax.data.preprocessing.features import on_own_columns
 from omics_jax.errors import UserError
 from omics_jax.settings.words import split_list
 from omics_jax.study import folds
 from omics_jax.study.external import check_experiment, is_external
+from omics_jax.study.patients.features import logged_modalities, on_common_table
+from omics_jax.study.patients.joining import FILES
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.multiomics import conclusions
-from omics_jax.systems.multiomics.assembly import Spec, build, is_complete, logged_modalities
+from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
-from omics_jax.systems.multiomics.joining import FILES
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
 from omics_jax.tasks.attribution import NETWORK, permuted_arm
 from omics_jax.tasks.labels import curve_times, with_bins
@@ -318,27 +318,10 @@ def _replicates(
 
     scaled_on: the splits to whose training rows the preprocessing is fitted; `splits` by default.
     """
-    modalities = {}
-    constants: dict[tuple[int, int], dict[str, np.ndarray]] = {_key(split): {} for split in splits}
-    for name in names:
-        modality = cohort.dataset.modalities[name]
-        fitted = cohort.fit(name, scaled_on or splits)
-        width = cohort.widths[name]
-        columns, by_fold = on_own_columns(fitted, len(modality.features), width)
-        modalities[name] = modality.select_features(modality.features[columns])
-        for split, fold_constants in zip(splits, by_fold, strict=True):
-            for field, value in fold_constants.items():
-                constants[_key(split)][f"{name}_{field}"] = value
-    dataset = replace(cohort.dataset, modalities=modalities)
-
-    def constants_of(split: Split) -> dict[str, np.ndarray]:
-        return constants[_key(split)]
-
+    dataset, constants_of = on_common_table(
+        cohort.dataset, names, scaled_on or splits, cohort.fit, cohort.widths
+    )
     return dataset, task_replicates(config, dataset, tasks, splits, SLOT, constants_of)
-
-
-def _key(split: Split) -> tuple[int, int]:
-    return split.repeat, split.fold
 
 
 def _modality_sets(setting: str, names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -9,27 +9,25 @@ Source: as `imputer`, which holds the network. `model` then embeds the imputed v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.study.patients.columns import Rows, chosen, in_rows, scaled, unscaled
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.patients import (
     OTHERS,
     SLOT,
     ModelShape,
-    Rows,
-    chosen,
     imputable,
     imputed_values,
-    in_rows,
     measured,
-    scaled,
-    unscaled,
 )
 from omics_jax.training.freezing import path_part
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -154,7 +152,7 @@ def predict(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str, Ar
         mean = members.mean(axis=0)
         imputed = unscaled(constants, name, mean)
         estimate = jnp.where(estimated, imputed, constants[f"{name}_fill"])
-        place = partial(in_rows, shape, constants, name)
+        place = partial(in_rows, constants, name, shape.sizes[name])
         fields[name] = jnp.where(observed, rows[f"x_{name}"], place(estimate))
         fields[f"{name}_sd"] = jnp.where(observed, 0, place(span * members.std(axis=0)))
         fields[f"{name}_source"] = has_source
@@ -177,10 +175,32 @@ def predict_new(shape: ModelShape, variables: Variables, rows: Rows) -> dict[str
     for name in shape.edges:
         observed = rows[f"m_{name}"]
         constants = variables["constants"]
-        alive = in_rows(shape, constants, name, constants[f"{name}_alive"])
+        alive = in_rows(constants, name, shape.sizes[name], constants[f"{name}_alive"])
         has_source = predicted[f"{name}_source"]
         sd, has_sd = predicted[f"{name}_sd"], observed | (alive & has_source[:, None])
         fields[name] = jnp.where(observed | alive, predicted[name], jnp.nan)
         fields[f"{name}_sd"] = jnp.where(has_sd, sd, jnp.nan)
         fields[f"{name}_source"] = has_source
     return fields
+
+
+def in_user_units(
+    logged: Collection[str], predictions: Mapping[str, np.ndarray], new: Dataset
+) -> dict[str, np.ndarray]:
+    """Imputed modalities in the units of the user's files: where logarithms were taken, 2^y - 1.
+
+    Observed cells are the user's values. The s.d. is that of the members' logarithms y times the
+    slope dx/dy = ln 2 (x + 1), the delta method.
+    """
+    converted = dict(predictions)
+    for name in logged:
+        if name not in predictions:
+            continue
+        modality = new.modalities[name]
+        power = np.exp2(np.asarray(predictions[name], np.float64))
+        imputed = np.maximum(power - 1, 0)
+        values = np.where(modality.mask, modality.values, imputed)
+        converted[name] = values.astype(np.float32)
+        slope = np.log(2) * power
+        converted[f"{name}_sd"] = (slope * predictions[f"{name}_sd"]).astype(np.float32)
+    return converted

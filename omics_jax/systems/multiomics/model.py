@@ -31,20 +31,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.nn.modules import apply_module
 from omics_jax.nn.noise import row_normal
+from omics_jax.study.patients.columns import Rows, average, chosen, in_rows, scaled
 from omics_jax.systems.multiomics import imputation
 from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.systems.multiomics.patients import (
     SLOT,
     ModelShape,
     Patients,
-    Rows,
-    average,
-    chosen,
     impute_patients,
-    in_rows,
     prepare_patients,
     prepared_patients,
-    scaled,
 )
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.attribution import attributions
@@ -252,6 +248,7 @@ def explain(
     was filled with the training mean, a feature that the replicate did not choose, and a modality
     that is left out. An imputed modality is treated as if it had been measured.
     """
+    constants = variables["constants"]
     patients = impute_patients(shape, variables, rows)
 
     def outputs(x: Mapping[str, Float[Array, "n _"]]) -> dict[str, Float[Array, "n _"]]:
@@ -262,13 +259,13 @@ def explain(
         shape.tasks,
         outputs,
         patients.x,
-        {name: average(variables["constants"], name) for name in shape.used},
+        {name: average(constants, name) for name in shape.used},
         steps=shape.config.interpret.steps,
         hazard=shape.config.survival.hazard,
     )
     return {
         f"{task.name}_attribution_{name}": in_rows(
-            shape, variables["constants"], name, fields[f"{task.name}_attribution_{name}"]
+            constants, name, shape.sizes[name], fields[f"{task.name}_attribution_{name}"]
         )
         for task in shape.tasks
         for name in shape.used

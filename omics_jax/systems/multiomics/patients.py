@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from omics_jax.data.preprocessing import features
+from omics_jax.study.patients.columns import Rows, Values, chosen, scaled
 from omics_jax.systems.multiomics import imputer
 from omics_jax.systems.multiomics.networks import Embedding
 from omics_jax.tasks.task import Task
@@ -21,8 +21,6 @@ from omics_jax.training.stage import Variables
 SLOT = "patients"
 OTHERS = "others"  # patients of other classes, on which an imputer may be trained first
 
-Rows = Mapping[str, Array]
-Values = Float[Array, "n w"]
 Cells = Bool[Array, "n w"]
 PatientMask = Bool[Array, " n"]
 
@@ -83,43 +81,6 @@ class Patients(NamedTuple):
 
 
 # --- one modality ---------------------------------------------------------------------------------
-
-
-def chosen(constants: Variables, name: str, table: Array) -> Array:
-    """(n, w) the features that the replicate chose, of a modality's values or mask (n, F)."""
-    columns = constants.get(f"{name}_columns")
-    return table if columns is None else features.own_columns(columns, table)
-
-
-def in_rows(shape: ModelShape, constants: Variables, name: str, values: Array) -> Array:
-    """(..., F) the replicate's features (..., w) at their places in the rows, 0 elsewhere."""
-    columns = constants.get(f"{name}_columns")
-    return values if columns is None else features.in_table(columns, values, shape.sizes[name])
-
-
-def scaled(constants: Variables, rows: Rows, name: str) -> Values:
-    """A modality on the training rows' min-max scale, the training mean where a cell is missing."""
-    fitted = _scale_of(constants, name)
-    values, mask = (chosen(constants, name, rows[f"{field}_{name}"]) for field in ("x", "m"))
-    return features.scale(fitted, values, mask)
-
-
-def unscaled(constants: Variables, name: str, values: Values) -> Values:
-    """Values on the scale of `scaled`, converted to the rows' units."""
-    fitted = _scale_of(constants, name)
-    return features.invert(fitted, values)
-
-
-def average(constants: Variables, name: str) -> Float[Array, " w"]:
-    """The training mean of every feature of a modality, on the scale of `scaled`."""
-    fitted = _scale_of(constants, name)
-    mean = fitted["fill"][None]
-    observed = jnp.ones(mean.shape, bool)
-    return features.scale(fitted, mean, observed)[0]
-
-
-def _scale_of(constants: Variables, name: str) -> dict[str, Float[Array, " w"]]:
-    return {key: constants[f"{name}_{key}"] for key in ("fill", "low", "high")}
 
 
 def measured(shape: ModelShape, rows: Rows) -> dict[str, PatientMask]:

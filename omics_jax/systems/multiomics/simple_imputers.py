@@ -12,12 +12,18 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset.dataset import Dataset
-from omics_jax.data.preprocessing.features import Constants, apply, fit_folds
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.errors import UserError
 from omics_jax.evaluation import metrics
 from omics_jax.evaluation.measures import better_sides
 from omics_jax.evaluation.tables import Evaluation
+from omics_jax.study.patients.features import (
+    Matrix,
+    TestMatrix,
+    fit_modalities,
+    scaled_features,
+    side_by_side,
+)
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.baselines import component_scores, ridge_on_components
 
@@ -25,9 +31,7 @@ NEIGHBOURS = 10
 BETTER = better_sides(("rmse", "mae", "pearson"))
 
 Fields = dict[str, np.ndarray]
-Matrix = Float[np.ndarray, "n F"]
 Targets = Float[np.ndarray, "n G"]
-TestMatrix = Float[np.ndarray, "t F"]
 Estimates = Float[np.ndarray, "t G"]
 
 
@@ -67,8 +71,8 @@ def _impute_target(
     test: Dataset,
 ) -> dict[str, Fields]:
     """Imputer -> estimate, truth and scored cells of one modality."""
-    constants = _fit(rules, (target,), train)
-    y, y_test = _scaled(constants, train, test)
+    constants = fit_modalities(rules, (target,), train)
+    y, y_test = side_by_side(constants, train, test)
     x, x_test = scaled_features(rules, sources, train, test)
     is_learned = _having(train, sources) & _having(train, (target,))
     has_source = _having(test, sources)
@@ -91,42 +95,9 @@ def _impute_target(
     return predictions
 
 
-def scaled_features(
-    rules: Mapping[str, Rules], modalities: Sequence[str], train: Dataset, test: Dataset
-) -> tuple[Matrix, TestMatrix]:
-    """The modalities of both datasets side by side, as float32 in [0, 1].
-
-    Features are selected and scaled by the training rows; missing cells are the training mean.
-    """
-    return _scaled(_fit(rules, modalities, train), train, test)
-
-
 def _having(dataset: Dataset, modalities: Sequence[str]) -> Bool[np.ndarray, " n"]:
     """The rows with a value of any of the modalities."""
     return np.logical_or.reduce([dataset.modalities[name].observed_rows for name in modalities])
-
-
-def _fit(
-    rules: Mapping[str, Rules], modalities: Sequence[str], train: Dataset
-) -> dict[str, Constants]:
-    all_rows = np.arange(len(train))
-    constants = {}
-    for name in modalities:
-        (constants[name],) = fit_folds(train.modalities[name], [all_rows], rules[name], name)
-    return constants
-
-
-def _scaled(
-    constants: Mapping[str, Constants], train: Dataset, test: Dataset
-) -> tuple[Matrix, TestMatrix]:
-    def side_by_side(dataset: Dataset) -> Matrix:
-        parts = []
-        for name, fitted in constants.items():
-            modality = dataset.modalities[name]
-            parts.append(apply(fitted, modality.values, modality.mask))
-        return np.concatenate(parts, axis=1)
-
-    return side_by_side(train), side_by_side(test)
 
 
 def _impute_mean(x: Matrix, y: Targets, x_test: TestMatrix) -> Estimates:

@@ -22,8 +22,8 @@ from omics_jax.errors import UserError
 from omics_jax.settings.words import parse_pairs
 from omics_jax.study.external import EXPERIMENT, refuse_for_other_experiments
 from omics_jax.study.new_rows import match_features
+from omics_jax.study.patients.joining import FILES, join_patients
 from omics_jax.study.system import DataSpec
-from omics_jax.systems.multiomics.joining import FILES, join_patients
 
 AUTO = "auto"
 COUNTS_BY_NAME = "mirna"  # counts unless the values say otherwise
@@ -353,25 +353,3 @@ def _check_known(spec: DataSpec, new: Dataset) -> None:
 def prepare_new(logged: Collection[str], new: Dataset) -> Dataset:
     """New patients as `read` would return them, with the logarithms that the training took."""
     return take_logarithms([name for name in logged if name in new.modalities], new)
-
-
-def in_user_units(
-    logged: Collection[str], predictions: Mapping[str, np.ndarray], new: Dataset
-) -> dict[str, np.ndarray]:
-    """Imputed modalities in the units of the user's files: where logarithms were taken, 2^y - 1.
-
-    Observed cells are the user's values. The s.d. is that of the members' logarithms y times the
-    slope dx/dy = ln 2 (x + 1), the delta method.
-    """
-    converted = dict(predictions)
-    for name in logged:
-        if name not in predictions:
-            continue
-        modality = new.modalities[name]
-        power = np.exp2(np.asarray(predictions[name], np.float64))
-        imputed = np.maximum(power - 1, 0)
-        values = np.where(modality.mask, modality.values, imputed)
-        converted[name] = values.astype(np.float32)
-        slope = np.log(2) * power
-        converted[f"{name}_sd"] = (slope * predictions[f"{name}_sd"]).astype(np.float32)
-    return converted
