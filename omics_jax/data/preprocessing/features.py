@@ -25,21 +25,28 @@ from omics_jax.data.preprocessing.selection import (
 )
 from omics_jax.data.preprocessing.statistics import (
     Statistics,
+    column_mad,
     column_variance,
     training_statistics,
 )
 
 Constants = Mapping[str, Any]
+SPREADS = {"variance": column_variance, "mad": column_mad}  # by which the most variable are chosen
 
 
 def fit_folds(
-    modality: Modality, folds: Sequence[np.ndarray], rules: Rules, name: str
+    modality: Modality,
+    folds: Sequence[np.ndarray],
+    rules: Rules,
+    name: str,
+    with_sd: bool = False,
 ) -> list[dict[str, np.ndarray]]:
     """The constants of every fold, all of one shape.
 
     Args:
       folds: the indices of each fold's training rows.
       name: the modality's, for messages.
+      with_sd: whether standard deviations are among the constants.
 
     Returns:
       for each fold, of k features in column order,
@@ -48,7 +55,8 @@ def fit_folds(
           as many, the columns are the union over the folds, and the other three are 0 where it is
           False;
         fill: (k,) float32, mean of the observed training values;
-        low, high: (k,) float32, their smallest and largest.
+        low, high: (k,) float32, their smallest and largest;
+        sd: (k,) float32, where asked for, their population s.d.
       A feature that no training row of a fold observed is not kept there: nothing could be fitted
       to it.
 
@@ -66,20 +74,35 @@ def fit_folds(
     ]
     if rules.top_k is not None:
         kept_by_fold = [
-            _most_variable_mask(modality, rows, fold, mask, rules.top_k)
+            _most_variable_mask(modality, rows, fold, mask, rules)
             for rows, fold, mask in zip(folds, statistics, kept_by_fold, strict=True)
         ]
         if all(mask.sum() == rules.top_k for mask in kept_by_fold):
             every_one = np.ones(rules.top_k, bool)
-            return [
-                constants_of(fold, np.flatnonzero(mask).astype(np.int32), every_one)
-                for fold, mask in zip(statistics, kept_by_fold, strict=True)
-            ]
+            columns = [np.flatnonzero(mask).astype(np.int32) for mask in kept_by_fold]
+            chosen = [(own, every_one) for own in columns]
+            return _all_constants(modality, folds, statistics, chosen, with_sd)
     columns, alive = union_of_folds(kept_by_fold)
-    return [
-        constants_of(fold, columns, fold_alive)
-        for fold, fold_alive in zip(statistics, alive, strict=True)
-    ]
+    chosen = [(columns, own) for own in alive]
+    return _all_constants(modality, folds, statistics, chosen, with_sd)
+
+
+def _all_constants(
+    modality: Modality,
+    folds: Sequence[np.ndarray],
+    statistics: Sequence[Statistics],
+    chosen: Sequence[tuple[Int[np.ndarray, " k"], Bool[np.ndarray, " k"]]],
+    with_sd: bool,
+) -> list[dict[str, np.ndarray]]:
+    """Every fold's constants of its (columns, alive)."""
+    constants = []
+    for rows, fold, (columns, alive) in zip(folds, statistics, chosen, strict=True):
+        own = constants_of(fold, columns, alive)
+        if with_sd:
+            sd = np.sqrt(column_variance(modality, rows, fold))
+            own["sd"] = np.where(alive, sd[columns], 0).astype(np.float32)
+        constants.append(own)
+    return constants
 
 
 def _most_variable_mask(
@@ -87,12 +110,12 @@ def _most_variable_mask(
     rows: Int[np.ndarray, " r"],
     statistics: Statistics,
     is_kept: Bool[np.ndarray, " f"],
-    top_k: int,
+    rules: Rules,
 ) -> Bool[np.ndarray, " f"]:
-    """The `top_k` kept features of largest training variance, or all if there are fewer."""
-    variance = column_variance(modality, rows, statistics)
+    """The `top_k` kept features that vary most in training rows, or all if there are fewer."""
+    spread = SPREADS[rules.spread](modality, rows, statistics)
     chosen = np.zeros(len(is_kept), bool)
-    chosen[most_variable(variance, is_kept, min(top_k, int(is_kept.sum())))] = True
+    chosen[most_variable(spread, is_kept, min(rules.top_k, int(is_kept.sum())))] = True
     return chosen
 
 
@@ -122,8 +145,8 @@ def on_own_columns(
 
     Returns:
       (u,) int32 columns of the table, and for each fold (w,): columns, the places of its features
-      in the table, ascending; alive, True for these; fill, low, high. Behind them, up to w, columns
-      is u (no place), alive False, and the other three are 0.
+      in the table, ascending; alive, True for these; fill, low, high, and sd if it has one. Behind
+      them, up to w, columns is u (no place), alive False, and the others are 0.
     """
     used = np.zeros(features, bool)
     for constants in folds:
@@ -141,7 +164,7 @@ def _on_own(
     place = np.full(width, len(table), np.int32)
     place[:count] = np.searchsorted(table, constants["columns"][alive])
     own = {"columns": place, "alive": np.arange(width) < count}
-    for name in ("fill", "low", "high"):
+    for name in constants.keys() - own.keys():
         own[name] = np.zeros(width, np.float32)
         own[name][:count] = constants[name][alive]
     return own

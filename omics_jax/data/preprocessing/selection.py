@@ -30,8 +30,9 @@ class Rules:
         paper, methylation). Rows without any value of the modality do not count.
       share, seed: this share of all features, drawn at random, the same in every fold (0.5 in the
         paper, methylation).
-      top_k: of those that pass, the k of largest variance (5,000 in the paper's arms C and D), or
-        all if there are fewer; None takes all.
+      top_k: of those that pass, the k that vary most (5,000 in the paper's arms C and D), or all if
+        there are fewer; None takes all.
+      spread: how much a feature varies: "variance" or "mad", the median absolute deviation.
     """
 
     zeros: str = "keep"
@@ -39,6 +40,7 @@ class Rules:
     share: float = 1.0
     seed: int = 0
     top_k: int | None = None
+    spread: str = "variance"
 
     def __post_init__(self):
         if self.zeros not in _ZEROS:
@@ -112,11 +114,11 @@ def random_share(width: int, share: float, seed: int) -> Bool[np.ndarray, " f"]:
 
 
 def most_variable(
-    variance: Float[np.ndarray, " f"], is_kept: Bool[np.ndarray, " f"], k: int
+    spread: Float[np.ndarray, " f"], is_kept: Bool[np.ndarray, " f"], k: int
 ) -> Int[np.ndarray, " k"]:
-    """int32 indices, ascending, of the k kept features of largest variance; the first of ties."""
+    """int32 indices, ascending, of the k kept features of largest spread; the first of ties."""
     candidates = np.flatnonzero(is_kept)
-    order = np.argsort(-variance[candidates], kind="stable")
+    order = np.argsort(-spread[candidates], kind="stable")
     return np.sort(candidates[order[:k]]).astype(np.int32)
 
 

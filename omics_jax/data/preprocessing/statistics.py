@@ -125,6 +125,20 @@ def column_variance(
     return squares / np.maximum(statistics.count, 1)
 
 
+def column_mad(
+    modality: Modality, rows: Int[np.ndarray, " r"], statistics: Statistics
+) -> Float[np.ndarray, " f"]:
+    """Median absolute deviation from the median of every feature's observed cells; 0 if none.
+
+    A far cell hardly moves it, so none is clipped.
+    """
+    mad = np.zeros(len(modality.features))
+    for j in np.flatnonzero(statistics.count):
+        cells = modality.values[rows, j][modality.mask[rows, j]]
+        mad[j] = np.median(np.abs(cells - np.median(cells)))
+    return mad
+
+
 def _blocks(
     modality: Modality, rows: Int[np.ndarray, " r"]
 ) -> Iterator[tuple[Float[np.ndarray, "b f"], Bool[np.ndarray, "b f"]]]:
