@@ -75,18 +75,27 @@ def long_attention(
 
 def with_value_term(
     q: Float[Array, "n h t c"],
-    k: Float[Array, "n h t c"],
-    x: Float[Array, "n t"],
+    k: Float[Array, "n h u c"],
+    x: Float[Array, "n _ t"],
+    y: Float[Array, "n _ u"],
     strength: Float[Array, " h"],
-) -> tuple[Float[Array, "n h t c1"], Float[Array, "n h t c1"]]:
-    """Queries and keys with one more channel, which adds s_h x_i x_j to the logits of head h.
+) -> tuple[Float[Array, "n h t c1"], Float[Array, "n h u c1"]]:
+    """Queries and keys with one more channel, which adds s_h x_i y_j to the logits of head h.
 
     Source: the untied positional term of TUPE (Ke et al. 2021) with a gene's value as its position;
     without this channel it would be an array of tokens by tokens for every row and head.
+
+    x, y: values of the queries' and of the keys' tokens, one for all heads or one for each.
     """
-    values = jnp.broadcast_to(x[:, None, :, None], (*q.shape[:3], 1)).astype(q.dtype)
-    scaled = strength[None, :, None, None].astype(q.dtype) * values
-    return jnp.concatenate([q, scaled], axis=-1), jnp.concatenate([k, values], axis=-1)
+    scaled = strength[:, None] * x
+    return _with_channel(q, scaled), _with_channel(k, y)
+
+
+def _with_channel(
+    a: Float[Array, "n h t c"], values: Float[Array, "n _ t"]
+) -> Float[Array, "n h t c1"]:
+    channel = jnp.broadcast_to(values[..., None], (*a.shape[:3], 1)).astype(a.dtype)
+    return jnp.concatenate([a, channel], axis=-1)
 
 
 # --- one head of one row --------------------------------------------------------------------------

@@ -54,7 +54,8 @@ def test_the_value_term_adds_a_product_to_the_logits_of_each_head():
     strength = jnp.array([0.7, -1.3])
 
     def blocked(q, k, x, strength):
-        return jnp.sum(jnp.sin(long_attention(*with_value_term(q, k, x, strength), v, exists)))
+        with_values = with_value_term(q, k, x[:, None], x[:, None], strength)
+        return jnp.sum(jnp.sin(long_attention(*with_values, v, exists)))
 
     def plain(q, k, x, strength):
         product = strength[None, :, None, None] * x[:, None, :, None] * x[:, None, None, :]

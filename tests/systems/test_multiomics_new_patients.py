@@ -16,6 +16,7 @@ from omics_jax.settings.sections import prediction_config
 from omics_jax.study.patients import reading
 from omics_jax.study.system import DataSpec
 from omics_jax.systems.multiomics.imputation import in_user_units
+from omics_jax.systems.multiomics.reading import read
 
 SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
 GENES = ("a", "b", "c")
@@ -182,7 +183,7 @@ def test_the_preprocessing_of_the_training_holds_for_new_patients_of_every_make(
 @pytest.mark.slow
 def test_new_values_on_another_scale_are_warned_of(imputing_run, tmp_path):
     """Patients of the training themselves, then the same with 2^x + 100 for x."""
-    rna = reading.read(config_of(SMOKE)).modalities["rna"]
+    rna = read(config_of(SMOKE)).modalities["rna"]
     rows = np.flatnonzero(rna.mask.all(axis=1))[:6]
     logs = pd.DataFrame(rna.values[rows], [f"new{i}" for i in range(6)], rna.features)
     _, out = predicted(imputing_run, tmp_path, logs)

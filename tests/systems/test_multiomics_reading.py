@@ -11,6 +11,7 @@ from omics_jax.run.description import describe_data
 from omics_jax.study.patients import reading
 from omics_jax.study.patients.features import logged_modalities, training_range
 from omics_jax.study.system import DataSpec
+from omics_jax.systems import multiomics
 
 SMOKE = f"--config={ROOT}/configs/multiomics.py:smoke"
 GENES = ("TP53", "MYC", "EGFR")
@@ -26,7 +27,7 @@ def written(tmp_path, values) -> str:
 def read(tmp_path, name, values, *words):
     path = written(tmp_path, values)
     words = (f"--config.data.modalities={name}={path}", "--config.data.orientation=samples", *words)
-    return reading.read(config_of(SMOKE, *words))
+    return multiomics.read(config_of(SMOKE, *words))
 
 
 LOGARITHMS = np.random.default_rng(0).uniform(1, 15, (40, 3))

@@ -9,8 +9,8 @@ from fitted_arms import fitted
 
 from omics_jax.data.patients.simulate import simulate_omics
 from omics_jax.evaluation.concordance import concordance
-from omics_jax.study.patients import reading
 from omics_jax.systems.multiomics import experiments
+from omics_jax.systems.multiomics.reading import read
 from omics_jax.tasks.task import known_rows, outcome
 
 # Folds end at different times, and what lies behind a fold's follow-up is clipped with a warning.
@@ -50,7 +50,7 @@ WORDS = [
 def trained(folder, *words):
     """The imputers and the network, each with its predictions, and the simulated truth."""
     config = config_of(*WORDS, *words)
-    dataset = reading.read(config)
+    dataset = read(config)
     imputers, network = experiments.multitask(config, dataset)
     by_stage, imputed = fitted(imputers, folder / "imputers")
     last = by_stage[imputers.system.stages[-1].name]

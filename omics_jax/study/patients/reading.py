@@ -35,13 +35,14 @@ _SHOWN = 5  # names in a note
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
 RESERVED = "<+,="  # characters that separate names in settings
 OnProgress = Callable[[int, int, str], None]
+Simulate = Callable[[Any], Dataset]
 
 
-def _silent(done: int, total: int, what: str) -> None:
+def silent(done: int, total: int, what: str) -> None:
     """Shows no progress."""
 
 
-def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
+def read(config: Any, simulate: Simulate, on_progress: OnProgress = silent) -> Dataset:
     """Modalities from the files that `config.data` names, or from the simulator if it names none.
 
     Of `config.preprocess`, the steps that fit nothing are done here: log2(x + 1), and removing
@@ -50,18 +51,18 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     In the experiment external a second set of patients follows, marked "external" in the table's
     column "set": those of the files of `data.external`, or other patients of the simulation.
 
+    simulate: the config's section `simulator` -> simulated patients.
+
     Raises:
       UserError: external patients for another experiment, or what a reader or `join_patients`
         refuses.
     """
     named = named_files(config.data.external)
     refuse_for_other_experiments(config, "".join(named), FILES.external)
-    if config.experiment != EXPERIMENT:
-        dataset = internal = _read_modalities(config, config.preprocess, on_progress)
-    elif not named_files(config.data):
-        dataset = internal = _simulated_sets(config)
+    if not named_files(config.data):
+        dataset = internal = _simulated(config, simulate)
     else:
-        dataset = internal = _read_modalities(config, config.preprocess, on_progress)
+        dataset = internal = _read_files(config, config.preprocess, on_progress)
         if named:
             dataset = join_patients(internal, _read_external(config, internal, on_progress))
     # Whether values are counts is for the patients to say from whom a model learns.
@@ -74,15 +75,18 @@ def read(config: Any, on_progress: OnProgress = _silent) -> Dataset:
     )
 
 
-def _simulated_sets(config: Any) -> Dataset:
-    """Simulated patients to train on, and as many others to test.
+def _simulated(config: Any, simulate: Simulate) -> Dataset:
+    """Simulated patients to train on and, in the experiment external, as many others to test.
 
     Another seed would be another world, in which the same genes say other things.
     """
-    twice = config.copy_and_resolve_references()
-    twice.simulator.patients = 2 * config.simulator.patients
-    both = _read_modalities(twice, config.preprocess)
-    is_internal = np.arange(len(both)) < config.simulator.patients
+    settings = config.simulator
+    if config.experiment != EXPERIMENT:
+        return _without_y(config.preprocess, simulate(settings))
+    twice = settings.copy_and_resolve_references()
+    twice.patients = 2 * settings.patients
+    both = _without_y(config.preprocess, simulate(twice))
+    is_internal = np.arange(len(both)) < settings.patients
     return join_patients(both.take(is_internal), both.take(~is_internal))
 
 
@@ -91,13 +95,13 @@ def _read_external(config: Any, internal: Dataset, on_progress: OnProgress) -> D
     second = config.copy_and_resolve_references()
     second.data.update(config.data.external)
     names = {name: m.features.astype(str).tolist() for name, m in internal.modalities.items()}
-    return _read_modalities(second, _only_values(config), on_progress, names)
+    return _read_files(second, _only_values(config), on_progress, names)
 
 
-def _read_modalities(
+def _read_files(
     config: Any,
     preprocess: Any,
-    on_progress: OnProgress = _silent,
+    on_progress: OnProgress = silent,
     features: Mapping[str, Sequence[str]] | None = None,
     targets: bool = True,
 ) -> Dataset:
@@ -106,11 +110,12 @@ def _read_modalities(
     features: those of a training, for other patients.
     targets: whether outcomes are read.
     """
-    if named_files(config.data):
-        settings = parse_settings(config.data, targets=targets)
-        dataset = read_patients(settings, on_progress, features or {})
-    else:
-        dataset = _simulate(config.simulator)
+    settings = parse_settings(config.data, targets=targets)
+    return _without_y(preprocess, read_patients(settings, on_progress, features or {}))
+
+
+def _without_y(preprocess: Any, dataset: Dataset) -> Dataset:
+    """Without the sites on chromosome Y of the modalities that `preprocess.without_y` names."""
     modalities, notes = dict(dataset.modalities), []
     _check_names(preprocess, modalities)
     chromosomes = _chromosomes(preprocess.chromosomes)
@@ -185,12 +190,6 @@ def _logarithm_note(name: str) -> str:
     return f"{name}: log2(x + 1) of every value (preprocess.log2)."
 
 
-def _simulate(settings: Any) -> Dataset:
-    from omics_jax.data.patients.simulate import simulate_omics
-
-    return simulate_omics(**settings.to_dict())[0]
-
-
 def _chromosomes(path: str) -> dict[str, str]:
     """Feature -> chromosome, from a table of two columns."""
     if not path:
@@ -257,7 +256,7 @@ def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any)
             "--mode=predict needs the new patients; name their files with --config.data.modalities"
         )
     command, notes = _as_trained(config, trained)
-    new = _read_modalities(command, _only_values(trained), features=spec.features, targets=False)
+    new = _read_files(command, _only_values(trained), features=spec.features, targets=False)
     _check_known(spec, new)
     notes += [_logarithm_note(name) for name in logged if name in new.modalities]
     modalities = {}

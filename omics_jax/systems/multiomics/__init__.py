@@ -5,9 +5,9 @@ patients, `experiments` lists what is trained, and `conclusions` compares the re
 and fitting features are in `study.patients`.
 """
 
-from omics_jax.study.patients.reading import read
 from omics_jax.systems.multiomics.assembly import Spec, build
 from omics_jax.systems.multiomics.experiments import EXPERIMENTS
+from omics_jax.systems.multiomics.reading import read
 from omics_jax.systems.multiomics.settings import SETTINGS
 
 __all__ = ["EXPERIMENTS", "SETTINGS", "Spec", "build", "read"]
