@@ -25,7 +25,12 @@ r"""Multi-omics: impute missing modalities, embed them, predict classes, numbers
 
 from ml_collections import ConfigDict
 
-from omics_jax.settings.sections import new_config, run_section
+from omics_jax.settings.sections import (
+    new_config,
+    patients_section,
+    preprocess_section,
+    run_section,
+)
 
 SIZES = ("smoke", "paper")
 
@@ -39,32 +44,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.members = 1  # trainings of each fold whose predictions are averaged
     config.missing = "impute"  # impute | mask (leave its branch out) | complete (patients only)
 
-    # Your files; without any, the simulator below. See README, "Your own omics".
-    config.data = ConfigDict()
-    config.data.modalities = ""  # "rna=rna.csv, mirna=mirna.tsv.gz"
-    config.data.path = ""  # or one .h5mu, or a folder in OmiEmbed's layout
-    config.data.orientation = "auto"  # auto | samples | genes: what the rows of a table are
-    config.data.clinical = ""
-    config.data.survival = ""
-    config.data.id = ""
-    # tcga: rows are patients, the first 12 characters | tcga_samples: rows are samples
-    config.data.barcode = ""
-    config.data.group = ""  # a column of the tables: rows with the same cell are never split
-    config.data.classes = ""  # "type=column"
-    config.data.numbers = ""  # "age=column"
-    # "OS=time column:event column"; "OS=days_to_death|days_to_last_follow_up:status=dead"
-    config.data.survival_times = ""
-    config.data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
-    config.data.zero_times = "error"  # error | mask: times of zero or below
-    config.data.repeated = "error"  # error | mean: features of the same name in a file
-    config.data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
-    config.data.missing_values = ()  # "-999, below detection": numbers and words for missing
-    config.data.limits = ""  # "rna=0:30": values outside are taken for missing
-    # Files of the patients that external tests; all else about them is as above.
-    config.data.external = ConfigDict(
-        dict.fromkeys(("modalities", "path", "clinical", "survival"), "")
-    )
-
+    config.data = patients_section()  # your files; without any, the simulator below
     config.simulator = ConfigDict()
     config.simulator.patients = 600
     config.simulator.features = dict(rna=200, methylation=200, mirna=60)
@@ -78,15 +58,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.simulator.signal = 1.0
     config.simulator.seed = 0
 
-    config.preprocess = ConfigDict()
-    # auto (the values tell) or the modalities whose values x become log2(x + 1)
-    config.preprocess.log2 = ("auto",)
-    config.preprocess.without_y = ("methylation",)  # drop sites on chromosome Y
-    config.preprocess.chromosomes = ""  # a table of features and their chromosomes, where needed
-    config.preprocess.zeros = "rna=drop_all_zero, mirna=drop_all_zero"  # or drop_any_zero
-    config.preprocess.most_missing = 0.9  # drop features missing in more of the training rows
-    config.preprocess.share = ""  # "methylation=0.5": a random half of the features
-    config.preprocess.top_k = 5000  # most variable features kept per modality; 0 for all
+    config.preprocess = preprocess_section()
 
     config.imputation = ConfigDict()
     config.imputation.edges = ""  # "mirna<rna, rna<methylation+mirna"; "" for each from all others

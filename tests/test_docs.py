@@ -45,6 +45,7 @@ def test_snippets_run(page, tmp_path, monkeypatch):
         ("ehr", ("measurements.csv", "stays.csv")),
         ("multiomics", ("rna.csv", "mirna.csv", "clinical.csv")),
         ("miracle", ("people.csv", "site_genes.csv", "pathways.gmt")),
+        ("gene_transformer", ("expression.csv", "clinical.csv")),
     ],
 )
 def test_worked_examples_name_the_files_that_their_snippet_writes(page, files):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 
@@ -22,10 +23,10 @@ class Uniform(NamedTuple):
 
 
 class Constant(NamedTuple):
-    """Parameters that start at one value."""
+    """Parameters that start at one value, or at given ones that the shape allows."""
 
     shape: tuple[int, ...]
-    value: float
+    value: float | np.ndarray
 
 
 def draw(key: PRNGKeyArray, description: Any) -> Any:

@@ -183,6 +183,9 @@ def _kept(
     if rate == 0:
         return 1.0
     queries, keys = shape
+    # Without this tie the numbers of all entries are the same for every head, and a scan that is
+    # differentiated would make all of them once, tokens by tokens, and keep them.
+    block, seed = jax.lax.optimization_barrier((block, seed))
     query = block.astype(jnp.uint32) * queries + jnp.arange(queries, dtype=jnp.uint32)[:, None]
     entry = query * np.uint32(keys) + jnp.arange(keys, dtype=jnp.uint32)
     bits = _mixed(entry ^ seed)

@@ -125,18 +125,46 @@ def series_section() -> ConfigDict:
 
 def patients_section() -> ConfigDict:
     """Files of patients and what is to be predicted of them, none of them named; see the page on
-    input formats.
+    input formats. `data.patients.settings` says what each setting means.
     """
-    text = ("modalities", "path", "limits", "clinical", "survival", "id", "barcode", "group")
-    outcomes = ("classes", "numbers", "survival_times", "only")
-    rules = dict(
-        orientation="auto",
-        zero_times="error",
-        repeated="error",
-        below_detection="error",
-        missing_values=(),
-    )
-    return ConfigDict({**dict.fromkeys((*text, *outcomes), ""), **rules})
+    data = ConfigDict()
+    data.modalities = ""  # "rna=rna.csv, mirna=mirna.tsv.gz"; "": the simulator
+    data.path = ""  # or one .h5mu, or a folder in OmiEmbed's layout
+    data.orientation = "auto"  # auto | samples | genes: what the rows of a table are
+    data.clinical = ""
+    data.survival = ""
+    data.id = ""
+    # tcga: rows are patients, the first 12 characters | tcga_samples: rows are samples
+    data.barcode = ""
+    data.group = ""  # a column of the tables: rows with the same cell are never split
+    data.classes = ""  # "type=column"
+    data.numbers = ""  # "age=column"
+    # "OS=time column:event column"; "OS=days_to_death|days_to_last_follow_up:status=dead"
+    data.survival_times = ""
+    data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
+    data.zero_times = "error"  # error | mask: times of zero or below
+    data.repeated = "error"  # error | mean: features of the same name in a file
+    data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
+    data.missing_values = ()  # "-999, below detection": numbers and words for missing
+    data.limits = ""  # "rna=0:30": values outside are taken for missing
+    # Files of the patients that the experiment external tests; all else about them is as above.
+    files = ("modalities", "path", "clinical", "survival")
+    data.external = ConfigDict(dict.fromkeys(files, ""))
+    return data
+
+
+def preprocess_section() -> ConfigDict:
+    """How the values of patients' modalities are prepared and features chosen in every fold."""
+    preprocess = ConfigDict()
+    # auto (the values tell) or the modalities whose values x become log2(x + 1)
+    preprocess.log2 = ("auto",)
+    preprocess.without_y = ("methylation",)  # drop sites on chromosome Y
+    preprocess.chromosomes = ""  # a table of features and their chromosomes, where needed
+    preprocess.zeros = "rna=drop_all_zero, mirna=drop_all_zero"  # or drop_any_zero
+    preprocess.most_missing = 0.9  # drop features missing in more of the training rows
+    preprocess.share = ""  # "methylation=0.5": a random half of the features
+    preprocess.top_k = 5000  # most variable features kept per modality; 0 for all
+    return preprocess
 
 
 def methylation_section() -> ConfigDict:

@@ -8,6 +8,7 @@ its training rows alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split, repeated_group_folds
+from omics_jax.errors import UserError
 from omics_jax.training.stage import Replicate
 
 Constants = Mapping[str, np.ndarray]
@@ -81,6 +83,26 @@ def replicates(
         )
         for split in splits
     ]
+
+
+def restricted(
+    split: Split,
+    chosen: Mapping[str, Bool[np.ndarray, " n"]],
+    error: str = "belongs to the arm; use fewer folds",
+) -> Split:
+    """The split with those rows of each part that are chosen for it.
+
+    chosen: part -> which of all rows.
+    error: the end of the sentence about a part of which none is.
+
+    Raises:
+      UserError: a part without a row.
+    """
+    rows = {part: getattr(split, part)[mask[getattr(split, part)]] for part, mask in chosen.items()}
+    for part, indices in rows.items():
+        if not len(indices):
+            raise UserError(f"fold {split.fold}: none of its {part} rows {error}")
+    return replace(split, **rows)
 
 
 def features_of(dataset: Dataset) -> dict[str, tuple[str, ...]]:

@@ -33,11 +33,35 @@ def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Sp
     tasks = tasks_of(dataset)
     if not tasks:
         raise UserError("the data hold nothing to predict; name columns with outcomes")
+    check_tasks(config, dataset, tasks)
+    splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
+    return with_bins(config, tasks, [split.train for split in splits]), splits
+
+
+def check_tasks(
+    config: Any,
+    dataset: Dataset,
+    tasks: Sequence[Task],
+    tables: Sequence[str] = (),
+    modalities: Sequence[str] = (),
+) -> None:
+    """Refuses outcomes that cannot be trained, whatever the folds are.
+
+    tables, modalities: names that no outcome may have.
+
+    Raises:
+      UserError: such a name, a weight of no outcome, an outcome that does not vary, a class with
+        fewer members than folds.
+    """
+    for task in tasks:
+        if task.name in (*tables, *modalities):
+            other = "a modality" if task.name in modalities else "a table of every run"
+            raise UserError(
+                f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
+            )
     check_weights(config, tasks)
     check_outcomes_vary(dataset, tasks)
     check_class_sizes(dataset, tasks, config.folds)
-    splits = folds.deal_folds(config, dataset, strata_by_task(dataset, tasks))
-    return with_bins(config, tasks, [split.train for split in splits]), splits
 
 
 def task_replicates(

@@ -3,6 +3,7 @@
 import pytest
 
 from omics_jax.data.clinical_series.simulate import simulate_icu
+from omics_jax.data.gene_networks.simulate import simulate_expression
 from omics_jax.data.memory import memory_limit
 from omics_jax.data.methylation.simulate import simulate_methylation
 from omics_jax.data.patients.simulate import simulate_omics
@@ -16,6 +17,9 @@ TOO_LARGE = {
     "people of a study": lambda: simulate_methylation((10**6, 60)),
     "people without an outcome": lambda: simulate_methylation(unlabelled=10**6),
     "sites": lambda: simulate_methylation(sites=10**6),
+    "patients with expression": lambda: simulate_expression(10**6),
+    "pairs of genes": lambda: simulate_expression(2, genes=6000),
+    "modules of genes": lambda: simulate_expression(modules=20_000),
     "members of pathways": lambda: simulate_methylation((2, 2), genes=50_000, pathways=10_000),
 }
 

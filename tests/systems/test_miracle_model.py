@@ -13,8 +13,8 @@ from miracle_people import FreshArm
 from trees import jittered
 
 from omics_jax.nn.modules import apply_module
+from omics_jax.study.covariates import covariate_values
 from omics_jax.systems.miracle import arms, assembly, model, sites
-from omics_jax.systems.miracle.covariates import covariate_values
 from omics_jax.systems.miracle.model import SLOT, Sites
 from omics_jax.tasks import baselines as tasks_baselines
 from omics_jax.tasks.network import row_info

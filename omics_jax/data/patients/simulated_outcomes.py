@@ -73,13 +73,13 @@ def draw_outcomes(
         directions[name] = signal * directions[name]
     type_log_odds = TYPE_EFFECT * z @ directions["type"]
     probability = softmax(type_log_odds, axis=1)
-    types = _draw_types(stream("type"), probability)
+    types = draw_types(stream("type"), probability)
     age_score = AGE_EFFECT * z @ directions["age"]
     expected_age, age = _draw_ages(stream("age"), age_score, AGE_EFFECT * signal)
     interaction = _product_of_factors(z, directions["OS"])
     main_effect = HAZARD_EFFECT * z @ directions["OS"]
     risk = main_effect + INTERACTION_EFFECT * signal * interaction
-    days, event = _draw_survival(stream("survival"), stream("censoring"), risk, censored)
+    days, event = draw_survival(stream("survival"), stream("censoring"), risk, censored)
     return Outcomes(directions, probability, types, expected_age, age, risk, days, event)
 
 
@@ -139,7 +139,7 @@ def _draw_directions(rng: np.random.Generator, latent: int, classes: int) -> Dir
     return directions
 
 
-def _draw_types(
+def draw_types(
     rng: np.random.Generator, probability: Float[np.ndarray, "n C"]
 ) -> Int[np.ndarray, " n"]:
     up_to = probability.cumsum(axis=1)
@@ -168,7 +168,7 @@ def _product_of_factors(z: Factors, direction: Float[np.ndarray, " K"]) -> PerPa
     return z[:, factors[[0, -1]]].prod(axis=1)
 
 
-def _draw_survival(
+def draw_survival(
     rng: np.random.Generator,
     censoring_rng: np.random.Generator,
     risk: PerPatient,

@@ -48,16 +48,20 @@ def rules_of(config: Any, name: str) -> Rules:
     )
 
 
-def fit_once(config: Any, dataset: Dataset) -> Fit:
-    """The `Fit` of these patients, which stores what it fitted and returns it for the same rows."""
+def fit_once(dataset: Dataset, rules: Callable[[str], Rules], with_sd: bool = False) -> Fit:
+    """The `Fit` of these patients, which stores what it fitted and returns it for the same rows.
+
+    rules: modality -> the rules by which its features are selected.
+    with_sd: whether standard deviations are among the constants.
+    """
     fitted: dict[tuple[str, tuple[bytes, ...]], list[dict[str, np.ndarray]]] = {}
 
     def fit(name: str, splits: Sequence[Split]) -> list[dict[str, np.ndarray]]:
         rows = [split.train for split in splits]
         key = name, tuple(part.tobytes() for part in rows)
         if key not in fitted:
-            rules = rules_of(config, name)
-            fitted[key] = fit_folds(dataset.modalities[name], rows, rules, name)
+            modality = dataset.modalities[name]
+            fitted[key] = fit_folds(modality, rows, rules(name), name, with_sd)
         return fitted[key]
 
     return fit
@@ -77,8 +81,9 @@ def on_common_table(
     widths: modality -> w, at least as many features as any fold uses of it.
 
     Returns:
-      the dataset, and split -> M_columns, M_alive, M_fill, M_low and M_high (w,) of every modality
-      M, see `on_own_columns`, for these splits and any others of the same repeats and folds.
+      the dataset, and split -> M_columns, M_alive, M_fill, M_low, M_high (w,) and, if fitted, M_sd
+      of every modality M, see `on_own_columns`, for these splits and any others of the same repeats
+      and folds.
     """
     modalities = {}
     constants: dict[tuple[int, int], dict[str, np.ndarray]] = {_key(split): {} for split in splits}

@@ -15,7 +15,7 @@ from omics_jax.study import folds
 from omics_jax.study.system import Arm
 from omics_jax.systems.miracle import sites, wiring
 from omics_jax.systems.miracle.assembly import Spec, build, is_removed, selection_of
-from omics_jax.systems.miracle.cohort import Cohort, people_of, restricted
+from omics_jax.systems.miracle.cohort import Cohort, people_of
 from omics_jax.systems.miracle.model import AUTOENCODER, ENCODER, SLOT
 from omics_jax.tasks.baselines import MOST_FEATURES
 from omics_jax.tasks.bounds import with_bound_rows
@@ -152,7 +152,7 @@ def _replicates(
     known = people_of(cohort, tasks) if tasks else everyone
     trained = known if len(tasks) == 1 else everyone
     parts = {"train": trained, "validation": trained, "test": known}
-    splits = [restricted(split, parts) for split in cohort.splits]
+    splits = [folds.restricted(split, parts) for split in cohort.splits]
     dataset = cohort.dataset
     fitted = fitted_constants(config, cohort, tasks, [(dataset, split) for split in splits])
     constants = {(split.repeat, split.fold): own for split, own in zip(splits, fitted, strict=True)}

@@ -16,14 +16,14 @@ from omics_jax.data.methylation.simulate import MODALITY
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.settings.checks import check_values
+from omics_jax.study.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.miracle import model, reading, sites
-from omics_jax.systems.miracle.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.systems.miracle.settings import SETTINGS
-from omics_jax.systems.miracle.simple_models import disease_models
 from omics_jax.systems.miracle.sites import CONSTANT_SD
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.baselines import most_variable
+from omics_jax.tasks.binary_models import binary_models
 from omics_jax.tasks.losses import BY_BOUND
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.settings import weights_of
@@ -72,7 +72,7 @@ def build(config: Any, spec: Spec) -> System:
         inputs=partial(inputs, spec.levels, missing_of(config)),
         init=partial(model.init, shape, network),
         features=partial(scaled_sites, config, spec),
-        models=disease_models,
+        models=binary_models,
         encoder_stages={
             model.AUTOENCODER: partial(model.autoencoder_stage, network, spec.rows[model.SLOT])
         },

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from omics_jax.data.dataset.splits import Split
 from omics_jax.data.knowledge.layers import Knowledge
 from omics_jax.data.vocabulary import parse_missing
 from omics_jax.errors import UserError
+from omics_jax.study.covariates import Levels, covariate_values, levels_of
 from omics_jax.study.folds import deal_folds
-from omics_jax.systems.miracle.covariates import Levels, covariate_values, levels_of
 from omics_jax.systems.miracle.reading import knowledge_of
 from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary, with_bins
 from omics_jax.tasks.settings import check_weights
@@ -107,18 +107,3 @@ def strata_of_diseases(dataset: Dataset, tasks: Sequence[Task]) -> Int[np.ndarra
 def people_of(cohort: Cohort, tasks: Sequence[Task]) -> Bool[np.ndarray, " n"]:
     """(n,) whether an outcome of any of these tasks is known."""
     return np.any([known_rows(cohort.dataset, task) for task in tasks], axis=0)
-
-
-def restricted(split: Split, chosen: Mapping[str, Bool[np.ndarray, " n"]]) -> Split:
-    """The split with those rows of each part that are chosen for it.
-
-    Raises:
-      UserError: a part without a row.
-    """
-    rows = {part: getattr(split, part)[mask[getattr(split, part)]] for part, mask in chosen.items()}
-    for part, indices in rows.items():
-        if not len(indices):
-            raise UserError(
-                f"fold {split.fold}: none of its {part} rows belongs to the arm; use fewer folds"
-            )
-    return replace(split, **rows)

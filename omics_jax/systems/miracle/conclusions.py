@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.comparisons import (
-    Contrast,
     adjusted_family,
     compare_all,
     full_label,
@@ -18,38 +16,28 @@ from omics_jax.study.comparisons import (
     scores_of,
     summary_of,
 )
-from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.study.system import Findings, Results
 from omics_jax.systems.miracle.assembly import RECONSTRUCTION
 from omics_jax.systems.miracle.stability import stability_table
-from omics_jax.tasks.conclusions import contrasts_with_simple, mean_and_sd, tested_metrics
-from omics_jax.tasks.figures import task_figures
-from omics_jax.tasks.scoring import MEAN
+from omics_jax.tasks.conclusions import contrasts_with_simple
+from omics_jax.tasks.varied import (
+    ALONE,
+    conclude_joint,
+    conclude_varied,
+    difference_table,
+    networks_table,
+    with_means_of,
+    with_others,
+)
 
-# Means over the networks for one outcome.
-ALONE, EACH_PRETRAINED = "each outcome alone", "each outcome pretrained"
+EACH_PRETRAINED = "each outcome pretrained"  # the mean over networks for one outcome each
+FURTHER = (RECONSTRUCTION,)  # metrics in tables of networks
 
 
 def conclude_multitask(results: Results) -> Findings:
     """The network of all diseases against that of each disease and against simple models."""
-    joint = list(results.labels)[-1]
-    alone = {arm: own["single"] for arm, own in results.labels.items() if "single" in own}
-    results, means = with_means_of(results, alone, ALONE)
-    rivals = [*alone, *means]
-    contrasts = [*contrasts_with_simple(results, joint), *_with_others(results, joint, rivals)]
-    tests = adjusted_family(compare_all(results, contrasts), full_label)
-    tables = task_figures(results, joint)
-    if alone:
-        tables["network_differences"] = difference_table(
-            tests, "One network or several: differences", joint
-        )
-        caption = (
-            "Mean (s.d.) over the test folds of the network for all outcomes together, and of a "
-            "network of the same shape for each outcome alone."
-        )
-        tables["networks"] = _arms_table(
-            results, [joint, *rivals], "One network or several", caption
-        )
-    return Findings(tests, tables)
+    *_, joint = results.labels
+    return conclude_joint(results, joint, FURTHER)
 
 
 def conclude_transfer(results: Results) -> Findings:
@@ -62,7 +50,7 @@ def conclude_transfer(results: Results) -> Findings:
     results, new_mean = with_means_of(results, arms["pretrained"], EACH_PRETRAINED)
     old, new = [*arms["single"], *old_mean], [*arms["pretrained"], *new_mean]
     pairs = list(zip(new, old, strict=True))
-    contrasts = [contrast for a, b in pairs for contrast in _with_others(results, a, [b])]
+    contrasts = [contrast for a, b in pairs for contrast in with_others(results, a, [b])]
     simple = [
         contrast for arm in arms["single"] for contrast in contrasts_with_simple(results, arm)
     ]
@@ -78,51 +66,11 @@ def conclude_transfer(results: Results) -> Findings:
         "transfer_differences": difference_table(
             between, "What pretraining on all people adds", "the pretrained network"
         ),
-        "transfer": _arms_table(results, names, "Pretrained on all people, or not", caption),
+        "transfer": networks_table(
+            results, names, "Pretrained on all people, or not", caption, FURTHER
+        ),
     }
     return Findings(tests, tables)
-
-
-def with_means_of(
-    results: Results, arms: Mapping[str, str], name: str
-) -> tuple[Results, list[str]]:
-    """The results with one more arm, the means over networks for one outcome each, and its name.
-
-    Means are over the outcomes that are classes; of fewer than two there is no such arm.
-
-    arms: arm -> its outcome. name: of the new arm.
-    """
-    of_classes = {
-        arm: outcome
-        for arm, outcome in arms.items()
-        if f"{outcome}_auroc" in metrics_of(results, arm)
-    }
-    if len(of_classes) < 2:
-        return results, []
-    scores = results.scores
-    parts = []
-    for measure in _common_measures(results, of_classes):
-        own = {arm: f"{outcome}_{measure}" for arm, outcome in of_classes.items()}
-        is_own = (scores["model"] == MODEL) & (scores["metric"] == scores["arm"].map(own))
-        splits = scores[is_own].groupby(["group", "fold", "repeat", "replicate"], sort=False)
-        means = splits[["n_train", "n_test"]].sum()
-        means["value"] = splits["value"].agg(lambda values: values.mean(skipna=False))
-        columns = {"arm": name, "model": MODEL, "metric": f"{MEAN}_{measure}"}
-        parts.append(means.reset_index().assign(**columns))
-    return replace(results, scores=pd.concat([scores, *parts], ignore_index=True)), [name]
-
-
-def _common_measures(results: Results, arms: Mapping[str, str]) -> list[str]:
-    """What all of these arms are scored by, each for its outcome."""
-    by_arm = [
-        [
-            metric.removeprefix(f"{outcome}_")
-            for metric in metrics_of(results, arm)
-            if metric.startswith(f"{outcome}_")
-        ]
-        for arm, outcome in arms.items()
-    ]
-    return [measure for measure in by_arm[0] if all(measure in own for own in by_arm)]
 
 
 def conclude_weights(results: Results) -> Findings:
@@ -132,7 +80,7 @@ def conclude_weights(results: Results) -> Findings:
         "pwinval: piecewise inverse validation accuracy (MIRACLE); the others are described on the "
         "page of the system."
     )
-    return _conclude_varied(results, "weights", "Weights of outcomes", caption)
+    return conclude_varied(results, "weights", "Weights of outcomes", caption, FURTHER)
 
 
 def conclude_knowledge(results: Results) -> Findings:
@@ -142,7 +90,7 @@ def conclude_knowledge(results: Results) -> Findings:
         "the decoder alone; none: both are dense; shuffled: other connections, as many of every "
         "unit; random: as many connections between any units."
     )
-    concluded = _conclude_varied(results, "knowledge", "What knowledge is worth", caption)
+    concluded = conclude_varied(results, "knowledge", "What knowledge is worth", caption, FURTHER)
     hidden = [arm for arm, labels in results.labels.items() if "hidden" in labels]
     if not hidden:
         return concluded
@@ -179,72 +127,7 @@ def _rediscovery(results: Results, true: str, shuffled: str) -> tuple[list[dict]
 def conclude_sites(results: Results) -> Findings:
     """Every number of sites against the first, and how stable the findings are."""
     caption = "Mean (s.d.) over the test folds, by the number of sites selected for each outcome."
-    concluded = _conclude_varied(results, "sites", "Number of sites", caption)
+    concluded = conclude_varied(results, "sites", "Number of sites", caption, FURTHER)
     arms = [arm for arm, labels in results.labels.items() if "sites" in labels]
     stability = stability_table(results, arms)
     return replace(concluded, tables={"stability": stability, **concluded.tables})
-
-
-def _conclude_varied(results: Results, label: str, title: str, caption: str) -> Findings:
-    """Tests of the first arm with this label against the others, and a table of them all."""
-    arms = [arm for arm, labels in results.labels.items() if label in labels]
-    first, *others = arms
-    contrasts = [
-        *contrasts_with_simple(results, first),
-        *_with_others(results, first, others),
-    ]
-    tests = adjusted_family(compare_all(results, contrasts), full_label)
-    tables = {
-        f"{label}_differences": difference_table(tests, f"{title}: differences", first),
-        label: _arms_table(results, arms, title, caption),
-        **task_figures(results, first),
-    }
-    return Findings(tests, tables)
-
-
-def difference_table(tests: Sequence[Mapping], title: str, first: str) -> Table:
-    """The differences in AUROC, a line per test and a panel per outcome.
-
-    first: what the models on the left sides of the tests are called.
-    """
-    lines = [
-        {
-            "label": test["b"],
-            "value": test["difference"],
-            "low": test["ci95"][0],
-            "high": test["ci95"][1],
-            "series": test["metric"].removesuffix("_auroc"),
-        }
-        for test in tests
-        if test["metric"].endswith("_auroc")
-    ]
-    caption = (
-        f"AUROC of {first} less that of the model at the left, on the same folds: above 0 where "
-        f"{first} is better. 95 % intervals of the corrected resampled t-test."
-    )
-    frame = pd.DataFrame(lines, columns=["label", "value", "low", "high", "series"])
-    return Table("intervals", frame, title, caption, "difference in AUROC")
-
-
-def _with_others(results: Results, first: str, others: Iterable[str]) -> list[Contrast]:
-    """The contrasts of an arm's network with the networks of others, in the metrics of both."""
-    metrics = tested_metrics(metrics_of(results, first))
-    return [
-        (network(first), network(other), metric)
-        for metric in metrics
-        for other in others
-        if metric in metrics_of(results, other)
-    ]
-
-
-def _arms_table(results: Results, arms: Sequence[str], title: str, caption: str) -> Table:
-    rows = [
-        {"network": arm, **mean_and_sd(results, arm), **_explained(results, arm)} for arm in arms
-    ]
-    return Table("table", pd.DataFrame(rows).fillna(""), title, caption)
-
-
-def _explained(results: Results, arm: str) -> dict[str, str]:
-    """How much of the sites' variance an arm's network reconstructs, mean (s.d.)."""
-    values = scores_of(results.scores, network(arm), RECONSTRUCTION)["value"]
-    return {RECONSTRUCTION: f"{values.mean():.3f} ({values.std():.3f})"} if len(values) else {}

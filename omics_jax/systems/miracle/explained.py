@@ -24,12 +24,11 @@ from omics_jax.evaluation.attribution import integrated_gradients, mean_attribut
 from omics_jax.evaluation.differential import design_matrix, linear_effects, t_test
 from omics_jax.evaluation.tables import Evaluation, Frame
 from omics_jax.nn.sparse import sparse_linear
+from omics_jax.study.covariates import Levels, covariate_values, on_own_scale
 from omics_jax.study.system import Predictions, System
 from omics_jax.systems.miracle import model
-from omics_jax.systems.miracle.covariates import Levels, covariate_values
 from omics_jax.systems.miracle.model import ModelShape
 from omics_jax.systems.miracle.permuted import permuted_targets
-from omics_jax.systems.miracle.sites import on_own_scale
 from omics_jax.tasks.network import TaskNetwork, head_outputs
 from omics_jax.tasks.task import Task, known_rows, outcome
 from omics_jax.training.stage import Variables

@@ -21,11 +21,11 @@ from omics_jax.evaluation.comparisons import benjamini_hochberg
 from omics_jax.evaluation.differential import design_matrix, linear_effects, moderated_t
 from omics_jax.evaluation.selections import largest, nogueira_stability, set_overlap
 from omics_jax.evaluation.tables import Table
+from omics_jax.study.covariates import on_own_scale
 from omics_jax.study.system import MODEL, Findings, Results
 from omics_jax.systems.miracle.explained import LINKS, PATHWAYS, PEOPLE
 from omics_jax.systems.miracle.pathways import NETWORK
 from omics_jax.systems.miracle.permuted import permuted_name
-from omics_jax.systems.miracle.sites import on_own_scale
 from omics_jax.tasks.conclusions import against_simple
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.interpretation import permutation_p_values

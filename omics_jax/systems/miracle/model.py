@@ -32,6 +32,7 @@ from omics_jax.nn.masked_dense import with_initial_weights
 from omics_jax.nn.modules import apply_module
 from omics_jax.nn.noise import row_normal
 from omics_jax.nn.sparse import Edges
+from omics_jax.study.covariates import scaled_covariates
 from omics_jax.systems.miracle import sites
 from omics_jax.systems.miracle.networks import PathwayAutoencoder, edges_by_layer
 from omics_jax.systems.miracle.wiring import edges_of, masks_of
@@ -230,7 +231,7 @@ def with_covariates(
     """What the heads read: the pathway means and the scaled covariates of `shape.inputs`."""
     if not shape.inputs:
         return mean
-    scaled = sites.scaled_covariates(constants, rows["c"])[:, jnp.asarray(shape.inputs)]
+    scaled = scaled_covariates(constants, rows["c"])[:, jnp.asarray(shape.inputs)]
     return jnp.concatenate([mean, scaled], axis=1)
 
 

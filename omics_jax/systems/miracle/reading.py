@@ -26,8 +26,8 @@ from omics_jax.data.methylation.text_settings import named_files, parse_settings
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.errors import UserError
 from omics_jax.settings.sections import methylation_section
+from omics_jax.study.covariates import Levels, covariate_values
 from omics_jax.study.new_rows import match_features
-from omics_jax.systems.miracle.covariates import Levels, covariate_values
 
 OnProgress = Callable[[int, int, str], None]
 

@@ -30,6 +30,7 @@ from omics_jax.evaluation.differential import (
     moderated_t,
     t_test,
 )
+from omics_jax.study.covariates import covariate_scale, scaled_covariates
 from omics_jax.tasks.task import Task, known_rows, outcome
 
 METHODS = ("none", "t", "moderated_t", "variance")
@@ -127,31 +128,6 @@ def _padded(values: Float[np.ndarray, "*k c"], width: int) -> Float[np.ndarray, 
 
 
 # --- covariates -----------------------------------------------------------------------------------
-
-
-def covariate_scale(covariates: Float[np.ndarray, "n k"], rows: Rows) -> Constants:
-    """c_mean and c_sd (k,) of the known training rows; 0 and 1 where there are none."""
-    known = np.isfinite(covariates[rows])
-    count = np.maximum(known.sum(axis=0), 1)
-    values = np.where(known, covariates[rows], 0).astype(np.float64)
-    mean = values.sum(axis=0) / count
-    sd = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(axis=0) / count)
-    return {
-        "c_mean": mean.astype(np.float32),
-        "c_sd": np.where(sd > _LEAST_SD, sd, 1).astype(np.float32),
-    }
-
-
-def scaled_covariates(scale: Mapping[str, Any], c: Float[Any, "n k"]) -> Float[Any, "n k"]:
-    """u of the module, of covariates that are nan where unknown; for numpy and jax arrays alike."""
-    xp = c.__array_namespace__()
-    return xp.where(xp.isnan(c), 0, (c - scale["c_mean"]) / scale["c_sd"])
-
-
-def on_own_scale(covariates: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-    """The covariates of these people on their own scale, 0 where unknown, to compare groups."""
-    scale = covariate_scale(covariates, np.arange(len(covariates)))
-    return scaled_covariates(scale, covariates)
 
 
 class Fit(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,7 @@ from omics_jax.study.external import deal_internal
 from omics_jax.study.folds import deal_folds
 from omics_jax.study.patients.features import Fit, fit_once, rules_of
 from omics_jax.study.patients.reading import DEFAULT_NAMES
-from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary
-from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.replicates import check_tasks
 from omics_jax.tasks.task import Task, known_rows, outcome, strata_by_task, tasks_of
 
 # Tables and columns of every run; an outcome must have another name.
@@ -65,13 +65,14 @@ def cohort_of(
     outside: the external patients, whom every fold tests and from whom nothing learns.
 
     Raises:
-      UserError: no outcome to predict, or one that cannot be used, see `_check_tasks`.
+      UserError: no outcome to predict, or one that cannot be used, see `check_tasks`.
     """
     names = tuple(dataset.modalities)
     target_name, target = _target_class(config, dataset)
     tasks = tuple(task for task in tasks_of(dataset) if task.name != target_name)
     inside = np.ones(len(dataset), bool) if outside is None else ~outside
-    _check_tasks(config, replace(dataset, modalities={}).take(inside), names, tasks)
+    patients = replace(dataset, modalities={}).take(inside)
+    check_tasks(config, patients, tasks, RESERVED, names)
     if not tasks and predicts:
         raise UserError(
             "the data hold nothing to predict; name columns with data.classes, data.numbers or "
@@ -89,23 +90,8 @@ def cohort_of(
             name: rules_of(config, name).width(len(m.features))
             for name, m in dataset.modalities.items()
         },
-        fit=fit_once(config, dataset),
+        fit=fit_once(dataset, partial(rules_of, config)),
     )
-
-
-def _check_tasks(
-    config: Any, dataset: Dataset, names: Sequence[str], tasks: Sequence[Task]
-) -> None:
-    """Refuses reserved names, weights of no outcome, and classes with fewer members than folds."""
-    for task in tasks:
-        if task.name in (*names, *RESERVED):
-            other = "a modality" if task.name in names else "a table of every run"
-            raise UserError(
-                f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
-            )
-    check_weights(config, tasks)
-    check_outcomes_vary(dataset, tasks)
-    check_class_sizes(dataset, tasks, config.folds)
 
 
 # --- a study about one class ----------------------------------------------------------------------

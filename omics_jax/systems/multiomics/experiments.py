@@ -34,6 +34,7 @@ IMPUTERS = "imputers"
 IMPUTING = (
     "system", "seed", "folds", "repeats", "data", "simulator", "preprocess", "imputation",
 )  # fmt: skip
+NO_ROWS = "has the modalities of the arm; use fewer folds, or other modalities"
 # Arm of the paper -> (one network for all tasks, missing modalities imputed).
 LETTERS = {"A": (False, False), "B": (True, False), "C": (False, True), "D": (True, True)}
 
@@ -238,7 +239,8 @@ def _network_arm(
     """
     missing = missing or config.missing
     patients = _patients_of_arm(cohort, used, missing, edges)
-    splits = [_restricted(split, patients) for split in cohort.splits]
+    parts = dict.fromkeys(("train", "validation", "test"), patients)
+    splits = [folds.restricted(split, parts, NO_ROWS) for split in cohort.splits]
     tasks = with_bins(config, tasks, [split.train for split in splits])
     # Imputers read all sources, even those that are not embedded, on the scale of their training.
     names, scaled_on = (cohort.names, cohort.splits) if edges else (used, splits)
@@ -289,21 +291,6 @@ def _patients_of_arm(
         sources = [has[source] for source in edges.get(name, ())]
         available.append(has[name] | np.any(sources, axis=0))
     return np.all(available, axis=0)
-
-
-def _restricted(split: Split, chosen: Bool[np.ndarray, " n"]) -> Split:
-    """The split without the rows that are not chosen."""
-    rows = {}
-    for part in ("train", "validation", "test"):
-        indices = getattr(split, part)
-        rows[part] = indices[chosen[indices]]
-    for part, indices in rows.items():
-        if not len(indices):
-            raise UserError(
-                f"fold {split.fold}: none of its {part} rows has the modalities of the arm; use "
-                "fewer folds, or other modalities"
-            )
-    return replace(split, **rows)
 
 
 def _replicates(

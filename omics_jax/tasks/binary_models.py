@@ -1,7 +1,7 @@
-"""Simple models of diseases on the sites that a fold's network reads, to compare it with.
+"""Simple models of outcomes with two classes, on the features that a fold's network reads.
 
-For an outcome of two classes: logistic regression, elastic net, boosted trees and the nearest
-centroid. Beside them stand those of any task (`tasks.baselines`).
+Logistic regression, elastic net, boosted trees and the nearest centroid. Beside them stand those of
+any task (`tasks.baselines`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CLASSIFIERS = {
 }
 
 
-def disease_models(
+def binary_models(
     tasks: Sequence[Task],
     x: Float[np.ndarray, "n w"],
     x_test: Float[np.ndarray, "t w"],
@@ -38,7 +38,7 @@ def disease_models(
 ) -> dict[str, Fields]:
     """Name of the model -> TASK_FIELD, see `tasks.baselines.simple_models`.
 
-    x, x_test: the sites of the rows of `train` and `test` on one scale, nothing missing.
+    x, x_test: the features of the rows of `train` and `test` on one scale, nothing missing.
     """
     predictions = simple_models(tasks, x, x_test, train, test)
     for task in tasks:

@@ -1,19 +1,20 @@
 """Covariates of people as columns of numbers: words, unknown cells, new words, refusals."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from miracle_people import people
 
+from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.vocabulary import parse_missing
 from omics_jax.errors import UserError
-from omics_jax.systems.miracle.covariates import covariate_columns, covariate_values, levels_of
+from omics_jax.study.covariates import covariate_columns, covariate_values, levels_of
 
 NAN = np.nan
 
 
 def with_table(**columns):
-    n = len(next(iter(columns.values())))
-    return people(np.full((n, 2), 0.5), table=columns)
+    ids = np.array([f"P{i}" for i in range(len(next(iter(columns.values()))))])
+    return Dataset(ids, ids, {}, pd.DataFrame(columns, index=ids), {})
 
 
 TABLE = with_table(

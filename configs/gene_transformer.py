@@ -1,0 +1,159 @@
+r"""Gene transformer: several outcomes of a patient from expression, by attention among genes.
+
+    Simulated patients, on a laptop in minutes:
+      python experiments/main.py --config=configs/gene_transformer.py
+    The same in seconds:
+      python experiments/main.py --config=configs/gene_transformer.py:smoke
+    How values are encoded:
+      python experiments/main.py --config=configs/gene_transformer.py:encodings
+    How outcomes are weighed against each other:
+      python experiments/main.py --config=configs/gene_transformer.py:balancing
+    Your own files:
+      python experiments/main.py --config=configs/gene_transformer.py \
+          --config.data.modalities=rna=expression.csv --config.data.clinical=clinical.csv \
+          --config.data.classes="subtype=PAM50, er=ER" --config.data.numbers=age=age \
+          --config.data.survival_times=OS=OS.time:OS
+"""
+
+from ml_collections import ConfigDict
+
+from omics_jax.settings.sections import (
+    new_config,
+    patients_section,
+    preprocess_section,
+    run_section,
+)
+
+SIZES = ("smoke", "paper")
+
+
+def get_config(choice: str = "") -> ConfigDict:
+    """The config of `choice`: an experiment and a size, separated by a comma; both are optional."""
+    config, sizes = new_config("gene_transformer", choice, SIZES)
+    config.seed = 0
+    config.folds = 5
+    config.repeats = 1
+    config.members = 1  # trainings of each fold whose predictions are averaged
+
+    config.data = patients_section()  # your files; without any, the simulator below
+    config.data.covariates = ()  # columns of the tables that are tokens beside the genes
+    config.simulator = ConfigDict()
+    config.simulator.patients = 1500
+    config.simulator.genes = 40
+    config.simulator.modules = 5
+    config.simulator.within = 0.3
+    config.simulator.degree = 3.0
+    config.simulator.interactions = 3
+    config.simulator.shared = 3
+    config.simulator.signal = 1.0
+    config.simulator.noise = 0.3
+    config.simulator.censored = 0.4
+    config.simulator.missing_cells = 0.01
+    config.simulator.missing_labels = 0.1
+    config.simulator.seed = 0
+
+    config.preprocess = preprocess_section()
+    config.preprocess.top_k = 1000  # genes
+    config.preprocess.spread = "variance"  # variance | mad: by which the most variable are chosen
+
+    config.model = ConfigDict()
+    # bias (TxT) | linear | mlp | bins | soft_bins | fourier | rotary | rank
+    config.model.encoding = "bias"
+    config.model.attention = "exact"  # exact | induced: through a few tokens, at linear cost
+    config.model.inducing = 32  # their number
+    config.model.norm = "pre"  # pre | post | post_twice (the authors' code)
+    # attention | cls (a first token) | cls_attention | mean | flatten (the authors' code)
+    config.model.pool = "cls_attention"
+    config.model.channels = 32
+    config.model.heads = 4
+    config.model.layers = 1
+    config.model.feedforward = 64
+    config.model.dropout = 0.1
+    config.model.regression_loss = "mse"  # mae | mse
+
+    config.heads = ConfigDict()
+    config.heads.classification = dict(widths=(), dropout=0.0)
+    config.heads.regression = dict(widths=(), dropout=0.0)
+    config.heads.survival = dict(widths=(), dropout=0.0)
+    config.weights = ""  # "subtype=2, OS=0.5": of the outcomes, 1 where nothing is said
+    config.survival = ConfigDict()
+    config.survival.bins = 0  # 0 chooses
+    config.survival.grid = "quantile"  # quantile | equal
+    config.survival.convention = "containing"  # containing | omiembed
+    config.survival.hazard = "proper"  # proper | omiembed
+    config.survival.times = ()  # of calibration, in the file's unit; () for quartiles of the events
+    # fixed | pcgrad | gradnorm | uncertainty
+    config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7))
+
+    config.training = ConfigDict()
+    config.training.stages = ("all",)
+    config.training.epochs = ConfigDict(dict(heads=20, all=60, calibration=200))
+    # learning rate of each stage, as a multiple of optimizer.learning_rate
+    config.training.rates = ConfigDict(dict(heads=1.0, all=1.0))
+    config.training.batch_size = 64
+    config.training.patience = 20
+    config.training.optimizer = ConfigDict()
+    config.training.optimizer.name = "adam"
+    config.training.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=50, floor=0.0)
+    config.training.optimizer.clip = 1.0
+    config.training.optimizer.weight_decay = 1e-2
+
+    config.compare = ConfigDict()
+    config.compare.single = True  # a network for each outcome alone, in the experiment multitask
+    config.compare.mlp = (64,)  # widths of dense layers with the same heads; () for none
+    config.compare.dropout = 0.5  # of these
+    config.compare.encodings = (
+        *("bias", "linear", "mlp", "bins", "soft_bins", "fourier", "rotary", "rank"),
+        "shuffled",
+    )
+    config.compare.balancing = ("fixed", "pcgrad", "gradnorm", "uncertainty")
+
+    config.predict = ConfigDict(dict(batch_size=64))
+    config.run = run_section()
+
+    if "paper" in sizes:
+        set_paper(config)
+    if "smoke" in sizes:
+        set_smoke(config)
+    return config
+
+
+def set_paper(config: ConfigDict) -> None:
+    """The network and training of the authors' code (TxT)."""
+    config.model.norm = "post_twice"
+    config.model.pool = "flatten"
+    config.model.channels = 64
+    config.model.layers = 8
+    config.model.feedforward = 256
+    config.heads.classification.update(widths=(128, 64), dropout=0.1)
+    config.heads.regression.update(widths=(128, 64), dropout=0.1)
+    config.heads.survival.update(widths=(128, 64), dropout=0.1)
+    config.survival.bins = 63
+    config.survival.grid = "equal"
+    config.balancing.name = "pcgrad"
+    config.training.epochs.all = 1000
+    config.training.patience = 30
+    config.training.optimizer.update(learning_rate=1e-4, clip=0.0, weight_decay=0.0)
+
+
+def set_smoke(config: ConfigDict) -> None:
+    """Seconds, for tests."""
+    config.folds = 3
+    config.simulator.patients = 60
+    config.simulator.genes = 12
+    config.simulator.modules = 3
+    config.simulator.interactions = 2
+    config.simulator.shared = 2
+    config.model.channels = 8
+    config.model.heads = 2
+    config.model.feedforward = 8
+    config.model.dropout = 0.0
+    config.training.epochs.update(heads=2, all=2)
+    config.training.batch_size = 16
+    config.training.optimizer.learning_rate.warmup = 0
+    config.compare.single = False
+    config.compare.mlp = (8,)
+    config.compare.dropout = 0.0
+    config.compare.encodings = ("bias", "shuffled")
+    config.compare.balancing = ("fixed", "pcgrad")
+    config.run.devices = 1

@@ -1,0 +1,120 @@
+"""Networks as arms: for all outcomes or for one, with the genes that every fold chose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.splits import Split
+from omics_jax.study import folds
+from omics_jax.study.covariates import covariate_scale
+from omics_jax.study.patients.features import logged_modalities, on_common_table
+from omics_jax.study.system import Arm
+from omics_jax.systems.gene_transformer.assembly import MLP, TRANSFORMER, Spec, build
+from omics_jax.systems.gene_transformer.cohort import Cohort
+from omics_jax.systems.gene_transformer.model import SLOT
+from omics_jax.tasks.labels import curve_times
+from omics_jax.tasks.replicates import task_replicates
+from omics_jax.tasks.task import Task, known_rows
+
+
+def network_arm(
+    config: Any,
+    cohort: Cohort,
+    name: str,
+    tasks: tuple[Task, ...],
+    *,
+    encoder: str = TRANSFORMER,
+    labels: Mapping[str, Any] | None = None,
+    with_baselines: bool = True,
+) -> Arm:
+    """A network that predicts `tasks`, trained on all patients, or on those of its only task.
+
+    encoder: "transformer" or "mlp".
+    with_baselines: see `Arm`.
+    """
+    names = tuple(cohort.dataset.modalities)
+    dataset, constants_of = on_common_table(
+        cohort.dataset, names, cohort.splits, cohort.fit, cohort.widths
+    )
+    splits = [folds.restricted(split, _parts(dataset, tasks)) for split in cohort.splits]
+
+    def all_constants(split: Split) -> dict[str, np.ndarray]:
+        scale = covariate_scale(cohort.covariates, split.train) if cohort.levels else {}
+        return {**constants_of(split), **scale}
+
+    replicates = task_replicates(config, dataset, tasks, splits, SLOT, all_constants)
+    tested = np.unique(np.concatenate([split.test for split in splits]))
+    spec = Spec(
+        folds.features_of(dataset),
+        folds.most_rows(replicates),
+        tasks=tasks,
+        widths=cohort.widths,
+        levels=cohort.levels,
+        times=curve_times(config, dataset, tasks, tested),
+        logged=logged_modalities(dataset),
+        encoder=encoder,
+    )
+    return Arm(
+        name=name,
+        system=build(config, spec),
+        config=config,
+        spec=spec,
+        dataset=dataset,
+        replicates=replicates,
+        labels=labels or {},
+        main=encoder == TRANSFORMER and len(tasks) == len(cohort.tasks),
+        with_baselines=with_baselines,
+    )
+
+
+def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Part of a split -> the patients who belong to it; unknown outcomes are never tested."""
+    known = np.any([known_rows(dataset, task) for task in tasks], axis=0)
+    trained = known if len(tasks) == 1 else np.ones(len(dataset), bool)
+    return {"train": trained, "validation": trained, "test": known}
+
+
+def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
+    """For each outcome a network for it alone, trained on the patients in whom it is known."""
+    fixed = config.copy_and_resolve_references()
+    fixed.balancing.name = "fixed"
+    return [
+        network_arm(
+            fixed,
+            cohort,
+            f"{task.name} alone",
+            (task,),
+            labels={"single": task.name},
+            with_baselines=False,
+        )
+        for task in cohort.tasks
+    ]
+
+
+def mlp_arm(config: Any, cohort: Cohort) -> Arm:
+    """Dense layers with the same heads."""
+    return network_arm(
+        config, cohort, "MLP", cohort.tasks, encoder=MLP, labels={"mlp": True}, with_baselines=False
+    )
+
+
+def shuffled(dataset: Dataset, seed: int) -> Dataset:
+    """The patients with their values exchanged among the genes, in every patient anew.
+
+    What is left is how values are distributed in a patient; which gene has which is lost.
+    """
+    rng = np.random.default_rng(seed)
+    modalities = {name: _shuffled(m, rng) for name, m in dataset.modalities.items()}
+    return replace(dataset, modalities=modalities)
+
+
+def _shuffled(modality: Modality, rng: np.random.Generator) -> Modality:
+    order = rng.random(modality.values.shape).argsort(axis=1)
+    values, mask = (np.take_along_axis(a, order, 1) for a in (modality.values, modality.mask))
+    return replace(modality, values=values, mask=mask)

@@ -1,0 +1,129 @@
+"""The gene transformer as a `System`: the functions of `model` bound to a config and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.preprocessing.selection import Rules
+from omics_jax.data.vocabulary import Missing, parse_missing
+from omics_jax.errors import UserError
+from omics_jax.settings.checks import check_values
+from omics_jax.study.covariates import Levels, covariate_columns, covariate_values
+from omics_jax.study.patients import features, reading
+from omics_jax.study.system import DataSpec, System
+from omics_jax.systems.gene_transformer import model, networks
+from omics_jax.systems.gene_transformer.settings import SETTINGS
+from omics_jax.tasks.assembly import task_system
+from omics_jax.tasks.binary_models import binary_models
+from omics_jax.tasks.prediction import prediction_columns
+from omics_jax.tasks.scoring import evaluate_tasks
+from omics_jax.tasks.settings import weights_of
+from omics_jax.tasks.task import Task
+
+TRANSFORMER, MLP = "transformer", "mlp"
+
+
+@dataclass(frozen=True)
+class Spec(DataSpec):
+    """What building an arm's system needs to know of its data.
+
+    tasks: those that have a head.
+    widths: modality -> the number of genes that a replicate reads of it at most.
+    levels: covariate -> its words, () for a number.
+    times: survival task -> the times at which its curves are stored.
+    logged: the modalities whose logarithms were taken, log2(x + 1).
+    encoder: "transformer", or "mlp", the dense layers that it is compared with.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    times: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    logged: tuple[str, ...] = ()
+    encoder: str = TRANSFORMER
+
+
+def build(config: Any, spec: Spec) -> System:
+    """The system for one config and one shape of data.
+
+    Raises:
+      UserError: an invalid value in `config`.
+    """
+    check(config)
+    shape = shape_of(config, spec)
+    is_mlp = spec.encoder == MLP
+    network_of, init = (
+        (networks.mlp_of, networks.init_mlp) if is_mlp else (model.network_of, model.init)
+    )
+    network = network_of(shape, weights_of(config))
+    columns = prediction_columns(spec.tasks)
+    return task_system(
+        network,
+        spec.rows,
+        inputs=partial(inputs, spec.levels, missing_of(config), tuple(spec.features)),
+        init=partial(init, shape, network),
+        features=partial(scaled_values, config, spec),
+        models=binary_models,
+        evaluate=partial(evaluate_tasks, spec.tasks, times=spec.times),
+        columns=columns,
+        predict_batch=config.predict.batch_size,
+        read_new=partial(reading.read_new, spec, spec.logged, config),
+        sources=reading.sources,
+        prepare_new=partial(reading.prepare_new, spec.logged),
+        training_range=partial(features.training_range, tuple(spec.features)),
+        finish_new=partial(reading.without_empty_rows, tuple(columns)),
+    )
+
+
+def shape_of(config: Any, spec: Spec) -> model.ModelShape:
+    """The shapes of the network for one config and one shape of data."""
+    widths = {name: spec.widths[name] for name in spec.features}
+    return model.ModelShape(config, widths, len(covariate_columns(spec.levels)), spec.tasks)
+
+
+def inputs(
+    levels: Levels, missing: Missing, names: Sequence[str], dataset: Dataset
+) -> dict[str, np.ndarray]:
+    """The fields of a row that the network reads, see `model`."""
+    fields = features.inputs(names, dataset)
+    fields.pop("has")
+    return {**fields, "c": covariate_values(dataset, levels, missing)}
+
+
+def missing_of(config: Any) -> Missing:
+    """The words and numbers for unknown in the tables of patients."""
+    return parse_missing(config.data.missing_values)
+
+
+def rules_of(config: Any, name: str) -> Rules:
+    """The rules by which a modality's genes are chosen in every fold."""
+    return replace(features.rules_of(config, name), spread=config.preprocess.spread)
+
+
+def scaled_values(
+    config: Any, spec: Spec, train: Dataset, test: Dataset
+) -> tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]:
+    """The genes that a fold's network reads, of both datasets, for simple models.
+
+    The dataset holds a random share of them already, so no share of it is drawn again.
+    """
+    rules = {name: replace(rules_of(config, name), share=1.0) for name in spec.features}
+    return features.scaled_features(rules, tuple(spec.features), train, test)
+
+
+def check(config: Any) -> None:
+    """Refuses invalid values of the config."""
+    check_values(config, SETTINGS)
+    model_settings = config.model
+    if model_settings.channels % model_settings.heads:
+        raise UserError(
+            f"config.model.channels is {model_settings.channels}, which {model_settings.heads} "
+            "heads do not divide; choose a multiple of config.model.heads"
+        )

@@ -1,0 +1,77 @@
+"""The study's patients, the same for all arms: outcomes, folds, covariates and fitted genes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.dataset.splits import Split
+from omics_jax.errors import UserError
+from omics_jax.study.covariates import Levels, covariate_values, levels_of
+from omics_jax.study.folds import deal_folds
+from omics_jax.study.patients.features import Fit, fit_once
+from omics_jax.systems.gene_transformer.assembly import missing_of, rules_of
+from omics_jax.tasks.labels import with_bins
+from omics_jax.tasks.replicates import check_tasks
+from omics_jax.tasks.task import Task, strata_by_task, tasks_of
+
+# Tables and columns of every run; an outcome must have another name.
+RESERVED = ("mean", "embedding", "id", "x", "y", "model", "arm", "group", "fold")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The patients of a study.
+
+    tasks: the outcomes to predict, with their numbers of bins.
+    splits: folds of the patients.
+    levels: covariate -> its words, () for a number.
+    covariates: (n, k) of all patients, nan where unknown.
+    widths: modality -> the number of genes that a fold can choose of it at most.
+    fit: see `study.patients.features.fit_once`.
+    """
+
+    dataset: Dataset
+    tasks: tuple[Task, ...]
+    splits: Sequence[Split]
+    levels: Levels
+    covariates: Float[np.ndarray, "n k"]
+    widths: Mapping[str, int]
+    fit: Fit
+
+
+def cohort_of(config: Any, dataset: Dataset) -> Cohort:
+    """The patients of a study and their folds, stratified as in `strata_by_task`.
+
+    Raises:
+      UserError: no outcome to predict, or one that cannot be used, see `check_tasks`; a covariate
+        that the table lacks.
+    """
+    tasks = tasks_of(dataset)
+    if not tasks:
+        raise UserError(
+            "the data hold nothing to predict; name columns with data.classes, data.numbers or "
+            "data.survival_times"
+        )
+    names = tuple(dataset.modalities)
+    patients = replace(dataset, modalities={})
+    check_tasks(config, patients, tasks, RESERVED, names)
+    splits = deal_folds(config, dataset, strata_by_task(dataset, tasks))
+    missing = missing_of(config)
+    levels = levels_of(dataset, config.data.covariates, missing, "config.data.covariates")
+    rules = partial(rules_of, config)
+    return Cohort(
+        dataset=dataset,
+        tasks=with_bins(config, tasks, [split.train for split in splits]),
+        splits=splits,
+        levels=levels,
+        covariates=covariate_values(dataset, levels, missing),
+        widths={name: rules(name).width(len(m.features)) for name, m in dataset.modalities.items()},
+        fit=fit_once(dataset, rules, with_sd=True),
+    )

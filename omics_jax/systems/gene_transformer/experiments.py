@@ -1,0 +1,68 @@
+"""The experiments of the gene transformer: one network or several, and what is varied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.errors import UserError
+from omics_jax.study.system import Arm, Experiment
+from omics_jax.systems.gene_transformer import conclusions
+from omics_jax.systems.gene_transformer.arms import mlp_arm, network_arm, shuffled, single_arms
+from omics_jax.systems.gene_transformer.cohort import cohort_of
+
+MULTITASK = "multitask"
+SHUFFLED = "shuffled"  # instead of an encoding: values exchanged among the genes
+
+
+def multitask(config: Any, dataset: Dataset) -> list[Arm]:
+    """One network for all outcomes, beside one for each, and dense layers with the same heads."""
+    cohort = cohort_of(config, dataset)
+    has_several = len(cohort.tasks) > 1
+    single = single_arms(config, cohort) if config.compare.single and has_several else []
+    dense = [mlp_arm(config, cohort)] if config.compare.mlp else []
+    return [network_arm(config, cohort, MULTITASK, cohort.tasks), *single, *dense]
+
+
+def encodings(config: Any, dataset: Dataset) -> list[Arm]:
+    """Every encoding of values in `config.compare.encodings`, on the same folds."""
+    cohort, arms = cohort_of(config, dataset), []
+    for name in config.compare.encodings:
+        varied, own = config.copy_and_resolve_references(), cohort
+        if name == SHUFFLED:
+            own = cohort_of(config, shuffled(dataset, config.seed))
+        else:
+            varied.model.encoding = name
+        labels = {"encoding": name}
+        arms.append(network_arm(varied, own, name, cohort.tasks, labels=labels))
+    return _first_with_baselines(arms)
+
+
+def balancing(config: Any, dataset: Dataset) -> list[Arm]:
+    """Every way of `config.compare.balancing` to weigh outcomes against each other."""
+    cohort, arms = cohort_of(config, dataset), []
+    if len(cohort.tasks) < 2:
+        raise UserError(
+            "the experiment balancing weighs outcomes against each other, and the data hold one; "
+            "name more (data.classes, data.numbers, data.survival_times), or choose the experiment "
+            "multitask"
+        )
+    for name in config.compare.balancing:
+        varied = config.copy_and_resolve_references()
+        varied.balancing.name = name
+        arms.append(network_arm(varied, cohort, name, cohort.tasks, labels={"balancing": name}))
+    return _first_with_baselines(arms)
+
+
+EXPERIMENTS = {
+    "multitask": Experiment(multitask, conclusions.conclude_multitask),
+    "encodings": Experiment(encodings, conclusions.conclude_encodings),
+    "balancing": Experiment(balancing, conclusions.conclude_balancing),
+}
+
+
+def _first_with_baselines(arms: Sequence[Arm]) -> list[Arm]:
+    """The arms; simple models stand beside the first, on which all have the same ones."""
+    return [replace(arm, with_baselines=i == 0, main=i == 0) for i, arm in enumerate(arms)]

@@ -1,0 +1,201 @@
+"""Gene transformer: several outcomes of a patient from expression, by attention among genes.
+
+    t_i        = e_i                            the vector of gene i
+    logits_ij  = (q_i . k_j) / sqrt(2 c) + s_h x_i x_j              of head h, values in the logits
+    z          = pool(layers(t))                what the heads of all tasks read
+
+x_i is the standardised value of gene i. With this encoding, "bias", values reach the output only
+through how genes attend to each other; `nn.value_encodings` has the others.
+
+Source: Koo et al. and the authors' code TxT. Inferred: that their value term is the "positional
+encoding for omics" of the abstract. It multiplies two linear maps of x_i and x_j, which is
+s_h x_i x_j with s_h = q_h . k_h / sqrt(2 c): here s_h is the parameter.
+Deviates: values are standardised, so that products are about the genes' means; a first token of
+value 1 stands beside the genes, because without it the output would be the same for x and -x.
+
+A row is a patient: x_M (F,) the values of modality M, m_M (F,) which were observed, c (k,) the
+covariates, nan where unknown; and for every task T an outcome y_T and k_T, whether it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from omics_jax.nn.initial import Uniform, draw
+from omics_jax.nn.token_encoder import Randomness, TokenEncoder, encode_tokens, encoder_parameters
+from omics_jax.study.patients.columns import chosen
+from omics_jax.tasks.network import Encoded, TaskNetwork, init_network
+from omics_jax.tasks.task import Task
+from omics_jax.training.stage import Batch, Variables
+
+SLOT = "patients"
+ENCODER = "encoder"  # the module of the transformer
+POOLS = ("cls_attention", "attention", "cls", "mean", "flatten")
+CLS_VALUE = 1.0  # of the first token, in s.d. of a gene
+
+Rows = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """The shapes of a network.
+
+    config: of the run.
+    widths: modality -> w, the number of genes that a replicate reads of it.
+    covariates: k, each a further token.
+    tasks: those that have a head.
+    """
+
+    config: Any
+    widths: Mapping[str, int]
+    covariates: int
+    tasks: tuple[Task, ...]
+
+    @property
+    def tokens(self) -> int:
+        """T: the first token, the covariates and the genes."""
+        return 1 + self.covariates + sum(self.widths.values())
+
+    @property
+    def embedding(self) -> int:
+        """The number of values that the heads read."""
+        vectors = {"flatten": self.tokens, "cls_attention": 2}.get(self.config.model.pool, 1)
+        return vectors * self.config.model.channels
+
+    @property
+    def encoder(self) -> TokenEncoder:
+        """The transformer that `config.model` describes."""
+        model = self.config.model
+        return TokenEncoder(
+            tokens=self.tokens,
+            channels=model.channels,
+            heads=model.heads,
+            layers=model.layers,
+            feedforward=model.feedforward,
+            encoding=model.encoding,
+            attention=model.attention,
+            inducing=model.inducing,
+            norm=model.norm,
+            dropout=model.dropout,
+        )
+
+
+# --- the tokens -----------------------------------------------------------------------------------
+
+
+class Profile(NamedTuple):
+    """The tokens of a batch.
+
+    values: (n, T) 1 for the first token, then covariates and genes, standardised.
+    exists: (n, T) whether the token takes part: its value was observed and the replicate chose it.
+    """
+
+    values: Float[Array, "n T"]
+    exists: Bool[Array, "n T"]
+
+
+def profiles(shape: ModelShape, constants: Variables, rows: Rows) -> Profile:
+    """The tokens of patients, in the order of `ModelShape.tokens`."""
+    first = jnp.full((len(rows["row"]), 1), CLS_VALUE)
+    values, exists = [first], [jnp.ones(first.shape, bool)]
+    if shape.covariates:
+        c = (rows["c"] - constants["c_mean"]) / constants["c_sd"]
+        is_known = jnp.isfinite(c)
+        values.append(jnp.where(is_known, c, 0))
+        exists.append(is_known)
+    for name in shape.widths:
+        x, observed = standardized(constants, rows, name)
+        values.append(x)
+        exists.append(observed)
+    return Profile(jnp.concatenate(values, axis=1), jnp.concatenate(exists, axis=1))
+
+
+def standardized(
+    constants: Variables, rows: Rows, name: str
+) -> tuple[Float[Array, "n w"], Bool[Array, "n w"]]:
+    """A modality's values in s.d. from their training mean, and which of them were observed.
+
+    Values outside the training range count as its ends. A gene that is constant there has none.
+    """
+    own = {key: constants[f"{name}_{key}"] for key in ("low", "high", "fill", "sd", "alive")}
+    x, mask = (chosen(constants, name, rows[f"{field}_{name}"]) for field in ("x", "m"))
+    varies = own["sd"] > 0
+    observed = mask & own["alive"] & varies
+    centred = jnp.clip(x, own["low"], own["high"]) - own["fill"]
+    return jnp.where(observed, centred / jnp.where(varies, own["sd"], 1), 0), observed
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
+    """The transformer as the encoder of a network with a head per task.
+
+    weights: task -> w_k, 1 where it has none.
+    """
+    return TaskNetwork(
+        config=shape.config,
+        tasks=shape.tasks,
+        slot=SLOT,
+        encode=partial(encode, shape),
+        modules=(ENCODER,),
+        weights=weights,
+        # The scale of a norm and the strength of a value are no sizes of a connection.
+        undecayed=(".*/norm.*", f"{ENCODER}/value/strength"),
+    )
+
+
+def init(
+    shape: ModelShape, network: TaskNetwork, key: PRNGKeyArray, batch: Batch, constants: Variables
+) -> Variables:
+    """{"params", "batch_stats"} of the transformer and the heads."""
+    variables = init_network(network, key, batch[SLOT], {}, shape.embedding)
+    encoder = draw(jax.random.fold_in(key, 1), _parameters(shape))
+    return {**variables, "params": {**variables["params"], ENCODER: encoder}}
+
+
+def _parameters(shape: ModelShape) -> dict[str, Any]:
+    parameters = encoder_parameters(shape.encoder)
+    if "attention" in shape.config.model.pool:
+        channels = shape.config.model.channels
+        parameters["pool"] = Uniform((channels,), channels / 3)
+    return parameters
+
+
+def encode(
+    shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None
+) -> Encoded:
+    """The patients' vectors, which the heads read."""
+    p = variables["params"][ENCODER]
+    profile = profiles(shape, variables["constants"], rows)
+    randomness = None if key is None else Randomness(key, rows["row"])
+    t = encode_tokens(shape.encoder, p, *profile, randomness)
+    return Encoded(pooled(shape.config.model.pool, p, t, profile.exists), {}, {})
+
+
+def pooled(
+    how: str, p: Variables, t: Float[Array, "n T d"], exists: Bool[Array, "n T"]
+) -> Float[Array, "n z"]:
+    """A vector per patient from those of its tokens.
+
+    how: "attention", weights softmax(t . w) over the tokens that exist; "cls", the first token;
+      "cls_attention", both side by side; "mean", over the tokens that exist; "flatten", all side by
+      side, 0 where one does not exist (the authors' code).
+    """
+    first, present = t[:, 0], jnp.where(exists[:, :, None], t, 0)
+    if how == "cls":
+        return first
+    if how == "flatten":
+        return present.reshape(len(t), -1)
+    # As a sum, because a product with one vector rounds by the row's place in the batch.
+    scores = jnp.zeros(exists.shape) if how == "mean" else jnp.sum(t * p["pool"], axis=-1)
+    weights = jax.nn.softmax(jnp.where(exists, scores, -jnp.inf), axis=1)
+    mean = jnp.einsum("nt,ntd->nd", weights, present)
+    return jnp.concatenate([first, mean], axis=1) if how == "cls_attention" else mean

@@ -1,0 +1,56 @@
+"""What the settings of configs/gene_transformer.py may be."""
+
+from omics_jax.data.preprocessing.features import SPREADS
+from omics_jax.nn.token_encoder import ATTENTIONS, NORMS
+from omics_jax.nn.value_encodings import ENCODINGS
+from omics_jax.settings.checks import (
+    MOST_UNITS,
+    choice,
+    choices,
+    flag,
+    names,
+    number,
+    positive,
+    whole,
+    widths,
+)
+from omics_jax.settings.sections import SHARED_RULES
+from omics_jax.study.patients.settings import PATIENT_RULES
+from omics_jax.systems.gene_transformer.model import POOLS
+from omics_jax.tasks.settings import TASK_RULES
+
+STAGES = ("heads", "all", "calibration")
+BALANCING = ("fixed", "pcgrad", "gradnorm", "uncertainty")
+
+_DATA = {
+    "data.covariates": names(),
+    "preprocess.spread": choice(*SPREADS),
+}
+_SIMULATOR = {
+    "simulator.patients": whole(0, 10_000_000),
+    "simulator.genes": whole(0, 1_000_000),
+    "simulator.modules": whole(0, 10_000),
+    "simulator.interactions": whole(0, 10_000),
+    "simulator.shared": whole(0, 10_000),
+    "simulator.*": number(0, 100),
+}
+_MODEL = {
+    "model.encoding": choice(*ENCODINGS),
+    "model.attention": choice(*ATTENTIONS),
+    "model.inducing": whole(1, 4096),
+    "model.norm": choice(*NORMS),
+    "model.pool": choice(*POOLS),
+    "model.channels": whole(2, 4096),
+    "model.heads": whole(1, 256),
+    "model.layers": whole(1, 100),
+    "model.feedforward": whole(1, MOST_UNITS),
+    "training.stages": choices(*STAGES),
+    "training.optimizer.learning_rate.peak": positive(),
+    "training.optimizer.learning_rate.warmup": whole(),
+    "training.optimizer.learning_rate.floor": number(0),
+    "compare.single": flag(),
+    "compare.mlp": widths(),
+    "compare.encodings": choices(*ENCODINGS, "shuffled"),
+    "compare.balancing": choices(*BALANCING),
+}
+SETTINGS = {**SHARED_RULES, **TASK_RULES, **PATIENT_RULES, **_DATA, **_SIMULATOR, **_MODEL}
