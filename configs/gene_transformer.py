@@ -133,7 +133,9 @@ def set_paper(config: ConfigDict) -> None:
     config.balancing.name = "pcgrad"
     config.training.epochs.all = 1000
     config.training.patience = 30
-    config.training.optimizer.update(learning_rate=1e-4, clip=0.0, weight_decay=0.0)
+    config.training.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=1e-4, clip=0.0, weight_decay=0.0)
+    )
 
 
 def set_smoke(config: ConfigDict) -> None:

@@ -120,6 +120,13 @@ def test_a_section_without_its_settings_is_answered_in_a_sentence(tmp_path, syst
         assert f"config.{section}." in sentence and "is missing; give it the value" in sentence
 
 
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_size_of_a_config_keeps_its_rules(system):
+    for size in ("", "smoke", "paper"):
+        config = config_of(f"--config={ROOT}/configs/{system}.py:{size}")
+        check_values(config, system_module(system).SETTINGS)
+
+
 def test_every_rule_of_a_system_is_about_a_setting_that_it_has():
     for system in SYSTEMS:
         keys = [key for key, _ in leaves(settings(system))]
