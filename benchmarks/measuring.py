@@ -138,3 +138,49 @@ def emit(bench: str, **figures: Any) -> None:
         "load1": round(os.getloadavg()[0], 2),
     }
     print(json.dumps({"bench": bench, **figures, "machine": machine}), flush=True)
+
+
+# --- runs of experiments/main.py ------------------------------------------------------------------
+
+
+def findings(folder: Path) -> dict:
+    """Of a run directory: means and intervals of networks and simple models, and the tests."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    arms = {}
+    for name, arm in metrics["arms"].items():
+        models = {"network": arm["summary"], **arm["baselines"]}
+        arms[name] = {model: means(summary) for model, summary in models.items()}
+    fields = ("a", "b", "metric", "difference", "ci95", "p_adjusted")
+    return {
+        "arms": arms,
+        "comparisons": [
+            {field: rounded(test[field]) for field in fields}
+            for test in metrics["comparisons"]
+            if is_shown(test["metric"])
+        ],
+        "timing": rounded(metrics["timing"]),
+    }
+
+
+def is_shown(metric: str) -> bool:
+    """Whether a metric is in the tables of BUILD_NOTES.md."""
+    ends = ("_auroc", "_accuracy", "_mae", "_r2", "_c_index", "explained_variance")
+    return metric.endswith(ends) and not metric.startswith("validation")
+
+
+def means(summary: dict) -> dict:
+    """Metric -> [mean, low, high] of its 95 % interval."""
+    return {
+        metric: rounded([value["mean"], *value["ci95"]])
+        for metric, value in summary.items()
+        if is_shown(metric)
+    }
+
+
+def rounded(value):
+    """Numbers to 4 decimals, also in lists and mappings; names and None as they are."""
+    if isinstance(value, dict):
+        return {key: rounded(own) for key, own in value.items()}
+    if isinstance(value, list):
+        return [rounded(own) for own in value]
+    return round(value, 4) if isinstance(value, float) else value

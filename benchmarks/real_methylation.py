@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measuring import findings
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ("RA", "MS", "PD", "depression")
@@ -133,49 +134,6 @@ def main() -> None:
         command = [sys.executable, "experiments/main.py", *known[name], f"--workdir={folder}"]
         subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
         print(json.dumps({"run": name, **findings(folder)}), flush=True)
-
-
-def findings(folder: Path) -> dict:
-    """Mean and interval of every AUROC or error of networks and simple models, and the tests."""
-    metrics = json.loads((folder / "metrics.json").read_text())
-    arms = {}
-    for name, arm in metrics["arms"].items():
-        models = {"network": arm["summary"], **arm["baselines"]}
-        arms[name] = {model: means(summary) for model, summary in models.items()}
-    fields = ("a", "b", "metric", "difference", "ci95", "p_adjusted")
-    return {
-        "arms": arms,
-        "comparisons": [
-            {field: rounded(test[field]) for field in fields}
-            for test in metrics["comparisons"]
-            if is_shown(test["metric"])
-        ],
-        "timing": rounded(metrics["timing"]),
-    }
-
-
-def is_shown(metric: str) -> bool:
-    """Whether a metric is in the tables of BUILD_NOTES.md."""
-    ends = ("_auroc", "_mae", "_r2", "explained_variance")
-    return metric.endswith(ends) and not metric.startswith("validation")
-
-
-def means(summary: dict) -> dict:
-    """Metric -> [mean, low, high] of its 95 % interval."""
-    return {
-        metric: rounded([value["mean"], *value["ci95"]])
-        for metric, value in summary.items()
-        if is_shown(metric)
-    }
-
-
-def rounded(value):
-    """Numbers to 4 decimals, also in lists and mappings; names and None as they are."""
-    if isinstance(value, dict):
-        return {key: rounded(own) for key, own in value.items()}
-    if isinstance(value, list):
-        return [rounded(own) for own in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

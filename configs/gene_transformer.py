@@ -8,6 +8,8 @@ r"""Gene transformer: several outcomes of a patient from expression, by attentio
       python experiments/main.py --config=configs/gene_transformer.py:encodings
     How outcomes are weighed against each other:
       python experiments/main.py --config=configs/gene_transformer.py:balancing
+    What pretraining without outcomes adds, by the number of labelled patients:
+      python experiments/main.py --config=configs/gene_transformer.py:pretrain
     Your own files:
       python experiments/main.py --config=configs/gene_transformer.py \
           --config.data.modalities=rna=expression.csv --config.data.clinical=clinical.csv \
@@ -86,10 +88,10 @@ def get_config(choice: str = "") -> ConfigDict:
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7))
 
     config.training = ConfigDict()
-    config.training.stages = ("all",)
-    config.training.epochs = ConfigDict(dict(heads=20, all=60, calibration=200))
+    config.training.stages = ("all",)  # pretraining, heads, all, calibration
+    config.training.epochs = ConfigDict(dict(pretraining=60, heads=20, all=60, calibration=200))
     # learning rate of each stage, as a multiple of optimizer.learning_rate
-    config.training.rates = ConfigDict(dict(heads=1.0, all=1.0))
+    config.training.rates = ConfigDict(dict(pretraining=1.0, heads=1.0, all=1.0))
     config.training.batch_size = 64
     config.training.patience = 20
     config.training.optimizer = ConfigDict()
@@ -97,6 +99,9 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=50, floor=0.0)
     config.training.optimizer.clip = 1.0
     config.training.optimizer.weight_decay = 1e-2
+
+    config.pretrain = ConfigDict()
+    config.pretrain.hidden = 0.15  # share of a patient's genes that the stage pretraining restores
 
     config.compare = ConfigDict()
     config.compare.single = True  # a network for each outcome alone, in the experiment multitask
@@ -107,6 +112,8 @@ def get_config(choice: str = "") -> ConfigDict:
         "shuffled",
     )
     config.compare.balancing = ("fixed", "pcgrad", "gradnorm", "uncertainty")
+    # numbers of labelled training patients, in the experiment pretrain
+    config.compare.labelled = ("100", "300", "all")
 
     config.predict = ConfigDict(dict(batch_size=64))
     config.run = run_section()
@@ -150,7 +157,7 @@ def set_smoke(config: ConfigDict) -> None:
     config.model.heads = 2
     config.model.feedforward = 8
     config.model.dropout = 0.0
-    config.training.epochs.update(heads=2, all=2)
+    config.training.epochs.update(pretraining=2, heads=2, all=2)
     config.training.batch_size = 16
     config.training.optimizer.learning_rate.warmup = 0
     config.compare.single = False
@@ -158,4 +165,5 @@ def set_smoke(config: ConfigDict) -> None:
     config.compare.dropout = 0.0
     config.compare.encodings = ("bias", "shuffled")
     config.compare.balancing = ("fixed", "pcgrad")
+    config.compare.labelled = ("20", "all")
     config.run.devices = 1

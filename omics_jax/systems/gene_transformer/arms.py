@@ -17,7 +17,8 @@ from omics_jax.study.patients.features import logged_modalities, on_common_table
 from omics_jax.study.system import Arm
 from omics_jax.systems.gene_transformer.assembly import MLP, TRANSFORMER, Spec, build
 from omics_jax.systems.gene_transformer.cohort import Cohort
-from omics_jax.systems.gene_transformer.model import SLOT
+from omics_jax.systems.gene_transformer.model import ENCODER, SLOT
+from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
 from omics_jax.tasks.labels import curve_times
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task, known_rows
@@ -30,12 +31,17 @@ def network_arm(
     tasks: tuple[Task, ...],
     *,
     encoder: str = TRANSFORMER,
+    labelled: int | None = None,
     labels: Mapping[str, Any] | None = None,
     with_baselines: bool = True,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all patients, or on those of its only task.
 
+    Without any task the transformer is only pretrained, on all patients.
+
     encoder: "transformer" or "mlp".
+    labelled: the number of training patients, see `few_labelled`; None for all. Genes and scales
+      are still fitted to all training patients, whose outcomes they do not read.
     with_baselines: see `Arm`.
     """
     names = tuple(cohort.dataset.modalities)
@@ -43,6 +49,8 @@ def network_arm(
         cohort.dataset, names, cohort.splits, cohort.fit, cohort.widths
     )
     splits = [folds.restricted(split, _parts(dataset, tasks)) for split in cohort.splits]
+    if labelled is not None:
+        splits = [few_labelled(split, labelled) for split in splits]
 
     def all_constants(split: Split) -> dict[str, np.ndarray]:
         scale = covariate_scale(cohort.covariates, split.train) if cohort.levels else {}
@@ -75,9 +83,41 @@ def network_arm(
 
 def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarray, " n"]]:
     """Part of a split -> the patients who belong to it; unknown outcomes are never tested."""
-    known = np.any([known_rows(dataset, task) for task in tasks], axis=0)
-    trained = known if len(tasks) == 1 else np.ones(len(dataset), bool)
+    everyone = np.ones(len(dataset), bool)
+    known = np.any([known_rows(dataset, task) for task in tasks], axis=0) if tasks else everyone
+    trained = known if len(tasks) == 1 else everyone
     return {"train": trained, "validation": trained, "test": known}
+
+
+def few_labelled(split: Split, count: int) -> Split:
+    """The split with `count` training rows, and as many fewer validation rows in proportion.
+
+    Fewer rows are among more.
+    """
+    rng = np.random.default_rng([split.repeat, split.fold])
+    share = min(1.0, count / len(split.train))
+
+    def some(rows: np.ndarray) -> np.ndarray:
+        return np.sort(rng.permutation(rows)[: max(2, round(share * len(rows)))])
+
+    return replace(split, train=some(split.train), validation=some(split.validation))
+
+
+def pretraining_arm(config: Any, cohort: Cohort) -> Arm:
+    """The transformer alone, pretrained on all training patients."""
+    own = config.copy_and_resolve_references()
+    own.balancing.name = "fixed"
+    own.training.stages = (PRETRAINING,)
+    return network_arm(own, cohort, PRETRAINING, (), with_baselines=False)
+
+
+def pretrained_arm(config: Any, cohort: Cohort, name: str, source: Arm, **settings: Any) -> Arm:
+    """A network of all outcomes that takes over its transformer from another arm.
+
+    settings: further arguments of `network_arm`.
+    """
+    arm = network_arm(config, cohort, name, cohort.tasks, with_baselines=False, **settings)
+    return replace(arm, start_from=source.name, takes=(ENCODER,))
 
 
 def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
@@ -99,8 +139,10 @@ def single_arms(config: Any, cohort: Cohort) -> list[Arm]:
 
 def mlp_arm(config: Any, cohort: Cohort) -> Arm:
     """Dense layers with the same heads."""
+    own = config.copy_and_resolve_references()
+    own.training.stages = tuple(name for name in own.training.stages if name != PRETRAINING)
     return network_arm(
-        config, cohort, "MLP", cohort.tasks, encoder=MLP, labels={"mlp": True}, with_baselines=False
+        own, cohort, "MLP", cohort.tasks, encoder=MLP, labels={"mlp": True}, with_baselines=False
     )
 
 

@@ -19,6 +19,15 @@ from omics_jax.study.covariates import Levels, covariate_columns, covariate_valu
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, System
 from omics_jax.systems.gene_transformer import model, networks
+from omics_jax.systems.gene_transformer.pretraining import (
+    PRETRAINING,
+    RESTORED,
+    RESTORER,
+    evaluate_restored,
+    predict_restored,
+    pretraining_stage,
+    restorer_description,
+)
 from omics_jax.systems.gene_transformer.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.binary_models import binary_models
@@ -59,19 +68,29 @@ def build(config: Any, spec: Spec) -> System:
     check(config)
     shape = shape_of(config, spec)
     is_mlp = spec.encoder == MLP
-    network_of, init = (
-        (networks.mlp_of, networks.init_mlp) if is_mlp else (model.network_of, model.init)
-    )
-    network = network_of(shape, weights_of(config))
+    network = (networks.mlp_of if is_mlp else model.network_of)(shape, weights_of(config))
+    init = partial(networks.init_mlp, shape, network)
+    if not is_mlp:
+        restorer = {RESTORER: restorer_description(shape)} if restores(config) else {}
+        init = partial(model.init, shape, network, restorer)
     columns = prediction_columns(spec.tasks)
+    restoring: dict[str, Any] = {}
+    if not spec.tasks:  # pretraining alone
+        restoring = {
+            "predict": partial(predict_restored, shape),
+            "evaluate": evaluate_restored,
+            "better": {RESTORED: "higher"},
+        }
     return task_system(
         network,
         spec.rows,
         inputs=partial(inputs, spec.levels, missing_of(config), tuple(spec.features)),
-        init=partial(init, shape, network),
+        init=init,
         features=partial(scaled_values, config, spec),
         models=binary_models,
-        evaluate=partial(evaluate_tasks, spec.tasks, times=spec.times),
+        encoder_stages={
+            PRETRAINING: partial(pretraining_stage, shape, network, spec.rows[model.SLOT])
+        },
         columns=columns,
         predict_batch=config.predict.batch_size,
         read_new=partial(reading.read_new, spec, spec.logged, config),
@@ -79,7 +98,13 @@ def build(config: Any, spec: Spec) -> System:
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
         finish_new=partial(reading.without_empty_rows, tuple(columns)),
+        **{"evaluate": partial(evaluate_tasks, spec.tasks, times=spec.times), **restoring},
     )
+
+
+def restores(config: Any) -> bool:
+    """Whether a stage hides values of genes and restores them."""
+    return PRETRAINING in config.training.stages
 
 
 def shape_of(config: Any, spec: Spec) -> model.ModelShape:

@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
+from omics_jax.data.patients.settings import target_spec
+from omics_jax.data.patients.text_settings import parse_settings
 from omics_jax.errors import UserError
 from omics_jax.study.covariates import Levels, covariate_values, levels_of
 from omics_jax.study.folds import deal_folds
@@ -21,8 +23,9 @@ from omics_jax.tasks.labels import with_bins
 from omics_jax.tasks.replicates import check_tasks
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
 
-# Tables and columns of every run; an outcome must have another name.
-RESERVED = ("mean", "embedding", "id", "x", "y", "model", "arm", "group", "fold")
+COVARIATES = "c"  # their field of a row, and the start of their constants' names
+# Tables, columns and constants of every run; an outcome must have another name.
+RESERVED = ("mean", "embedding", "id", "x", "y", "model", "arm", "group", "fold", COVARIATES)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
 
     Raises:
       UserError: no outcome to predict, or one that cannot be used, see `check_tasks`; a covariate
-        that the table lacks.
+        that the table lacks, or that is an outcome; a fold in which no gene varies.
     """
     tasks = tasks_of(dataset)
     if not tasks:
@@ -62,10 +65,13 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
     names = tuple(dataset.modalities)
     patients = replace(dataset, modalities={})
     check_tasks(config, patients, tasks, RESERVED, names)
+    _check_covariates(config, names)
     splits = deal_folds(config, dataset, strata_by_task(dataset, tasks))
     missing = missing_of(config)
     levels = levels_of(dataset, config.data.covariates, missing, "config.data.covariates")
     rules = partial(rules_of, config)
+    fit = fit_once(dataset, rules, with_sd=True)
+    _check_genes_vary(fit, names, splits)
     return Cohort(
         dataset=dataset,
         tasks=with_bins(config, tasks, [split.train for split in splits]),
@@ -73,5 +79,34 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
         levels=levels,
         covariates=covariate_values(dataset, levels, missing),
         widths={name: rules(name).width(len(m.features)) for name, m in dataset.modalities.items()},
-        fit=fit_once(dataset, rules, with_sd=True),
+        fit=fit,
     )
+
+
+def _check_covariates(config: Any, modalities: Sequence[str]) -> None:
+    """Refuses covariates that are outcomes: a network would read what it predicts."""
+    outcomes = target_spec(parse_settings(config.data)).columns
+    both = [column for column in config.data.covariates if column in outcomes]
+    if both:
+        raise UserError(
+            f"config.data.covariates names the column {both[0]!r}, which an outcome is read from; "
+            "name it in one of them, because a network would read what it predicts"
+        )
+    if config.data.covariates and COVARIATES in modalities:
+        raise UserError(
+            f"{COVARIATES!r} is the name of a modality and of the covariates of a run; rename the "
+            "modality in config.data.modalities"
+        )
+
+
+def _check_genes_vary(fit: Fit, modalities: Sequence[str], splits: Sequence[Split]) -> None:
+    """Refuses a fold in whose training patients no gene that it uses differs."""
+    by_modality = [fit(name, splits) for name in modalities]
+    for split, *fitted in zip(splits, *by_modality, strict=True):
+        if not any((own["high"] > own["low"]).any() for own in fitted):
+            raise UserError(
+                f"fold {split.fold}, repeat {split.repeat}: no gene of {', '.join(modalities)} "
+                "differs between its training patients, so that there is nothing to learn from; "
+                "mend the files of config.data.modalities, or loosen the rules of "
+                "config.preprocess"
+            )

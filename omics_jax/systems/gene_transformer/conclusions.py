@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from omics_jax.study.comparisons import (
+    adjusted_family,
+    compare_all,
+    full_label,
+    network,
+    scores_of,
+)
 from omics_jax.study.system import Findings, Results
-from omics_jax.tasks.varied import conclude_joint, conclude_varied
+from omics_jax.systems.gene_transformer.pretraining import RESTORED
+from omics_jax.tasks.conclusions import contrasts_with_simple
+from omics_jax.tasks.figures import task_figures
+from omics_jax.tasks.varied import (
+    conclude_joint,
+    conclude_varied,
+    difference_table,
+    networks_table,
+    with_others,
+)
 
 
 def conclude_multitask(results: Results) -> Findings:
@@ -31,3 +47,36 @@ def conclude_balancing(results: Results) -> Findings:
         "a learned noise level for each outcome."
     )
     return conclude_varied(results, "balancing", "Balancing of outcomes", caption)
+
+
+def conclude_pretrain(results: Results) -> Findings:
+    """Networks on the pretrained transformer against new ones, by the number of patients."""
+    new, taken = (
+        [arm for arm, labels in results.labels.items() if label in labels]
+        for label in ("labelled", "pretrained")
+    )
+    between = [
+        contrast
+        for a, b in zip(taken, new, strict=True)
+        for contrast in with_others(results, a, [b])
+    ]
+    simple = [contrast for arm in new for contrast in contrasts_with_simple(results, arm)]
+    tests = adjusted_family(compare_all(results, [*between, *simple]), full_label)
+    source, *_ = results.labels
+    variance = scores_of(results.scores, network(source), RESTORED)["value"].mean()
+    caption = (
+        "Mean (s.d.) over the test folds of networks trained on so many labelled patients, new and "
+        "pretrained on the expression of all training patients. Of the variance of hidden genes of "
+        f"test patients pretraining restored {variance:.3f}."
+    )
+    names = [name for pair in zip(new, taken, strict=True) for name in pair]
+    tables = {
+        "pretrain_differences": difference_table(
+            [test for test in tests if test["a"] in taken],
+            "What pretraining adds",
+            "the pretrained network",
+        ),
+        "pretrain": networks_table(results, names, "Pretrained, or not", caption),
+        **task_figures(results, new[-1]),
+    }
+    return Findings(tests, tables)

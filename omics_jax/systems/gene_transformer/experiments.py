@@ -10,10 +10,19 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.gene_transformer import conclusions
-from omics_jax.systems.gene_transformer.arms import mlp_arm, network_arm, shuffled, single_arms
+from omics_jax.systems.gene_transformer.arms import (
+    mlp_arm,
+    network_arm,
+    pretrained_arm,
+    pretraining_arm,
+    shuffled,
+    single_arms,
+)
 from omics_jax.systems.gene_transformer.cohort import cohort_of
+from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
 
 MULTITASK = "multitask"
+ALL, LEAST_LABELLED = "all", 10  # labelled patients
 SHUFFLED = "shuffled"  # instead of an encoding: values exchanged among the genes
 
 
@@ -56,10 +65,49 @@ def balancing(config: Any, dataset: Dataset) -> list[Arm]:
     return _first_with_baselines(arms)
 
 
+def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
+    """Networks on a pretrained transformer and on a new one, by the number of labelled patients.
+
+    Pretraining reads the expression of all training patients.
+    """
+    cohort = cohort_of(config, dataset)
+    own = config.copy_and_resolve_references()
+    own.training.stages = tuple(name for name in own.training.stages if name != PRETRAINING)
+    source = pretraining_arm(config, cohort)
+    arms = []
+    for text in config.compare.labelled:
+        count = labelled_of(text)
+        labels, name = {"labelled": text}, f"{text} labelled"
+        new = network_arm(own, cohort, name, cohort.tasks, labelled=count, labels=labels)
+        labels = {"pretrained": text}
+        taken = pretrained_arm(
+            own, cohort, f"{name}, pretrained", source, labelled=count, labels=labels
+        )
+        arms += [replace(new, main=text == config.compare.labelled[-1]), replace(taken, main=False)]
+    return [source, *arms]
+
+
+def labelled_of(text: str) -> int | None:
+    """A number of labelled patients in `config.compare.labelled`; None for "all".
+
+    Raises:
+      UserError: another word, or a number below 10.
+    """
+    if text == ALL:
+        return None
+    if not str(text).isdigit() or int(text) < LEAST_LABELLED:
+        raise UserError(
+            f"config.compare.labelled has {text!r}; give whole numbers of {LEAST_LABELLED} or "
+            f"more, or {ALL}, such as 100,300,{ALL}"
+        )
+    return int(text)
+
+
 EXPERIMENTS = {
     "multitask": Experiment(multitask, conclusions.conclude_multitask),
     "encodings": Experiment(encodings, conclusions.conclude_encodings),
     "balancing": Experiment(balancing, conclusions.conclude_balancing),
+    "pretrain": Experiment(pretrain, conclusions.conclude_pretrain),
 }
 
 

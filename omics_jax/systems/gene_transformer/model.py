@@ -153,15 +153,24 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
 
 
 def init(
-    shape: ModelShape, network: TaskNetwork, key: PRNGKeyArray, batch: Batch, constants: Variables
+    shape: ModelShape,
+    network: TaskNetwork,
+    further: Mapping[str, Any],
+    key: PRNGKeyArray,
+    batch: Batch,
+    constants: Variables,
 ) -> Variables:
-    """{"params", "batch_stats"} of the transformer and the heads."""
+    """{"params", "batch_stats"} of the transformer and the heads.
+
+    further: name -> description of the parameters of another module.
+    """
     variables = init_network(network, key, batch[SLOT], {}, shape.embedding)
-    encoder = draw(jax.random.fold_in(key, 1), _parameters(shape))
-    return {**variables, "params": {**variables["params"], ENCODER: encoder}}
+    own = draw(jax.random.fold_in(key, 1), {ENCODER: encoder_description(shape), **further})
+    return {**variables, "params": {**variables["params"], **own}}
 
 
-def _parameters(shape: ModelShape) -> dict[str, Any]:
+def encoder_description(shape: ModelShape) -> dict[str, Any]:
+    """The description of the transformer's parameters, see `initial.draw`."""
     parameters = encoder_parameters(shape.encoder)
     if "attention" in shape.config.model.pool:
         channels = shape.config.model.channels

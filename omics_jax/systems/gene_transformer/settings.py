@@ -19,7 +19,7 @@ from omics_jax.study.patients.settings import PATIENT_RULES
 from omics_jax.systems.gene_transformer.model import POOLS
 from omics_jax.tasks.settings import TASK_RULES
 
-STAGES = ("heads", "all", "calibration")
+STAGES = ("pretraining", "heads", "all", "calibration")
 BALANCING = ("fixed", "pcgrad", "gradnorm", "uncertainty")
 
 _DATA = {
@@ -48,7 +48,9 @@ _MODEL = {
     "training.optimizer.learning_rate.peak": positive(),
     "training.optimizer.learning_rate.warmup": whole(),
     "training.optimizer.learning_rate.floor": number(0),
+    "pretrain.hidden": number(0.001, 0.999),
     "compare.single": flag(),
+    "compare.labelled": names(),
     "compare.mlp": widths(),
     "compare.encodings": choices(*ENCODINGS, "shuffled"),
     "compare.balancing": choices(*BALANCING),
