@@ -10,6 +10,9 @@ r"""Gene transformer: several outcomes of a patient from expression, by attentio
       python experiments/main.py --config=configs/gene_transformer.py:balancing
     What pretraining without outcomes adds, by the number of labelled patients:
       python experiments/main.py --config=configs/gene_transformer.py:pretrain
+    Trained on one set of patients, tested on another:
+      python experiments/main.py --config=configs/gene_transformer.py:external \
+          --config.data.external.modalities=... --config.data.external.clinical=... (and as below)
     Your own files:
       python experiments/main.py --config=configs/gene_transformer.py \
           --config.data.modalities=rna=expression.csv --config.data.clinical=clinical.csv \

@@ -34,6 +34,7 @@ def network_arm(
     labelled: int | None = None,
     labels: Mapping[str, Any] | None = None,
     with_baselines: bool = True,
+    shared_test: bool = False,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all patients, or on those of its only task.
 
@@ -43,6 +44,7 @@ def network_arm(
     labelled: the number of training patients, see `few_labelled`; None for all. Genes and scales
       are still fitted to all training patients, whose outcomes they do not read.
     with_baselines: see `Arm`.
+    shared_test: whether all folds test the same patients.
     """
     names = tuple(cohort.dataset.modalities)
     dataset, constants_of = on_common_table(
@@ -67,6 +69,7 @@ def network_arm(
         times=curve_times(config, dataset, tasks, tested),
         logged=logged_modalities(dataset),
         encoder=encoder,
+        shared_test=shared_test,
     )
     return Arm(
         name=name,

@@ -14,10 +14,11 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.errors import UserError
+from omics_jax.evaluation.tables import Evaluation
 from omics_jax.settings.checks import check_values
 from omics_jax.study.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.study.patients import features, reading
-from omics_jax.study.system import DataSpec, System
+from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.gene_transformer import model, networks
 from omics_jax.systems.gene_transformer.pretraining import (
     PRETRAINING,
@@ -31,6 +32,7 @@ from omics_jax.systems.gene_transformer.pretraining import (
 from omics_jax.systems.gene_transformer.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.binary_models import binary_models
+from omics_jax.tasks.external import task_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import evaluate_tasks
 from omics_jax.tasks.settings import weights_of
@@ -49,6 +51,7 @@ class Spec(DataSpec):
     times: survival task -> the times at which its curves are stored.
     logged: the modalities whose logarithms were taken, log2(x + 1).
     encoder: "transformer", or "mlp", the dense layers that it is compared with.
+    shared_test: whether all replicates are tested on the same patients.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -57,6 +60,7 @@ class Spec(DataSpec):
     times: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     logged: tuple[str, ...] = ()
     encoder: str = TRANSFORMER
+    shared_test: bool = False
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -98,8 +102,20 @@ def build(config: Any, spec: Spec) -> System:
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
         finish_new=partial(reading.without_empty_rows, tuple(columns)),
-        **{"evaluate": partial(evaluate_tasks, spec.tasks, times=spec.times), **restoring},
+        **{"evaluate": partial(evaluate, spec), **restoring},
     )
+
+
+def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
+    """The scores of all tasks, see `tasks.scoring`.
+
+    With frames of `tasks.external` where all replicates are tested on the same patients.
+    """
+    scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times)
+    if not spec.shared_test:
+        return scored
+    frames = {**scored.frames, **task_frames(spec.tasks, predictions, test, {})}
+    return replace(scored, frames=frames)
 
 
 def restores(config: Any) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
@@ -16,6 +16,7 @@ from omics_jax.data.patients.settings import target_spec
 from omics_jax.data.patients.text_settings import parse_settings
 from omics_jax.errors import UserError
 from omics_jax.study.covariates import Levels, covariate_values, levels_of
+from omics_jax.study.external import deal_internal
 from omics_jax.study.folds import deal_folds
 from omics_jax.study.patients.features import Fit, fit_once
 from omics_jax.systems.gene_transformer.assembly import missing_of, rules_of
@@ -49,8 +50,12 @@ class Cohort:
     fit: Fit
 
 
-def cohort_of(config: Any, dataset: Dataset) -> Cohort:
+def cohort_of(
+    config: Any, dataset: Dataset, outside: Bool[np.ndarray, " n"] | None = None
+) -> Cohort:
     """The patients of a study and their folds, stratified as in `strata_by_task`.
+
+    outside: the external patients, whom every fold tests and from whom nothing learns.
 
     Raises:
       UserError: no outcome to predict, or one that cannot be used, see `check_tasks`; a covariate
@@ -63,10 +68,12 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
             "data.survival_times"
         )
     names = tuple(dataset.modalities)
-    patients = replace(dataset, modalities={})
-    check_tasks(config, patients, tasks, RESERVED, names)
+    inside = np.ones(len(dataset), bool) if outside is None else ~outside
+    learned_from = replace(dataset, modalities={}).take(inside)
+    check_tasks(config, learned_from, tasks, RESERVED, names)
     _check_covariates(config, names)
-    splits = deal_folds(config, dataset, strata_by_task(dataset, tasks))
+    deal = deal_folds if outside is None else deal_internal
+    splits = deal(config, dataset, strata_by_task(dataset, tasks))
     missing = missing_of(config)
     levels = levels_of(dataset, config.data.covariates, missing, "config.data.covariates")
     rules = partial(rules_of, config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from omics_jax.study.comparisons import (
     adjusted_family,
     compare_all,
@@ -11,6 +13,7 @@ from omics_jax.study.comparisons import (
 )
 from omics_jax.study.system import Findings, Results
 from omics_jax.systems.gene_transformer.pretraining import RESTORED
+from omics_jax.tasks import external
 from omics_jax.tasks.conclusions import contrasts_with_simple
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.varied import (
@@ -47,6 +50,14 @@ def conclude_balancing(results: Results) -> Findings:
         "a learned noise level for each outcome."
     )
     return conclude_varied(results, "balancing", "Balancing of outcomes", caption)
+
+
+def conclude_external(results: Results) -> Findings:
+    """The network on external patients, all tested by every training: these are resampled, too."""
+    (arm,) = results.labels
+    findings = external.conclude_external(results, arm)
+    first = external.of_first_training(results)
+    return replace(findings, tables=task_figures(first, arm))
 
 
 def conclude_pretrain(results: Results) -> Findings:

@@ -8,6 +8,8 @@ from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
+from omics_jax.study.external import check_experiment, is_external
+from omics_jax.study.patients.joining import FILES
 from omics_jax.study.system import Arm, Experiment
 from omics_jax.systems.gene_transformer import conclusions
 from omics_jax.systems.gene_transformer.arms import (
@@ -65,6 +67,13 @@ def balancing(config: Any, dataset: Dataset) -> list[Arm]:
     return _first_with_baselines(arms)
 
 
+def external(config: Any, dataset: Dataset) -> list[Arm]:
+    """One network trained on one set of patients, tested on another (`data.external`)."""
+    check_experiment(config, dataset, "patients", f"{FILES.external}.modalities")
+    cohort = cohort_of(config, dataset, outside=is_external(dataset))
+    return [network_arm(config, cohort, MULTITASK, cohort.tasks, shared_test=True)]
+
+
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
     """Networks on a pretrained transformer and on a new one, by the number of labelled patients.
 
@@ -108,6 +117,7 @@ EXPERIMENTS = {
     "encodings": Experiment(encodings, conclusions.conclude_encodings),
     "balancing": Experiment(balancing, conclusions.conclude_balancing),
     "pretrain": Experiment(pretrain, conclusions.conclude_pretrain),
+    "external": Experiment(external, conclusions.conclude_external),
 }
 
 
