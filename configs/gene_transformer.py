@@ -61,6 +61,25 @@ def get_config(choice: str = "") -> ConfigDict:
     config.preprocess.top_k = 1000  # genes
     config.preprocess.spread = "variance"  # variance | mad: by which the most variable are chosen
 
+    config.network = ConfigDict()  # what is known of genes before
+    config.network.edges = ""  # a table gene, gene[, weight], STRING's links, or .gmt
+    config.network.vectors = ""  # or a table of genes and numbers
+    config.network.aliases = ""  # other names of genes, or STRING's protein.info
+    config.embedding = ConfigDict()  # vectors of a network's genes by random walks
+    config.embedding.channels = 64
+    config.embedding.walk_length = 20  # genes of a walk
+    config.embedding.context = 10  # pairs of a walk are less than so many steps apart
+    config.embedding.walks = 10  # from every gene, in every epoch
+    config.embedding.negatives = 1  # rows of random genes for every walk
+    config.embedding.validation = 0.05  # share of the edges
+    config.embedding.test = 0.1
+    config.embedding.epochs = 100
+    config.embedding.batch_size = 32
+    config.embedding.patience = 10
+    config.embedding.optimizer = ConfigDict(
+        dict(name="adam", learning_rate=1e-2, clip=0.0, weight_decay=0.0)
+    )
+
     config.model = ConfigDict()
     # bias (TxT) | linear | mlp | bins | soft_bins | fourier | rotary | rank
     config.model.encoding = "bias"
@@ -130,6 +149,7 @@ def get_config(choice: str = "") -> ConfigDict:
 
 def set_paper(config: ConfigDict) -> None:
     """The network and training of the authors' code (TxT)."""
+    config.embedding.batch_size = 128
     config.model.norm = "post_twice"
     config.model.pool = "flatten"
     config.model.channels = 64
@@ -156,6 +176,7 @@ def set_smoke(config: ConfigDict) -> None:
     config.simulator.modules = 3
     config.simulator.interactions = 2
     config.simulator.shared = 2
+    config.embedding.update(channels=4, walk_length=6, context=3, walks=2, epochs=2)
     config.model.channels = 8
     config.model.heads = 2
     config.model.feedforward = 8

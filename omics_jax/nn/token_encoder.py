@@ -128,7 +128,7 @@ def encode_tokens(
     x: Float[Array, "n t"],
     exists: Exists,
     randomness: Randomness | None = None,
-    extra: Tokens | float = 0.0,
+    extra: Float[Array, "_ t d"] | float = 0.0,
 ) -> Tokens:
     """The tokens after the last layer; those that do not exist hold nothing of use.
 

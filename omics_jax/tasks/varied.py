@@ -30,17 +30,19 @@ ALONE = "each outcome alone"  # the mean over the networks for one outcome each
 MAIN = {"auroc": "", "r2": " (R2)", "c_index": " (C-index)"}
 
 
-def conclude_joint(results: Results, joint: str, more: Sequence[str] = ()) -> Findings:
-    """The network of all outcomes against the other arms and against simple models.
+def conclude_joint(
+    results: Results, joint: str, rivals: Sequence[str], more: Sequence[str] = ()
+) -> Findings:
+    """The network of all outcomes against other arms and against simple models.
 
     Arms with the label "single" are of the outcome that it names; their mean is one more rival.
 
-    joint: the arm of all outcomes. more: names of further metrics for the table of networks.
+    joint: the arm of all outcomes. rivals: the other arms.
+    more: names of further metrics for the table of networks.
     """
-    rivals = [arm for arm in results.labels if arm != joint]
     alone = {arm: own["single"] for arm, own in results.labels.items() if "single" in own}
     results, means = with_means_of(results, alone, ALONE)
-    rivals += means
+    rivals = [*rivals, *means]
     contrasts = [*contrasts_with_simple(results, joint), *with_others(results, joint, rivals)]
     tests = adjusted_family(compare_all(results, contrasts), full_label)
     tables = task_figures(results, joint)

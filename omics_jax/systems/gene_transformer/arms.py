@@ -17,7 +17,10 @@ from omics_jax.study.patients.features import logged_modalities, on_common_table
 from omics_jax.study.system import Arm
 from omics_jax.systems.gene_transformer.assembly import MLP, TRANSFORMER, Spec, build
 from omics_jax.systems.gene_transformer.cohort import Cohort
-from omics_jax.systems.gene_transformer.model import ENCODER, SLOT
+from omics_jax.systems.gene_transformer.known_genes import KnownGenes, known_constants
+from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, VECTOR_MODULE
+from omics_jax.systems.gene_transformer.node_vectors import VECTORS
+from omics_jax.systems.gene_transformer.node_vectors_arm import vectors_arm
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
 from omics_jax.tasks.labels import curve_times
 from omics_jax.tasks.replicates import task_replicates
@@ -46,6 +49,7 @@ def network_arm(
     with_baselines: see `Arm`.
     shared_test: whether all folds test the same patients.
     """
+    known = cohort.known if encoder == TRANSFORMER else None
     names = tuple(cohort.dataset.modalities)
     dataset, constants_of = on_common_table(
         cohort.dataset, names, cohort.splits, cohort.fit, cohort.widths
@@ -56,7 +60,8 @@ def network_arm(
 
     def all_constants(split: Split) -> dict[str, np.ndarray]:
         scale = covariate_scale(cohort.covariates, split.train) if cohort.levels else {}
-        return {**constants_of(split), **scale}
+        chosen = constants_of(split)
+        return {**chosen, **scale, **known_constants(known, cohort.dataset, dataset, chosen)}
 
     replicates = task_replicates(config, dataset, tasks, splits, SLOT, all_constants)
     tested = np.unique(np.concatenate([split.test for split in splits]))
@@ -70,7 +75,9 @@ def network_arm(
         logged=logged_modalities(dataset),
         encoder=encoder,
         shared_test=shared_test,
+        **_vector_fields(config, known),
     )
+    is_trained = known is not None and known.network is not None
     return Arm(
         name=name,
         system=build(config, spec),
@@ -78,10 +85,33 @@ def network_arm(
         spec=spec,
         dataset=dataset,
         replicates=replicates,
+        start_from=VECTORS if is_trained else None,
+        takes=(VECTOR_MODULE,) if is_trained else (),
+        starts=(0,) * len(replicates) if is_trained else (),
         labels=labels or {},
         main=encoder == TRANSFORMER and len(tasks) == len(cohort.tasks),
         with_baselines=with_baselines,
+        # Once: the arm of trained vectors has them where there is one.
+        notes=tuple(known.notes) if known and with_baselines and not is_trained else (),
     )
+
+
+def _vector_fields(config: Any, known: KnownGenes | None) -> dict[str, Any]:
+    """The fields of a `Spec` about the vectors of known genes."""
+    if known is None:
+        return {}
+    return {
+        "nodes": 0 if known.network is None else len(known.genes),
+        "vector_channels": known.channels(config),
+        "vector_digest": known.digest,
+    }
+
+
+def vector_arms(config: Any, cohort: Cohort) -> list[Arm]:
+    """The arm that trains the vectors of a network's genes, where there is one."""
+    if cohort.known is None or cohort.known.network is None:
+        return []
+    return [replace(vectors_arm(config, cohort.known.network), notes=tuple(cohort.known.notes))]
 
 
 def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarray, " n"]]:
@@ -120,7 +150,9 @@ def pretrained_arm(config: Any, cohort: Cohort, name: str, source: Arm, **settin
     settings: further arguments of `network_arm`.
     """
     arm = network_arm(config, cohort, name, cohort.tasks, with_baselines=False, **settings)
-    return replace(arm, start_from=source.name, takes=(ENCODER,))
+    # The source has the vectors of known genes, too.
+    takes = (ENCODER, *arm.takes)
+    return replace(arm, start_from=source.name, takes=takes, starts=())
 
 
 def single_arms(config: Any, cohort: Cohort) -> list[Arm]:

@@ -15,11 +15,14 @@ from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation
+from omics_jax.nn.initial import Constant
 from omics_jax.settings.checks import check_values
 from omics_jax.study.covariates import Levels, covariate_columns, covariate_values
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.gene_transformer import model, networks
+from omics_jax.systems.gene_transformer.model import VECTOR_MODULE
+from omics_jax.systems.gene_transformer.node_vectors import VECTORS, vectors_system
 from omics_jax.systems.gene_transformer.pretraining import (
     PRETRAINING,
     RESTORED,
@@ -52,6 +55,9 @@ class Spec(DataSpec):
     logged: the modalities whose logarithms were taken, log2(x + 1).
     encoder: "transformer", or "mlp", the dense layers that it is compared with.
     shared_test: whether all replicates are tested on the same patients.
+    nodes: the number of known genes whose vectors are trained; 0 for none.
+    vector_channels: d of the vectors of known genes; 0 for none.
+    vector_digest: of the files of known genes.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -61,6 +67,9 @@ class Spec(DataSpec):
     logged: tuple[str, ...] = ()
     encoder: str = TRANSFORMER
     shared_test: bool = False
+    nodes: int = 0
+    vector_channels: int = 0
+    vector_digest: str = ""
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -70,13 +79,17 @@ def build(config: Any, spec: Spec) -> System:
       UserError: an invalid value in `config`.
     """
     check(config)
+    if spec.encoder == VECTORS:
+        return vectors_system(config, spec)
     shape = shape_of(config, spec)
     is_mlp = spec.encoder == MLP
     network = (networks.mlp_of if is_mlp else model.network_of)(shape, weights_of(config))
     init = partial(networks.init_mlp, shape, network)
     if not is_mlp:
-        restorer = {RESTORER: restorer_description(shape)} if restores(config) else {}
-        init = partial(model.init, shape, network, restorer)
+        further = {RESTORER: restorer_description(shape)} if restores(config) else {}
+        if spec.nodes:
+            further[VECTOR_MODULE] = vector_description(spec.nodes, spec.vector_channels)
+        init = partial(model.init, shape, network, further)
     columns = prediction_columns(spec.tasks)
     restoring: dict[str, Any] = {}
     if not spec.tasks:  # pretraining alone
@@ -118,6 +131,11 @@ def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset
     return replace(scored, frames=frames)
 
 
+def vector_description(nodes: int, channels: int) -> dict[str, Any]:
+    """The description of vectors that another arm trains."""
+    return {"table": Constant((nodes, channels), 0.0)}
+
+
 def restores(config: Any) -> bool:
     """Whether a stage hides values of genes and restores them."""
     return PRETRAINING in config.training.stages
@@ -126,7 +144,8 @@ def restores(config: Any) -> bool:
 def shape_of(config: Any, spec: Spec) -> model.ModelShape:
     """The shapes of the network for one config and one shape of data."""
     widths = {name: spec.widths[name] for name in spec.features}
-    return model.ModelShape(config, widths, len(covariate_columns(spec.levels)), spec.tasks)
+    covariates = len(covariate_columns(spec.levels))
+    return model.ModelShape(config, widths, covariates, spec.tasks, spec.vector_channels)
 
 
 def inputs(

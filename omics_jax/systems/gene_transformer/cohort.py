@@ -20,6 +20,7 @@ from omics_jax.study.external import deal_internal
 from omics_jax.study.folds import deal_folds
 from omics_jax.study.patients.features import Fit, fit_once
 from omics_jax.systems.gene_transformer.assembly import missing_of, rules_of
+from omics_jax.systems.gene_transformer.known_genes import KnownGenes, known_genes
 from omics_jax.tasks.labels import with_bins
 from omics_jax.tasks.replicates import check_tasks
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
@@ -39,6 +40,7 @@ class Cohort:
     covariates: (n, k) of all patients, nan where unknown.
     widths: modality -> the number of genes that a fold can choose of it at most.
     fit: see `study.patients.features.fit_once`.
+    known: what is known of genes before; None for nothing.
     """
 
     dataset: Dataset
@@ -48,6 +50,7 @@ class Cohort:
     covariates: Float[np.ndarray, "n k"]
     widths: Mapping[str, int]
     fit: Fit
+    known: KnownGenes | None
 
 
 def cohort_of(
@@ -87,6 +90,7 @@ def cohort_of(
         covariates=covariate_values(dataset, levels, missing),
         widths={name: rules(name).width(len(m.features)) for name, m in dataset.modalities.items()},
         fit=fit,
+        known=known_genes(config, dataset),
     )
 
 

@@ -12,7 +12,8 @@ from omics_jax.study.comparisons import (
     scores_of,
 )
 from omics_jax.study.system import Findings, Results
-from omics_jax.systems.gene_transformer.pretraining import RESTORED
+from omics_jax.systems.gene_transformer.node_vectors import VECTORS
+from omics_jax.systems.gene_transformer.pretraining import PRETRAINING, RESTORED
 from omics_jax.tasks import external
 from omics_jax.tasks.conclusions import contrasts_with_simple
 from omics_jax.tasks.figures import task_figures
@@ -27,8 +28,8 @@ from omics_jax.tasks.varied import (
 
 def conclude_multitask(results: Results) -> Findings:
     """The network of all outcomes against that of each, dense layers and simple models."""
-    joint, *_ = results.labels
-    return conclude_joint(results, joint)
+    joint, *rivals = _networks(results)
+    return conclude_joint(results, joint, rivals)
 
 
 def conclude_encodings(results: Results) -> Findings:
@@ -54,7 +55,7 @@ def conclude_balancing(results: Results) -> Findings:
 
 def conclude_external(results: Results) -> Findings:
     """The network on external patients, all tested by every training: these are resampled, too."""
-    (arm,) = results.labels
+    (arm,) = _networks(results)
     findings = external.conclude_external(results, arm)
     first = external.of_first_training(results)
     return replace(findings, tables=task_figures(first, arm))
@@ -73,8 +74,7 @@ def conclude_pretrain(results: Results) -> Findings:
     ]
     simple = [contrast for arm in new for contrast in contrasts_with_simple(results, arm)]
     tests = adjusted_family(compare_all(results, [*between, *simple]), full_label)
-    source, *_ = results.labels
-    variance = scores_of(results.scores, network(source), RESTORED)["value"].mean()
+    variance = scores_of(results.scores, network(PRETRAINING), RESTORED)["value"].mean()
     caption = (
         "Mean (s.d.) over the test folds of networks trained on so many labelled patients, new and "
         "pretrained on the expression of all training patients. Of the variance of hidden genes of "
@@ -91,3 +91,8 @@ def conclude_pretrain(results: Results) -> Findings:
         **task_figures(results, new[-1]),
     }
     return Findings(tests, tables)
+
+
+def _networks(results: Results) -> list[str]:
+    """The arms that predict outcomes of patients, not edges of a network."""
+    return [arm for arm, labels in results.labels.items() if not labels.get(VECTORS)]

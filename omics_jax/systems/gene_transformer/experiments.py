@@ -19,6 +19,7 @@ from omics_jax.systems.gene_transformer.arms import (
     pretraining_arm,
     shuffled,
     single_arms,
+    vector_arms,
 )
 from omics_jax.systems.gene_transformer.cohort import cohort_of
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
@@ -34,7 +35,8 @@ def multitask(config: Any, dataset: Dataset) -> list[Arm]:
     has_several = len(cohort.tasks) > 1
     single = single_arms(config, cohort) if config.compare.single and has_several else []
     dense = [mlp_arm(config, cohort)] if config.compare.mlp else []
-    return [network_arm(config, cohort, MULTITASK, cohort.tasks), *single, *dense]
+    joint = network_arm(config, cohort, MULTITASK, cohort.tasks)
+    return [*vector_arms(config, cohort), joint, *single, *dense]
 
 
 def encodings(config: Any, dataset: Dataset) -> list[Arm]:
@@ -48,7 +50,7 @@ def encodings(config: Any, dataset: Dataset) -> list[Arm]:
             varied.model.encoding = name
         labels = {"encoding": name}
         arms.append(network_arm(varied, own, name, cohort.tasks, labels=labels))
-    return _first_with_baselines(arms)
+    return [*vector_arms(config, cohort), *_first_with_baselines(arms)]
 
 
 def balancing(config: Any, dataset: Dataset) -> list[Arm]:
@@ -64,14 +66,15 @@ def balancing(config: Any, dataset: Dataset) -> list[Arm]:
         varied = config.copy_and_resolve_references()
         varied.balancing.name = name
         arms.append(network_arm(varied, cohort, name, cohort.tasks, labels={"balancing": name}))
-    return _first_with_baselines(arms)
+    return [*vector_arms(config, cohort), *_first_with_baselines(arms)]
 
 
 def external(config: Any, dataset: Dataset) -> list[Arm]:
     """One network trained on one set of patients, tested on another (`data.external`)."""
     check_experiment(config, dataset, "patients", f"{FILES.external}.modalities")
     cohort = cohort_of(config, dataset, outside=is_external(dataset))
-    return [network_arm(config, cohort, MULTITASK, cohort.tasks, shared_test=True)]
+    arm = network_arm(config, cohort, MULTITASK, cohort.tasks, shared_test=True)
+    return [*vector_arms(config, cohort), arm]
 
 
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
@@ -93,7 +96,7 @@ def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
             own, cohort, f"{name}, pretrained", source, labelled=count, labels=labels
         )
         arms += [replace(new, main=text == config.compare.labelled[-1]), replace(taken, main=False)]
-    return [source, *arms]
+    return [*vector_arms(config, cohort), source, *arms]
 
 
 def labelled_of(text: str) -> int | None:

@@ -31,12 +31,14 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from omics_jax.nn.initial import Uniform, draw
 from omics_jax.nn.token_encoder import Randomness, TokenEncoder, encode_tokens, encoder_parameters
 from omics_jax.study.patients.columns import chosen
+from omics_jax.systems.gene_transformer.known_genes import NO_NODE
 from omics_jax.tasks.network import Encoded, TaskNetwork, init_network
 from omics_jax.tasks.task import Task
 from omics_jax.training.stage import Batch, Variables
 
 SLOT = "patients"
 ENCODER = "encoder"  # the module of the transformer
+VECTOR_MODULE = "nodes"  # the module of vectors of known genes
 POOLS = ("cls_attention", "attention", "cls", "mean", "flatten")
 CLS_VALUE = 1.0  # of the first token, in s.d. of a gene
 
@@ -51,12 +53,14 @@ class ModelShape:
     widths: modality -> w, the number of genes that a replicate reads of it.
     covariates: k, each a further token.
     tasks: those that have a head.
+    vector_channels: d of the vectors that are known of genes before; 0 for none.
     """
 
     config: Any
     widths: Mapping[str, int]
     covariates: int
     tasks: tuple[Task, ...]
+    vector_channels: int = 0
 
     @property
     def tokens(self) -> int:
@@ -175,6 +179,9 @@ def encoder_description(shape: ModelShape) -> dict[str, Any]:
     if "attention" in shape.config.model.pool:
         channels = shape.config.model.channels
         parameters["pool"] = Uniform((channels,), channels / 3)
+    if shape.vector_channels:
+        sizes = shape.vector_channels, shape.config.model.channels
+        parameters["projection"] = Uniform(sizes, shape.vector_channels / 3)
     return parameters
 
 
@@ -185,8 +192,24 @@ def encode(
     p = variables["params"][ENCODER]
     profile = profiles(shape, variables["constants"], rows)
     randomness = None if key is None else Randomness(key, rows["row"])
-    t = encode_tokens(shape.encoder, p, *profile, randomness)
+    known = known_vectors(shape, variables)
+    t = encode_tokens(shape.encoder, p, *profile, randomness, extra=known)
     return Encoded(pooled(shape.config.model.pool, p, t, profile.exists), {}, {})
+
+
+def known_vectors(shape: ModelShape, variables: Variables) -> Float[Array, "1 T d"] | float:
+    """What is added to the vectors of genes that were known before, see `known_genes`; or 0.
+
+    Their vectors are constants, or were trained by another arm and are frozen.
+    """
+    if not shape.vector_channels:
+        return 0.0
+    params, constants = variables["params"], variables["constants"]
+    table = params[VECTOR_MODULE]["table"] if VECTOR_MODULE in params else constants["vectors"]
+    first = jnp.full(1 + shape.covariates, NO_NODE)
+    node = jnp.concatenate([first, *(constants[f"{name}_node"] for name in shape.widths)])
+    projected = table[node] @ params[ENCODER]["projection"]
+    return jnp.where(node[:, None] == NO_NODE, 0, projected)[None]
 
 
 def pooled(

@@ -27,7 +27,13 @@ from omics_jax.nn.initial import Constant, Uniform
 from omics_jax.nn.noise import row_keys
 from omics_jax.nn.token_encoder import Randomness, encode_tokens
 from omics_jax.study.system import Predictions
-from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, ModelShape, profiles
+from omics_jax.systems.gene_transformer.model import (
+    ENCODER,
+    SLOT,
+    ModelShape,
+    known_vectors,
+    profiles,
+)
 from omics_jax.tasks.network import TaskNetwork
 from omics_jax.tasks.stages import section_stage
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
@@ -98,7 +104,7 @@ def restored_errors(
     share = shape.config.pretrain.hidden
     is_hidden = hidden_tokens(key, rows["row"], exists, 1 + shape.covariates, share)
     seen = jnp.where(is_hidden, 0, x)
-    marks = is_hidden[:, :, None] * restorer["hidden"]
+    marks = is_hidden[:, :, None] * restorer["hidden"] + known_vectors(shape, variables)
     t = encode_tokens(shape.encoder, p, seen, exists, randomness, extra=marks)
     restored = jnp.sum(t * restorer["weight"], axis=-1) + restorer["bias"]
     return (restored - x) ** 2, x, is_hidden

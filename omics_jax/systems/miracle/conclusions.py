@@ -36,8 +36,8 @@ FURTHER = (RECONSTRUCTION,)  # metrics in tables of networks
 
 def conclude_multitask(results: Results) -> Findings:
     """The network of all diseases against that of each disease and against simple models."""
-    *_, joint = results.labels
-    return conclude_joint(results, joint, FURTHER)
+    *rivals, joint = results.labels
+    return conclude_joint(results, joint, rivals, FURTHER)
 
 
 def conclude_transfer(results: Results) -> Findings:

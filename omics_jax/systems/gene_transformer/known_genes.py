@@ -1,0 +1,118 @@
+"""What is known of genes before a training: their vectors in a file, or their network.
+
+    config.network.vectors   a table of genes and numbers; stays as it is
+    config.network.edges     a network, of which the arm `node_vectors_arm` trains vectors first
+
+A gene of the data with such a vector v gets W v added to its own vector, W learned; the others have
+their own vector alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, Shaped
+
+from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.gene_networks.aliases import read_aliases
+from omics_jax.data.gene_networks.embedding import read_embedding
+from omics_jax.data.gene_networks.matching import match_genes
+from omics_jax.data.gene_networks.network import Network, read_network
+from omics_jax.errors import UserError
+
+NO_NODE = -1
+
+
+@dataclass(frozen=True)
+class KnownGenes:
+    """Genes with vectors, or with a network.
+
+    genes: (N,) names.
+    places: modality -> (F,) of every feature its place among the genes, `NO_NODE` where it has
+      none.
+    notes: how many features have one.
+    network: of the genes; None where their vectors are given.
+    vectors: (N, d) as given; None where they are trained.
+    digest: of what the files hold.
+    """
+
+    genes: Shaped[np.ndarray, " N"]
+    places: Mapping[str, Int32[np.ndarray, " F"]]
+    notes: Sequence[str]
+    network: Network | None
+    vectors: Float32[np.ndarray, "N d"] | None
+    digest: str
+
+    def channels(self, config: Any) -> int:
+        """d of their vectors."""
+        return config.embedding.channels if self.vectors is None else self.vectors.shape[1]
+
+
+def known_genes(config: Any, dataset: Dataset) -> KnownGenes | None:
+    """The genes of the files that `config.network` names; None where it names none.
+
+    Raises:
+      UserError: two files, what a reader refuses, or genes of which the data have none.
+    """
+    settings = config.network
+    if settings.edges and settings.vectors:
+        raise UserError(
+            "config.network names edges and vectors; leave one of them empty, since vectors are "
+            "trained where edges are given"
+        )
+    if not (settings.edges or settings.vectors):
+        return None
+    network, vectors, notes = None, None, []
+    if settings.edges:
+        network = read_network(settings.edges, settings.aliases)
+        genes, content = network.genes, (network.genes, network.edges)
+        notes += network.notes
+    else:
+        genes, vectors = read_embedding(settings.vectors)
+        content = (genes, vectors)
+    aliases = read_aliases(settings.aliases) if settings.aliases else None
+    places = {}
+    for name, modality in dataset.modalities.items():
+        places[name], said = match_genes(modality.features.astype(str), genes, aliases)
+        notes.append(f"{name}: {said}")
+    return KnownGenes(genes, places, notes, network, vectors, _digest(content))
+
+
+def _digest(content: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for array in content:
+        part = array.astype("U") if array.dtype.kind in "OU" else array
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def known_constants(
+    known: KnownGenes | None,
+    dataset: Dataset,
+    table: Dataset,
+    constants: Mapping[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """The constants of a fold that say which vectors its genes have.
+
+    M_node (w,) int32 of every modality M, the place of each chosen gene among the known ones; and
+    vectors (N, d) where they are given.
+
+    dataset: all features. table: those that any fold uses.
+    constants: of the fold; M_columns (w,) are places in the table.
+    """
+    if known is None:
+        return {}
+    fitted: dict[str, np.ndarray] = {}
+    for name, modality in table.modalities.items():
+        place = dict(
+            zip(dataset.modalities[name].features.tolist(), known.places[name], strict=True)
+        )
+        of_table = [place[feature] for feature in modality.features.tolist()]
+        # A fold with fewer genes has no place for the last ones: one beyond the table.
+        padded = np.array([*of_table, NO_NODE], np.int32)
+        fitted[f"{name}_node"] = padded[constants[f"{name}_columns"]]
+    return fitted if known.vectors is None else {**fitted, "vectors": known.vectors}
