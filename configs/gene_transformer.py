@@ -8,6 +8,8 @@ r"""Gene transformer: several outcomes of a patient from expression, by attentio
       python experiments/main.py --config=configs/gene_transformer.py:encodings
     How outcomes are weighed against each other:
       python experiments/main.py --config=configs/gene_transformer.py:balancing
+    Which genes act together (a network per permutation):
+      python experiments/main.py --config=configs/gene_transformer.py:network
     What pretraining without outcomes adds, by the number of labelled patients:
       python experiments/main.py --config=configs/gene_transformer.py:pretrain
     Trained on one set of patients, tested on another:
@@ -137,6 +139,9 @@ def get_config(choice: str = "") -> ConfigDict:
     # numbers of labelled training patients, in the experiment pretrain
     config.compare.labelled = ("100", "300", "all")
 
+    config.interpret = ConfigDict()
+    config.interpret.permutations = 20  # networks trained on permuted outcomes, 3 or more
+
     config.predict = ConfigDict(dict(batch_size=64))
     config.run = run_section()
 
@@ -190,4 +195,5 @@ def set_smoke(config: ConfigDict) -> None:
     config.compare.encodings = ("bias", "shuffled")
     config.compare.balancing = ("fixed", "pcgrad")
     config.compare.labelled = ("20", "all")
+    config.interpret.permutations = 3
     config.run.devices = 1

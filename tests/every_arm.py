@@ -15,7 +15,7 @@ from command import ROOT, config_of
 
 from omics_jax.durable import save_arrays
 from omics_jax.run.command import system_module
-from omics_jax.run.directory import prediction_file
+from omics_jax.run.directory import OF_VARIABLES, prediction_file
 from omics_jax.run.identity import origins
 from omics_jax.run.prepare import prepare_arms
 from omics_jax.run.scores import rows_of
@@ -168,6 +168,10 @@ def write_predicted_run(name: str, experiment: str, folder: Path) -> None:
                     file.parent.mkdir(parents=True, exist_ok=True)
                     meta = {**origin_of[arm.name], "replicate": r, "part": part}
                     save_arrays(file, {**fields, **simple[key]}, meta)
+                if arm.system.of_variables:
+                    own = {k: _drawn(v, random) for k, v in shapes_of_variables(arm, replicate)}
+                    meta = {**origin_of[arm.name], "replicate": r, "part": OF_VARIABLES}
+                    save_arrays(prediction_file(folder, arm, r, OF_VARIABLES), own, meta)
 
 
 def simple_predictions(arm, replicate, rows) -> dict[str, np.ndarray]:
@@ -175,6 +179,14 @@ def simple_predictions(arm, replicate, rows) -> dict[str, np.ndarray]:
     train = arm.dataset.take(rows_of(replicate, "train", arm.system.baseline_slots))
     models = arm.system.baselines(train, arm.dataset.take(rows))
     return {field: np.asarray(values) for field, values in next(iter(models.values())).items()}
+
+
+def shapes_of_variables(arm, replicate):
+    """(field, shape and type) of what the arm's variables say by themselves."""
+    table = arm.system.arrays(arm.dataset)
+    batch = {slot: batch_of(table, own) for slot, own in replicate.rows.items()}
+    variables = jax.eval_shape(lambda: variables_of(arm, replicate, batch))
+    return jax.eval_shape(arm.system.of_variables, variables).items()
 
 
 def prediction_shapes(arm, replicate, rows):

@@ -138,11 +138,22 @@ def encode_tokens(
     extra: added to the tokens' vectors, such as vectors that are known of them.
     """
     x = jnp.where(exists, x, 0)
-    encoded = value_vectors(shape.encoding, p.get("value", {}), x, exists, shape.channels)
-    t = jnp.broadcast_to(p["token"] + extra + encoded, (*x.shape, shape.channels))
+    t = first_tokens(shape, p, x, exists, extra)
     for number in range(shape.layers):
         t = _layer(shape, p, number, t, x, exists, randomness)
     return t if shape.norm == "post" else layer_norm(p["norm"], t)
+
+
+def first_tokens(
+    shape: TokenEncoder,
+    p: Params,
+    x: Float[Array, "n t"],
+    exists: Exists,
+    extra: Float[Array, "_ t d"] | float,
+) -> Tokens:
+    """The tokens before the first layer, see `encode_tokens`."""
+    encoded = value_vectors(shape.encoding, p.get("value", {}), x, exists, shape.channels)
+    return jnp.broadcast_to(p["token"] + extra + encoded, (*x.shape, shape.channels))
 
 
 def _layer(
@@ -175,6 +186,33 @@ def _layer(
         return t + feedforward(layer_norm(own["norm_2"], t))
     t = layer_norm(own["norm_1"], t + attention(t))
     return layer_norm(own["norm_2"], t + feedforward(t))
+
+
+def attention_weights(
+    shape: TokenEncoder,
+    p: Params,
+    x: Float[Array, "n t"],
+    exists: Exists,
+    extra: Float[Array, "_ t d"] | float = 0.0,
+) -> Float[Array, "t t"]:
+    """How much token i attends to token j: the mean over rows, heads and layers, without dropout.
+
+    For exact attention among few tokens: the weights of a layer exist at once. The arguments are
+    those of `encode_tokens`.
+    """
+    x = jnp.where(exists, x, 0)
+    strength = p["value"]["strength"] if shape.encoding == "bias" else None
+    t = first_tokens(shape, p, x, exists, extra)
+    total = jnp.zeros((x.shape[1], x.shape[1]))
+    for number in range(shape.layers):
+        own = p[f"layer_{number}"]
+        read = layer_norm(own["norm_1"], t) if shape.norm == "pre" else t
+        q, k, _ = _projected(shape, own["attention"], read, read)
+        q, k = with_values(shape.encoding, strength, q, k, x[:, None], x[:, None])
+        logits = jnp.where(exists[:, None, None], jnp.einsum("nhic,nhjc->nhij", q, k), -jnp.inf)
+        total += jax.nn.softmax(logits, axis=-1).mean(axis=(0, 1))
+        t = _layer(shape, p, number, t, x, exists, None)
+    return total / shape.layers
 
 
 def _attend(

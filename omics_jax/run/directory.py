@@ -59,6 +59,15 @@ def checkpoint_folder(folder: Path, arm: Arm) -> Path:
     return folder / "checkpoints" / file_name(arm.name)
 
 
+OF_VARIABLES = "variables"  # in place of a part of the rows: the fields of `System.of_variables`
+
+
+def parts_of(arm: Arm) -> tuple[str, ...]:
+    """The parts of a replicate's predictions, a file each."""
+    further = (OF_VARIABLES,) if arm.system.of_variables else ()
+    return ("test", *arm.system.extra_parts, *further)
+
+
 def prediction_file(folder: Path, arm: Arm, replicate: int, part: str = "test") -> Path:
     """Where a replicate's predictions of its test (validation, training) rows lie."""
     suffix = "" if part == "test" else f"-{part}"

@@ -29,6 +29,7 @@ from omics_jax.file_names import file_name
 from omics_jax.report.page import write_report
 from omics_jax.run.directory import (
     checkpoint_folder,
+    parts_of,
     prediction_file,
     read_json,
     tuning_file,
@@ -116,12 +117,11 @@ def training_files(folder: Path, arms: Iterable[Arm]) -> list[Path]:
     names = ("config.json", "data.json", "training.json", "environment.json", "history.jsonl")
     files = [folder / name for name in names]
     for arm in arms:
-        parts = ("test", *arm.system.extra_parts)
         files += [tuning_file(folder, arm)] if arm.tuning else []
         for r in range(len(arm.replicates)):
             stages = (stage.name for stage in arm.system.stages)
             files += [stage_file(checkpoint_folder(folder, arm), stage, r) for stage in stages]
-            files += [prediction_file(folder, arm, r, part) for part in parts]
+            files += [prediction_file(folder, arm, r, part) for part in parts_of(arm)]
     return files
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from omics_jax.evaluation.few_events import too_few_events
 from omics_jax.evaluation.tables import Frame
+from omics_jax.run.directory import OF_VARIABLES
 from omics_jax.run.progress import OnProgress
 from omics_jax.study.comparisons import summary_of
 from omics_jax.study.members import ensembles, mean_prediction, split_labels
@@ -71,6 +72,9 @@ def _score_replicate(
         part: mean_prediction(system, [load(r, part) for r in members])
         for part in ("test", *system.extra_parts)
     }
+    own = {}
+    if system.of_variables:
+        own = mean_prediction(system, [load(r, OF_VARIABLES) for r in members])
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
         baseline_rows = rows_of(replicate, "train", system.baseline_slots)
@@ -82,7 +86,8 @@ def _score_replicate(
     scores, frames = [], []
     for model, predicted in predictions.items():
         _check_finite(predicted, model, arm, replicate)
-        evaluation = system.evaluate(predicted, test, train)
+        given = {**predicted, **own} if model == MODEL else predicted
+        evaluation = system.evaluate(given, test, train)
         scores += _score_lines(columns, model, evaluation.metrics, evaluation.constant)
         for name, frame in evaluation.frames.items():
             if frame.every_repeat:

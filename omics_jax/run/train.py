@@ -15,6 +15,7 @@ import numpy as np
 from omics_jax.durable import save_arrays
 from omics_jax.errors import Stopped
 from omics_jax.run.directory import (
+    OF_VARIABLES,
     checkpoint_folder,
     environment,
     prediction_file,
@@ -141,6 +142,7 @@ def _prediction_saver(
     most = max(len(rows_of(replicate, part)) for replicate in arm.replicates for part in parts)
     width = min(system.predict_batch, most)
     predictor = compile_row_function(system.predict, width)
+    of_variables = jax.jit(system.of_variables) if system.of_variables else None
 
     def save(chunk: Sequence[int], variables: Variables) -> None:
         for part in parts:
@@ -149,5 +151,10 @@ def _prediction_saver(
             for r, fields in zip(chunk, predictions, strict=True):
                 meta = {**origin, "replicate": r, "part": part}
                 save_arrays(prediction_file(folder, arm, r, part), fields, meta)
+        for place, r in enumerate(chunk if of_variables else ()):
+            fields = of_variables(jax.tree.map(lambda leaf, i=place: leaf[i], variables))
+            meta = {**origin, "replicate": r, "part": OF_VARIABLES}
+            named = {name: np.asarray(values) for name, values in fields.items()}
+            save_arrays(prediction_file(folder, arm, r, OF_VARIABLES), named, meta)
 
     return save

@@ -77,6 +77,9 @@ class System:
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
       better: metric -> "higher" or "lower", for metrics that have a better side.
       predict_batch: rows predicted at once.
+      of_variables: variables of one replicate -> field -> array of any shape: what a trained
+        network says by itself, whatever the rows. `evaluate` is given these fields beside the
+        predictions of test rows.
       extra_parts: rows of a replicate that are predicted besides its test rows: "validation", which
         are scored under metrics named "validation_...", and "train", to which `probes` are fitted.
       probes: (predictions of the training rows, these rows, predictions of the test rows, these
@@ -114,6 +117,7 @@ class System:
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
     predict_batch: int = 64
+    of_variables: Callable[[Variables], Mapping[str, jax.Array]] | None = None
     extra_parts: tuple[str, ...] = ()
     probes: (
         Callable[[Predictions, Dataset, Predictions, Dataset], Mapping[str, Predictions]] | None

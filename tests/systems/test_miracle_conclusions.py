@@ -8,54 +8,9 @@ from miracle_people import arms, people
 
 from omics_jax.evaluation.tables import Frame
 from omics_jax.study.system import MODEL, Results
-from omics_jax.systems.miracle import assembly, conclusions, stability
+from omics_jax.systems.miracle import assembly, stability
 from omics_jax.systems.miracle.explained import PATHWAYS
 from omics_jax.systems.miracle.model import ENCODER
-
-
-def line(arm, metric, value, fold=0):
-    columns = {"group": "all", "repeat": 0, "replicate": fold, "n_train": 30, "n_test": 10}
-    return {"arm": arm, "model": MODEL, "metric": metric, "value": value, "fold": fold, **columns}
-
-
-def scored(*lines, frames=None):
-    return Results(pd.DataFrame(lines), frames or {}, {}, {})
-
-
-# --- means over networks --------------------------------------------------------------------------
-
-
-def test_the_mean_over_networks_is_over_classes_of_the_same_fold():
-    results = scored(
-        *(line("A alone", "A_auroc", v, f) for f, v in enumerate((0.6, 0.8))),
-        *(line("B alone", "B_auroc", v, f) for f, v in enumerate((0.7, 0.5))),
-        *(line("age alone", "age_rmse", v, f) for f, v in enumerate((9.0, 8.0))),
-    )
-    outcomes = {"A alone": "A", "B alone": "B", "age alone": "age"}
-    joined, names = conclusions.with_means_of(results, outcomes, "each")
-    assert names == ["each"]
-    own = joined.scores[joined.scores["arm"] == "each"]
-    assert own["metric"].unique().tolist() == ["mean_auroc"]
-    np.testing.assert_allclose(own.sort_values("fold")["value"], [0.65, 0.65])
-    assert own["n_test"].tolist() == [20, 20]
-
-
-def test_of_one_network_there_is_no_mean():
-    results = scored(line("A alone", "A_auroc", 0.6))
-    joined, names = conclusions.with_means_of(results, {"A alone": "A"}, "each")
-    assert names == [] and joined is results
-
-
-def test_differences_have_the_sign_of_the_test():
-    tests = [
-        {"a": "joint", "b": "RA alone", "metric": "RA_auroc", "difference": 0.1, "ci95": [0, 0.2]},
-        {"a": "joint", "b": "RA alone", "metric": "RA_rmse", "difference": 5.0, "ci95": [4, 6]},
-    ]
-    table = conclusions.difference_table(tests, "title", "joint")
-    assert table.frame.to_dict("records") == [
-        {"label": "RA alone", "value": 0.1, "low": 0, "high": 0.2, "series": "RA"}
-    ]
-
 
 # --- stability ------------------------------------------------------------------------------------
 

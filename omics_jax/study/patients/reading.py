@@ -281,8 +281,8 @@ def _empty_rows(new: Dataset) -> list[str]:
     more = ", ..." if len(empty) > _SHOWN else ""
     return [
         f"patients without a value of any feature of the training: {len(empty):,} "
-        f"({', '.join(empty[:_SHOWN])}{more}); their outcomes are left empty, and their imputed "
-        "values are the training means."
+        f"({', '.join(empty[:_SHOWN])}{more}); their outcomes are left empty, and where values "
+        "are imputed these are the training means."
     ]
 
 

@@ -38,6 +38,7 @@ def network_arm(
     labels: Mapping[str, Any] | None = None,
     with_baselines: bool = True,
     shared_test: bool = False,
+    has_pairs: bool = False,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all patients, or on those of its only task.
 
@@ -48,6 +49,7 @@ def network_arm(
       are still fitted to all training patients, whose outcomes they do not read.
     with_baselines: see `Arm`.
     shared_test: whether all folds test the same patients.
+    has_pairs: whether the trained network is asked which pairs of genes interact.
     """
     known = cohort.known if encoder == TRANSFORMER else None
     names = tuple(cohort.dataset.modalities)
@@ -58,8 +60,11 @@ def network_arm(
     if labelled is not None:
         splits = [few_labelled(split, labelled) for split in splits]
 
+    whole = {(split.repeat, split.fold): split.train for split in cohort.splits}
+
     def all_constants(split: Split) -> dict[str, np.ndarray]:
-        scale = covariate_scale(cohort.covariates, split.train) if cohort.levels else {}
+        trained = whole[split.repeat, split.fold]
+        scale = covariate_scale(cohort.covariates, trained) if cohort.levels else {}
         chosen = constants_of(split)
         return {**chosen, **scale, **known_constants(known, cohort.dataset, dataset, chosen)}
 
@@ -75,6 +80,7 @@ def network_arm(
         logged=logged_modalities(dataset),
         encoder=encoder,
         shared_test=shared_test,
+        has_pairs=has_pairs,
         **_vector_fields(config, known),
     )
     is_trained = known is not None and known.network is not None

@@ -21,8 +21,10 @@ from omics_jax.study.covariates import Levels, covariate_columns, covariate_valu
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.gene_transformer import model, networks
+from omics_jax.systems.gene_transformer.gene_network import pair_fields
 from omics_jax.systems.gene_transformer.model import VECTOR_MODULE
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS, vectors_system
+from omics_jax.systems.gene_transformer.pairs import ATTENTION, PAIRS, pair_frame
 from omics_jax.systems.gene_transformer.pretraining import (
     PRETRAINING,
     RESTORED,
@@ -58,6 +60,7 @@ class Spec(DataSpec):
     nodes: the number of known genes whose vectors are trained; 0 for none.
     vector_channels: d of the vectors of known genes; 0 for none.
     vector_digest: of the files of known genes.
+    has_pairs: whether the trained network is asked which pairs of genes interact.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -70,6 +73,7 @@ class Spec(DataSpec):
     nodes: int = 0
     vector_channels: int = 0
     vector_digest: str = ""
+    has_pairs: bool = False
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -115,6 +119,7 @@ def build(config: Any, spec: Spec) -> System:
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
         finish_new=partial(reading.without_empty_rows, tuple(columns)),
+        of_variables=partial(pair_fields, shape, network) if spec.has_pairs else None,
         **{"evaluate": partial(evaluate, spec), **restoring},
     )
 
@@ -122,13 +127,29 @@ def build(config: Any, spec: Spec) -> System:
 def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
     """The scores of all tasks, see `tasks.scoring`.
 
-    With frames of `tasks.external` where all replicates are tested on the same patients.
+    With frames of `tasks.external` where all replicates are tested on the same patients, and of
+    pairs of genes where the network was asked for them.
     """
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times)
-    if not spec.shared_test:
-        return scored
-    frames = {**scored.frames, **task_frames(spec.tasks, predictions, test, {})}
+    frames = dict(scored.frames)
+    if spec.shared_test:
+        frames |= task_frames(spec.tasks, predictions, test, {})
+    if ATTENTION in predictions:
+        frames[PAIRS] = pair_frame(spec.tasks, predictions, test, chosen_values(predictions, train))
     return replace(scored, frames=frames)
+
+
+def chosen_values(predictions: Predictions, train: Dataset) -> Float[np.ndarray, "n w"]:
+    """The values of the genes that a fold chose, missing ones as their mean; 0 without a gene."""
+    parts = []
+    for name, modality in train.modalities.items():
+        observed = np.where(modality.mask, modality.values, np.nan)
+        count = np.maximum(modality.mask.sum(axis=0), 1)
+        mean = np.nansum(observed, axis=0) / count
+        filled = np.where(modality.mask, modality.values, mean)
+        padded = np.concatenate([filled, np.zeros((len(filled), 1))], axis=1)
+        parts.append(padded[:, np.asarray(predictions[f"columns_{name}"]).astype(int)])
+    return np.concatenate(parts, axis=1)
 
 
 def vector_description(nodes: int, channels: int) -> dict[str, Any]:

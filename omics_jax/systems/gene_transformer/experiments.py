@@ -22,7 +22,10 @@ from omics_jax.systems.gene_transformer.arms import (
     vector_arms,
 )
 from omics_jax.systems.gene_transformer.cohort import cohort_of
+from omics_jax.systems.gene_transformer.gene_network import MOST_GENES
+from omics_jax.systems.gene_transformer.model import SLOT
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
+from omics_jax.tasks.attribution import NETWORK, permuted_arm
 
 MULTITASK = "multitask"
 ALL, LEAST_LABELLED = "all", 10  # labelled patients
@@ -77,6 +80,19 @@ def external(config: Any, dataset: Dataset) -> list[Arm]:
     return [*vector_arms(config, cohort), arm]
 
 
+def network(config: Any, dataset: Dataset) -> list[Arm]:
+    """Which genes act together, with networks on permuted outcomes as the null."""
+    cohort = cohort_of(config, dataset)
+    genes = sum(cohort.widths.values())
+    if genes > MOST_GENES:
+        raise UserError(
+            f"the experiment network computes all pairs of at most {MOST_GENES} genes, and a fold "
+            f"reads {genes:,}; set --config.preprocess.top_k={MOST_GENES} or less"
+        )
+    arm = network_arm(config, cohort, NETWORK, cohort.tasks, has_pairs=True)
+    return [*vector_arms(config, cohort), arm, permuted_arm(arm, cohort.tasks, SLOT)]
+
+
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
     """Networks on a pretrained transformer and on a new one, by the number of labelled patients.
 
@@ -119,6 +135,7 @@ EXPERIMENTS = {
     "multitask": Experiment(multitask, conclusions.conclude_multitask),
     "encodings": Experiment(encodings, conclusions.conclude_encodings),
     "balancing": Experiment(balancing, conclusions.conclude_balancing),
+    "network": Experiment(network, conclusions.conclude_network),
     "pretrain": Experiment(pretrain, conclusions.conclude_pretrain),
     "external": Experiment(external, conclusions.conclude_external),
 }

@@ -189,12 +189,18 @@ def encode(
     shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None
 ) -> Encoded:
     """The patients' vectors, which the heads read."""
-    p = variables["params"][ENCODER]
     profile = profiles(shape, variables["constants"], rows)
     randomness = None if key is None else Randomness(key, rows["row"])
-    known = known_vectors(shape, variables)
+    return Encoded(encode_profiles(shape, variables, profile, randomness), {}, {})
+
+
+def encode_profiles(
+    shape: ModelShape, variables: Variables, profile: Profile, randomness: Randomness | None = None
+) -> Float[Array, "n z"]:
+    """The vectors of patients with these tokens. randomness: in training."""
+    p, known = variables["params"][ENCODER], known_vectors(shape, variables)
     t = encode_tokens(shape.encoder, p, *profile, randomness, extra=known)
-    return Encoded(pooled(shape.config.model.pool, p, t, profile.exists), {}, {})
+    return pooled(shape.config.model.pool, p, t, profile.exists)
 
 
 def known_vectors(shape: ModelShape, variables: Variables) -> Float[Array, "1 T d"] | float:

@@ -1,6 +1,7 @@
 """What the settings of configs/gene_transformer.py may be."""
 
 from omics_jax.data.preprocessing.features import SPREADS
+from omics_jax.evaluation.attribution import MIN_POOLED
 from omics_jax.nn.token_encoder import ATTENTIONS, NORMS
 from omics_jax.nn.value_encodings import ENCODINGS
 from omics_jax.settings.checks import (
@@ -54,6 +55,7 @@ _MODEL = {
     **{f"embedding.{name}": whole(2, 1000) for name in ("walk_length", "context")},
     **{f"embedding.{name}": whole(1, 1000) for name in ("walks", "negatives")},
     **{f"embedding.{name}": number(0.001, 0.4) for name in ("validation", "test")},
+    "interpret.permutations": whole(MIN_POOLED, 10_000),
     "pretrain.hidden": number(0.001, 0.999),
     "compare.single": flag(),
     "compare.labelled": names(),
