@@ -89,6 +89,26 @@ def covariate_values(
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros(shape, np.float32)
 
 
+def unknown_covariates(
+    new: Dataset, levels: Levels, missing: Missing, consequence: str
+) -> list[str]:
+    """A sentence on every covariate of the training that is not known of all new people.
+
+    consequence: what becomes of those in whom it is unknown.
+    """
+    sentences = []
+    for column, words in levels.items():
+        values = covariate_values(new, {column: words}, missing)
+        count = int(np.isnan(values).any(axis=1).sum())
+        if count:
+            what = f"no word of the training ({', '.join(words)})" if words else "no number"
+            sentences.append(
+                f"{column}: {what} is known of {count:,} of {len(new):,} new people, who "
+                f"{consequence}; data.clinical names their table."
+            )
+    return sentences
+
+
 def _known_cells(column: pd.Series, missing: Missing) -> pd.Series:
     """The cells as text, nan where they mean unknown."""
     text = column.fillna("").astype(str).str.strip()

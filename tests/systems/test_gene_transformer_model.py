@@ -5,10 +5,13 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
-from gene_patients import CONSTANT, UNSEEN, FreshArm, fresh_arm, patients, with_cells
+from command import config_of
+from gene_patients import CONSTANT, SMOKE, UNSEEN, FreshArm, fresh_arm, patients, with_cells
 from scipy.stats import median_abs_deviation
 
+from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.preprocessing.features import SPREADS
 from omics_jax.data.preprocessing.statistics import training_statistics
 from omics_jax.systems.gene_transformer import assembly, model
@@ -338,3 +341,33 @@ def test_exchanging_values_among_genes_keeps_each_patients_values():
             np.testing.assert_array_equal(ours, theirs)
     again = shuffled(patients(), 0).modalities["rna"].values
     np.testing.assert_array_equal(again, mixed.modalities["rna"].values)
+
+
+def test_simple_models_read_the_covariates_too():
+    """On the scale of the genes, and the training mean where one is unknown."""
+    n = 30
+    sex = np.where(np.arange(n) % 3 == 0, "f", "m").astype(object)
+    sex[4] = ""
+    data = with_covariate(n, sex)
+    config = config_of(SMOKE, "--config.data.covariates=('sex',)")
+    spec = assembly.Spec(
+        {"rna": tuple(data.modalities["rna"].features.tolist())},
+        {},
+        widths={"rna": 3},
+        levels={"sex": ("f", "m")},
+    )
+    x, x_test = assembly.scaled_values(config, spec, data, data.take(np.arange(5)))
+    assert x.shape == (n, 3 + 2) and x_test.shape == (5, 3 + 2)
+    np.testing.assert_allclose(x_test, x[:5], rtol=1e-6)
+    unit = x[:, :3].std(axis=0).mean()
+    np.testing.assert_allclose(np.delete(x[:, 3:], 4, axis=0).std(axis=0), unit, rtol=1e-5)
+    assert not x[4, 3:].any()
+    assert (x[[0, 3], 3] > 0).all() and (x[[1, 2], 3] < 0).all()
+
+
+def with_covariate(n, sex):
+    values = np.random.default_rng(0).normal(8, 1, (n, 3)).astype(np.float32)
+    ids = np.array([f"P{i}" for i in range(n)])
+    table = pd.DataFrame({"sex": sex}, index=ids)
+    modality = Modality(values, np.ones(values.shape, bool), np.array(["a", "b", "c"]))
+    return Dataset(ids, ids, {"rna": modality}, table, {})

@@ -107,3 +107,44 @@ def test_a_modality_that_the_run_does_not_know_is_refused(run, tmp_path):
     outcome = command(SMOKE, f"--workdir={run}", "--mode=predict", files)
     assert outcome.status == 2
     assert "the run knows no modality 'mirna'; it was trained with rna" in outcome.err
+
+
+# --- covariates -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_sex(tmp_path_factory):
+    """A run whose networks also read the patients' sex."""
+    folder = tmp_path_factory.mktemp("trained_with_sex")
+    files = written(folder, EXPRESSION, CLINICAL)
+    words = ("--config.compare.mlp=()", "--config.data.covariates=sex")
+    with few_trees_and_draws():
+        outcome = command(SMOKE, f"--workdir={folder}/run", *words, *files)
+    assert outcome.status == 0, outcome.err
+    return folder / "run"
+
+
+def probabilities(run, folder, clinical=None):
+    """(probabilities of kind of `NEW`, what the command prints) with this clinical table."""
+    folder.mkdir()
+    NEW.to_csv(folder / f"{folder.name}.csv")
+    words = [f"--config.data.modalities=rna={folder / folder.name}.csv"]
+    if clinical is not None:
+        clinical.to_csv(folder / "clinical.csv")
+        words.append(f"--config.data.clinical={folder / 'clinical.csv'}")
+    outcome = command(SMOKE, f"--workdir={run}", "--mode=predict", *words)
+    assert outcome.status == 0, outcome.err
+    (found,) = re.findall(r"\S*/predictions-\S+", outcome.out)
+    return pd.read_csv(f"{found}/all.kind_probability.csv", index_col="id"), outcome.out
+
+
+def test_covariates_of_new_patients_are_read_and_unknown_ones_are_told(with_sex, tmp_path):
+    known = CLINICAL.loc[NEW.index, ["sex"]]
+    swapped = known.replace({"sex": {"f": "m", "m": "f"}})
+    found, out = probabilities(with_sex, tmp_path / "known", known)
+    assert "warning" not in out
+    other, _ = probabilities(with_sex, tmp_path / "swapped", swapped)
+    assert not np.allclose(found, other)
+    _, out = probabilities(with_sex, tmp_path / "without")
+    words = "is known of 9 of 9 new people, who are predicted without it; data.clinical names"
+    assert "sex: no word of the training (f, m) " + words in out

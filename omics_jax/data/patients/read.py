@@ -125,7 +125,7 @@ def resolve_targets(
 ) -> tuple[TargetColumns, Remarks]:
     """The targets in the tables that the settings or the source name, and remarks on these."""
     missing = missing_values(settings)
-    if not getattr(settings, "targets", True):
+    if not getattr(settings, "targets", True) and not names_tables(settings):
         return TargetColumns([], {}, {}, {}, missing), Remarks()
     if _has_own_targets(settings, kind):
         return omiembed.read_targets(source, spec, settings.barcode, missing)

@@ -31,6 +31,7 @@ COUNTS_BY_NAME = "mirna"  # counts unless the values say otherwise
 HOW_TO_READ = ("orientation", "id", "barcode", "repeated", "missing_values", "limits")
 DEFAULTS = {"orientation": "auto", "repeated": "error"}
 OUTCOMES = ("clinical", "survival", "classes", "numbers", "survival_times")
+TABLES = ("clinical", "survival")
 _SHOWN = 5  # names in a note
 DEFAULT_NAMES = ("rna", "methylation", "mirna", "protein")
 RESERVED = "<+,="  # characters that separate names in settings
@@ -241,11 +242,18 @@ def sources(config: Any) -> tuple[str, ...]:
     return named_files(config.data)
 
 
-def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any) -> Dataset:
+def read_new(
+    spec: DataSpec,
+    logged: Collection[str],
+    trained: Any,
+    config: Any,
+    with_tables: bool = False,
+) -> Dataset:
     """New patients from the files that `config.data` names, in their units, on `spec.features`.
 
     logged: the modalities of the training whose logarithms were taken.
     trained: the config of the training, which knows how its files were to be read.
+    with_tables: whether what else is known of the patients is read, without outcomes.
 
     Raises:
       UserError: no files, a modality that the run was not trained with, or a modality without any
@@ -255,7 +263,7 @@ def read_new(spec: DataSpec, logged: Collection[str], trained: Any, config: Any)
         raise UserError(
             "--mode=predict needs the new patients; name their files with --config.data.modalities"
         )
-    command, notes = _as_trained(config, trained)
+    command, notes = _as_trained(config, trained, with_tables)
     new = _read_files(command, _only_values(trained), features=spec.features, targets=False)
     _check_known(spec, new)
     notes += [_logarithm_note(name) for name in logged if name in new.modalities]
@@ -308,7 +316,7 @@ def _missing_modality(patients: int, features: Sequence[str]) -> Modality:
     return Modality(values, values.astype(bool), np.asarray(features))
 
 
-def _as_trained(config: Any, trained: Any) -> tuple[Any, list[str]]:
+def _as_trained(config: Any, trained: Any, with_tables: bool) -> tuple[Any, list[str]]:
     """The command's config with its files, read as those of the training were, and notes.
 
     Settings of the section `data` that the command leaves at their defaults are the training's;
@@ -319,7 +327,8 @@ def _as_trained(config: Any, trained: Any) -> tuple[Any, list[str]]:
         if config.data[name] in (DEFAULTS.get(name), "", ()):
             value = trained.data[name]
             config.data[name] = value if isinstance(value, str) else tuple(value)
-    named = [name for name in OUTCOMES if config.data[name]]
+    unread = [name for name in OUTCOMES if not (with_tables and name in TABLES)]
+    named = [name for name in unread if config.data[name]]
     notes = []
     if config.data.only:
         notes.append("All patients of the files are predicted: data.only is for training.")
@@ -329,7 +338,7 @@ def _as_trained(config: Any, trained: Any) -> tuple[Any, list[str]]:
             "experiment external scores predictions, with these files as "
             "--config.data.external.modalities, .clinical and .survival."
         )
-    config.data.update(dict.fromkeys((*OUTCOMES, "only", "group"), ""))
+    config.data.update(dict.fromkeys((*unread, "only", "group"), ""))
     return config, notes
 
 

@@ -17,7 +17,13 @@ from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.nn.initial import Constant
 from omics_jax.settings.checks import check_values
-from omics_jax.study.covariates import Levels, covariate_columns, covariate_values
+from omics_jax.study.covariates import (
+    Levels,
+    covariate_columns,
+    covariate_scale,
+    covariate_values,
+    scaled_covariates,
+)
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
 from omics_jax.systems.gene_transformer import model, networks
@@ -34,6 +40,7 @@ from omics_jax.systems.gene_transformer.pretraining import (
     pretraining_stage,
     restorer_description,
 )
+from omics_jax.systems.gene_transformer.reading import read_new
 from omics_jax.systems.gene_transformer.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
 from omics_jax.tasks.binary_models import binary_models
@@ -44,6 +51,7 @@ from omics_jax.tasks.settings import weights_of
 from omics_jax.tasks.task import Task
 
 TRANSFORMER, MLP = "transformer", "mlp"
+Matrix, TestMatrix = Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def build(config: Any, spec: Spec) -> System:
         },
         columns=columns,
         predict_batch=config.predict.batch_size,
-        read_new=partial(reading.read_new, spec, spec.logged, config),
+        read_new=partial(read_new, spec, config),
         sources=reading.sources,
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
@@ -190,13 +198,22 @@ def rules_of(config: Any, name: str) -> Rules:
 
 def scaled_values(
     config: Any, spec: Spec, train: Dataset, test: Dataset
-) -> tuple[Float[np.ndarray, "n F"], Float[np.ndarray, "t F"]]:
-    """The genes that a fold's network reads, of both datasets, for simple models.
+) -> tuple[Matrix, TestMatrix]:
+    """The genes and covariates that a fold's network reads, of both datasets, for simple models.
 
-    The dataset holds a random share of them already, so no share of it is drawn again.
+    Covariates have the mean s.d. of the genes, and their training mean where they are unknown.
     """
+    # The dataset holds a random share of the genes already, so no share of it is drawn again.
     rules = {name: replace(rules_of(config, name), share=1.0) for name in spec.features}
-    return features.scaled_features(rules, tuple(spec.features), train, test)
+    x, x_test = features.scaled_features(rules, tuple(spec.features), train, test)
+    if not spec.levels:
+        return x, x_test
+    c, c_test = (covariate_values(d, spec.levels, missing_of(config)) for d in (train, test))
+    scale, unit = covariate_scale(c, np.arange(len(c))), np.float32(x.std(axis=0).mean())
+    added = (unit * scaled_covariates(scale, part) for part in (c, c_test))
+    both = zip((x, x_test), added, strict=True)
+    x, x_test = (np.concatenate(parts, axis=1) for parts in both)
+    return x, x_test
 
 
 def check(config: Any) -> None:

@@ -78,7 +78,7 @@ def cohort_of(
     deal = deal_folds if outside is None else deal_internal
     splits = deal(config, dataset, strata_by_task(dataset, tasks))
     missing = missing_of(config)
-    levels = levels_of(dataset, config.data.covariates, missing, "config.data.covariates")
+    levels = levels_of(learned_from, config.data.covariates, missing, "config.data.covariates")
     rules = partial(rules_of, config)
     fit = fit_once(dataset, rules, with_sd=True)
     _check_genes_vary(fit, names, splits)

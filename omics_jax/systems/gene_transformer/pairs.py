@@ -9,6 +9,7 @@ co-expression, and partial correlation by the graphical lasso.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ ATTENTION = "attention"
 STRENGTH, INTERACTION = "strength_", "interaction_"  # how columns of an outcome begin
 PLAIN = ("coexpression", "partial_correlation")
 TOP, LEVEL = 30, 0.05
+_ROUNDING = 1e-6  # of a value in single precision, such as the mean of equal values
 Matrix = Float[np.ndarray, "n w"]
 
 
@@ -53,40 +55,58 @@ def pair_frame(
         ]
     )
     alive = np.flatnonzero(np.asarray(predictions["alive"]) > 0.5)
-    a, b = (alive[ends] for ends in np.triu_indices(len(alive), 1))
+    first, second = np.triu_indices(len(alive), 1)
+    a, b = alive[first], alive[second]
     columns = {"gene_a": names[a], "gene_b": names[b]}
     fields = [ATTENTION]
     fields += [f"{start}{task.name}" for task in tasks for start in (STRENGTH, INTERACTION)]
     columns |= {field: np.asarray(predictions[field], np.float64)[a, b] for field in fields}
     if values is not None:
-        plain = dict(zip(PLAIN, plain_networks(values), strict=True))
-        columns |= {name: matrix[a, b] for name, matrix in plain.items()}
+        plain = dict(zip(PLAIN, plain_networks(values[:, alive]), strict=True))
+        columns |= {name: matrix[first, second] for name, matrix in plain.items()}
     return Frame(PAIRS, pd.DataFrame(columns))
 
 
 def _names_of(dataset: Dataset, modality: str, columns: np.ndarray) -> np.ndarray:
-    """The names of the chosen genes, "" where a fold chose fewer."""
-    features = [*dataset.modalities[modality].features.astype(str).tolist(), ""]
-    return np.array(features)[columns.astype(int)]
+    """The names of the chosen genes, "" where a fold chose fewer.
+
+    A name that another modality has, too, is followed by the modality, as in "TP53 (rna)".
+    """
+    own = dataset.modalities[modality].features.astype(str).tolist()
+    others = {
+        str(feature)
+        for name, other in dataset.modalities.items()
+        if name != modality
+        for feature in other.features
+    }
+    names = [f"{name} ({modality})" if name in others else name for name in own]
+    return np.array([*names, ""])[columns.astype(int)]
 
 
 def plain_networks(values: Matrix) -> tuple[Float[np.ndarray, "w w"], Float[np.ndarray, "w w"]]:
     """Magnitudes of correlation, and of partial correlation by the graphical lasso.
 
-    The penalty of the lasso is chosen by cross-validation; genes that do not vary have 0.
+    The penalty of the lasso is chosen by cross-validation; genes that do not vary beyond rounding
+    have 0. Partial correlations are nan where the lasso fails, as it may beside two equal genes.
     """
     from sklearn.covariance import GraphicalLassoCV
 
-    w = values.shape[1]
+    values, w = values.astype(np.float64), values.shape[1]
     correlation, partial = np.zeros((2, w, w))
-    varies = np.flatnonzero(values.std(axis=0) > 0)
+    varies = np.flatnonzero(np.ptp(values, axis=0) > _ROUNDING * np.abs(values).max(axis=0))
     if len(varies) < 2:
         return correlation, partial
     scaled = values[:, varies] - values[:, varies].mean(axis=0)
     scaled = scaled / scaled.std(axis=0)
     places = np.ix_(varies, varies)
     correlation[places] = np.abs(np.corrcoef(scaled.T))
-    precision = GraphicalLassoCV().fit(scaled.astype(np.float64)).precision_
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the penalties that are tried, some fail
+            precision = GraphicalLassoCV().fit(scaled).precision_
+    except FloatingPointError:  # ill-conditioned
+        partial[places] = np.nan
+        return correlation, partial
     sd = np.sqrt(np.diag(precision))
     partial[places] = np.abs(precision / np.outer(sd, sd))
     return correlation, partial
@@ -124,7 +144,7 @@ def pair_tables(results: Results, network: str, permuted: str) -> dict[str, Tabl
 
 def tested_pairs(
     frame: pd.DataFrame, column: str, network: str, permuted: str
-) -> tuple[pd.DataFrame, Mapping[str, float]]:
+) -> tuple[pd.DataFrame, Mapping[str, int | float]]:
     """The pairs, strongest first, and numbers about the tests.
 
     Columns: share (of the first fold), null_share, share_over_folds, p, q; a pair that a fold did
@@ -166,7 +186,7 @@ def _of_first_fold(frame: pd.DataFrame, arm: str) -> pd.DataFrame:
     return first.set_index(["gene_a", "gene_b"])
 
 
-def _ranking(task: str, edges: pd.DataFrame, summary: Mapping[str, float]) -> Table:
+def _ranking(task: str, edges: pd.DataFrame, summary: Mapping[str, int | float]) -> Table:
     names = (edges["gene_a"] + " x " + edges["gene_b"]).to_numpy()
     share, p, q = (edges[name].to_numpy(np.float64) for name in ("share", "p", "q"))
     frame = top_features(names, 100 * share, p, q, TOP)

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.knowledge.describe import describe
 from omics_jax.data.knowledge.layers import Knowledge, connect
@@ -23,10 +21,10 @@ from omics_jax.data.knowledge.read import (
 from omics_jax.data.methylation.read import read_methylation
 from omics_jax.data.methylation.simulate import MODALITY, SimulatedStudies, simulate_methylation
 from omics_jax.data.methylation.text_settings import named_files, parse_settings
-from omics_jax.data.vocabulary import Missing, parse_missing
+from omics_jax.data.vocabulary import parse_missing
 from omics_jax.errors import UserError
 from omics_jax.settings.sections import methylation_section
-from omics_jax.study.covariates import Levels, covariate_values
+from omics_jax.study.covariates import unknown_covariates
 from omics_jax.study.new_rows import match_features
 
 OnProgress = Callable[[int, int, str], None]
@@ -117,24 +115,10 @@ def read_new(spec: Any, trained: Any, config: Any) -> Dataset:
     new = read_methylation(settings, features=features, covariates=tuple(spec.levels))
     place = ", ".join(sources(config))
     modality, said = match_features(new.modalities[MODALITY], features, place, "sites")
-    unknown = unknown_covariates(new, spec.levels, parse_missing(trained.data.missing_values))
+    missing = parse_missing(trained.data.missing_values)
+    unknown = unknown_covariates(new, spec.levels, missing, "count as the mean of the training")
     notes = (*new.notes, f"{said}.", *unknown)
     return replace(new, modalities={MODALITY: modality}, notes=notes)
-
-
-def unknown_covariates(new: Dataset, levels: Levels, missing: Missing) -> list[str]:
-    """A sentence on every covariate of the training that is not known of all new people."""
-    sentences = []
-    for column, words in levels.items():
-        values = covariate_values(new, {column: words}, missing)
-        count = int(np.isnan(values).any(axis=1).sum())
-        if count:
-            what = f"no word of the training ({', '.join(words)})" if words else "no number"
-            sentences.append(
-                f"{column}: {what} is known of {count:,} of {len(new):,} new people, who count as "
-                "the mean of the training; data.clinical names their table."
-            )
-    return sentences
 
 
 # How files are read; where the command leaves one of these at its default, the training's counts.
