@@ -315,13 +315,14 @@ def test_simple_models_read_the_genes_of_the_fold():
     fresh = fresh_arm(COVARIATES, FEW, "--config.preprocess.spread=mad")
     train, test = (fresh.arm.dataset.take(rows) for rows in (fresh.train, fresh.replicate.test))
     x, x_test = assembly.scaled_values(fresh.config, fresh.arm.spec, train, test)
-    assert x.shape == (len(train), 8) and x_test.shape == (len(test), 8)
+    genes, covariates = 8, 3  # age, female and male
+    assert x.shape == (len(train), genes + covariates)
+    assert x_test.shape == (len(test), genes + covariates)
     place = 0
     for name in ("rna", "mirna"):
         for gene in fresh.chosen(name):
-            values = measured(name, fresh.train)[:, patients().modalities[name].features == gene][
-                :, 0
-            ]
+            (column,) = np.flatnonzero(patients().modalities[name].features == gene)
+            values = measured(name, fresh.train)[:, column]
             filled = np.where(np.isfinite(values), values, np.nanmean(values))
             expected = (filled - np.nanmin(values)) / np.ptp(values[np.isfinite(values)])
             np.testing.assert_allclose(x[:, place], expected, atol=1e-5)
