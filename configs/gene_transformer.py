@@ -140,7 +140,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.compare.labelled = ("100", "300", "all")
 
     config.interpret = ConfigDict()
-    config.interpret.permutations = 20  # networks trained on permuted outcomes, 3 or more
+    # Networks trained on permuted outcomes; with 20 or fewer a lone pair cannot have q < .05.
+    config.interpret.permutations = 30
 
     config.predict = ConfigDict(dict(batch_size=64))
     config.run = run_section()

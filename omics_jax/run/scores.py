@@ -72,9 +72,9 @@ def _score_replicate(
         part: mean_prediction(system, [load(r, part) for r in members])
         for part in ("test", *system.extra_parts)
     }
-    own = {}
+    of_variables = {}
     if system.of_variables:
-        own = mean_prediction(system, [load(r, OF_VARIABLES) for r in members])
+        of_variables = mean_prediction(system, [load(r, OF_VARIABLES) for r in members])
     predictions = {MODEL: saved["test"]}
     if arm.with_baselines:
         baseline_rows = rows_of(replicate, "train", system.baseline_slots)
@@ -86,7 +86,7 @@ def _score_replicate(
     scores, frames = [], []
     for model, predicted in predictions.items():
         _check_finite(predicted, model, arm, replicate)
-        given = {**predicted, **own} if model == MODEL else predicted
+        given = {**predicted, **of_variables} if model == MODEL else predicted
         evaluation = system.evaluate(given, test, train)
         scores += _score_lines(columns, model, evaluation.metrics, evaluation.constant)
         for name, frame in evaluation.frames.items():

@@ -132,18 +132,27 @@ def build(config: Any, spec: Spec) -> System:
     )
 
 
-def evaluate(spec: Spec, predictions: Predictions, test: Dataset, train: Dataset) -> Evaluation:
+def evaluate(
+    spec: Spec,
+    predictions: Predictions,
+    test: Dataset,
+    train: Dataset,
+    with_plain: bool = True,
+) -> Evaluation:
     """The scores of all tasks, see `tasks.scoring`.
 
     With frames of `tasks.external` where all replicates are tested on the same patients, and of
     pairs of genes where the network was asked for them.
+
+    with_plain: whether pairs are also scored without a network.
     """
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times)
     frames = dict(scored.frames)
     if spec.shared_test:
         frames |= task_frames(spec.tasks, predictions, test, {})
     if ATTENTION in predictions:
-        frames[PAIRS] = pair_frame(spec.tasks, predictions, test, chosen_values(predictions, train))
+        values = chosen_values(predictions, train) if with_plain else None
+        frames[PAIRS] = pair_frame(spec.tasks, predictions, test, values)
     return replace(scored, frames=frames)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
@@ -21,6 +22,7 @@ from omics_jax.systems.gene_transformer.arms import (
     single_arms,
     vector_arms,
 )
+from omics_jax.systems.gene_transformer.assembly import evaluate
 from omics_jax.systems.gene_transformer.cohort import cohort_of
 from omics_jax.systems.gene_transformer.gene_network import MOST_GENES
 from omics_jax.systems.gene_transformer.model import SLOT
@@ -89,8 +91,16 @@ def network(config: Any, dataset: Dataset) -> list[Arm]:
             f"the experiment network computes all pairs of at most {MOST_GENES} genes, and a fold "
             f"reads {genes:,}; set --config.preprocess.top_k={MOST_GENES} or less"
         )
+    if genes < 2:
+        raise UserError(
+            "the experiment network needs two genes or more, and a fold reads one; give more genes"
+        )
     arm = network_arm(config, cohort, NETWORK, cohort.tasks, has_pairs=True)
-    return [*vector_arms(config, cohort), arm, permuted_arm(arm, cohort.tasks, SLOT)]
+    null = permuted_arm(arm, cohort.tasks, SLOT)
+    # The plain methods know no outcome: there is no null of theirs to compute.
+    evaluate_null = partial(evaluate, arm.spec, with_plain=False)
+    null = replace(null, system=replace(null.system, evaluate=evaluate_null))
+    return [*vector_arms(config, cohort), arm, null]
 
 
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
