@@ -140,7 +140,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.compare.labelled = ("100", "300", "all")
 
     config.interpret = ConfigDict()
-    # Networks trained on permuted outcomes; with 20 or fewer a lone pair cannot have q < .05.
+    # Networks trained on permuted outcomes; with fewer than 20 a lone pair cannot have q < .05.
     config.interpret.permutations = 30
 
     config.predict = ConfigDict(dict(batch_size=64))
@@ -154,7 +154,7 @@ def get_config(choice: str = "") -> ConfigDict:
 
 
 def set_paper(config: ConfigDict) -> None:
-    """The network and training of the authors' code (TxT)."""
+    """The sizes, norms and training of the authors' code (TxT)."""
     config.embedding.batch_size = 128
     config.model.norm = "post_twice"
     config.model.pool = "flatten"
@@ -195,6 +195,6 @@ def set_smoke(config: ConfigDict) -> None:
     config.compare.dropout = 0.0
     config.compare.encodings = ("bias", "shuffled")
     config.compare.balancing = ("fixed", "pcgrad")
-    config.compare.labelled = ("20", "all")
+    config.compare.labelled = ("12", "all")
     config.interpret.permutations = 3
     config.run.devices = 1

@@ -5,8 +5,8 @@
 
 Attention is exact among all t tokens, or "induced" (Set Transformer, Lee et al. 2019): M learned
 tokens attend to all of them, and they attend to these M, which costs t M instead of t^2. Matrices
-have no bias, as in the authors' code. Left out: Set Transformer's feed-forward layer between its
-two attentions, and caches.
+have no bias, as in the authors' code. Deviates: GELU (its tanh form) where the code has ReLU. Left
+out: Set Transformer's feed-forward layer between its two attentions, and caches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Vectors of genes that are known before: from a file, or trained on a network by another arm."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,45 @@ def test_another_content_of_the_file_is_another_training(tmp_path):
     pd.DataFrame(values + 1, index=GENES).to_csv(file, index_label="gene")
     (after,) = arms_of(f"--config.network.vectors={file}")
     assert before.spec.vector_digest != after.spec.vector_digest
+
+
+def test_another_edge_between_the_same_genes_is_another_training(tmp_path):
+    """Of the vectors too, which other runs may take over."""
+    file = edges_file(tmp_path)
+    before, _ = arms_of(f"--config.network.edges={file}")
+    edges = pd.read_csv(file)
+    edges.loc[0] = [GENES[0], GENES[6]]
+    edges.to_csv(file, index=False)
+    after, _ = arms_of(f"--config.network.edges={file}")
+    assert before.spec.features == after.spec.features
+    assert before.spec.vector_digest != after.spec.vector_digest != ""
+
+
+def test_other_aliases_are_another_training(tmp_path):
+    file, _ = vectors_file(tmp_path, ["A", "B"])
+    digests = []
+    for pair in (("A", "B"), ("B", "A")):
+        aliases = pd.DataFrame({"alias": GENES[:2], "gene": pair})
+        aliases.to_csv(tmp_path / "aliases.csv", index=False)
+        words = (f"vectors={file}", f"aliases={tmp_path / 'aliases.csv'}")
+        (arm,) = arms_of(*(f"--config.network.{word}" for word in words))
+        digests.append(arm.spec.vector_digest)
+    assert digests[0] != digests[1]
+
+
+def test_a_modality_without_a_known_gene_is_told_and_one_with_is_enough(tmp_path):
+    file, _ = vectors_file(tmp_path, GENES)
+    config = config_of(SMOKE, f"--config.network.vectors={file}")
+    dataset = MODULE.read(config)
+    rna = dataset.modalities["rna"]
+    sites = replace(rna, features=np.array([f"cg{i:08d}" for i in range(12)]))
+    both = replace(dataset, modalities={"rna": rna, "methylation": sites})
+    known = known_genes.known_genes(config, both)
+    assert (known.places["methylation"] == known_genes.NO_NODE).all()
+    assert (known.places["rna"] != known_genes.NO_NODE).all()
+    assert any(note.startswith("methylation: none of its features") for note in known.notes)
+    with pytest.raises(UserError):
+        known_genes.known_genes(config, replace(dataset, modalities={"methylation": sites}))
 
 
 def test_networks_start_from_the_vectors_that_another_arm_trained(tmp_path):

@@ -12,10 +12,12 @@ from gene_patients import CONSTANT, SMOKE, UNSEEN, FreshArm, fresh_arm, patients
 from scipy.stats import median_abs_deviation
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
+from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import SPREADS
 from omics_jax.data.preprocessing.statistics import training_statistics
+from omics_jax.errors import UserError
 from omics_jax.systems.gene_transformer import assembly, model
-from omics_jax.systems.gene_transformer.arms import shuffled
+from omics_jax.systems.gene_transformer.arms import few_labelled, shuffled
 from omics_jax.systems.gene_transformer.model import ENCODER, SLOT
 
 COVARIATES = "--config.data.covariates=('age','sex')"
@@ -372,3 +374,24 @@ def with_covariate(n, sex):
     table = pd.DataFrame({"sex": sex}, index=ids)
     modality = Modality(values, np.ones(values.shape, bool), np.array(["a", "b", "c"]))
     return Dataset(ids, ids, {"rna": modality}, table, {})
+
+
+# --- few labelled patients ------------------------------------------------------------------------
+
+
+def test_few_labelled_patients_have_an_outcome_and_are_among_more():
+    rng = np.random.default_rng(0)
+    is_labelled = rng.random(1000) < 0.4
+    split = Split(np.arange(600), np.arange(600, 800), np.arange(800, 1000), fold=0, repeat=0)
+    few, more = (few_labelled(split, count, is_labelled) for count in (50, 100))
+    for own, count in ((few, 50), (more, 100)):
+        assert len(own.train) == count and is_labelled[own.train].all()
+        assert is_labelled[own.validation].all() and set(own.validation) <= set(split.validation)
+        assert own.test is split.test
+    assert set(few.train) < set(more.train) and set(few.validation) <= set(more.validation)
+    labelled = is_labelled[:600].sum()
+    assert len(few.validation) == 30  # the least
+    share = 200 / labelled * is_labelled[600:800].sum()
+    assert len(few_labelled(split, 200, is_labelled).validation) == round(share)
+    with pytest.raises(UserError, match=f"has {labelled}, and fold 0 has {labelled} training"):
+        few_labelled(split, int(labelled), is_labelled)

@@ -197,14 +197,11 @@ def test_columns_are_those_of_the_fold_and_covariates_are_no_genes():
     assert_array_equal(fields["attention"], fields["attention"].T)
 
 
-def test_unknown_covariates_do_not_matter():
-    arm, fields = fresh(COVARIATES, FEW), fields_of(COVARIATES, FEW)
-    encoder = dict(arm.variables["params"][model.ENCODER])
-    encoder["token"] = encoder["token"].at[1:4].set(7.0)
-    params = {**arm.variables["params"], model.ENCODER: encoder}
-    other = asked(arm, {**arm.variables, "params": params})
-    for name, values in fields.items():
-        assert_allclose(other[name], values, rtol=1e-4, atol=1e-7)
+def test_covariates_take_part_at_their_training_means():
+    """Where all training patients have them, a network never saw a patient without."""
+    values, exists = profile_of(fresh(COVARIATES, FEW).shape, jnp.ones((2, 8)), jnp.ones(8, bool))
+    assert exists.all()
+    assert_array_equal(values, [[1, 0, 0, 0, *[1] * 8]] * 2)
 
 
 def test_more_than_two_classes_have_a_magnitude_without_a_sign():

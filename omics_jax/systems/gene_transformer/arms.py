@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.splits import Split
+from omics_jax.errors import UserError
 from omics_jax.study import folds
 from omics_jax.study.covariates import covariate_scale
 from omics_jax.study.patients.features import logged_modalities, on_common_table
@@ -25,6 +26,8 @@ from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
 from omics_jax.tasks.labels import curve_times
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task, known_rows
+
+LEAST_VALIDATION = 30  # patients, where few are labelled
 
 
 def network_arm(
@@ -58,7 +61,8 @@ def network_arm(
     )
     splits = [folds.restricted(split, _parts(dataset, tasks)) for split in cohort.splits]
     if labelled is not None:
-        splits = [few_labelled(split, labelled) for split in splits]
+        is_labelled = np.any([known_rows(dataset, task) for task in tasks], axis=0)
+        splits = [few_labelled(split, labelled, is_labelled) for split in splits]
 
     whole = {(split.repeat, split.fold): split.train for split in cohort.splits}
 
@@ -117,7 +121,8 @@ def vector_arms(config: Any, cohort: Cohort) -> list[Arm]:
     """The arm that trains the vectors of a network's genes, where there is one."""
     if cohort.known is None or cohort.known.network is None:
         return []
-    return [replace(vectors_arm(config, cohort.known.network), notes=tuple(cohort.known.notes))]
+    arm = vectors_arm(config, cohort.known.network, cohort.known.digest)
+    return [replace(arm, notes=tuple(cohort.known.notes))]
 
 
 def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarray, " n"]]:
@@ -128,18 +133,30 @@ def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarr
     return {"train": trained, "validation": trained, "test": known}
 
 
-def few_labelled(split: Split, count: int) -> Split:
-    """The split with `count` training rows, and as many fewer validation rows in proportion.
+def few_labelled(split: Split, count: int, is_labelled: Bool[np.ndarray, " n"]) -> Split:
+    """The split with `count` labelled training patients, and a like share of those of validation.
 
-    Fewer rows are among more.
+    Smaller draws are subsets of larger ones. At least `LEAST_VALIDATION` patients validate, as far
+    as there are so many.
+
+    is_labelled: which of all patients have an outcome.
+
+    Raises:
+      UserError: the split has no more labelled training patients than that.
     """
+    train, validation = (rows[is_labelled[rows]] for rows in (split.train, split.validation))
+    if count >= len(train):
+        raise UserError(
+            f"config.compare.labelled has {count:,}, and fold {split.fold} has {len(train):,} "
+            "training patients with an outcome; give smaller numbers, and all for the whole"
+        )
     rng = np.random.default_rng([split.repeat, split.fold])
-    share = min(1.0, count / len(split.train))
-
-    def some(rows: np.ndarray) -> np.ndarray:
-        return np.sort(rng.permutation(rows)[: max(2, round(share * len(rows)))])
-
-    return replace(split, train=some(split.train), validation=some(split.validation))
+    most = max(LEAST_VALIDATION, round(count / len(train) * len(validation)))
+    return replace(
+        split,
+        train=np.sort(rng.permutation(train)[:count]),
+        validation=np.sort(rng.permutation(validation)[:most]),
+    )
 
 
 def pretraining_arm(config: Any, cohort: Cohort) -> Arm:

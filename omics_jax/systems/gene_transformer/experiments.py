@@ -47,6 +47,12 @@ def multitask(config: Any, dataset: Dataset) -> list[Arm]:
 def encodings(config: Any, dataset: Dataset) -> list[Arm]:
     """Every encoding of values in `config.compare.encodings`, on the same folds."""
     cohort, arms = cohort_of(config, dataset), []
+    _check_differ("encodings", config.compare.encodings)
+    if config.compare.encodings[0] == SHUFFLED:
+        raise UserError(
+            f"config.compare.encodings begins with {SHUFFLED}, and the first is what simple models "
+            "stand beside and the others are compared with; name an encoding first"
+        )
     for name in config.compare.encodings:
         varied, own = config.copy_and_resolve_references(), cohort
         if name == SHUFFLED:
@@ -67,6 +73,7 @@ def balancing(config: Any, dataset: Dataset) -> list[Arm]:
             "name more (data.classes, data.numbers, data.survival_times), or choose the experiment "
             "multitask"
         )
+    _check_differ("balancing", config.compare.balancing)
     for name in config.compare.balancing:
         varied = config.copy_and_resolve_references()
         varied.balancing.name = name
@@ -89,7 +96,8 @@ def network(config: Any, dataset: Dataset) -> list[Arm]:
     if genes > MOST_GENES:
         raise UserError(
             f"the experiment network computes all pairs of at most {MOST_GENES} genes, and a fold "
-            f"reads {genes:,}; set --config.preprocess.top_k={MOST_GENES} or less"
+            f"reads {genes:,}; set --config.preprocess.top_k={MOST_GENES // len(cohort.widths)} "
+            "or less"
         )
     if genes < 2:
         raise UserError(
@@ -109,6 +117,7 @@ def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
     Pretraining reads the expression of all training patients.
     """
     cohort = cohort_of(config, dataset)
+    _check_differ("labelled", config.compare.labelled)
     own = config.copy_and_resolve_references()
     own.training.stages = tuple(name for name in own.training.stages if name != PRETRAINING)
     source = pretraining_arm(config, cohort)
@@ -123,6 +132,15 @@ def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
         )
         arms += [replace(new, main=text == config.compare.labelled[-1]), replace(taken, main=False)]
     return [*vector_arms(config, cohort), source, *arms]
+
+
+def _check_differ(name: str, words: Sequence[str]) -> None:
+    """Refuses an empty list of what is compared, and one that names something twice."""
+    if not words:
+        raise UserError(f"config.compare.{name} is empty; name what is to be compared")
+    repeated = [word for word in words if list(words).count(word) > 1]
+    if repeated:
+        raise UserError(f"config.compare.{name} names {repeated[0]!r} twice; name it once")
 
 
 def labelled_of(text: str) -> int | None:

@@ -71,12 +71,12 @@ def _varying(constants: Variables, name: str) -> Bool[Array, " w"]:
 
 
 def profile_of(shape: ModelShape, x: Genes, alive: Bool[Array, " w"]) -> Profile:
-    """Tokens with these values of genes; covariates are unknown."""
+    """Tokens with these values of genes; covariates are at their training means."""
     n = len(x)
     first = jnp.full((n, 1), CLS_VALUE)
-    unknown = jnp.zeros((n, shape.covariates))
-    values = jnp.concatenate([first, unknown, jnp.where(alive, x, 0)], axis=1)
-    exists = jnp.concatenate([jnp.ones(1, bool), jnp.zeros(shape.covariates, bool), alive])
+    average = jnp.zeros((n, shape.covariates))
+    values = jnp.concatenate([first, average, jnp.where(alive, x, 0)], axis=1)
+    exists = jnp.concatenate([jnp.ones(1 + shape.covariates, bool), alive])
     return Profile(values, jnp.broadcast_to(exists, values.shape))
 
 

@@ -75,11 +75,32 @@ def known_genes(config: Any, dataset: Dataset) -> KnownGenes | None:
         genes, vectors = read_embedding(settings.vectors)
         content = (genes, vectors)
     aliases = read_aliases(settings.aliases) if settings.aliases else None
-    places = {}
+    places, said = _places(dataset, genes, aliases)
+    content = (*content, *places.values())
+    return KnownGenes(genes, places, [*notes, *said], network, vectors, _digest(content))
+
+
+def _places(
+    dataset: Dataset, genes: Shaped[np.ndarray, " N"], aliases: Mapping[str, str] | None
+) -> tuple[dict[str, Int32[np.ndarray, " F"]], list[str]]:
+    """Modality -> the place of every feature among the genes, and a note on each.
+
+    Raises:
+      UserError: no feature of any modality is among them.
+    """
+    places, notes, errors = {}, [], []
     for name, modality in dataset.modalities.items():
-        places[name], said = match_genes(modality.features.astype(str), genes, aliases)
-        notes.append(f"{name}: {said}")
-    return KnownGenes(genes, places, notes, network, vectors, _digest(content))
+        features = modality.features.astype(str)
+        places[name] = np.full(len(features), NO_NODE, np.int32)
+        try:
+            places[name], said = match_genes(features, genes, aliases)
+            notes.append(f"{name}: {said}")
+        except UserError as error:
+            notes.append(f"{name}: none of its features is among the genes of config.network.")
+            errors.append(error)
+    if len(errors) == len(places):
+        raise errors[0]
+    return places, notes
 
 
 def _digest(content: Sequence[np.ndarray]) -> str:

@@ -38,8 +38,10 @@ SECTIONS = ("system", "seed", "data", "simulator", "network", "embedding")
 Pairs = Int[np.ndarray, "_ 2"]
 
 
-def vectors_arm(config: Any, network: Network) -> Arm:
+def vectors_arm(config: Any, network: Network, digest: str = "") -> Arm:
     """The arm that trains a vector for every gene of a network, in one replicate.
+
+    digest: of the network, by which trainings on others are told apart.
 
     Raises:
       UserError: no edge can be held out, or fewer pairs than that have no edge.
@@ -60,6 +62,7 @@ def vectors_arm(config: Any, network: Network) -> Arm:
         {NODES: tuple(genes.tolist())},
         folds.most_rows([replicate]),
         encoder=VECTORS,
+        vector_digest=digest,
     )
     return Arm(
         name=VECTORS,

@@ -197,7 +197,9 @@ def _ranking(task: str, edges: pd.DataFrame, summary: Mapping[str, int | float])
         f"{summary[f'q below {LEVEL:g}']:,} of {summary['pairs']:,} pairs have q < {LEVEL:g}. A "
         "bar is a pair's share of all interactions of the first fold's network: of the magnitude "
         "of the second derivative of the prediction by both genes, over random profiles. The null "
-        f"is of {summary['permutations']} networks on outcomes that were permuted among patients."
+        f"is of {summary['permutations']} networks on outcomes that were permuted among patients: "
+        "it shows which pairs a network uses that has something to learn. Strong effects of single "
+        "genes can put their pairs there, too, where the network's response to them is curved."
     )
     title = f"{task}: pairs of genes that act together"
     return Table("ranking", frame.dropna(subset=["value"]), title, caption, "% of the interactions")
