@@ -3,7 +3,7 @@ r"""Draws the documentation's pictures from finished runs, into docs/images.
     make demo
     python docs/pictures.py demo=runs/demo
     python docs/pictures.py pertvae=runs/vorinostat ehr=runs/stays multiomics=runs/patients \
-        miracle=runs/pathways
+        miracle=runs/pathways gene_transformer=runs/patients
 
 The first run is the demo; the pages of the systems make the others.
 """
@@ -25,6 +25,7 @@ TABLES = {
     "ehr": "series",
     "multiomics": "OS_groups",
     "miracle": "RA_ranking",
+    "gene_transformer": "dose_scatter",
 }
 SHOWN = {"panel": 2, "variable": 3}
 
