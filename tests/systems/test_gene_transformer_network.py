@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from command import command
-from conftest import double
 from gene_patients import CONSTANT, SMOKE, UNSEEN, FreshArm, patients
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.covariance import GraphicalLassoCV
@@ -98,7 +97,7 @@ def outputs_of(arm, variables, alive, x):
 def in_double(tree):
     """Floats in float64, all else as it is."""
     is_float = lambda a: jnp.issubdtype(jnp.asarray(a).dtype, jnp.floating)
-    return jax.tree.map(lambda a: double(a) if is_float(a) else a, tree)
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float64) if is_float(a) else a, tree)
 
 
 DERIVED = [(), INDUCED, ("--config.model.encoding=linear",)]
