@@ -8,7 +8,7 @@ r"""Gene transformer: several outcomes of a patient from expression, by attentio
       python experiments/main.py --config=configs/gene_transformer.py:encodings
     How outcomes are weighed against each other:
       python experiments/main.py --config=configs/gene_transformer.py:balancing
-    Which genes act together (a network per permutation):
+    Which genes act together (a network per draw of each outcome):
       python experiments/main.py --config=configs/gene_transformer.py:network
     What pretraining without outcomes adds, by the number of labelled patients:
       python experiments/main.py --config=configs/gene_transformer.py:pretrain
@@ -140,7 +140,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.compare.labelled = ("100", "300", "all")
 
     config.interpret = ConfigDict()
-    # Networks trained on permuted outcomes; with fewer than 20 a lone pair cannot have q < .05.
+    # Networks of the null for each outcome; with fewer than 20 a lone pair cannot have q < .05.
     config.interpret.permutations = 30
 
     config.predict = ConfigDict(dict(batch_size=64))

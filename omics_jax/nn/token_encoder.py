@@ -11,7 +11,7 @@ out: Set Transformer's feed-forward layer between its two attentions, and caches
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ Params = Mapping[str, Any]
 Tokens = Float[Array, "n t d"]
 PerHead = Float[Array, "n h t c"]
 Exists = Bool[Array, "n t"]
+Attend = Callable[..., Tokens]  # with the arguments of `_attend`
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,7 @@ def encode_tokens(
     """
     x = jnp.where(exists, x, 0)
     t = first_tokens(shape, p, x, exists, extra)
-    for number in range(shape.layers):
-        t = _layer(shape, p, number, t, x, exists, randomness)
-    return t if shape.norm == "post" else layer_norm(p["norm"], t)
+    return _layers(shape, p, t, x, exists, randomness, _attend)
 
 
 def first_tokens(
@@ -156,6 +155,21 @@ def first_tokens(
     return jnp.broadcast_to(p["token"] + extra + encoded, (*x.shape, shape.channels))
 
 
+def _layers(
+    shape: TokenEncoder,
+    p: Params,
+    t: Tokens,
+    x: Float[Array, "n t"],
+    exists: Exists,
+    randomness: Randomness | None,
+    attend: Attend,
+) -> Tokens:
+    """All layers and the last norm. attend: what a layer's attention gives, such as `_attend`."""
+    for number in range(shape.layers):
+        t = _layer(shape, p, number, t, x, exists, randomness, attend)
+    return t if shape.norm == "post" else layer_norm(p["norm"], t)
+
+
 def _layer(
     shape: TokenEncoder,
     p: Params,
@@ -164,6 +178,7 @@ def _layer(
     x: Float[Array, "n t"],
     exists: Exists,
     randomness: Randomness | None,
+    attend: Attend,
 ) -> Tokens:
     own = p[f"layer_{number}"]
     is_pre = shape.norm == "pre"
@@ -175,7 +190,7 @@ def _layer(
         return row_dropout(key, randomness.rows, values, shape.dropout)
 
     def attention(t: Tokens) -> Tokens:
-        return dropped(_attend(shape, p, number, t, x, exists, randomness), ATTENTION_OUTPUT)
+        return dropped(attend(shape, p, number, t, x, exists, randomness), ATTENTION_OUTPUT)
 
     def feedforward(t: Tokens) -> Tokens:
         hidden = dropped(jax.nn.gelu(t @ own["wide"]), HIDDEN_UNITS)
@@ -194,25 +209,35 @@ def attention_weights(
     x: Float[Array, "n t"],
     exists: Exists,
     extra: Float[Array, "_ t d"] | float = 0.0,
-) -> Float[Array, "t t"]:
-    """How much token i attends to token j: the mean over rows, heads and layers, without dropout.
+    added: Float[Array, "l n h t t"] | float = 0.0,
+) -> tuple[Tokens, Float[Array, "l n h t t"]]:
+    """What `encode_tokens` returns without dropout, and how much token i attends to token j.
 
-    For exact attention among few tokens: the weights of a layer exist at once. The arguments are
-    those of `encode_tokens`.
+    For exact attention among few tokens: the weights of all layers exist at once.
+
+    added: to the weights, so that a derivative by them can be taken at 0.
     """
     x = jnp.where(exists, x, 0)
-    strength = p["value"]["strength"] if shape.encoding == "bias" else None
-    t = first_tokens(shape, p, x, exists, extra)
-    total = jnp.zeros((x.shape[1], x.shape[1]))
-    for number in range(shape.layers):
-        own = p[f"layer_{number}"]
-        read = layer_norm(own["norm_1"], t) if shape.norm == "pre" else t
-        q, k, _ = _projected(shape, own["attention"], read, read)
-        q, k = with_values(shape.encoding, strength, q, k, x[:, None], x[:, None])
+    added = jnp.broadcast_to(added, (shape.layers, *_weights_shape(shape, x)))
+    weights = []
+
+    def attend(
+        shape: TokenEncoder, p: Params, number: int, t: Tokens, x: Array, exists: Exists, _: None
+    ) -> Tokens:
+        own = p[f"layer_{number}"]["attention"]
+        q, k, v = _projected(shape, own, t, t)
+        q, k = with_values(shape.encoding, _strength(shape, p), q, k, x[:, None], x[:, None])
         logits = jnp.where(exists[:, None, None], jnp.einsum("nhic,nhjc->nhij", q, k), -jnp.inf)
-        total += jax.nn.softmax(logits, axis=-1).mean(axis=(0, 1))
-        t = _layer(shape, p, number, t, x, exists, None)
-    return total / shape.layers
+        weights.append(jax.nn.softmax(logits, axis=-1))
+        return joined(jnp.einsum("nhij,nhjc->nhic", weights[-1] + added[number], v)) @ own["output"]
+
+    t = first_tokens(shape, p, x, exists, extra)
+    return _layers(shape, p, t, x, exists, None, attend), jnp.stack(weights)
+
+
+def _weights_shape(shape: TokenEncoder, x: Float[Array, "n t"]) -> tuple[int, ...]:
+    n, t = x.shape
+    return n, shape.heads, t, t
 
 
 def _attend(
@@ -226,7 +251,7 @@ def _attend(
 ) -> Tokens:
     """A layer's attention among all tokens, or through its inducing tokens."""
     own, per_token = p[f"layer_{number}"], x[:, None]
-    strength = p["value"]["strength"] if shape.encoding == "bias" else None
+    strength = _strength(shape, p)
     dropout = _weight_dropout(shape, number, randomness)
     if shape.attention == "exact":
         q, k, v = _projected(shape, own["attention"], t, t)
@@ -244,6 +269,10 @@ def _attend(
     q, k = with_values(shape.encoding, strength, q, k, per_token, gathered[..., -1])
     everyone = jnp.ones(summary.shape[:2], bool)
     return joined(long_attention(q, k, v, everyone, dropout)) @ own["attention"]["output"]
+
+
+def _strength(shape: TokenEncoder, p: Params) -> Float[Array, " h"] | None:
+    return p["value"]["strength"] if shape.encoding == "bias" else None
 
 
 def with_values(

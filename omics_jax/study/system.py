@@ -204,7 +204,8 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
-    is_null: whether it is trained on permuted outcomes, so that it should learn nothing.
+    is_null: whether it is trained on outcomes that were permuted or drawn anew, so that it may learn
+      nothing.
     notes: sentences for the user on rows that the experiment leaves out, on what it cannot show,
       and on what its simple models do not read.
     """

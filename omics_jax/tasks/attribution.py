@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -114,28 +115,49 @@ def permuted_arm(arm: Arm, tasks: Sequence[Task], slot: str) -> Arm:
     """The arm's first replicate, `config.interpret.permutations` times, on permuted outcomes.
 
     Each has its own permutation and seed. Constants that were fitted to the outcomes (scales, bins
-    of time) remain, because a permutation of the training rows does not change them. All start from
-    the variables that the first replicate starts from, which are trained without outcomes.
+    of time) remain, because a permutation of the training rows does not change them.
     """
     first, config = arm.replicates[0], arm.config
     table = arm.system.arrays(arm.dataset)
     parts = (first.rows[slot], first.validation[slot])
-    replicates = []
-    for number in range(config.interpret.permutations):
-        outcomes = permuted_outcomes(tasks, table, parts, (config.seed, number))
-        replicate = replace(
+    outcomes = {
+        f"permutation {number + 1}": permuted_outcomes(tasks, table, parts, (config.seed, number))
+        for number in range(config.interpret.permutations)
+    }
+    return null_arm(arm, PERMUTED, outcomes, {"permuted": True})
+
+
+def null_arm(
+    arm: Arm,
+    name: str,
+    outcomes: Mapping[str, Mapping[str, np.ndarray]],
+    labels: Mapping[str, Any],
+) -> Arm:
+    """The arm's first replicate, each time on other outcomes and with another seed.
+
+    All start from the variables that the first replicate starts from, which are trained without
+    outcomes.
+
+    outcomes: name of a training -> the fields of tasks that are replaced, y_T (N,) and such; the
+      same fields in all.
+    """
+    first, config = arm.replicates[0], arm.config
+    replicates = [
+        replace(
             first,
             seed=config.seed + 1000 * (config.repeats + number),
-            constants={**first.constants, **outcomes},
-            labels={**first.labels, "group": f"permutation {number + 1}"},
+            constants={**first.constants, **fields},
+            labels={**first.labels, "group": group},
         )
-        replicates.append(replicate)
+        for number, (group, fields) in enumerate(outcomes.items())
+    ]
     return replace(
         arm,
-        name=PERMUTED,
+        name=name,
         replicates=replicates,
         starts=[0] * len(replicates) if arm.start_from else (),
-        labels={"permuted": True},
+        labels=labels,
+        main=False,
         with_baselines=False,
         is_null=True,
     )

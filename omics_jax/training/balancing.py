@@ -1,10 +1,9 @@
 """Task balancing: ways to combine the gradients of several tasks into one.
 
-PCGrad (Yu et al. 2020) projects the gradients. GradNorm (Chen et al. 2018) and homoscedastic
-uncertainty (Kendall et al. 2018) weight them, with weights that are learned together with the
-network. A task without a label in a batch has loss 0 and gradient 0 there; its weight does not
-change, and it does not change the weights of others. Left out: fixed weights, which are part of a
-stage's objective.
+GradNorm (Chen et al. 2018) and homoscedastic uncertainty (Kendall et al. 2018) weight them, with
+weights that are learned together with the network. A task without a label in a batch has loss 0 and
+gradient 0 there; its weight does not change, and it does not change the weights of others. Left
+out: PCGrad, see `pcgrad`, and fixed weights, which are part of a stage's objective.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
@@ -25,45 +23,6 @@ LEAST_WEIGHT = 1e-3  # what a GradNorm weight may fall to; the weights' mean is 
 
 PerTask = Float[Array, " T"]
 Present = Bool[Array, " T"]
-
-
-# --- PCGrad ---------------------------------------------------------------------------------------
-
-
-def pcgrad(tasks: Callable[[Terms], jax.Array]) -> Balance:
-    """Projects conflicting gradients (Yu et al. 2020, algorithm 1), tasks in their given order.
-
-    g_i <- g_i - min(0, <g_i, g_j>) / |g_j|^2 * g_j for every j != i in turn, against the other
-    tasks' original gradients; the result is sum_i g_i. Deviates: the paper visits j in random
-    order; a fixed order keeps the step a function of the batch alone.
-    """
-    return Balance(tasks=tasks, init=lambda params: (), combine=_project)
-
-
-def _project(
-    leaves: list[jax.Array], losses: jax.Array, state: tuple
-) -> tuple[list[jax.Array], tuple]:
-    count = leaves[0].shape[0]
-    flat = jnp.concatenate([leaf.reshape(count, -1) for leaf in leaves], axis=1)
-    norms = jnp.sum(flat**2, axis=1)
-
-    def project(i):
-        def project_against(j, g):
-            inner = jnp.minimum(jnp.vdot(g, flat[j]), 0.0)
-            conflict = inner / jnp.maximum(norms[j], 1e-30)
-            return jnp.where(i == j, g, g - conflict * flat[j])
-
-        return jax.lax.fori_loop(0, count, project_against, flat[i])
-
-    projected = jax.lax.map(project, jnp.arange(count))
-    total = jnp.sum(projected, axis=0)
-    ends = np.cumsum([leaf[0].size for leaf in leaves])
-    parts = jnp.split(total, ends[:-1])
-    grads = [
-        part.reshape(leaf.shape[1:])  # without the axis of tasks
-        for part, leaf in zip(parts, leaves, strict=True)
-    ]
-    return grads, state
 
 
 # --- GradNorm -------------------------------------------------------------------------------------
@@ -125,7 +84,7 @@ def gradnorm(
         moments = jax.vmap(optimizer.init)(weights)
         return GradNormState(weights, jnp.zeros_like(weights), moments)
 
-    def combine(leaves, losses, state):
+    def combine(leaves, losses, state, key):
         _check_count("GradNorm", losses, count)
         w = state.weights
         losses = losses.astype(w.dtype)
@@ -235,7 +194,7 @@ def uncertainty(
         s = jnp.zeros(len(factors), _state_dtype(params))
         return UncertaintyState(s, jax.vmap(optimizer.init)(s))
 
-    def combine(leaves, losses, state):
+    def combine(leaves, losses, state, key):
         _check_count("uncertainty weighting", losses, len(factors))
         s = state.log_variance
         precision = jnp.asarray(factors, s.dtype) * jnp.exp(-s)
@@ -262,8 +221,8 @@ def with_unweighted_loss(loss: Callable[[Terms], jax.Array], balance: Balance) -
     def tasks(terms):
         return jnp.append(balance.tasks(terms), loss(terms))
 
-    def combine(leaves, losses, state):
-        balanced, state = balance.combine([leaf[:-1] for leaf in leaves], losses[:-1], state)
+    def combine(leaves, losses, state, key):
+        balanced, state = balance.combine([leaf[:-1] for leaf in leaves], losses[:-1], state, key)
         grads = [grad + leaf[-1] for grad, leaf in zip(balanced, leaves, strict=True)]
         return grads, state
 

@@ -53,14 +53,15 @@ class Balance(NamedTuple):
       tasks: terms -> (T,) losses, each pulled back by itself and added over devices before
         `combine`.
       init: list of the trainable parameters -> state (a pytree, kept in the TrainState).
-      combine: (their gradients, each (T, ...), losses (T,), state) -> (list of gradients, state).
+      combine: (their gradients, each (T, ...), losses (T,), state, key of the step) -> (list of
+        gradients, state).
       observe: (state, monitored values by name) -> state, after every look at the monitor; None
         where the rule does not depend on validation rows.
     """
 
     tasks: Callable[[Terms], jax.Array]
     init: Callable[[Any], Any]
-    combine: Callable[[Any, jax.Array, Any], tuple[Any, Any]]
+    combine: Callable[[Any, jax.Array, Any, jax.Array], tuple[Any, Any]]
     observe: Callable[[Any, Mapping[str, jax.Array]], Any] | None = None
 
 

@@ -20,6 +20,8 @@ from omics_jax.training.packing import pack
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.state import EpochSums, TrainState
 
+BALANCING = 2**32 - 1  # folded into a step's key for the task balancing; the losses fold small ones
+
 
 def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, balance: Any = ()):
     """Gradient with respect to the trainable parameters.
@@ -62,7 +64,8 @@ def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, b
 
         one_hots = jnp.eye(len(losses), dtype=losses.dtype)
         per_task = sum_over_devices(jax.vmap(task_gradient)(one_hots))
-        grads, balance = stage.balance.combine(per_task, losses, balance)
+        own_key = jax.random.fold_in(key, BALANCING)
+        grads, balance = stage.balance.combine(per_task, losses, balance, own_key)
     return grads, objective, terms_of(sums), stats, balance
 
 

@@ -84,7 +84,7 @@ def by_validation(
         zeros = jnp.zeros(len(names), jnp.float32)
         return Accuracies(zeros, zeros, zeros)
 
-    def combine(leaves, losses, state):
+    def combine(leaves, losses, state, key):
         unbiased = state.mean / jnp.where(state.looks > 0, 1 - smoothing**state.looks, 1)
         arguments = (unbiased, state.bound) if bounds else (unbiased,)
         weights = jnp.where(state.looks > 0, weight(*arguments), 1)
@@ -106,7 +106,7 @@ def inverse_gradient_norm(tasks: Tasks) -> Balance:
     The norms are over the parameters that two tasks or more reach, as in GradNorm.
     """
 
-    def combine(leaves, losses, state):
+    def combine(leaves, losses, state, key):
         norms = shared_norms(leaves)
         present = norms > 0
         inverse = jnp.where(present, 1 / jnp.where(present, norms, 1), 0)
@@ -120,7 +120,7 @@ def inverse_gradient_norm(tasks: Tasks) -> Balance:
 def loss_share(tasks: Tasks) -> Balance:
     """w_i = T L_i / sum_j L_j: tasks with a large loss pull harder (the authors' DRO)."""
 
-    def combine(leaves, losses, state):
+    def combine(leaves, losses, state, key):
         total = jnp.sum(losses)
         weights = len(losses) * losses / jnp.where(total > 0, total, 1)
         return weighted_sum(weights, leaves), state

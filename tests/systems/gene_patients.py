@@ -13,7 +13,7 @@ from command import ROOT, config_of
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.run.command import system_module
-from omics_jax.systems.gene_transformer import assembly, model, networks
+from omics_jax.systems.gene_transformer import assembly, dense, model
 from omics_jax.systems.gene_transformer.model import SLOT
 from omics_jax.tasks.settings import weights_of
 
@@ -72,7 +72,7 @@ class FreshArm:
         self.config, spec = self.arm.config, self.arm.spec
         self.shape = assembly.shape_of(self.config, spec)
         is_mlp = spec.encoder == assembly.MLP
-        network_of = networks.mlp_of if is_mlp else model.network_of
+        network_of = dense.mlp_of if is_mlp else model.network_of
         self.network = network_of(self.shape, weights_of(self.config))
         self.replicate = self.arm.replicates[0]
         self.train = self.replicate.rows[SLOT]

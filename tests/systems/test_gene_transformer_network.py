@@ -22,14 +22,16 @@ from omics_jax.nn import token_encoder
 from omics_jax.nn.initial import draw
 from omics_jax.nn.token_encoder import TokenEncoder, attention_weights, encoder_parameters
 from omics_jax.study.system import MODEL, Results
-from omics_jax.systems.gene_transformer import assembly, model, pairs
-from omics_jax.systems.gene_transformer.gene_network import (
+from omics_jax.systems.gene_transformer import interaction_tables as tables
+from omics_jax.systems.gene_transformer import interactions, model
+from omics_jax.systems.gene_transformer.interactions import (
     MOST_GENES,
     PROFILES,
     mixed_derivatives,
     pair_fields,
     profile_of,
 )
+from omics_jax.systems.gene_transformer.plain_networks import PLAIN, plain_networks
 from omics_jax.tasks.network import head_outputs
 
 NETWORK = "--config.experiment=network"
@@ -243,6 +245,12 @@ def random_encoder(shape):
     return p, jnp.asarray(rng.normal(size=(N, T)), jnp.float32), jnp.asarray(exists)
 
 
+def mean_weights(shape, p, x, exists):
+    """Over layers, rows and heads."""
+    _, weights = attention_weights(shape, p, x, exists)
+    return np.asarray(weights.mean(axis=(0, 1, 2)))
+
+
 def naive_weights(shape, p, x, exists):
     """Of one layer, by loops over rows and heads."""
     p = jax.tree.map(lambda a: np.asarray(a, float), p)
@@ -273,18 +281,18 @@ def naive_weights(shape, p, x, exists):
 def test_attention_of_one_layer_is_the_naive_mean(encoding, norm):
     shape = encoder(encoding=encoding, norm=norm)
     p, x, exists = random_encoder(shape)
-    found = np.asarray(attention_weights(shape, p, x, exists))
+    found = mean_weights(shape, p, x, exists)
     assert_allclose(found, naive_weights(shape, p, x, exists), rtol=1e-4, atol=1e-6)
 
 
 def test_attention_is_shared_out_among_the_tokens_that_exist():
     shape = encoder(layers=2)
     p, x, exists = random_encoder(shape)
-    found = np.asarray(attention_weights(shape, p, x, exists))
+    found = mean_weights(shape, p, x, exists)
     assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
     assert not found[:, 4].any() and (found[:, 0] > 0).all()
     wild = jnp.where(exists, x, jnp.nan)
-    assert_array_equal(attention_weights(shape, p, wild, exists), found)
+    assert_array_equal(mean_weights(shape, p, wild, exists), found)
 
 
 def test_attention_of_two_layers_is_the_mean_of_both():
@@ -294,26 +302,79 @@ def test_attention_of_two_layers_is_the_mean_of_both():
     x, exists = x[:1], jnp.ones((1, T), bool)
     after = token_encoder.encode_tokens(one, p, x, exists)
     second = {**p, "token": after[0], "layer_0": p["layer_1"]}
-    each = [attention_weights(one, own, x, exists) for own in (p, second)]
-    found = attention_weights(shape, p, x, exists)
+    each = [mean_weights(one, own, x, exists) for own in (p, second)]
+    found = mean_weights(shape, p, x, exists)
     assert_allclose(found, np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 0.01
 
 
+@pytest.mark.parametrize("norm", ["pre", "post_twice"])
+def test_weights_that_are_kept_give_the_same_tokens(norm):
+    shape = encoder(layers=2, norm=norm)
+    p, x, exists = random_encoder(shape)
+    tokens, _ = attention_weights(shape, p, x, exists)
+    expected = token_encoder.encode_tokens(shape, p, x, exists)
+    assert_allclose(np.asarray(tokens)[exists], np.asarray(expected)[exists], rtol=1e-4, atol=1e-5)
+
+
+def test_rollout_is_the_product_over_layers():
+    rng = np.random.default_rng(5)
+    weights = rng.dirichlet(np.ones(4), size=(3, 2, 4))  # (layers, rows, tokens, tokens)
+    found = interactions.rollout(jnp.asarray(weights))
+    for row in range(2):
+        expected = np.eye(4)
+        for layer in range(3):
+            expected = (weights[layer, row] + np.eye(4)) / 2 @ expected
+        assert_allclose(found[row], expected, rtol=1e-5)
+    assert_allclose(np.asarray(found).sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_gradient_times_attention_is_a_finite_difference():
+    """Of one weight at a time: the mean over layers, rows and heads of |A dA f|."""
+    arm = fresh(FEW)
+    with in_x64():
+        variables = in_double(arm.variables)
+        draws, alive = interactions.random_profiles(arm.shape, variables)
+        profile = profile_of(arm.shape, draws[:2].astype(jnp.float64), alive)
+        dose = next(task for task in arm.network.tasks if task.name == "dose")
+        (score,) = interactions.scores_of(dose, "proper")
+        found = interactions.gradient_attention(arm.shape, arm.network, variables, profile, [score])
+        encoder, (rows, tokens) = arm.shape.encoder, profile.values.shape
+        start = np.zeros((encoder.layers, rows, encoder.heads, tokens, tokens))
+
+        @jax.jit
+        def value(added):
+            z, _ = interactions._weights(arm.shape, variables, profile, added)
+            return jnp.sum(score(interactions._head_outputs(arm.network, variables, z)))
+
+        _, weights = interactions._weights(arm.shape, variables, profile)
+        first, (i, j) = 1 + arm.shape.covariates, (1, 3)
+        total = 0.0
+        for a, b in ((i, j), (j, i)):
+            for layer, row, head in np.ndindex(start.shape[:3]):
+                place, step = (layer, row, head, first + a, first + b), start.copy()
+                step[place] = 1e-4
+                slope = (value(jnp.asarray(step)) - value(jnp.asarray(-step))) / 2e-4
+                total += abs(slope * weights[place])
+        expected = total / (2 * np.prod(start.shape[:3]))
+        assert expected > 1e-8
+        assert_allclose(found[i, j], expected, rtol=1e-5)
+
+
 def test_induced_attention_is_of_no_pairs():
-    assert not fields_of(FEW, *INDUCED)["attention"].any()
+    for name in ("attention", "rollout", "gradient_attention_dose"):
+        assert not fields_of(FEW, *INDUCED)[name].any() and fields_of(FEW)[name].any()
     assert fields_of(FEW)["attention"].any()
 
 
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def framed(arm, fields, values=True):
-    spec, dataset = arm.arm.spec, arm.arm.dataset
+def framed(arm, fields, plain=True):
+    dataset = arm.arm.dataset
     train, test = dataset.take(arm.train), dataset.take(arm.replicate.test)
-    own = assembly.chosen_values(fields, train) if values else None
-    frame = pairs.pair_frame(spec.tasks, fields, test, own)
-    assert frame.kind == pairs.PAIRS
+    frame = (tables.pair_frame if plain else tables.null_frame)(fields, test, train)
+    assert frame.kind == tables.PAIRS
     return frame.rows
 
 
@@ -354,9 +415,7 @@ def test_plain_networks_stand_beside_the_genes_they_are_of():
         correlation = np.corrcoef(filled[row.gene_a], filled[row.gene_b])[0, 1]
         assert_allclose(row.coexpression, abs(correlation), atol=1e-5)
     assert rows["partial_correlation"].between(0, 1).all()
-    assert list(framed(arm, fields, values=False)) == [
-        name for name in rows if name not in pairs.PLAIN
-    ]
+    assert list(framed(arm, fields, plain=False)) == [name for name in rows if name not in PLAIN]
 
 
 def test_genes_of_one_name_in_two_modalities_are_told_apart():
@@ -366,7 +425,7 @@ def test_genes_of_one_name_in_two_modalities_are_told_apart():
     shared = np.array(mirna.features, object)
     shared[int(fields["columns_mirna"][0])] = arm.chosen("rna")[0]
     both = {**test.modalities, "mirna": replace(mirna, features=shared.astype(str))}
-    rows = pairs.pair_frame(arm.arm.spec.tasks, fields, replace(test, modalities=both), None).rows
+    rows = tables.null_frame(fields, replace(test, modalities=both), test).rows
     assert not rows.duplicated(["gene_a", "gene_b"]).any()
     name = arm.chosen("rna")[0]
     found = {*rows["gene_a"], *rows["gene_b"]}
@@ -378,7 +437,7 @@ def test_fewer_than_two_genes_have_no_pairs():
     for count in (0, 1):
         rows = framed(arm, {**fields, "alive": np.arange(8) < count})
         assert len(rows) == 0
-        assert {"gene_a", "gene_b", "strength_dose", *pairs.PLAIN} <= {*rows}
+        assert {"gene_a", "gene_b", "strength_dose", *PLAIN} <= {*rows}
 
 
 @cache
@@ -393,7 +452,7 @@ def correlated():
 
 def test_plain_networks_are_those_of_numpy_and_of_the_graphical_lasso():
     values = correlated()
-    correlation, partial = pairs.plain_networks(values)
+    correlation, partial = plain_networks(values)
     vary = [0, 2, 3, 4]
     own = values[:, vary].astype(float)
     assert_allclose(correlation[np.ix_(vary, vary)], np.abs(np.corrcoef(own.T)), atol=1e-5)
@@ -415,7 +474,7 @@ def test_a_gene_that_varies_by_rounding_does_not_vary(rows):
     """The mean of equal values in single precision may be none of them."""
     values = correlated()[:rows].copy()
     values[::7, 1] = np.nextafter(np.float32(5.1), np.float32(6))
-    correlation, partial = pairs.plain_networks(values[:, :2])
+    correlation, partial = plain_networks(values[:, :2])
     assert not correlation.any() and not partial.any()
 
 
@@ -423,7 +482,7 @@ def test_equal_genes_are_co_expressed_and_stop_nothing():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(40, 5))
     values[:, 1] = values[:, 0]
-    correlation, partial = pairs.plain_networks(values)
+    correlation, partial = plain_networks(values)
     assert_allclose(correlation[0, 1], 1)
     assert np.isnan(partial).all() or np.isfinite(partial).all()
 
@@ -444,107 +503,101 @@ def training(rng, arm, group, fold, strong=0.0, without=()):
     )
     frame = frame.assign(
         **{"attention": rng.random(len(rows)), "coexpression": 0.1, "partial_correlation": 0.2},
+        rollout=rng.random(len(rows)),
         strength_dose=np.abs(signed),
         interaction_dose=signed,
+        gradient_attention_dose=np.abs(signed),
     )
     return frame.assign(model=MODEL, arm=arm, group=group, fold=fold)
 
 
-def frame_of(without=(), null_without=()):
-    """Folds by names that do not sort; the networks learned something, all pairs are stronger."""
-    rng = np.random.default_rng(4)
-    parts = [
+def frames_of(without=(), null_without=()):
+    """(of the network, of the null). Folds by names that do not sort."""
+    rng = np.random.default_rng(1)
+    own = [
         training(rng, "network", group, fold, 3.0, without if place == 1 else ())
         for place, (group, fold) in enumerate([("fold 9", 9), ("fold 10", 10), ("fold 1", 1)])
     ]
-    for part in parts:
-        part[["strength_dose", "interaction_dose"]] *= 50
-    parts += [
-        training(rng, "permuted", f"permutation {i + 1}", 9, without=null_without)
+    null = [
+        training(rng, "additive", f"dose draw {i + 1}", 9, without=null_without)
         for i in range(NULLS)
     ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def pairs_of(**choices):
-    return pairs.tested_pairs(frame_of(**choices), "strength_dose", "network", "permuted")
+    return pd.concat(own, ignore_index=True), pd.concat(null, ignore_index=True)
 
 
 def test_a_pair_beyond_the_null_is_found_and_those_like_it_are_not():
-    found, summary = pairs_of()
-    assert found.index[0] == STRONG and len(found) == 28
+    frame, null = frames_of()
+    found, summary = tables.tested_pairs(frame, null, "dose")
+    names = list(zip(found["gene_a"], found["gene_b"], strict=True))
+    assert names[0] == STRONG and len(found) == 28
     assert found["q"].iloc[0] < 0.05 and (found["q"].iloc[1:] > 0.05).all()
-    assert_allclose(found["share"].sum(), 1)
-    assert_allclose(found["share_over_folds"].sum(), 1)
-    assert_allclose(found["null_share"].sum(), 1)
-    assert (found["share"].diff().iloc[1:] <= 0).all()
-    assert summary["pairs"] == 28 and summary["permutations"] == NULLS
-    assert summary["q below 0.05"] == 1
-    rows = frame_of()
-    first = rows[(rows["group"] == "fold 9") & (rows["arm"] == "network")]
-    by_pair = first.set_index(["gene_a", "gene_b"])["strength_dose"]
-    assert_allclose(found["share"], (by_pair / by_pair.sum())[found.index])
+    assert (found["strength"].diff().iloc[1:] <= 0).all()
+    assert summary["pairs"] == 28 and summary["networks of the null"] == NULLS
+    assert summary["q below 0.05"] == 1 and summary["attention q below 0.05"] == 0
+    by_pair = frame[frame["fold"] == 9].set_index(["gene_a", "gene_b"])
+    assert_allclose(found["strength"], by_pair["strength_dose"][names])
+    mean = null.groupby(["gene_a", "gene_b"])[["strength_dose", "attention"]].mean()
+    assert_allclose(found["null_strength"], mean["strength_dose"][names])
+    change = by_pair["attention"] - mean["attention"]
+    assert_allclose(found["attention_change"], change[names])
 
 
-def test_a_pair_that_a_fold_or_the_null_did_not_choose_has_0_there():
+def test_a_stronger_network_makes_pairs_stronger_and_that_is_no_null():
+    """Magnitudes are compared as they are: draws keep what single genes do to the outcome."""
+    frame, null = frames_of()
+    frame["strength_dose"] *= 50
+    _, summary = tables.tested_pairs(frame, null, "dose")
+    assert summary["q below 0.05"] == 28
+
+
+def test_attention_is_tested_on_both_sides():
+    observed = np.array([9.0, -9.0, 0.1])
+    null = np.random.default_rng(0).normal(size=(30, 3))
+    upper = tables.permutation_p_values(observed, null)[0]
+    p = tables.two_sided_p(observed, null)
+    assert_allclose(p[0], 2 * upper[0])
+    assert_allclose(p[1], p[0]) and upper[1] == 1
+    assert 0.5 < p[2] <= 1
+
+
+def test_rank_stability_is_over_the_pairs_that_both_folds_chose():
     missing = ("g0", "g7")
-    whole, without, null = (
-        pairs_of(**choices)[0]
-        for choices in ({}, {"without": (missing,)}, {"null_without": (missing,)})
-    )
-    assert without.loc[missing, "share"] == whole.loc[missing, "share"] > 0
-    rows = frame_of(without=(missing,))
-    rows = rows[rows["arm"] == "network"]
-    totals = rows.groupby("group")["strength_dose"].sum()
-    own = rows[(rows["gene_a"] == missing[0]) & (rows["gene_b"] == missing[1])]
-    shares = [row.strength_dose / totals[row.group] for row in own.itertuples()]
-    assert len(shares) == 2
-    assert_allclose(without.loc[missing, "share_over_folds"], sum(shares) / 3)
-    assert null.loc[missing, "null_share"] == 0 < whole.loc[missing, "null_share"]
-    assert np.isfinite(null["p"]).all() and null.index[0] == STRONG
-
-
-def test_rank_stability_is_the_mean_correlation_of_the_folds():
-    _, summary = pairs_of()
-    rows = frame_of()
-    rows = rows[rows["arm"] == "network"]
-    by_fold = rows.pivot(index=["gene_a", "gene_b"], columns="fold", values="strength_dose")
+    frame, _ = frames_of(without=(missing,))
+    by_fold = frame.pivot(index=["gene_a", "gene_b"], columns="fold", values="strength_dose")
+    assert by_fold.isna().to_numpy().sum() == 1
     correlations = by_fold.corr("spearman").to_numpy()[np.triu_indices(3, 1)]
-    assert_allclose(summary["rank stability"], correlations.mean(), atol=6e-4)
-    alike = frame_of()
-    copies = alike[(alike["arm"] == "network") & (alike["group"] == "fold 9")]
-    others = [copies.assign(group=f"fold {i}", fold=i) for i in (9, 1, 2)]
-    alike = pd.concat([*others, alike[alike["arm"] == "permuted"]])
-    assert pairs.tested_pairs(alike, "strength_dose", "network", "permuted")[1][
-        "rank stability"
-    ] == pytest.approx(1)
+    assert_allclose(tables.rank_stability(frame, "strength_dose"), correlations.mean(), atol=1e-6)
+    assert np.isnan(tables.rank_stability(frame[frame["fold"] == 9], "strength_dose"))
 
 
 def test_tables_of_pairs():
-    frame = frame_of()
+    frame, null = frames_of()
     simple = frame.assign(model="a simple model", strength_dose=0.0)
-    rows = pd.concat([frame, simple], ignore_index=True)
-    results = Results(pd.DataFrame(), {pairs.PAIRS: Frame(pairs.PAIRS, rows)}, {})
-    tables = pairs.pair_tables(results, "network", "permuted")
-    assert set(tables) == {"gene_network", "dose_pairs_ranking", "dose_pairs"}
-    (summary,) = tables["gene_network"].frame.to_dict("records")
+    other = null.assign(group="kind draw 1", strength_dose=100.0)
+    rows = pd.concat([frame, simple, null, other], ignore_index=True)
+    results = Results(pd.DataFrame(), {tables.PAIRS: Frame(tables.PAIRS, rows)}, {})
+    found = tables.pair_tables(results, "network")
+    assert set(found) == {
+        *("gene_network", "gene_network_methods", "dose_pairs_ranking", "dose_pairs")
+    }
+    (summary,) = found["gene_network"].frame.to_dict("records")
     assert summary["outcome"] == "dose" and summary["pairs"] == 28
-    assert summary["q below 0.05"] == 1
+    assert summary["q below 0.05"] == 1 and summary["networks of the null"] == NULLS
+    methods = set(found["gene_network_methods"].frame["method"])
+    assert {"interaction, dose", "attention", "co-expression", "partial correlation"} <= methods
 
-    edges = tables["dose_pairs"].frame
-    asked = ["source", "target", "share", "p", "q", "interaction", "attention", *pairs.PLAIN]
+    edges = found["dose_pairs"].frame
+    asked = ["source", "target", "strength", "p", "q", "interaction", "attention", *PLAIN]
     assert {*asked} <= {*edges} and len(edges) == 28
     assert (edges["source"].iloc[0], edges["target"].iloc[0]) == STRONG
-    first = frame[(frame["group"] == "fold 9") & (frame["arm"] == "network")]
-    own = first.set_index(["gene_a", "gene_b"]).loc[
-        list(zip(edges["source"], edges["target"], strict=True))
-    ]
+    own = frame[frame["fold"] == 9].set_index(["gene_a", "gene_b"])
+    own = own.loc[list(zip(edges["source"], edges["target"], strict=True))]
     assert_allclose(edges["interaction"], own["interaction_dose"])
     assert_allclose(edges["attention"], own["attention"])
 
-    ranking = tables["dose_pairs_ranking"]
+    ranking = found["dose_pairs_ranking"]
     assert ranking.kind == "ranking" and ranking.frame["label"].iloc[0] == "g1 x g4"
-    assert_allclose(ranking.frame["value"], 100 * edges["share"], rtol=1e-6)
+    assert_allclose(ranking.frame["value"], edges["strength"], rtol=1e-6)
     beyond = ranking.frame["series"].str.startswith("beyond")
     assert beyond.tolist() == [True] + 27 * [False]
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from omics_jax.data.gene_networks.simulate import simulate_expression
 from omics_jax.run.command import system_module
-from omics_jax.systems.gene_transformer import assembly, gene_network, model
+from omics_jax.systems.gene_transformer import assembly, interactions, model
 from omics_jax.systems.gene_transformer.model import SLOT
 
 pytestmark = pytest.mark.slow
@@ -108,7 +108,7 @@ def test_the_planted_interactions_are_found_and_co_expression_does_not_show_them
     arm, variables, _ = trained(signal_folder)
     shape = assembly.shape_of(arm.config, arm.spec)
     network = model.network_of(shape, {})
-    found = gene_network.pair_fields(shape, network, variables)
+    found = interactions.pair_fields(shape, network, variables)
     _, truth = simulate_expression(**arm.config.simulator.to_dict())
     pairs = truth.interactions["level"]
     assert np.asarray(found["alive"]).all()

@@ -10,7 +10,6 @@ import optax
 import pytest
 import toy
 
-from omics_jax.training.balancing import pcgrad
 from omics_jax.training.freezing import trainable_labels, trainable_leaves
 from omics_jax.training.stage import Term
 from omics_jax.training.state import initial_state

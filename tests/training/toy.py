@@ -18,11 +18,11 @@ import optax
 
 from omics_jax.nn.noise import row_dropout
 from omics_jax.nn.norm import MaskedBatchNorm
-from omics_jax.training.balancing import pcgrad
 from omics_jax.training.devices import Devices
 from omics_jax.training.history import History
 from omics_jax.training.loop import RunContext, fit
 from omics_jax.training.packing import packed
+from omics_jax.training.pcgrad import pcgrad
 from omics_jax.training.plan import Options, Training, make_plan
 from omics_jax.training.stage import Replicate, Stage, Term
 

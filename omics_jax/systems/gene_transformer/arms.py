@@ -41,7 +41,6 @@ def network_arm(
     labels: Mapping[str, Any] | None = None,
     with_baselines: bool = True,
     shared_test: bool = False,
-    has_pairs: bool = False,
 ) -> Arm:
     """A network that predicts `tasks`, trained on all patients, or on those of its only task.
 
@@ -52,7 +51,6 @@ def network_arm(
       are still fitted to all training patients, whose outcomes they do not read.
     with_baselines: see `Arm`.
     shared_test: whether all folds test the same patients.
-    has_pairs: whether the trained network is asked which pairs of genes interact.
     """
     known = cohort.known if encoder == TRANSFORMER else None
     names = tuple(cohort.dataset.modalities)
@@ -84,7 +82,6 @@ def network_arm(
         logged=logged_modalities(dataset),
         encoder=encoder,
         shared_test=shared_test,
-        has_pairs=has_pairs,
         **_vector_fields(config, known),
     )
     is_trained = known is not None and known.network is not None

@@ -26,11 +26,9 @@ from omics_jax.study.covariates import (
 )
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
-from omics_jax.systems.gene_transformer import model, networks
-from omics_jax.systems.gene_transformer.gene_network import pair_fields
+from omics_jax.systems.gene_transformer import dense, model
 from omics_jax.systems.gene_transformer.model import VECTOR_MODULE
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS, vectors_system
-from omics_jax.systems.gene_transformer.pairs import ATTENTION, PAIRS, pair_frame
 from omics_jax.systems.gene_transformer.pretraining import (
     PRETRAINING,
     RESTORED,
@@ -68,7 +66,6 @@ class Spec(DataSpec):
     nodes: the number of known genes whose vectors are trained; 0 for none.
     vector_channels: d of the vectors of known genes; 0 for none.
     vector_digest: of the files of known genes.
-    has_pairs: whether the trained network is asked which pairs of genes interact.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -81,7 +78,6 @@ class Spec(DataSpec):
     nodes: int = 0
     vector_channels: int = 0
     vector_digest: str = ""
-    has_pairs: bool = False
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -95,8 +91,8 @@ def build(config: Any, spec: Spec) -> System:
         return vectors_system(config, spec)
     shape = shape_of(config, spec)
     is_mlp = spec.encoder == MLP
-    network = (networks.mlp_of if is_mlp else model.network_of)(shape, weights_of(config))
-    init = partial(networks.init_mlp, shape, network)
+    network = (dense.mlp_of if is_mlp else model.network_of)(shape, weights_of(config))
+    init = partial(dense.init_mlp, shape, network)
     if not is_mlp:
         further = {RESTORER: restorer_description(shape)} if restores(config) else {}
         if spec.nodes:
@@ -127,7 +123,6 @@ def build(config: Any, spec: Spec) -> System:
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
         finish_new=partial(reading.without_empty_rows, tuple(columns)),
-        of_variables=partial(pair_fields, shape, network) if spec.has_pairs else None,
         **{"evaluate": partial(evaluate, spec), **restoring},
     )
 
@@ -137,36 +132,16 @@ def evaluate(
     predictions: Predictions,
     test: Dataset,
     train: Dataset,
-    with_plain: bool = True,
 ) -> Evaluation:
     """The scores of all tasks, see `tasks.scoring`.
 
-    With frames of `tasks.external` where all replicates are tested on the same patients, and of
-    pairs of genes where the network was asked for them.
-
-    with_plain: whether pairs are also scored without a network.
+    With frames of `tasks.external` where all replicates are tested on the same patients.
     """
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times)
-    frames = dict(scored.frames)
-    if spec.shared_test:
-        frames |= task_frames(spec.tasks, predictions, test, {})
-    if ATTENTION in predictions:
-        values = chosen_values(predictions, train) if with_plain else None
-        frames[PAIRS] = pair_frame(spec.tasks, predictions, test, values)
-    return replace(scored, frames=frames)
-
-
-def chosen_values(predictions: Predictions, train: Dataset) -> Float[np.ndarray, "n w"]:
-    """The values of the genes that a fold chose, missing ones as their mean; 0 without a gene."""
-    parts = []
-    for name, modality in train.modalities.items():
-        observed = np.where(modality.mask, modality.values, np.nan)
-        count = np.maximum(modality.mask.sum(axis=0), 1)
-        mean = np.nansum(observed, axis=0) / count
-        filled = np.where(modality.mask, modality.values, mean)
-        padded = np.concatenate([filled, np.zeros((len(filled), 1))], axis=1)
-        parts.append(padded[:, np.asarray(predictions[f"columns_{name}"]).astype(int)])
-    return np.concatenate(parts, axis=1)
+    if not spec.shared_test:
+        return scored
+    external = task_frames(spec.tasks, predictions, test, {})
+    return replace(scored, frames={**scored.frames, **external})
 
 
 def vector_description(nodes: int, channels: int) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from omics_jax.study.comparisons import (
     scores_of,
 )
 from omics_jax.study.system import Findings, Results
+from omics_jax.systems.gene_transformer.interaction_tables import pair_tables
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS
-from omics_jax.systems.gene_transformer.pairs import pair_tables
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING, RESTORED
 from omics_jax.tasks import external
-from omics_jax.tasks.attribution import NETWORK, PERMUTED
+from omics_jax.tasks.attribution import NETWORK
 from omics_jax.tasks.conclusions import against_simple, contrasts_with_simple
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.varied import (
@@ -65,7 +65,7 @@ def conclude_external(results: Results) -> Findings:
 
 def conclude_network(results: Results) -> Findings:
     """The pairs of genes that act together, and tests against simple models."""
-    tables = {**pair_tables(results, NETWORK, PERMUTED), **task_figures(results, NETWORK)}
+    tables = {**pair_tables(results, NETWORK), **task_figures(results, NETWORK)}
     return Findings(against_simple(results, NETWORK), tables)
 
 

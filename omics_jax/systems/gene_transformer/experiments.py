@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
@@ -22,12 +21,10 @@ from omics_jax.systems.gene_transformer.arms import (
     single_arms,
     vector_arms,
 )
-from omics_jax.systems.gene_transformer.assembly import evaluate
 from omics_jax.systems.gene_transformer.cohort import cohort_of
-from omics_jax.systems.gene_transformer.gene_network import MOST_GENES
-from omics_jax.systems.gene_transformer.model import SLOT
+from omics_jax.systems.gene_transformer.interaction_arms import interaction_arms
+from omics_jax.systems.gene_transformer.interactions import MOST_GENES
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
-from omics_jax.tasks.attribution import NETWORK, permuted_arm
 
 MULTITASK = "multitask"
 ALL, LEAST_LABELLED = "all", 10  # labelled patients
@@ -90,7 +87,7 @@ def external(config: Any, dataset: Dataset) -> list[Arm]:
 
 
 def network(config: Any, dataset: Dataset) -> list[Arm]:
-    """Which genes act together, with networks on permuted outcomes as the null."""
+    """Which genes act together, beside networks on outcomes in which no two genes do."""
     cohort = cohort_of(config, dataset)
     genes = sum(cohort.widths.values())
     if genes > MOST_GENES:
@@ -103,12 +100,7 @@ def network(config: Any, dataset: Dataset) -> list[Arm]:
         raise UserError(
             "the experiment network needs two genes or more, and a fold reads one; give more genes"
         )
-    arm = network_arm(config, cohort, NETWORK, cohort.tasks, has_pairs=True)
-    null = permuted_arm(arm, cohort.tasks, SLOT)
-    # The plain methods know no outcome: there is no null of theirs to compute.
-    evaluate_null = partial(evaluate, arm.spec, with_plain=False)
-    null = replace(null, system=replace(null.system, evaluate=evaluate_null))
-    return [*vector_arms(config, cohort), arm, null]
+    return [*vector_arms(config, cohort), *interaction_arms(config, cohort)]
 
 
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:

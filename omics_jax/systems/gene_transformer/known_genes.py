@@ -75,15 +75,20 @@ def known_genes(config: Any, dataset: Dataset) -> KnownGenes | None:
         genes, vectors = read_embedding(settings.vectors)
         content = (genes, vectors)
     aliases = read_aliases(settings.aliases) if settings.aliases else None
-    places, said = _places(dataset, genes, aliases)
+    places, said = places_among(dataset, genes, aliases, "config.network")
     content = (*content, *places.values())
     return KnownGenes(genes, places, [*notes, *said], network, vectors, _digest(content))
 
 
-def _places(
-    dataset: Dataset, genes: Shaped[np.ndarray, " N"], aliases: Mapping[str, str] | None
+def places_among(
+    dataset: Dataset,
+    genes: Shaped[np.ndarray, " N"],
+    aliases: Mapping[str, str] | None,
+    setting: str,
 ) -> tuple[dict[str, Int32[np.ndarray, " F"]], list[str]]:
     """Modality -> the place of every feature among the genes, and a note on each.
+
+    setting: that names the file of the genes.
 
     Raises:
       UserError: no feature of any modality is among them.
@@ -96,7 +101,7 @@ def _places(
             places[name], said = match_genes(features, genes, aliases)
             notes.append(f"{name}: {said}")
         except UserError as error:
-            notes.append(f"{name}: none of its features is among the genes of config.network.")
+            notes.append(f"{name}: none of its features is among the genes of {setting}.")
             errors.append(error)
     if len(errors) == len(places):
         raise errors[0]
@@ -128,12 +133,24 @@ def known_constants(
     if known is None:
         return {}
     fitted: dict[str, np.ndarray] = {}
-    for name, modality in table.modalities.items():
-        place = dict(
-            zip(dataset.modalities[name].features.tolist(), known.places[name], strict=True)
-        )
-        of_table = [place[feature] for feature in modality.features.tolist()]
+    for name, of_table in places_in_table(known, dataset, table).items():
         # A fold with fewer genes has no place for the last ones: one beyond the table.
         padded = np.array([*of_table, NO_NODE], np.int32)
         fitted[f"{name}_node"] = padded[constants[f"{name}_columns"]]
     return fitted if known.vectors is None else {**fitted, "vectors": known.vectors}
+
+
+def places_in_table(
+    known: KnownGenes, dataset: Dataset, table: Dataset
+) -> dict[str, Int32[np.ndarray, " F"]]:
+    """Modality -> the place among the known genes of every feature of a table.
+
+    dataset: all features. table: some of them.
+    """
+    places = {}
+    for name, modality in table.modalities.items():
+        features = dataset.modalities[name].features.tolist()
+        place = dict(zip(features, known.places[name], strict=True))
+        own = [place[feature] for feature in modality.features.tolist()]
+        places[name] = np.array(own, np.int32)
+    return places

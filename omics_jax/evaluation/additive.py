@@ -1,0 +1,175 @@
+"""Outcomes drawn anew from additive models: no two features act together in them.
+
+An additive model is f(x) = sum over features j of g_j(x_j), here with cubic g_j. A draw keeps what
+single features do to an outcome and nothing else:
+
+    number     y*_i = f(x_i) + e_s(i),  the residuals e = y - f(x) permuted by s
+    class      y*_i = k with probability p_k(x_i), whose log-odds are additive
+    survival   the observed pairs of time and event are dealt out in order of time: an event to one
+               of the rows left, i with probability proportional to exp(f(x_i)); a censored time to
+               any of them alike. This is Cox's model with the observed times.
+
+Each f is predicted out of fold: fitted to its own rows, it would carry some of their noise, and of
+what features do together. It is shrunk, so that the draws depend on single features a little less
+than the data do.
+
+Source: Friedman & Popescu 2008, section 8.3 (a parametric bootstrap as the null of interactions);
+Freedman & Lane 1983 (residuals); Kalbfleisch & Prentice 2002, section 4.2 (Cox's model as a
+distribution of ranks). Left out: categories as unordered levels, and groups of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int, Real, Shaped
+
+from omics_jax.evaluation.survival_models import cox_coefficients, martingale_residuals
+
+FOLDS = 5
+FARTHEST = 3.0  # s.d. at which values are cut off, because cubes run away beyond
+_STRENGTHS = tuple(10.0**k for k in range(-4, 3))  # C of logistic regressions
+_ALPHAS = tuple(10.0**k for k in range(0, 7))  # of ridge regressions
+_SLOPE_PENALTY = 1e-3
+
+Features = Float[np.ndarray, "n F"]
+Basis = Float[np.ndarray, "n _"]
+Rng = np.random.Generator
+
+
+def cubic_basis(x: Features) -> Basis:
+    """Hermite polynomials of degree 1 to 3 of each standardised feature; 0 where it is constant.
+
+    They are uncorrelated for normal values, so that a penalty falls on each by itself.
+    """
+    sd = x.std(axis=0)
+    z = np.where(sd > 0, (x - x.mean(axis=0)) / np.where(sd > 0, sd, 1), 0)
+    z = np.clip(z, -FARTHEST, FARTHEST).astype(np.float64)
+    parts = [z, (z**2 - 1) / np.sqrt(2), (z**3 - 3 * z) / np.sqrt(6)]
+    return np.where(np.tile(sd > 0, 3), np.concatenate(parts, axis=1), 0)
+
+
+def number_sampler(
+    x: Features, values: Real[np.ndarray, " n"]
+) -> Callable[[Rng], Float[np.ndarray, " n"]]:
+    """rng -> a draw of a number, see the module."""
+    fitted = _ridge_out_of_fold(cubic_basis(x), values.astype(np.float64))
+    residuals = values - fitted
+    return lambda rng: fitted + rng.permutation(residuals)
+
+
+def class_sampler(
+    x: Features, codes: Int[np.ndarray, " n"], classes: int
+) -> Callable[[Rng], Int[np.ndarray, " n"]]:
+    """rng -> a draw of a class, see the module. classes: their number."""
+    cumulative = np.cumsum(class_probabilities(x, codes, classes), axis=1)
+
+    def draw(rng: Rng) -> Int[np.ndarray, " n"]:
+        u = rng.random((len(codes), 1))
+        return np.minimum((u > cumulative).sum(axis=1), classes - 1)
+
+    return draw
+
+
+def survival_sampler(
+    x: Features, times: Real[np.ndarray, " n"], events: Shaped[np.ndarray, " n"]
+) -> Callable[[Rng], tuple[np.ndarray, np.ndarray]]:
+    """rng -> a draw of times and events, see the module.
+
+    f is a multiple of an additive model of the martingale residuals, which are the first step from
+    no effect towards Cox's model (Therneau et al. 1990); the multiple is Cox's own.
+    """
+    direction = _ridge_out_of_fold(cubic_basis(x), martingale_residuals(times, events))
+    risk = _cox_risk(direction, times, events)
+
+    def draw(rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+        order = deal_by_risk(rng, risk, times, events)
+        return times[order], events[order]
+
+    return draw
+
+
+def _cox_risk(
+    direction: Float[np.ndarray, " n"],
+    times: Real[np.ndarray, " n"],
+    events: Shaped[np.ndarray, " n"],
+) -> Float[np.ndarray, " n"]:
+    """The multiple of a direction that Cox regression chooses; 0 where it points the wrong way."""
+    centred = direction - direction.mean()
+    sd = centred.std(ddof=1)
+    if not sd > 0:
+        return centred
+    (slope,) = cox_coefficients(centred[:, None] / sd, times, events, _SLOPE_PENALTY)
+    return max(slope, 0.0) * centred / sd
+
+
+def deal_by_risk(
+    rng: Rng,
+    risk: Float[np.ndarray, " n"],
+    times: Real[np.ndarray, " n"],
+    events: Shaped[np.ndarray, " n"],
+) -> Int[np.ndarray, " n"]:
+    """For each row the row whose time and event it is dealt, see the module."""
+    is_event = np.asarray(events).astype(bool)
+    slots = np.lexsort((~is_event, times))  # of one time, events come first
+    hazard = np.exp(risk - risk.max())
+    left = np.arange(len(risk))
+    dealt = np.empty(len(risk), int)
+    for slot in slots:
+        weights = hazard[left] if is_event[slot] else np.ones(len(left))
+        place = rng.choice(len(left), p=weights / weights.sum())
+        dealt[left[place]] = slot
+        left = np.delete(left, place)
+    return dealt
+
+
+def class_probabilities(
+    x: Features, codes: Int[np.ndarray, " n"], classes: int
+) -> Float[np.ndarray, "n C"]:
+    """Out-of-fold probabilities of an additive logistic regression.
+
+    Of several penalties the one with the smallest out-of-fold log loss; frequencies of the classes
+    are one more candidate.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    basis = cubic_basis(x)
+    frequencies = np.bincount(codes, minlength=classes) / len(codes)
+    candidates = [np.tile(frequencies, (len(codes), 1))]
+    for strength in _STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=2000)
+        candidates.append(_class_out_of_fold(model, basis, codes, frequencies))
+    smallest = 0.5 / len(codes)
+    own = [np.maximum(p[np.arange(len(codes)), codes], smallest) for p in candidates]
+    return candidates[int(np.argmin([-np.log(p).mean() for p in own]))]
+
+
+def _class_out_of_fold(
+    model, basis: Basis, codes: Int[np.ndarray, " n"], frequencies: Float[np.ndarray, " C"]
+) -> Float[np.ndarray, "n C"]:
+    """A class that the other folds lack has probability 0; frequencies where they have one."""
+    probabilities = np.zeros((len(codes), len(frequencies)))
+    for train, test in _folds(len(codes)):
+        if len(np.unique(codes[train])) < 2:
+            probabilities[test] = frequencies
+            continue
+        model.fit(basis[train], codes[train])
+        probabilities[np.ix_(test, model.classes_)] = model.predict_proba(basis[test])
+    return probabilities
+
+
+def _ridge_out_of_fold(basis: Basis, y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Ridge regression; each fold's penalty has the smallest leave-one-out error in the others."""
+    from sklearn.linear_model import RidgeCV
+
+    predicted = np.zeros(len(y))
+    for train, test in _folds(len(y)):
+        predicted[test] = RidgeCV(_ALPHAS).fit(basis[train], y[train]).predict(basis[test])
+    return predicted
+
+
+def _folds(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import KFold
+
+    return list(KFold(min(FOLDS, rows), shuffle=True, random_state=0).split(np.arange(rows)))
