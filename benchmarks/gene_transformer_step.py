@@ -5,8 +5,9 @@
 The steps are the trainer's own in the stage `all`: several in a program, rows gathered from a
 table, dropout, the gradient, Adam and the checks for numbers that are not finite. The network has
 the shape of the benchmarks of gene transformers: 64 channels, 4 heads, 2 layers, 256 hidden units,
-the value term in the logits, and 4 outcomes of two classes. With --torch a script of the same shape
-runs in turns on the same core.
+the value term in the logits, and 4 outcomes of two classes. With --attention=pathways random
+pathways, whose sizes vary about --members genes by a factor of 1.6, take the place of the genes.
+With --torch a script of the same shape runs in turns on the same core.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ TASKS = 4
 BLOCKS = 3  # programs that are timed
 MOST_STEPS = 10_000  # more than are timed
 # Settings of a worker that are passed on.
-PASSED = ("genes", "batch", "dropout", "attention", "inducing", "encoding", "balancing", "steps")
+PASSED = (
+    *("genes", "batch", "dropout", "attention", "inducing", "pathways", "members"),
+    *("encoding", "balancing", "steps"),
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -35,6 +39,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--attention", default="exact")
     parser.add_argument("--inducing", type=int, default=32)
+    parser.add_argument("--pathways", type=int, default=50)
+    parser.add_argument("--members", type=int, default=150, help="genes of a pathway, median")
     parser.add_argument("--encoding", default="bias")
     parser.add_argument("--balancing", default="fixed")
     parser.add_argument("--steps", type=int, default=3, help="steps of each program")
@@ -74,6 +80,7 @@ def planned_training(a: argparse.Namespace) -> Any:
         rows={SLOT: a.batch},
         tasks=tuple(Task(f"T{k}", "classification", ("no", "yes")) for k in range(TASKS)),
         widths={"rna": a.genes},
+        pathways=a.pathways if a.attention == "pathways" else 0,
     )
     system = build(benchmarked_config(a), spec)
     (stage,) = system.stages
@@ -93,6 +100,7 @@ def planned_training(a: argparse.Namespace) -> Any:
         "rna_sd": np.ones(a.genes, np.float32),
         "rna_low": np.full(a.genes, -9, np.float32),
         "rna_high": np.full(a.genes, 9, np.float32),
+        **(random_members(a) if spec.pathways else {}),
     }
     everyone = np.arange(a.batch)
     replicate = Replicate(
@@ -101,6 +109,22 @@ def planned_training(a: argparse.Namespace) -> Any:
     stage = replace(stage, monitor=None, epochs=MOST_STEPS)
     training = Training([stage], system.init, table, everyone.astype(str), [replicate])
     return make_plan(training, Options(block_steps=a.steps))
+
+
+def random_members(a: argparse.Namespace) -> dict:
+    """The constants of pathways of random genes."""
+    import numpy as np
+
+    from omics_jax.nn.pathway_tokens import plan_members
+    from omics_jax.systems.gene_transformer.model import MEMBERS
+
+    rng = np.random.default_rng(2)
+    sizes = rng.lognormal(np.log(a.members), np.log(1.6), a.pathways).astype(int)
+    sizes = sizes.clip(1, a.genes)
+    members = [rng.choice(a.genes, size, replace=False) for size in sizes]
+    pairs = np.stack([np.concatenate(members), np.repeat(np.arange(a.pathways), sizes)], axis=1)
+    (plan,) = plan_members([pairs], a.genes, a.pathways)
+    return dict(zip(MEMBERS, plan, strict=True))
 
 
 def time_steps(a: argparse.Namespace) -> dict:

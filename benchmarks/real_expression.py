@@ -37,6 +37,7 @@ def cohorts(data: Path) -> dict[str, list[str]]:
         "gtex": files(
             "gtex1000",
             "--config.data.group=donor",
+            "--config.data.smallest_class=12",  # donors: 27 of 31 tissues
             "--config.data.classes=tissue=tissue, sex=sex",
             "--config.data.numbers=age=age_mid, hardy=hardy",
         ),
@@ -62,6 +63,7 @@ def runs(data: Path) -> dict[str, list[str]]:
     for name, flags in cohorts(data).items():
         for experiment in ("multitask", "encodings", "balancing"):
             named[f"{name}-{experiment}"] = [f"{CONFIG}{experiment}", *flags, *INDUCED]
+        named[f"{name}-best"] = [f"{CONFIG}multitask,best", *flags]
     return named
 
 

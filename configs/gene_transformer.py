@@ -4,12 +4,16 @@ r"""Gene transformer: several outcomes of a patient from expression, by attentio
       python experiments/main.py --config=configs/gene_transformer.py
     The same in seconds:
       python experiments/main.py --config=configs/gene_transformer.py:smoke
+    A thousand genes of your own (below), with linear models inside the network:
+      python experiments/main.py --config=configs/gene_transformer.py:best
     How values are encoded:
       python experiments/main.py --config=configs/gene_transformer.py:encodings
     How outcomes are weighed against each other:
       python experiments/main.py --config=configs/gene_transformer.py:balancing
     Which genes act together (a network per draw of each outcome):
       python experiments/main.py --config=configs/gene_transformer.py:network
+    Which genes the outcomes depend on, each by itself:
+      python experiments/main.py --config=configs/gene_transformer.py:interpret
     What pretraining without outcomes adds, by the number of labelled patients:
       python experiments/main.py --config=configs/gene_transformer.py:pretrain
     Trained on one set of patients, tested on another:
@@ -31,7 +35,7 @@ from omics_jax.settings.sections import (
     run_section,
 )
 
-SIZES = ("smoke", "paper")
+SIZES = ("smoke", "paper", "best")
 
 
 def get_config(choice: str = "") -> ConfigDict:
@@ -62,9 +66,12 @@ def get_config(choice: str = "") -> ConfigDict:
     config.preprocess = preprocess_section()
     config.preprocess.top_k = 1000  # genes
     config.preprocess.spread = "variance"  # variance | mad: by which the most variable are chosen
+    config.preprocess.genes = ""  # choose among these only: a gene a line, or all sets of a .gmt
+    config.preprocess.connected = False  # only among genes with an edge in network.edges
 
     config.network = ConfigDict()  # what is known of genes before
     config.network.edges = ""  # a table gene, gene[, weight], STRING's links, or .gmt
+    config.network.least_weight = 0.0  # edges of less are left out, such as 700 of STRING's
     config.network.vectors = ""  # or a table of genes and numbers
     config.network.aliases = ""  # other names of genes, or STRING's protein.info
     config.embedding = ConfigDict()  # vectors of a network's genes by random walks
@@ -85,8 +92,12 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model = ConfigDict()
     # bias (TxT) | linear | mlp | bins | soft_bins | fourier | rotary | rank
     config.model.encoding = "bias"
-    config.model.attention = "exact"  # exact | induced: through a few tokens, at linear cost
-    config.model.inducing = 32  # their number
+    # exact | induced (through a few tokens, at linear cost) | pathways (in place of their genes)
+    config.model.attention = "exact"
+    config.model.inducing = 32  # the number of these tokens
+    config.model.pathways = ""  # gene sets, .gmt; genes in none of them take no part
+    config.model.least_genes = 3  # of a pathway, among the genes of the data
+    config.model.most_genes = 500
     config.model.norm = "pre"  # pre | post | post_twice (the authors' code)
     # attention | cls (a first token) | cls_attention | mean | flatten (the authors' code)
     config.model.pool = "cls_attention"
@@ -95,6 +106,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.layers = 1
     config.model.feedforward = 64
     config.model.dropout = 0.1
+    config.model.linear = 0  # rows of a linear map of all values that the heads read, too
+    config.model.linear_dropout = 0.5  # of the values that it reads
     config.model.regression_loss = "mse"  # mae | mse
 
     config.heads = ConfigDict()
@@ -108,8 +121,10 @@ def get_config(choice: str = "") -> ConfigDict:
     config.survival.convention = "containing"  # containing | omiembed
     config.survival.hazard = "proper"  # proper | omiembed
     config.survival.times = ()  # of calibration, in the file's unit; () for quartiles of the events
-    # fixed | pcgrad | gradnorm | uncertainty
+    # fixed | pcgrad | pcgrad_features (at the embedding, cheap) | gradnorm | uncertainty
     config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7))
+    # fresh | shared (the authors' code): the order in which pcgrad visits the other outcomes
+    config.balancing.order = "fresh"
 
     config.training = ConfigDict()
     config.training.stages = ("all",)  # pretraining, heads, all, calibration
@@ -118,6 +133,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.rates = ConfigDict(dict(pretraining=1.0, heads=1.0, all=1.0))
     config.training.batch_size = 64
     config.training.patience = 20
+    config.training.stopping = ""  # the outcome by whose loss training stops; "" for all of them
     config.training.optimizer = ConfigDict()
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = dict(name="cosine", peak=3e-3, warmup=50, floor=0.0)
@@ -142,12 +158,21 @@ def get_config(choice: str = "") -> ConfigDict:
     config.interpret = ConfigDict()
     # Networks of the null for each outcome; with fewer than 20 a lone pair cannot have q < .05.
     config.interpret.permutations = 30
+    config.interpret.steps = 32  # gradients on the way from the average patient to a patient
+    config.interpret.sets = ""  # a .gmt of gene sets: do the genes of a set interact?
+    # "response" (two classes), "subtype=A,B", "level" (number) or "OS" (survival): two groups of
+    # test patients whose attention is compared
+    config.interpret.groups = ""
 
-    config.predict = ConfigDict(dict(batch_size=64))
+    # attributions: whether a prediction says what each gene adds to it
+    # coverage: of intervals and sets of new patients, 0.8 | 0.9 | 0.95; 0 for none
+    config.predict = ConfigDict(dict(batch_size=64, attributions=False, coverage=0.9))
     config.run = run_section()
 
     if "paper" in sizes:
         set_paper(config)
+    if "best" in sizes:
+        set_best(config)
     if "smoke" in sizes:
         set_smoke(config)
     return config
@@ -166,12 +191,20 @@ def set_paper(config: ConfigDict) -> None:
     config.heads.survival.update(widths=(128, 64), dropout=0.1)
     config.survival.bins = 63
     config.survival.grid = "equal"
-    config.balancing.name = "pcgrad"
+    config.balancing.update(name="pcgrad", order="shared")
     config.training.epochs.all = 1000
     config.training.patience = 30
     config.training.optimizer = ConfigDict(
         dict(name="adam", learning_rate=1e-4, clip=0.0, weight_decay=0.0)
     )
+
+
+def set_best(config: ConfigDict) -> None:
+    """For hundreds or thousands of patients with a thousand genes, see the build notes."""
+    config.model.attention = "induced"
+    config.model.linear = 64
+    config.training.batch_size = 32
+    config.training.optimizer.learning_rate.peak = 1e-3
 
 
 def set_smoke(config: ConfigDict) -> None:
@@ -197,4 +230,5 @@ def set_smoke(config: ConfigDict) -> None:
     config.compare.balancing = ("fixed", "pcgrad")
     config.compare.labelled = ("12", "all")
     config.interpret.permutations = 3
+    config.interpret.steps = 4
     config.run.devices = 1

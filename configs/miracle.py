@@ -98,11 +98,12 @@ def get_config(choice: str = "") -> ConfigDict:
     config.survival.times = ()
     config.balancing = ConfigDict()
     # fixed | inverse_size | pwinval | pwinval_slip | inverse_accuracy | inverse_gradient |
-    # loss_share | gradnorm | pcgrad | uncertainty
+    # loss_share | gradnorm | pcgrad | pcgrad_features | uncertainty
     config.balancing.name = "fixed"
     config.balancing.learning_rate = 0.025  # of gradnorm and uncertainty
     config.balancing.alpha = 1.5  # of gradnorm
     config.balancing.smoothing = 0.7  # of validation accuracies
+    config.balancing.order = "fresh"  # of pcgrad: fresh for every disease | shared in a step
 
     config.training = ConfigDict()
     config.training.stages = ("autoencoder", "heads", "all")
@@ -112,6 +113,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.rates = ConfigDict(dict(autoencoder=1.0, heads=0.05, all=1.0))
     config.training.batch_size = 64
     config.training.patience = 15
+    config.training.stopping = ""  # the outcome by whose loss training stops; "" for all of them
     config.training.optimizer = ConfigDict()
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = 1e-2
@@ -134,7 +136,8 @@ def get_config(choice: str = "") -> ConfigDict:
     config.interpret.permutations = 20
     config.interpret.steps = 16  # gradients on the way from the average person to a person
 
-    config.predict = ConfigDict(dict(batch_size=128))
+    # coverage: of intervals and sets of new people, 0.8 | 0.9 | 0.95; 0 for none
+    config.predict = ConfigDict(dict(batch_size=128, coverage=0.9))
     config.run = run_section()
 
     if "paper" in sizes:

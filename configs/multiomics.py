@@ -98,7 +98,9 @@ def get_config(choice: str = "") -> ConfigDict:
     config.survival.convention = "containing"  # containing | omiembed
     config.survival.hazard = "proper"  # proper | omiembed
     config.survival.times = ()  # of calibration, in the file's unit; () for quartiles of the events
-    config.balancing = ConfigDict(dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7))
+    config.balancing = ConfigDict(
+        dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.7, order="fresh")
+    )
 
     config.training = ConfigDict()
     config.training.stages = ("embedding", "heads", "all")  # and a temperature per task at the end
@@ -107,6 +109,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.training.rates = ConfigDict(dict(embedding=1.0, heads=1.0, all=1.0))
     config.training.batch_size = 128
     config.training.patience = 15
+    config.training.stopping = ""  # the outcome by whose loss training stops; "" for all of them
     config.training.optimizer = ConfigDict()
     config.training.optimizer.name = "adam"
     config.training.optimizer.learning_rate = 1e-3
@@ -119,11 +122,12 @@ def get_config(choice: str = "") -> ConfigDict:
     config.arms.sets = ""  # "rna, rna+mirna"; "" as the paper
 
     config.interpret = ConfigDict()
-    config.interpret.permutations = 20  # networks trained on permuted outcomes, 3 or more
+    config.interpret.permutations = 20  # networks for each permuted outcome, 3 or more
     config.interpret.steps = 32  # gradients on the way from the average patient to a patient
 
     # attributions: whether a prediction says what each feature adds to it
-    config.predict = ConfigDict(dict(batch_size=128, attributions=False))
+    # coverage: of intervals and sets of new patients, 0.8 | 0.9 | 0.95; 0 for none
+    config.predict = ConfigDict(dict(batch_size=128, attributions=False, coverage=0.9))
 
     config.run = run_section()
 

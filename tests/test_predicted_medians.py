@@ -36,7 +36,7 @@ def test_a_median_that_is_not_reached_is_empty_in_its_file(tmp_path):
     )
     ids = np.array(["a", "b"])
     patients = Dataset(ids, ids, {}, pd.DataFrame(index=ids), {})
-    _write_group(tmp_path / "all", replicates, patients, system)
+    _write_group(tmp_path / "all", replicates, patients, system, {}, pd.DataFrame())
     read = lambda name: pd.read_csv(tmp_path / f"all.OS_{name}.csv", index_col="id").iloc[:, 0]
     # The mean curve of patient a falls to 1/3, that of patient b to .87.
     assert read("median")["a"] == pytest.approx(0.5 / (2 / 3) * 5152)

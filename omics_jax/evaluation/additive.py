@@ -31,7 +31,7 @@ FOLDS = 5
 FARTHEST = 3.0  # s.d. at which values are cut off, because cubes run away beyond
 _STRENGTHS = tuple(10.0**k for k in range(-4, 3))  # C of logistic regressions
 _ALPHAS = tuple(10.0**k for k in range(0, 7))  # of ridge regressions
-_SLOPE_PENALTY = 1e-3
+_SLOPE_PENALTY = 1e-2  # with a smaller one, times that a feature alone decides have no Cox model
 
 Features = Float[np.ndarray, "n F"]
 Basis = Float[np.ndarray, "n _"]
@@ -43,11 +43,12 @@ def cubic_basis(x: Features) -> Basis:
 
     They are uncorrelated for normal values, so that a penalty falls on each by itself.
     """
-    sd = x.std(axis=0)
-    z = np.where(sd > 0, (x - x.mean(axis=0)) / np.where(sd > 0, sd, 1), 0)
-    z = np.clip(z, -FARTHEST, FARTHEST).astype(np.float64)
+    x = x.astype(np.float64)
+    varies = np.ptp(x, axis=0) > 0  # of equal values the s.d. may be a rounding
+    z = np.where(varies, (x - x.mean(axis=0)) / np.where(varies, x.std(axis=0), 1), 0)
+    z = np.clip(z, -FARTHEST, FARTHEST)
     parts = [z, (z**2 - 1) / np.sqrt(2), (z**3 - 3 * z) / np.sqrt(6)]
-    return np.where(np.tile(sd > 0, 3), np.concatenate(parts, axis=1), 0)
+    return np.where(np.tile(varies, 3), np.concatenate(parts, axis=1), 0)
 
 
 def number_sampler(
@@ -97,7 +98,7 @@ def _cox_risk(
 ) -> Float[np.ndarray, " n"]:
     """The multiple of a direction that Cox regression chooses; 0 where it points the wrong way."""
     centred = direction - direction.mean()
-    sd = centred.std(ddof=1)
+    sd = np.sqrt(np.sum(centred**2) / max(len(centred) - 1, 1))
     if not sd > 0:
         return centred
     (slope,) = cox_coefficients(centred[:, None] / sd, times, events, _SLOPE_PENALTY)
@@ -113,11 +114,11 @@ def deal_by_risk(
     """For each row the row whose time and event it is dealt, see the module."""
     is_event = np.asarray(events).astype(bool)
     slots = np.lexsort((~is_event, times))  # of one time, events come first
-    hazard = np.exp(risk - risk.max())
     left = np.arange(len(risk))
     dealt = np.empty(len(risk), int)
     for slot in slots:
-        weights = hazard[left] if is_event[slot] else np.ones(len(left))
+        own = risk[left] if is_event[slot] else np.zeros(len(left))
+        weights = np.exp(own - own.max())
         place = rng.choice(len(left), p=weights / weights.sum())
         dealt[left[place]] = slot
         left = np.delete(left, place)
@@ -170,6 +171,9 @@ def _ridge_out_of_fold(basis: Basis, y: Float[np.ndarray, " n"]) -> Float[np.nda
 
 
 def _folds(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(other rows, own rows) of each fold; none where the others would be one row or less."""
+    if rows < 3:
+        return []
     from sklearn.model_selection import KFold
 
     return list(KFold(min(FOLDS, rows), shuffle=True, random_state=0).split(np.arange(rows)))

@@ -13,6 +13,8 @@ number of edges of each gene, so that genes with many edges and high scores coun
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -91,21 +93,31 @@ def set_strength(
     members: of every set; scores: not negative.
     """
     sizes = members.sum(axis=1)
-    largest = int(sizes.max(initial=0))
     scores = np.where(np.eye(scores.shape[1], dtype=bool), 0, scores)
     part = members.astype(np.float64)
     totals = np.einsum("kw,mwv,kv->mk", part, scores, part, optimize=True) / 2
     reached = np.zeros(totals.shape, int)
-    for permutation in permutations:
-        order = permutation[:largest]
-        own = scores[:, order[:, None], order]
-        of_size = np.cumsum(np.tril(own, -1).sum(axis=-1), axis=-1)  # place s - 1: of s genes
-        reached += of_size[:, sizes - 1] >= totals * (1 - _ROUNDING)
+    for null in _sums_by_size(scores, int(sizes.max(initial=2)), permutations):
+        reached += null[:, sizes] >= totals * (1 - _ROUNDING)
     with np.errstate(invalid="ignore", divide="ignore"):
         within = totals / (sizes * (sizes - 1) / 2)
         ratio = within / _mean_of_pairs(scores)[:, None]
     p = (1 + reached) / (1 + len(permutations))
     return np.where(sizes > 1, ratio, np.nan), np.where(sizes > 1, p, np.nan)
+
+
+def _sums_by_size(
+    scores: Scores, largest: int, permutations: Permutations
+) -> Iterator[Float[np.ndarray, "m _"]]:
+    """Of every permutation the sums over the pairs of its first 0, 1, 2, ..., `largest` genes."""
+    w = scores.shape[1]
+    by_pair = np.ascontiguousarray(scores.reshape(len(scores), -1).T)
+    later, earlier = np.tril_indices(largest, -1)
+    starts = np.flatnonzero(earlier == 0)  # the second gene's pairs, the third's, and so on
+    for order in permutations:
+        pairs = np.take(by_pair, order[later] * w + order[earlier], axis=0)
+        added = np.add.reduceat(pairs, starts, axis=0)
+        yield np.pad(np.cumsum(added, axis=0), [(2, 0), (0, 0)]).T
 
 
 def _mean_of_pairs(scores: Scores) -> Float[np.ndarray, " m"]:

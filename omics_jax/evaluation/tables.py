@@ -37,6 +37,9 @@ KINDS: Mapping[str, Columns] = {
     "overlap": Columns(("combination", "patients")),
     "heatmap": Columns(("row", "column", "value"), ("group", "quantity")),
     "layers": Columns(("source", "target", "source_layer", "target_layer", "weight"), ("series",)),
+    "network": Columns(
+        ("source", "target", "value"), ("sign", "series", "source_group", "target_group")
+    ),
     "table": Columns(),
     "file": Columns(),
 }
@@ -44,9 +47,11 @@ TEXT_COLUMNS = frozenset(
     {
         *("label", "series", "panel", "variable", "role", "row", "column", "combination"),
         *("quantity", "group", "source", "target", "source_layer", "target_layer"),
+        *("source_group", "target_group"),
     }
 )
 ROLES = ("observed", "held out", "imputed")
+SIGNS = (-1, 0, 1)
 
 
 def numeric_columns(kind: str) -> tuple[str, ...]:
@@ -64,6 +69,23 @@ def lacking_columns(kind: str, columns: Iterable[str]) -> list[str]:
 def unknown_roles(frame: pd.DataFrame) -> list[str]:
     """The roles in a frame of kind "series" that are not among `ROLES`."""
     return [str(role) for role in frame["role"].unique() if role not in ROLES]
+
+
+def faulty_connection(frame: pd.DataFrame) -> tuple[int, str] | None:
+    """The first row of a frame of kind "network" that cannot be drawn, and what it has, in words.
+
+    None where every row can. Missing values and signs are no fault.
+    """
+    value = frame["value"].astype(float)
+    sign = frame.get("sign", pd.Series(np.nan, index=frame.index)).astype(float)
+    loop = frame["source"].astype(str) == frame["target"].astype(str)
+    faults = {
+        "a node that is connected with itself": loop,
+        "a value below 0": value < 0,
+        f"a sign other than {', '.join(map(str, SIGNS))}": sign.notna() & ~sign.isin(SIGNS),
+    }
+    found = [(int(np.argmax(rows)), words) for words, rows in faults.items() if rows.any()]
+    return min(found, default=None)
 
 
 @dataclass(frozen=True)
@@ -110,13 +132,21 @@ class Table:
       layers: source, target, source_layer, target_layer, weight (0 or more), optional series. A
         layered graph from left to right. A connection is the wider the larger its weight is among
         those between the same layers, its colour tells the series, grey where that is empty.
+      network: source, target, value (0 or more), optional sign (-1, 0, 1, or nan where it is
+        unknown), series (of the connection, such as "known" and "new"), source_group, target_group
+        (such as the modules of two genes). An undirected graph, its nodes on a circle by group; a
+        line is the wider the larger its value, its colour tells the sign and its dashes the series,
+        or both tell what there is of these. Where many are connected the strongest are drawn.
       table: no figure, the frame is printed.
       file: neither; the report names the file that holds it.
     x_label, y_label: axis titles with units.
     caption: what to see, in words a biologist or a clinician would use.
+    formats: ending of a file, such as "graphml" -> content of that file, which a run writes beside
+      the CSV for programs that read this format.
 
-    Raises ValueError for an unknown kind or role, and for a frame without a column of its kind. A
-    frame without any column, which has nothing to show, may be of any kind.
+    Raises ValueError for an unknown kind or role, for a frame without a column of its kind, and for
+    a row that a network cannot have. A frame without any column, which has nothing to show, may be
+    of any kind.
     """
 
     kind: str
@@ -125,6 +155,7 @@ class Table:
     caption: str
     x_label: str = ""
     y_label: str = ""
+    formats: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -139,6 +170,8 @@ class Table:
             raise ValueError(
                 f"table {self.title!r} has the role {wrong[0]!r}; the roles are {', '.join(ROLES)}"
             )
+        if self.kind == "network" and (fault := faulty_connection(self.frame)):
+            raise ValueError(f"table {self.title!r} has {fault[1]}, in row {fault[0] + 1}")
 
 
 class Frame(NamedTuple):

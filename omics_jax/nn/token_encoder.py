@@ -139,7 +139,18 @@ def encode_tokens(
     extra: added to the tokens' vectors, such as vectors that are known of them.
     """
     x = jnp.where(exists, x, 0)
-    t = first_tokens(shape, p, x, exists, extra)
+    return through_layers(shape, p, first_tokens(shape, p, x, exists, extra), x, exists, randomness)
+
+
+def through_layers(
+    shape: TokenEncoder,
+    p: Params,
+    t: Tokens,
+    x: Float[Array, "n t"],
+    exists: Exists,
+    randomness: Randomness | None = None,
+) -> Tokens:
+    """The tokens after the last layer, of any tokens t before the first one and their values x."""
     return _layers(shape, p, t, x, exists, randomness, _attend)
 
 

@@ -25,13 +25,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from omics_jax.nn.attention import sinusoidal_positions
 from omics_jax.nn.initial import Constant, Uniform
 from omics_jax.nn.recurrent import dense, dense_parameters
 
 ENCODINGS = ("bias", "linear", "mlp", "bins", "soft_bins", "fourier", "rotary", "rank")
+IN_LOGITS = ("bias", "rotary")  # those by which a token's vector knows nothing of its value
+STEPWISE = ("bins", "rank")  # constant between jumps, so that no gradient by a value says anything
 BINS = 16
 FREQUENCIES = 16
 STRENGTH = 0.3  # of the term of `bias` at the start; drawn at random in the authors' code
@@ -83,6 +85,26 @@ def value_vectors(
 
     exists: the tokens that take part; among these ranks are counted.
     """
+    return vectors_of(name, p, encoded_value(name, x, exists), x.shape[1], channels)
+
+
+def encoded_value(name: str, x: Values, exists: Bool[Array, "n t"]) -> Num[Array, "n t"]:
+    """What the vector of a token depends on: its value, or its rank in the row."""
+    return rank_of(x, exists) if name == "rank" else x
+
+
+def per_token(name: str, p: Params) -> Params:
+    """The parameters of which every token has its own, (t, ...)."""
+    return {"weight": p["weight"]} if name == "linear" else {}
+
+
+def vectors_of(
+    name: str, p: Params, x: Num[Array, "n u"], tokens: int, channels: int
+) -> Float[Array, "n u d"] | float:
+    """`value_vectors` of u tokens among as many as `tokens`.
+
+    p: with the `per_token` parameters of these. x: their `encoded_value`.
+    """
     if name == "linear":
         return x[:, :, None] * p["weight"]
     if name == "mlp":
@@ -96,7 +118,7 @@ def value_vectors(
         angle = 2 * np.pi * x[:, :, None] * p["frequency"]
         return dense(p["project"], jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1))
     if name == "rank":
-        return jnp.asarray(sinusoidal_positions(x.shape[1], channels))[rank_of(x, exists)]
+        return jnp.asarray(sinusoidal_positions(tokens, channels))[x]
     return 0.0
 
 

@@ -18,6 +18,7 @@ from omics_jax.report.heatmaps import draw_heatmap
 from omics_jax.report.layered_graphs import draw_layers
 from omics_jax.report.maps import draw_map
 from omics_jax.report.matrices import draw_matrix
+from omics_jax.report.networks import draw_network
 from omics_jax.report.overlaps import draw_overlap
 from omics_jax.report.planes import draw_arrows, draw_scatter
 from omics_jax.report.rows import draw_intervals, draw_ranking
@@ -26,7 +27,9 @@ from omics_jax.report.style import MOST_PANELS, Drawing, clean, drawing_style, s
 from omics_jax.report.survival_curves import draw_survival
 from omics_jax.report.unit_squares import draw_calibration, draw_precision_recall, draw_roc
 
-NAMING_COLUMNS = ("series", "panel", "variable", "row", "combination", "group", "target")
+NAMING_COLUMNS = (
+    *("series", "panel", "variable", "row", "combination", "group", "target", "source_group"),
+)
 
 
 class KindOfFigure(NamedTuple):
@@ -57,6 +60,7 @@ DRAWINGS: Mapping[str, KindOfFigure] = {
     "overlap": KindOfFigure("Patients by combination of modalities", draw_overlap),
     "heatmap": KindOfFigure("Heat map", draw_heatmap),
     "layers": KindOfFigure("Layered graph", draw_layers),
+    "network": KindOfFigure("Network", draw_network),
 }
 
 
@@ -86,5 +90,6 @@ def named_parts(frame: pd.DataFrame) -> list[str]:
         values = frame[column].unique() if column in frame else ()
         names = [clean(name) for name in values if name != ""]
         if names:
-            sentences.append(f"{column.capitalize()}: {'; '.join(names[:MOST_PANELS])}")
+            heading = column.replace("_", " ").capitalize()
+            sentences.append(f"{heading}: {'; '.join(names[:MOST_PANELS])}")
     return sentences

@@ -218,10 +218,11 @@ def table_sections(run: pathlib.Path) -> list[dict]:
 def table_section(entry: Mapping, frame: pd.DataFrame) -> dict:
     """One figure or printed table with its title, caption and the file it was made from."""
     kind, title = entry["kind"], str(entry.get("title") or entry["name"])
+    endings = ["csv", *(entry.get("formats") or [])]
     section = {
         "title": title,
         "caption": entry.get("caption") or "",
-        "file": f"tables/{file_name(entry['name'])}.csv",
+        "file": " and ".join(f"tables/{file_name(entry['name'])}.{end}" for end in endings),
         "frame": None,
         "image": None,
         "note": "",

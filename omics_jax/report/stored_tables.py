@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 import pathlib
 
+import numpy as np
 import pandas as pd
 
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import (
     KINDS,
     ROLES,
+    faulty_connection,
     lacking_columns,
     numeric_columns,
     unknown_roles,
@@ -61,6 +63,8 @@ def read_table(path: pathlib.Path, kind: str) -> pd.DataFrame:
     for column in numeric_columns(kind):
         if column in frame:
             frame[column] = to_float(frame[column], path)
+    if kind == "network" and (fault := faulty_connection(frame)):
+        raise UserError(f"{path}, line {fault[0] + 2}: {fault[1]}; mend or remove the line.")
     return frame
 
 
@@ -99,19 +103,24 @@ def printed_frame(frame: pd.DataFrame) -> dict:
 
 
 def printed_column(column: pd.Series) -> tuple[list[str], bool]:
-    """The cells as text and whether they are numbers; "–" for what is missing.
+    """The cells as text and whether they are numbers; "–" for what is missing, "∞" for infinity.
 
     Integers (ids, years, counts) remain as written; in a column of text only empty cells are
     missing.
     """
     text = column.str.strip()
     missing = text.str.lower().isin(MISSING)
-    values = pd.to_numeric(text[~missing], errors="coerce")
-    if missing.all() or values.isna().any():
+    values = pd.to_numeric(text.mask(missing), errors="coerce").to_numpy(np.float64)
+    if missing.all() or np.isnan(values[~missing]).any():
         return [cell if cell else results.ABSENT for cell in text], False
-    are_integers = not text[~missing].str.contains(r"[.eEf]", regex=True).any()
-    cells = iter(text[~missing] if are_integers else results.aligned(list(map(float, values))))
+    finite = text[np.isfinite(values)]
+    are_integers = not finite.str.contains(r"[.eEf]", regex=True).any()
+    cells = iter(finite if are_integers else results.aligned(list(map(float, finite))))
+    words = {np.inf: "∞", -np.inf: "−∞"}
     printed = []
-    for is_missing in missing:
-        printed.append(results.ABSENT if is_missing else next(cells).replace("-", "−"))
+    for value in values:
+        if np.isnan(value):
+            printed.append(results.ABSENT)
+        else:
+            printed.append(words.get(value) or next(cells).replace("-", "−"))
     return printed, True

@@ -128,13 +128,25 @@ def keep_first(series: dict, most: int, note: list[str], noun: str = "series") -
     return dict(list(series.items())[:most])
 
 
-def add_legend(figure: Figure, names: list[str], handles: list[Line2D]) -> None:
-    """A legend above the axes, in as many columns as its longest name allows."""
+def add_legend(
+    figure: Figure, names: list[str], handles: list[Line2D], place: str = "outside upper left"
+) -> None:
+    """A legend above the axes, or at another place, with as many columns as its names allow."""
     if not names:
         return
     names = [clean(name) for name in names]
-    columns = max(1, min(len(names), int(WIDTH * 72 // (6 * max(map(len, names)) + 40))))
-    figure.legend(handles, names, loc="outside upper left", ncols=columns, handlelength=2.4)
+    figure.legend(handles, names, loc=place, ncols=legend_columns(names), handlelength=2.4)
+
+
+def legend_columns(names: list[str]) -> int:
+    """How many columns a legend of these names, one at least, has room for."""
+    longest = max(len(clean(name)) for name in names)
+    return max(1, min(len(names), int(WIDTH * 72 // (6 * longest + 40))))
+
+
+def legend_height(names: list[str]) -> float:
+    """The inches that a legend of these names takes, 0 for none."""
+    return 0.15 + 0.2 * -(-len(names) // legend_columns(names)) if names else 0.0
 
 
 def mark(index: int, line: bool = True, filled: bool = True) -> dict:

@@ -1,4 +1,4 @@
-"""The outputs of a finished training: `tables/`, `predictions.npz`, `metrics.json`, `report.html`.
+"""The outputs of a finished training: `tables/`, `vectors/`, predictions, scores and the report.
 
 All of it follows from the saved predictions, so that it can be made again without training.
 """
@@ -22,11 +22,14 @@ from omics_jax.durable import (
     load_arrays,
     write_arrays,
     write_atomically,
+    write_content,
 )
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Table
 from omics_jax.file_names import file_name
 from omics_jax.report.page import write_report
+from omics_jax.run.annotated import FOLDER as VECTORS
+from omics_jax.run.annotated import save_vectors
 from omics_jax.run.directory import (
     checkpoint_folder,
     parts_of,
@@ -85,10 +88,11 @@ def score_and_report(
     shown = {**doubt_tables(doubts), **findings.tables, **chosen}
     tables = save_tables(folder / "tables", shown, results)
     save_predictions(folder, arms, origin_of)
+    vectors = save_vectors(folder, arms, partial(_load_predictions, folder, origin_of))
     metrics = metrics_json(config, arms, results, findings, timing)
     write_json(folder / "metrics.json", {**metrics, "doubtful": records})
     report = write_report(folder)
-    outputs = [*tables, folder / "predictions.npz", folder / "metrics.json", report]
+    outputs = [*tables, *vectors, folder / "predictions.npz", folder / "metrics.json", report]
     finish_run(folder, outputs, training_files(folder, arms))
     print_and_log(f"report: {report}")
 
@@ -99,7 +103,8 @@ def finish_run(folder: Path, outputs: Iterable[Path], trained: Iterable[Path]) -
     trained: what the training left behind; what of it is listed already stays as it is listed.
     """
     manifest = read_manifest(folder)
-    kept = {k: entry for k, entry in manifest.files.items() if not k.startswith("tables/")}
+    made_again = ("tables/", f"{VECTORS}/")
+    kept = {k: entry for k, entry in manifest.files.items() if not k.startswith(made_again)}
     new = [path for path in trained if path.exists() and _name(folder, path) not in kept]
     listed = {_name(folder, path): describe(path) for path in [*outputs, *new]}
     write_manifest(folder, Manifest({**kept, **listed}, finished=True))
@@ -160,6 +165,8 @@ def _score(arms: Sequence[Arm], folder: Path, origin_of: Origins) -> Results:
 def save_tables(folder: Path, tables: Mapping[str, Table], results: Results) -> list[Path]:
     """`tables/NAME.csv` with their index, and `tables/scores.csv`, every score of every model.
 
+    Beside `NAME.csv` stand the table's other formats, such as `NAME.graphml`.
+
     Returns:
       the files.
     """
@@ -169,13 +176,21 @@ def save_tables(folder: Path, tables: Mapping[str, Table], results: Results) -> 
     frames["scores.csv"] = results.scores
     for file, frame in frames.items():
         write_atomically(folder / file, frame.to_csv(index=False))
+    contents = {
+        f"{file_name(name)}.{ending}": content
+        for name, table in tables.items()
+        for ending, content in table.formats.items()
+    }
+    for file, content in contents.items():
+        write_content(folder / file, content)
     keys = ("kind", "title", "caption", "x_label", "y_label")
     index = []
     for name, table in tables.items():
         described = {key: getattr(table, key) for key in keys}
-        index.append({"name": name, "file": f"{file_name(name)}.csv", **described})
+        files = {"file": f"{file_name(name)}.csv", "formats": list(table.formats)}
+        index.append({"name": name, **files, **described})
     write_atomically(folder / "index.json", json.dumps(index, indent=1))
-    return [folder / file for file in (*frames, "index.json")]
+    return [folder / file for file in (*frames, *contents, "index.json")]
 
 
 def save_predictions(folder: Path, arms: Sequence[Arm], origin_of: Origins) -> None:

@@ -20,11 +20,13 @@ from ml_collections import ConfigDict
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.quality import range_warnings
-from omics_jax.data.formats import annotated
+from omics_jax.data.formats.annotated import AnnotatedMatrix, can_write
 from omics_jax.data.memory import memory_limit
-from omics_jax.durable import as_user_error, write_arrays, write_atomically, write_content
+from omics_jax.durable import as_user_error, write_arrays, write_atomically
 from omics_jax.errors import UserError
 from omics_jax.file_names import file_name
+from omics_jax.run.annotated import Matrices, not_written, write_matrices
+from omics_jax.run.bounds import NO_QUANTILES, stored_quantiles
 from omics_jax.run.description import describe_data
 from omics_jax.run.directory import read_json
 from omics_jax.run.manifest import check_files, read_manifest
@@ -68,9 +70,11 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
     # All of them before the first prediction is written: a mean over a part is another number.
     files = [stage_file(checkpoints, stage, r) for r in replicates]
     check_files(folder, [file.relative_to(folder).as_posix() for file in files])
+    quantiles = stored_quantiles(folder, arm)
     with as_user_error(out):
         out.mkdir(exist_ok=True)
     by_group: dict[str, list[Predictions]] = {}
+    vectors: dict[str, Matrices] = {}  # as the first replicate of each group has them
     warnings = list(describe_data(new).warnings)
     ranges: Ranges = {}
     shares: dict[str, list[float]] = {}
@@ -81,17 +85,19 @@ def predict_new_rows(method: ModuleType, config: Any, folder: Path) -> str:
         fields = _within_range(system.prediction_range(of_replicate), predict(variables), shares)
         arrays = {"id": new.ids.astype(str), **fields}
         write_arrays(out / f"{file_name(group)}-{r}.npz", arrays)
+        if group not in vectors:
+            vectors[group] = system.annotated(fields, new)
         by_group.setdefault(group, []).append(_fields_to_keep(system, fields))
     warnings += [*_range_warnings(system, ranges, new), *_clipping_warnings(shares)]
     for group, predictions in by_group.items():
-        _write_group(out / file_name(group), predictions, new, system)
+        of_group = quantiles[quantiles["group"] == group]
+        _write_group(out / file_name(group), predictions, new, system, vectors[group], of_group)
         warnings += [f"{group}: {warning}" for warning in system.prediction_warnings(predictions)]
-    if system.matrices and not annotated.can_write():
-        fields = ", ".join(system.matrices)
-        warnings.append(
-            f"{fields} was not written as .h5ad: anndata is missing; pip install 'omics_jax[io]'"
-        )
-    notes = "".join(f"note: {note}\n" for note in new.notes)
+    names = dict.fromkeys([*system.matrices, *(name for own in vectors.values() for name in own)])
+    if names and not can_write():
+        warnings.append(not_written(names))
+    without = [NO_QUANTILES] if system.bounds and quantiles.empty else []
+    notes = "".join(f"note: {note}\n" for note in (*new.notes, *without))
     notes += "".join(f"warning: {warning}\n" for warning in warnings)
     groups, models = ", ".join(by_group), _models_text(map(len, by_group.values()))
     return f"{notes}{len(new)} rows predicted by {arm!r} for {groups} ({models}): {out}"
@@ -236,21 +242,28 @@ def _write_group(
     replicates: Sequence[Predictions],
     new: Dataset,
     system: System,
+    vectors: Matrices,
+    quantiles: pd.DataFrame,
 ) -> None:
     """STEM.FIELD.csv and STEM.FIELD_between_replicates.csv for every field with columns.
 
-    Those in `System.matrices` also become STEM.FIELD.h5ad.
+    Those in `System.matrices` also become STEM.FIELD.h5ad, and so do the vectors. The first table
+    has the columns of `System.bounds`, too.
     """
+    matrices = dict(vectors)
     pooled = system.pool_new(replicates) if system.pool_new else {}
     for field, names in system.columns.items():
         stacked = np.stack([fields[field] for fields in replicates])
         mean, sd = pooled[field] if field in pooled else over_replicates(stacked)
-        for suffix, values in (("", mean), ("_between_replicates", sd)):
+        bounds = system.bounds(field, mean, quantiles) if system.bounds else {}
+        for suffix, values, further in (("", mean, bounds), ("_between_replicates", sd, {})):
             file = stem.with_name(f"{stem.name}.{file_name(field)}{suffix}.csv")
-            write_atomically(file, as_frame(new.ids, values, names).to_csv(index=False))
-        if field in system.matrices and annotated.can_write():
-            content = annotated.as_h5ad(mean, new.ids, names, new.table)
-            write_content(stem.with_name(f"{stem.name}.{file_name(field)}.h5ad"), content)
+            frame = pd.concat([as_frame(new.ids, values, names), pd.DataFrame(further)], axis=1)
+            write_atomically(file, frame.to_csv(index=False))
+        if field in system.matrices:
+            matrices[field] = AnnotatedMatrix(mean, new.ids, names, new.table)
+    if can_write():
+        write_matrices(stem, matrices)
 
 
 def as_frame(ids: np.ndarray, values: np.ndarray, columns: Sequence[str]) -> pd.DataFrame:

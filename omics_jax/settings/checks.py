@@ -98,6 +98,17 @@ def choice(*words: str) -> Rule:
     return rule
 
 
+def one_of(*numbers: Real) -> Rule:
+    """One of the numbers."""
+    shown = ", ".join(map(str, numbers))
+
+    def rule(value: Any) -> str:
+        allowed = _is_number(value) and value in numbers
+        return "" if allowed else f"choose one of {shown}"
+
+    return rule
+
+
 def choices(*words: str, least: int = 1) -> Rule:
     """A tuple of some of the words; with `least` 0 it may be empty."""
     shown = ", ".join(words)

@@ -143,6 +143,7 @@ def patients_section() -> ConfigDict:
     data.survival_times = ""
     data.only = ""  # "cancer=BRCA+LIHC": patients with these cells in a column of the tables
     data.zero_times = "error"  # error | mask: times of zero or below
+    data.smallest_class = 0  # classes of fewer patients (groups) become unknown
     data.repeated = "error"  # error | mean: features of the same name in a file
     data.below_detection = "error"  # error | limit | half | missing: cells such as <0.1
     data.missing_values = ()  # "-999, below detection": numbers and words for missing

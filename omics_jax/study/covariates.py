@@ -90,11 +90,17 @@ def covariate_values(
 
 
 def unknown_covariates(
-    new: Dataset, levels: Levels, missing: Missing, consequence: str
+    new: Dataset,
+    levels: Levels,
+    missing: Missing,
+    consequence: str,
+    people: str = "new people",
+    setting: str = "data.clinical",
 ) -> list[str]:
     """A sentence on every covariate of the training that is not known of all new people.
 
     consequence: what becomes of those in whom it is unknown.
+    people: what they are called. setting: which names their table.
     """
     sentences = []
     for column, words in levels.items():
@@ -103,8 +109,8 @@ def unknown_covariates(
         if count:
             what = f"no word of the training ({', '.join(words)})" if words else "no number"
             sentences.append(
-                f"{column}: {what} is known of {count:,} of {len(new):,} new people, who "
-                f"{consequence}; data.clinical names their table."
+                f"{column}: {what} is known of {count:,} of {len(new):,} {people}, who "
+                f"{consequence}; {setting} names their table."
             )
     return sentences
 

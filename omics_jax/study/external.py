@@ -39,7 +39,8 @@ class Settings(NamedTuple):
 def join_sets(internal: Dataset, external: Dataset, notes: Sequence[str] = ()) -> Dataset:
     """The internal rows and below them the external ones, on the internal modalities and features.
 
-    What the external rows lack of these is missing. Classes have their internal codes. Where ids
+    What the external rows lack of these is missing, as are columns of the internal table that they
+    lack. Classes have their internal codes. Where ids
     repeat, external ids and groups are renamed "external ID".
 
     notes: on the external rows, besides those of their reader.
@@ -50,7 +51,8 @@ def join_sets(internal: Dataset, external: Dataset, notes: Sequence[str] = ()) -
     repeated = repeated_names(internal.ids, external.ids)
     rename = _external_names if repeated else np.asarray
     ids = np.concatenate([internal.ids, rename(external.ids)])
-    table = pd.concat([internal.table, external.table], join="inner").set_axis(ids, axis=0)
+    theirs = external.table.reindex(columns=internal.table.columns)
+    table = pd.concat([internal.table, theirs]).set_axis(ids, axis=0)
     table[SET] = [INTERNAL] * len(internal) + [EXTERNAL] * len(external)
     return Dataset(
         ids,

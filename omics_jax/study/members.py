@@ -17,7 +17,9 @@ from omics_jax.study.system import Arm, Predictions, System
 from omics_jax.training.stage import Replicate
 
 MEMBER = "member"  # the label of a replicate in an ensemble
-UNALIGNED = ("embedding",)  # fields whose axes differ between trainings: they have no mean
+FEATURE_VECTORS = "feature_vectors"  # a field of `System.of_variables`
+# Fields whose axes differ between trainings: they have no mean.
+UNALIGNED = ("embedding", FEATURE_VECTORS)
 TEXT = "OSU"  # kinds of dtypes
 SEED_STEP = 10_000_000  # between the seeds of two members; above every seed of folds and repeats
 

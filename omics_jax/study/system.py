@@ -22,6 +22,7 @@ import pandas as pd
 from jaxtyping import PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.formats.annotated import AnnotatedMatrix
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation, Frame, Table
 from omics_jax.study.doubts import Span
@@ -72,6 +73,9 @@ class System:
       baseline_slots: the slots whose training rows `baselines` learn from; () for all.
       columns: field of a prediction -> names of its columns; `--mode=predict` writes these fields.
       matrices: fields of `columns` that `--mode=predict` also writes as AnnData.
+      annotated: (predictions of one replicate, their rows) -> name -> matrix, written as AnnData:
+        for new rows, as the first replicate of each group predicts them, and once for an arm, of
+        its first replicate; then the fields of `of_variables` are among its predictions.
       ranges: dataset -> field of a prediction -> the range of the observed values that it predicts,
         in the same units; predictions far outside are reported (`study.doubts`).
       imputes: field of a prediction -> the modality whose observed cells it returns bit for bit.
@@ -102,6 +106,9 @@ class System:
       finish_new: (predictions, new rows in the user's units) -> predictions in these units.
       pool_new: every replicate's predictions of the new rows -> field -> (value (n,), s.d. between
         replicates (n,)), of fields whose value over replicates is not the mean of theirs.
+      bounds: (field of `columns`, its values for new rows over the replicates of a group, the rows
+        of this arm and group in the run's table `study.conformal.QUANTILES`) -> name -> further
+        columns (n,) beside the field's own, such as the ends of an interval; None for none.
     """
 
     arrays: Callable[[Dataset], Mapping[str, np.ndarray]]
@@ -113,6 +120,9 @@ class System:
     baseline_slots: tuple[str, ...] = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     matrices: tuple[str, ...] = ()
+    annotated: Callable[[Predictions, Dataset], Mapping[str, AnnotatedMatrix]] = (
+        lambda predictions, rows: {}
+    )
     ranges: Callable[[Dataset], Mapping[str, Span]] = lambda dataset: {}
     imputes: Mapping[str, str] = field(default_factory=dict)
     better: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +145,7 @@ class System:
     prediction_warnings: Callable[[Sequence[Predictions]], Sequence[str]] = lambda replicates: ()
     finish_new: Callable[[Predictions, Dataset], Predictions] = lambda predictions, new: predictions
     pool_new: Callable[[Sequence[Predictions]], Mapping[str, Pooled]] | None = None
+    bounds: Callable[[str, np.ndarray, pd.DataFrame], Mapping[str, np.ndarray]] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,8 +215,8 @@ class Arm:
       no other starts.
     with_baselines: whether its simple models are scored; False where another arm of the experiment
       has the same ones.
-    is_null: whether it is trained on outcomes that were permuted or drawn anew, so that it may learn
-      nothing.
+    is_null: whether it is trained on outcomes that were permuted or drawn anew, so that it may
+      learn nothing.
     notes: sentences for the user on rows that the experiment leaves out, on what it cannot show,
       and on what its simple models do not read.
     """

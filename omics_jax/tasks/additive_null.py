@@ -31,7 +31,7 @@ def additive_arm(arm: Arm, tasks: Sequence[Task], slot: str, features_of: Featur
 
     Each has its own draw of one outcome and its own seed; see `outcome_of_draw`. The additive
     models are fitted to the training and validation rows, which are those that a network reads
-    outcomes of.
+    outcomes of. Other rows have 0.
 
     slot: of the rows. features_of: the inputs of rows on one scale, nothing missing.
     """
@@ -39,11 +39,8 @@ def additive_arm(arm: Arm, tasks: Sequence[Task], slot: str, features_of: Featur
     table = arm.system.arrays(arm.dataset)
     rows = np.concatenate([first.rows[slot], first.validation[slot]])
     x = features_of(arm.dataset.take(rows))
-    observed = {
-        f"{field}_{task.name}": table[f"{field}_{task.name}"]
-        for task in tasks
-        for field in task.fields
-    }
+    names = [f"{field}_{task.name}" for task in tasks for field in task.fields]
+    observed = {name: _among(rows, table[name][rows], len(arm.dataset)) for name in names}
     outcomes = {}
     for place, task in enumerate(tasks):
         draw = drawn_outcome(task, arm.dataset, rows, x)

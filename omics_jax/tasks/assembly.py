@@ -13,6 +13,7 @@ from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.study.system import System
 from omics_jax.tasks import network as task_network
 from omics_jax.tasks.baselines import simple_models
+from omics_jax.tasks.conformal import conformal_columns
 from omics_jax.tasks.network import TaskNetwork
 from omics_jax.tasks.prediction import clipped_warnings, pool_medians, prediction_columns
 from omics_jax.tasks.scoring import better_sides, evaluate_tasks
@@ -68,8 +69,16 @@ def task_system(
         "better": better_sides(tasks),
         "pool_new": partial(pool_medians, tasks),
         "prediction_warnings": partial(clipped_warnings, tasks),
+        "bounds": _bounds(network),
     }
     return System(**{**common, **fields})
+
+
+def _bounds(network: TaskNetwork) -> Callable[..., Any] | None:
+    """`System.bounds`; None where none are asked for, or there are only survival times."""
+    coverage = network.config.predict.coverage
+    tasks = [task for task in network.tasks if task.kind != "survival"]
+    return partial(conformal_columns, tasks, coverage) if coverage and tasks else None
 
 
 def _given_times(network: TaskNetwork) -> dict[str, tuple[float, ...]]:

@@ -16,6 +16,7 @@ from omics_jax.study.comparisons import network, simple_models
 from omics_jax.study.system import MODEL, Results
 from omics_jax.tasks.binary import BINARY
 from omics_jax.tasks.binary_figures import probability_curves
+from omics_jax.tasks.conformal import conformal_tables
 from omics_jax.tasks.scoring import EMBEDDING
 
 GROUPS = ("lowest third", "middle third", "highest third")
@@ -25,7 +26,8 @@ ALL_FOLDS = "Test patients of all folds"
 
 
 def task_figures(results: Results, arm: str, who: str = ALL_FOLDS) -> dict[str, Table]:
-    """The figures of an arm's tasks and of its embedding, by the kind of the scored frames.
+    """The figures of an arm's tasks and of its embedding, by the kind of the scored frames, and the
+    tables of its intervals and sets.
 
     who: whose predictions they show, for the captions.
     """
@@ -39,7 +41,7 @@ def task_figures(results: Results, arm: str, who: str = ALL_FOLDS) -> dict[str, 
         elif frame.kind in _FIGURES:
             rows = rows_of_arm(frame, arm)
             tables |= {} if rows.empty else _FIGURES[frame.kind](name, rows, who)
-    return tables
+    return {**tables, **conformal_tables(results, [arm])}
 
 
 def rows_of_arm(frame: Frame, arm: str) -> pd.DataFrame:

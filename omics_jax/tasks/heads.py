@@ -40,16 +40,22 @@ class Head(nn.Module):
 
 
 class Heads(nn.Module):
-    """The heads of several tasks on one embedding.
+    """The heads of several tasks on one embedding, or each on a copy of it.
 
-    heads: task -> the attributes of its `Head`.
+    heads: task -> the attributes of its `Head`, in the order of the copies.
     """
 
     heads: Mapping[str, Mapping[str, Any]]
 
     @nn.compact
-    def __call__(self, z: Float[Array, "n z"], rows: RowInfo) -> dict[str, Float[Array, "n _"]]:
-        return {task: Head(**settings, name=task)(z, rows) for task, settings in self.heads.items()}
+    def __call__(
+        self, z: Float[Array, "n z"] | Float[Array, "T n z"], rows: RowInfo
+    ) -> dict[str, Float[Array, "n _"]]:
+        copies = z if z.ndim == 3 else [z] * len(self.heads)
+        return {
+            task: Head(**settings, name=task)(copy, rows)
+            for (task, settings), copy in zip(self.heads.items(), copies, strict=True)
+        }
 
 
 def heads_of(tasks: Sequence[Task], settings: Any) -> Heads:

@@ -21,15 +21,16 @@ from omics_jax.evaluation.attribution import (
 from omics_jax.evaluation.comparisons import benjamini_hochberg
 from omics_jax.evaluation.tables import Table
 from omics_jax.study.system import MODEL, Results
-from omics_jax.tasks.attribution import ATTRIBUTION, NETWORK, PERMUTED
+from omics_jax.tasks.attribution import ATTRIBUTION, NETWORK, PERMUTED, permuted_outcome
 
 TOP = 30
 LEVEL = 0.05
 NULL = (
-    "The null distribution is of {permutations} networks trained on the same patients after each "
+    "The null distribution is of {permutations} networks trained on the same patients after this "
     "outcome was permuted among the training patients that have one, and likewise among the "
-    "validation patients, so that no measurement is related to an outcome. Their attributions are "
-    "on the same test patients. "
+    "validation patients, so that no measurement is related to it; other outcomes of the network "
+    "remain, since what it learned from these shows in this one, too. The attributions are on the "
+    "same test patients. "
 )
 
 
@@ -40,7 +41,7 @@ def ranking_tables(results: Results) -> dict[str, Table]:
         if frame.kind != ATTRIBUTION:
             continue
         task = key.removeprefix("attribution_")
-        features, summary = _test_features(frame.rows)
+        features, summary = _test_features(task, frame.rows)
         summaries.append({"task": task, **summary})
         tables[f"{task}_ranking"] = _ranking(task, features, summary)
         tables[f"{task}_features"] = _all_features(task, features, summary)
@@ -82,9 +83,10 @@ def permutation_p_values(
     return p, p_family
 
 
-def _test_features(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int | float]]:
+def _test_features(task: str, rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, int | float]]:
     """A task's features with their p-values, largest share first, and a summary of the tests."""
-    folds, null = _replicates(rows, NETWORK), _replicates(rows, PERMUTED)
+    is_other = (rows["arm"] == PERMUTED) & (rows["group"].map(permuted_outcome) != task)
+    folds, null = _replicates(rows, NETWORK), _replicates(rows[~is_other], PERMUTED)
     fold_shares, null_shares = _shares(folds), _shares(null)
     p, p_family = permutation_p_values(fold_shares[0], null_shares)
     q = benjamini_hochberg(p)

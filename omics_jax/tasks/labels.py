@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Real, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.dataset.splits import Split
+from omics_jax.data.patients.small_classes import class_sizes
 from omics_jax.data.preprocessing.far_values import clip_far
 from omics_jax.errors import UserError
 from omics_jax.nn import mtlr
@@ -151,18 +152,24 @@ def check_outcomes_vary(dataset: Dataset, tasks: Sequence[Task]) -> None:
             )
 
 
-def check_class_sizes(dataset: Dataset, tasks: Sequence[Task], folds: int) -> None:
-    """Refuses a class with fewer members than folds."""
+def check_class_sizes(
+    dataset: Dataset, tasks: Sequence[Task], folds: int, mend: str = "leave out such small classes"
+) -> None:
+    """Refuses a class with fewer members than folds; rows of one group are one member.
+
+    mend: what the user can do, besides fewer folds.
+    """
     for task in tasks:
         if task.kind != "classification":
             continue
-        codes = outcome(dataset, task)[known_rows(dataset, task)].astype(int)
-        counts = np.bincount(codes, minlength=len(task.classes))
+        codes = outcome(dataset, task).astype(int)
+        known = known_rows(dataset, task)
+        counts = class_sizes(codes, known, dataset.groups, len(task.classes))
         for name, count in zip(task.classes, counts, strict=True):
             if count < folds:
                 raise UserError(
                     f"the {task.name} {name!r} has {count} of the patients, fewer than the {folds} "
-                    "folds; leave out such small classes (data.only), or use fewer folds"
+                    f"folds; {mend}, or use fewer folds"
                 )
 
 

@@ -21,16 +21,19 @@ from jaxtyping import Array, Float
 from omics_jax.nn import mtlr
 from omics_jax.tasks.task import Task
 from omics_jax.training import balancing, task_weights
+from omics_jax.training.pcgrad import pcgrad
 from omics_jax.training.schedules import optimizer
 from omics_jax.training.stage import Balance, Term, Terms, Variables
 
-IN_OBJECTIVE = ("fixed", "inverse_size")  # weights that are part of the objective
+AT_EMBEDDING = "pcgrad_features"  # see `training.pcgrad.conflict_free_copies`
+# Balancings for which the gradient of the objective is taken as it is.
+IN_OBJECTIVE = ("fixed", "inverse_size", AT_EMBEDDING)
 OUTCOME_FIELDS = ("y_.*", "e_.*", "k_.*")  # the fields of a row that the losses read
 # The policies of task weights, see `training.balancing` and `training.task_weights`.
 BY_BOUND = ("pwinval", "pwinval_slip")
 BY_VALIDATION = (*BY_BOUND, "inverse_accuracy")
 BALANCES = (
-    *("fixed", "gradnorm", "pcgrad", "uncertainty"),
+    *("fixed", "gradnorm", "pcgrad", AT_EMBEDDING, "uncertainty"),
     *(*BY_VALIDATION, "inverse_size", "inverse_gradient", "loss_share"),
 )
 
@@ -45,12 +48,14 @@ class TaskLosses:
     weights: task -> w_k, 1 where it has none.
     convention: how an event's time becomes a bin, see `mtlr.bins_of`.
     regression_loss: "mae" or "mse".
+    stopping: the task by whose loss training stops; of another name, all of them.
     """
 
     tasks: tuple[Task, ...]
     weights: Mapping[str, float] = field(default_factory=dict)
     convention: str = "containing"
     regression_loss: str = "mae"
+    stopping: str = ""
 
     def terms(self, constants: Variables, outputs: Outputs, rows: Rows) -> dict[str, Term]:
         """task_T: the summed loss of the live rows with a known outcome T, and their number.
@@ -97,16 +102,23 @@ class TaskLosses:
         return jnp.sum(self.weighted(terms))
 
     def monitored(self, terms: Terms) -> dict[str, Float[Array, ""]]:
-        """L_down, by which training stops, and every task's loss, for the history."""
-        names = [task.name for task in self.tasks]
-        by_task = {f"validation_{name}": terms[f"task_{name}"].mean for name in names}
-        return {"monitor": self.total(terms), **by_task}
+        """The loss by which training stops, and every task's, for the history.
+
+        The former is L_down, or L_k of the task `stopping` if it is among these.
+        """
+        by_task = {task.name: terms[f"task_{task.name}"].mean for task in self.tasks}
+        named = {f"validation_{name}": loss for name, loss in by_task.items()}
+        return {"monitor": by_task.get(self.stopping, self.total(terms)), **named}
 
 
 def losses_of(config: Any, tasks: Sequence[Task], weights: Mapping[str, float]) -> TaskLosses:
-    """The losses by a config's sections `survival` and `model`."""
+    """The losses by a config's sections `survival`, `model` and `training`."""
     return TaskLosses(
-        tuple(tasks), weights, config.survival.convention, config.model.regression_loss
+        tuple(tasks),
+        weights,
+        config.survival.convention,
+        config.model.regression_loss,
+        config.training.stopping,
     )
 
 
@@ -134,19 +146,20 @@ def outcomes(constants: Variables, rows: Rows, task: Task) -> dict[str, Float[Ar
 
 
 def balance_of(
-    settings: Any, losses: TaskLosses, unbalanced: Callable[[Terms], jax.Array]
+    settings: Any, losses: TaskLosses, unbalanced: Callable[[Terms], jax.Array] | None
 ) -> Balance | None:
-    """How the tasks' gradients are weighted against each other; None for fixed weights, and for a
-    single task, which has nothing to be balanced against.
+    """How the tasks' gradients are weighted against each other; None where nothing is to be done
+    with the objective's own, and for a single task, which has nothing to be balanced against.
 
     settings: the config's section `balancing`.
-    unbalanced: terms -> a loss that is not balanced with the tasks', such as the encoder's own.
+    unbalanced: terms -> a loss that is not balanced with the tasks', such as the encoder's own;
+      None if there is none, for which no gradient is then computed.
     """
     count = len(losses.tasks)
     if settings.name in IN_OBJECTIVE or count < 2:
         return None
     balance = _POLICIES[settings.name](settings, losses)
-    return balancing.with_unweighted_loss(unbalanced, balance)
+    return balancing.with_unweighted_loss(unbalanced, balance) if unbalanced else balance
 
 
 def _gradnorm(settings: Any, losses: TaskLosses) -> Balance:
@@ -186,7 +199,7 @@ def _pwinval(settings: Any, losses: TaskLosses) -> Balance:
 
 _POLICIES: dict[str, Callable[[Any, TaskLosses], Balance]] = {
     "gradnorm": _gradnorm,
-    "pcgrad": lambda settings, losses: balancing.pcgrad(losses.weighted),
+    "pcgrad": lambda settings, losses: pcgrad(losses.weighted, settings.order),
     "uncertainty": _uncertainty,
     "inverse_accuracy": _inverse_accuracy,
     "inverse_gradient": lambda settings, losses: task_weights.inverse_gradient_norm(

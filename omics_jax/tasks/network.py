@@ -28,6 +28,7 @@ from omics_jax.training.stage import Terms, Variables
 
 Rows = Mapping[str, Array]
 HEADS = "heads"  # the module of all heads
+Embedding = Float[Array, "n d"] | Float[Array, "T n d"]  # for all tasks, or a copy for each
 
 
 class Encoded(NamedTuple):
@@ -124,7 +125,7 @@ def init_network(
 def head_outputs(
     network: TaskNetwork,
     variables: Variables,
-    z: Float[Array, "n d"],
+    z: Embedding,
     rows: Rows,
     key: PRNGKeyArray | None = None,
 ) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -136,7 +137,7 @@ def head_outputs(
 def uncalibrated_outputs(
     network: TaskNetwork,
     variables: Variables,
-    z: Float[Array, "n d"],
+    z: Embedding,
     rows: Rows,
     key: PRNGKeyArray | None = None,
 ) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -18,7 +18,7 @@ from omics_jax.tasks.labels import (
     fit_to_outcomes,
     with_bins,
 )
-from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.settings import check_named_tasks
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
 from omics_jax.training.calibration import CALIBRATION, with_calibration_rows
 from omics_jax.training.stage import Replicate
@@ -28,7 +28,8 @@ def deal_tasks(config: Any, dataset: Dataset) -> tuple[tuple[Task, ...], list[Sp
     """All tasks of the data, with their numbers of bins, and folds stratified by `strata_by_task`.
 
     Raises:
-      UserError: nothing to predict, a weight of no outcome, a class with fewer members than folds.
+      UserError: nothing to predict, a setting that names no outcome of the data, a class with fewer
+        members than folds.
     """
     tasks = tasks_of(dataset)
     if not tasks:
@@ -50,8 +51,8 @@ def check_tasks(
     tables, modalities: names that no outcome may have.
 
     Raises:
-      UserError: such a name, a weight of no outcome, an outcome that does not vary, a class with
-        fewer members than folds.
+      UserError: such a name, a setting that names no outcome of the data, an outcome that does not
+        vary, a class with fewer members than folds.
     """
     for task in tasks:
         if task.name in (*tables, *modalities):
@@ -59,9 +60,13 @@ def check_tasks(
             raise UserError(
                 f"{task.name!r} is the name of an outcome and of {other}; rename the outcome"
             )
-    check_weights(config, tasks)
+    check_named_tasks(config, tasks)
     check_outcomes_vary(dataset, tasks)
-    check_class_sizes(dataset, tasks, config.folds)
+    mend = (
+        f"make such small classes unknown (--config.data.smallest_class={config.folds}) or leave "
+        "their patients out (data.only)"
+    )
+    check_class_sizes(dataset, tasks, config.folds, mend)
 
 
 def task_replicates(

@@ -20,6 +20,7 @@ from omics_jax.evaluation.tables import Evaluation, Frame, is_constant
 from omics_jax.study.system import Predictions
 from omics_jax.tasks.binary import BINARY, binary_frame
 from omics_jax.tasks.class_metrics import OF_CLASSES, OF_TWO_CLASSES, class_metrics
+from omics_jax.tasks.conformal import conformal_frames
 from omics_jax.tasks.labels import QUARTILES
 from omics_jax.tasks.prediction import FIELDS
 from omics_jax.tasks.task import (
@@ -28,6 +29,7 @@ from omics_jax.tasks.task import (
     class_names,
     event_times_at,
     known_rows,
+    named,
     outcome,
 )
 
@@ -113,8 +115,9 @@ def evaluate_tasks(
         rows have a class (`class_names`), c_index_within, over pairs of the same class; censoring
         weights are those of the training rows.
       frames: T, of the kind of the task, with the prediction and the observation of every row that
-        has an outcome; "binary T" of two classes, see `binary.binary_frame`; "latent", two
-        principal components of predictions["embedding"] (n, L).
+        has an outcome; "binary T" of two classes, see `binary.binary_frame`; "conformal T" of
+        classes and numbers, see `conformal`; "latent", two principal components of
+        predictions["embedding"] (n, L).
       constant: the metrics of tasks whose probabilities, values or risks are the same in all rows.
     """
     scored = [task for task in tasks if _is_predicted(task, predictions)]
@@ -128,6 +131,7 @@ def evaluate_tasks(
         if _is_constant(task, predictions, test):
             constant |= own.keys()
         frames |= _task_frames(task, predictions, test, train, (times or {}).get(task.name, ()))
+    frames |= conformal_frames(scored, predictions, test)
     if all(task in scored for task in tasks if task.kind == "classification"):
         scores = {**_means(tasks, scores), **scores}  # the report begins with the first
     if "embedding" in predictions:
@@ -377,8 +381,7 @@ def _shown_outcome(task: Task, test: Dataset) -> Shaped[np.ndarray, " n"]:
     """Names of classes, "" where unknown; numbers or times, nan where unknown."""
     known, values = known_rows(test, task), outcome(test, task)
     if task.kind == "classification":
-        pairs = zip(values, known, strict=True)
-        return np.array([task.classes[int(code)] if is_known else "" for code, is_known in pairs])
+        return named(task, values, known)
     return np.where(known, values[0] if task.kind == "survival" else values, np.nan)
 
 

@@ -22,9 +22,25 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from omics_jax.errors import UserError
 from omics_jax.tasks.bounds import BOUND, bound_stage, monitored_accuracies
 from omics_jax.tasks.calibration import apply_temperatures
-from omics_jax.tasks.losses import BY_BOUND, BY_VALIDATION, OUTCOME_FIELDS, Outputs, balance_of
-from omics_jax.tasks.network import HEADS, Rows, TaskNetwork, head_outputs, uncalibrated_outputs
+from omics_jax.tasks.losses import (
+    AT_EMBEDDING,
+    BY_BOUND,
+    BY_VALIDATION,
+    OUTCOME_FIELDS,
+    Outputs,
+    balance_of,
+)
+from omics_jax.tasks.network import (
+    HEADS,
+    Embedding,
+    Rows,
+    TaskNetwork,
+    head_outputs,
+    no_loss,
+    uncalibrated_outputs,
+)
 from omics_jax.training.calibration import CALIBRATION, calibration_stage
+from omics_jax.training.pcgrad import conflict_free_copies
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 from omics_jax.training.stage_builder import build_stage
 
@@ -154,7 +170,8 @@ def joint_stage(network: TaskNetwork, rows: int, name: str = "all") -> Stage:
     ) -> tuple[Terms, Outputs, Stats]:
         encoded = network.encode(variables, rows, key)
         heads_key = None if key is None else jax.random.fold_in(key, 3)
-        outputs, stats = head_outputs(network, variables, encoded.embedding, rows, heads_key)
+        z = embedding_for_heads(network, encoded.embedding, key)
+        outputs, stats = head_outputs(network, variables, z, rows, heads_key)
         terms = losses.terms(variables["constants"], outputs, rows)
         return {**encoded.terms, **terms}, outputs, {**encoded.stats, **stats}
 
@@ -186,8 +203,22 @@ def joint_stage(network: TaskNetwork, rows: int, name: str = "all") -> Stage:
         monitor=monitor,
         features=network.prepare,
         reads=(*network.reads, *OUTCOME_FIELDS),
-        balance=balance_of(network.config.balancing, losses, weighted_encoder_loss),
+        balance=balance_of(
+            network.config.balancing,
+            losses,
+            None if network.encoder_loss is no_loss else weighted_encoder_loss,
+        ),
     )
+
+
+def embedding_for_heads(
+    network: TaskNetwork, z: Float[Array, "n d"], key: PRNGKeyArray | None
+) -> Embedding:
+    """The embedding, in training by `AT_EMBEDDING` a copy for each of several tasks."""
+    settings, count = network.config.balancing, len(network.tasks)
+    if key is None or settings.name != AT_EMBEDDING or count < 2:
+        return z
+    return conflict_free_copies(z, jax.random.fold_in(key, 4), count, settings.order)
 
 
 def deterministic_outputs(network: TaskNetwork, variables: Variables, rows: Rows) -> Outputs:

@@ -112,10 +112,15 @@ def class_names(dataset: Dataset) -> Shaped[np.ndarray, " n"] | None:
     None where the data have no outcome with classes.
     """
     task = next((task for task in tasks_of(dataset) if task.kind == "classification"), None)
-    if task is None:
-        return None
-    codes = np.where(known_rows(dataset, task), outcome(dataset, task), len(task.classes))
-    return np.array([*task.classes, ""], dtype=str)[codes.astype(int)]
+    return None if task is None else named(task, outcome(dataset, task), known_rows(dataset, task))
+
+
+def named(
+    task: Task, codes: Real[np.ndarray, " n"], is_known: Bool[np.ndarray, " n"]
+) -> Shaped[np.ndarray, " n"]:
+    """The names of a classification's codes, "" where they are not known."""
+    places = np.where(is_known, codes, len(task.classes)).astype(int)
+    return np.array([*task.classes, ""], dtype=str)[places]
 
 
 def event_times_at(observed: Observed, shares: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:

@@ -8,6 +8,7 @@ gradient.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -63,10 +64,21 @@ def gradient(stage: Stage, variables: Variables, batch: Batch, key: jax.Array, b
             return pull_back(tasks_pull_back(one_hot)[0])[0]
 
         one_hots = jnp.eye(len(losses), dtype=losses.dtype)
-        per_task = sum_over_devices(jax.vmap(task_gradient)(one_hots))
+        per_task = sum_over_devices(_for_each_task(task_gradient, one_hots))
         own_key = jax.random.fold_in(key, BALANCING)
         grads, balance = stage.balance.combine(per_task, losses, balance, own_key)
     return grads, objective, terms_of(sums), stats, balance
+
+
+def _for_each_task(function: Callable[[jax.Array], Any], one_hots: jax.Array) -> Any:
+    """`function` of every row, stacked: in turn on a CPU, at once on an accelerator.
+
+    On a CPU the arrays of all tasks together leave the cache: in turn the step of a transformer of
+    1,000 genes takes three quarters of the time, that of dense layers of 5,000 features a fifth.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)(one_hots)
+    return jax.tree.map(lambda *each: jnp.stack(each), *map(function, one_hots))
 
 
 def train_step(stage: Stage, state: TrainState, batch: Batch, key: jax.Array) -> TrainState:

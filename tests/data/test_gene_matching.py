@@ -75,3 +75,16 @@ def test_genes_without_any_node_are_refused(genes, nodes, hint):
     assert f"none of the {len(genes)} genes of the data (such as {genes[0]!r}" in message
     assert f"nodes (such as {nodes[0]!r}" in message
     assert hint in message and "or give a table of aliases" in message
+
+
+def test_the_file_of_the_names_is_told_where_there_is_no_network():
+    _, note = match_genes(["A", "a", "B"], ["A"], file="panel.txt")
+    assert note == (
+        "2 of 3 genes are in panel.txt, 1 of its genes in all (1 names equal, 1 equal but for case "
+        "or version); without: B."
+    )
+    with pytest.raises(UserError) as caught:
+        match_genes(["TP53"], ["7157"], file="panel.txt")
+    message = str(caught.value)
+    assert "(such as 'TP53') is in panel.txt (such as '7157'); panel.txt has Entrez" in message
+    assert message.endswith("the name in the data and the name in panel.txt")

@@ -8,6 +8,7 @@ import pytest
 
 from omics_jax.data.gene_networks.aliases import read_aliases
 from omics_jax.data.gene_networks.embedding import read_embedding
+from omics_jax.data.gene_networks.gene_list import read_gene_list
 from omics_jax.data.gene_networks.network import read_network
 from omics_jax.errors import UserError
 
@@ -222,6 +223,58 @@ def test_two_names_of_one_gene_are_one_member_of_a_set(write):
     sets = write("g.gmt", "s1\t\tp1\tp2\tX\ns2\t\tp2\tX\n")
     network = read_network(sets, write("a.tsv", "id\tgene\np1\tG\np2\tG\n"))
     assert edges_of(network) == {("G", "X"): 2}
+
+
+def test_edges_below_a_least_weight_are_left_out_and_genes_that_had_no_others(write):
+    path = write("n.csv", table([HEADER, *LINES, ["C", "A", "0.1"], ["E", "D", "0.7"]]))
+    network = read_network(path, least_weight=0.7)
+    # Of C and A the larger weight counts, and an edge of the limit itself stays.
+    kept = {("A", "C"): 2.0, ("B", "D"): 1.0, ("D", "E"): np.float32(0.7)}
+    assert edges_of(network) == kept
+    assert "n.csv: 1 edge of a weight below 0.7 left out." in network.notes
+    network = read_network(path, least_weight=1.5)
+    assert edges_of(network) == {("A", "C"): 2.0}
+    assert network.notes[-1] == "n.csv: 3 genes (B, D, E) are left out, without an edge."
+    assert read_network(path).notes == read_network(path, least_weight=0.5).notes
+    shared = write("g.gmt", "s1\t\tA\tB\tC\ns2\t\tA\tB\n")
+    assert edges_of(read_network(shared, least_weight=2)) == {("A", "B"): 2}
+
+
+def test_a_network_without_an_edge_of_the_least_weight_is_refused(write):
+    path = write("n.csv", table([HEADER, *LINES]))
+    found = error_of(lambda path: read_network(path, least_weight=700), path)
+    assert found == (
+        f"{path}: none of its 3 edges has a weight of 700 or more (the largest is 2); lower "
+        "--config.network.least_weight"
+    )
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["panel.txt", "panel.txt.gz"])
+def test_a_list_has_a_gene_a_line(write, name):
+    path = write(name, "# a panel\n\nTP53\r\n  KRAS  \nTP53\n'HER2 pY1248'\n")
+    assert read_gene_list(path) == ("TP53", "KRAS", "HER2 pY1248")
+
+
+def test_of_gene_sets_all_members_are_listed(write):
+    assert read_gene_list(write("g.gmt", "s1\t-\tB\tA\ns2\t-\tA\tC\n")) == ("B", "A", "C")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" \n\n", "is empty; a list has one gene a line"),
+        ("# TP53\n", "lists no gene; a list has one gene a line"),
+        ("TP53\nKRAS\t0.5\n", "line 2 has several fields ('KRAS\\t0.5'); a list has one gene a"),
+        ("TP53,KRAS\n", "line 1 has several fields ('TP53,KRAS')"),
+    ],
+)
+def test_texts_that_are_no_list_are_refused(write, text, message):
+    path = write("panel.txt", text)
+    found = error_of(read_gene_list, path)
+    assert message in found and found.startswith(path)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,12 @@ def layers(n):
     return frame.assign(source_layer="sites", target_layer="genes", weight=1.0 + np.arange(n))
 
 
+def network(n):
+    frame = pd.DataFrame({"source": [f"gene {i}" for i in range(n)], "target": "hub"})
+    sign = np.resize([1.0, -1, np.nan], n)
+    return frame.assign(value=1.0 + np.arange(n), sign=sign, source_group="leaves")
+
+
 class Example(NamedTuple):
     """rows: n -> the rows of one series. names: the column that tells several series apart."""
 
@@ -108,6 +114,7 @@ EXAMPLES: Mapping[str, Example] = {
     "overlap": Example(overlap, names="combination"),
     "heatmap": Example(heatmap, names="group"),
     "layers": Example(layers, names="target"),
+    "network": Example(network, names="target"),
 }
 
 

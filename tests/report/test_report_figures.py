@@ -12,7 +12,7 @@ from omics_jax.report import curves, figures, rows, style
 
 SVG = "{http://www.w3.org/2000/svg}"
 # 14 names are no more than they draw.
-DRAWN_WHOLE = ("matrix", "map", "overlap", "heatmap", "layers")
+DRAWN_WHOLE = ("matrix", "map", "overlap", "heatmap", "layers", "network")
 HOSTILE = "<script>alert('x')</script> & $\\frac{1}$ _under \u0007 药物 " + "long " * 20
 
 

@@ -109,7 +109,7 @@ def test_a_gene_that_stands_twice_in_a_file_is_named_with_its_places(tmp_path):
 def test_a_class_with_fewer_members_than_folds_is_named(tmp_path):
     kind = np.where(np.arange(len(CLINICAL)) < 2, "rare", CLINICAL["kind"])
     line = refusal(tmp_path, clinical=CLINICAL.assign(kind=kind))
-    assert "the kind 'rare' has 2 of the patients, fewer than the 3 folds; leave out such" in line
+    assert "the kind 'rare' has 2 of the patients, fewer than the 3 folds; make such" in line
 
 
 def test_an_outcome_of_one_class_is_named(tmp_path):

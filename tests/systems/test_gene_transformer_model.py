@@ -16,6 +16,7 @@ from omics_jax.data.dataset.splits import Split
 from omics_jax.data.preprocessing.features import SPREADS
 from omics_jax.data.preprocessing.statistics import training_statistics
 from omics_jax.errors import UserError
+from omics_jax.nn.token_encoder import Randomness
 from omics_jax.systems.gene_transformer import assembly, model
 from omics_jax.systems.gene_transformer.arms import few_labelled, shuffled
 from omics_jax.systems.gene_transformer.model import ENCODER, SLOT
@@ -383,15 +384,36 @@ def test_few_labelled_patients_have_an_outcome_and_are_among_more():
     rng = np.random.default_rng(0)
     is_labelled = rng.random(1000) < 0.4
     split = Split(np.arange(600), np.arange(600, 800), np.arange(800, 1000), fold=0, repeat=0)
-    few, more = (few_labelled(split, count, is_labelled) for count in (50, 100))
+    strata = (rng.random(1000) < 0.1).astype(float)
+    few, more = (few_labelled(split, count, is_labelled, strata) for count in (50, 100))
     for own, count in ((few, 50), (more, 100)):
         assert len(own.train) == count and is_labelled[own.train].all()
         assert is_labelled[own.validation].all() and set(own.validation) <= set(split.validation)
         assert own.test is split.test
+        share = strata[:600][is_labelled[:600]].mean()
+        assert abs(strata[own.train].sum() - share * count) <= 1
     assert set(few.train) < set(more.train) and set(few.validation) <= set(more.validation)
     labelled = is_labelled[:600].sum()
     assert len(few.validation) == 30  # the least
     share = 200 / labelled * is_labelled[600:800].sum()
-    assert len(few_labelled(split, 200, is_labelled).validation) == round(share)
+    assert len(few_labelled(split, 200, is_labelled, strata).validation) == round(share)
     with pytest.raises(UserError, match=f"has {labelled}, and fold 0 has {labelled} training"):
-        few_labelled(split, int(labelled), is_labelled)
+        few_labelled(split, int(labelled), is_labelled, strata)
+
+
+# --- the linear map -------------------------------------------------------------------------------
+
+
+def test_the_heads_read_a_linear_map_of_all_values_beside_the_tokens():
+    arm = fresh_arm("--config.model.linear=3", "--config.data.covariates=('age','sex')")
+    without = fresh_arm("--config.data.covariates=('age','sex')")
+    p = arm.variables["params"][model.ENCODER]
+    profile = model.profiles(arm.shape, arm.variables["constants"], arm.rows)
+    z = np.asarray(model.encode_profiles(arm.shape, arm.variables, profile))
+    assert z.shape[1] == arm.shape.embedding == without.shape.embedding + 3
+    x = np.where(profile.exists, profile.values, 0).astype(float)
+    np.testing.assert_allclose(z[:, -3:], x @ np.asarray(p["linear"], float), rtol=1e-5, atol=1e-6)
+    dropped = model.encode_profiles(
+        arm.shape, arm.variables, profile, Randomness(jax.random.key(0), arm.rows["row"])
+    )
+    assert not np.allclose(dropped[:, -3:], z[:, -3:])

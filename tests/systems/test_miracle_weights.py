@@ -15,7 +15,7 @@ from omics_jax.errors import Stopped
 from omics_jax.study.starts import start_of
 from omics_jax.systems.miracle.model import SLOT
 from omics_jax.tasks.bounds import BOUND
-from omics_jax.tasks.losses import BALANCES, BY_BOUND, BY_VALIDATION
+from omics_jax.tasks.losses import BALANCES, BY_BOUND, BY_VALIDATION, IN_OBJECTIVE
 from omics_jax.training.plan import Options
 from omics_jax.training.step import gradient
 
@@ -113,7 +113,7 @@ def test_every_policy_builds_and_gives_a_finite_gradient_also_with_a_number(name
     fresh = FreshArm(f"--config.balancing.name={name}", with_age=True)
     assert [task.kind for task in fresh.shape.tasks] == ["classification"] * 2 + ["regression"]
     stage = fresh.stages["all"]
-    assert (stage.balance is None) == (name in ("fixed", "inverse_size"))
+    assert (stage.balance is None) == (name in IN_OBJECTIVE)
     state = stage.balance.init(jax.tree.leaves(fresh.variables["params"])) if stage.balance else ()
     batch = {SLOT: fresh.rows}
     if stage.balance and stage.balance.observe:
@@ -148,7 +148,7 @@ def test_the_weights_of_pwinval_through_the_state_of_the_stage(name, accuracy, p
     values |= {"accuracy_IBD": jnp.float32(accuracy), "accuracy_MS": jnp.float32(jnp.nan)}
     state = stage.balance.observe(state, values)
     # The gradients of IBD, of MS, which has no validation rows, and of the autoencoder.
-    (weights,), _ = stage.balance.combine([jnp.eye(3)], jnp.ones(3), state)
+    (weights,), _ = stage.balance.combine([jnp.eye(3)], jnp.ones(3), state, jax.random.key(0))
     expected = slipped if name == "pwinval_slip" else proper
     np.testing.assert_allclose(weights, [expected, 1, 1], atol=5e-5)
 

@@ -136,7 +136,7 @@ def test_a_class_with_fewer_members_than_folds_is_named(dataset):
     )
     with pytest.raises(
         UserError,
-        match="the type 'rare' has 1 of the patients, fewer than the 3 folds; leave out",
+        match="the type 'rare' has 1 of the patients, fewer than the 3 folds; make such",
     ):
         arms(spoiled)
 

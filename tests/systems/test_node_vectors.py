@@ -47,6 +47,19 @@ def network_of(pairs):
     return Network(genes, edges, np.ones(len(edges), np.float32))
 
 
+def weighted(network):
+    """The network with weights of very different sizes."""
+    weights = np.random.default_rng(4).lognormal(0, 1.5, len(network.edges))
+    return replace(network, weights=weights.astype(np.float32))
+
+
+def matrix_of(network, count=None):
+    """The symmetric matrix of weights, 0 without an edge."""
+    matrix = np.zeros(2 * [count or len(network.genes)])
+    matrix[tuple(network.edges.T)] = matrix[tuple(network.edges[:, ::-1].T)] = network.weights
+    return matrix
+
+
 def planted_network(n=100, blocks=4, within=0.5, between=0.02, seed=0):
     """Nodes of the same block have an edge far more often than others."""
     rng = np.random.default_rng(seed)
@@ -65,7 +78,8 @@ SMALL = network_of([(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (3, 4), (4, 5), (6, 
 
 
 def lists_of(network, nodes=None):
-    return map(jnp.asarray, neighbour_lists(network.edges, nodes or len(network.genes)))
+    lists = neighbour_lists(network.edges, network.weights, nodes or len(network.genes))
+    return [jnp.asarray(lists[name]) for name in ("indptr", "neighbours", "cumulative")]
 
 
 def walks_from(network, start, seed=0, length=6, nodes=None):
@@ -77,31 +91,59 @@ def walks_from(network, start, seed=0, length=6, nodes=None):
 # --- walks ----------------------------------------------------------------------------------------
 
 
-def test_the_neighbours_of_every_node():
-    indptr, neighbours = neighbour_lists(SMALL.edges, 9)
-    both = [*SMALL.edges.tolist(), *SMALL.edges[:, ::-1].tolist()]
+@pytest.mark.parametrize("network", [SMALL, weighted(SMALL)], ids=["alike", "weighted"])
+def test_the_neighbours_of_every_node_and_their_shares_of_its_weights(network):
+    indptr, neighbours, cumulative = map(np.asarray, lists_of(network, 9))
+    matrix = matrix_of(network, 9)
     for node in range(9):
-        found = neighbours[indptr[node] : indptr[node + 1]].tolist()
-        assert found == sorted(other for own, other in both if own == node)
+        own = slice(indptr[node], indptr[node + 1])
+        expected = np.flatnonzero(matrix[node])
+        assert neighbours[own].tolist() == expected.tolist()
+        shares = np.cumsum(matrix[node, expected]) / matrix[node].sum()
+        np.testing.assert_allclose(cumulative[own], shares, rtol=1e-6)
 
 
-def test_walks_follow_edges_to_all_neighbours_alike():
-    start = np.arange(4000) % 8
-    walks = walks_from(SMALL, start)
-    assert walks.shape == (4000, 7) and (walks[:, 0] == start).all()
+def test_shares_of_a_node_do_not_depend_on_how_heavy_others_are():
+    edges = np.array([(0, 1), (2, 3), (2, 4)], np.int32)
+    lists = neighbour_lists(edges, np.float32([1e30, 1e-30, 3e-30]), 5)
+    np.testing.assert_allclose(lists["cumulative"], [1, 1, 0.25, 1, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("network", [SMALL, weighted(SMALL)], ids=["alike", "weighted"])
+def test_walks_follow_edges_as_often_as_their_weights_say(network):
+    """Also rare steps: of the weighted network the shares of a node go from .02 to .9."""
+    start = np.arange(100_000) % 8
+    walks = walks_from(network, start)
+    assert walks.shape == (100_000, 7) and (walks[:, 0] == start).all()
     steps = np.concatenate([walks[:, k : k + 2] for k in range(6)])
     counts = np.zeros((8, 8), int)
     np.add.at(counts, tuple(steps.T), 1)
-    is_edge = np.zeros((8, 8), bool)
-    is_edge[tuple(SMALL.edges.T)] = is_edge[tuple(SMALL.edges[:, ::-1].T)] = True
-    assert not counts[~is_edge].any()
-    for node in np.flatnonzero(is_edge.sum(axis=1) > 1):
-        assert chisquare(counts[node, is_edge[node]]).pvalue > LEAST_P
+    matrix = matrix_of(network)
+    assert not counts[matrix == 0].any()
+    for node in np.flatnonzero((matrix > 0).sum(axis=1) > 1):
+        own = matrix[node] > 0
+        expected = matrix[node, own] / matrix[node].sum() * counts[node].sum()
+        assert chisquare(counts[node, own], expected).pvalue > LEAST_P
+
+
+@pytest.mark.parametrize("degree", [1, 2, 7, 8, 1000])
+def test_every_number_chooses_the_neighbour_whose_share_it_falls_in(degree):
+    rng = np.random.default_rng(degree)
+    shares = np.cumsum(rng.random(degree))
+    shares = np.float32(shares / shares[-1])
+    cumulative = jnp.asarray(np.concatenate([[0.9], shares, [0.1]]), jnp.float32)
+    ends = shares[:-1]  # a number on the border belongs to the next
+    numbers = np.concatenate([[0], np.nextafter(np.float32(1), 0)[None], ends, rng.random(50)])
+    numbers = np.float32(numbers)
+    first, end = (jnp.full(len(numbers), place, jnp.int32) for place in (1, 1 + degree))
+    found = node_vectors.first_above(cumulative, first, end, jnp.asarray(numbers))
+    expected = np.minimum(np.searchsorted(shares, numbers, side="right"), degree - 1)
+    np.testing.assert_array_equal(found, 1 + expected)
 
 
 def test_walks_depend_on_their_own_key_and_start_alone():
     start, rows = jnp.arange(8, dtype=jnp.int32), jnp.arange(8)
-    lists = list(lists_of(SMALL))
+    lists = lists_of(SMALL)
 
     def walk(order):
         keys = node_vectors.keys_of_walks(jax.random.key(3), rows[order], 2)
@@ -213,7 +255,7 @@ def test_sums_over_parts_of_a_batch_add_up_and_padding_adds_nothing():
 
 
 def test_rows_are_nodes_and_edges_that_are_trained_on_or_held_out():
-    network = planted_network(40, 2)
+    network = weighted(planted_network(40, 2))
     arm = vectors_arm(config_of(), network)
     replicate, pairs = arm.replicates[0], node_vectors.nodes_of(arm.dataset)
     edge, known = arm.dataset.targets["edge"]
@@ -229,10 +271,14 @@ def test_rows_are_nodes_and_edges_that_are_trained_on_or_held_out():
     assert sorted(np.flatnonzero(~known)) == sorted(replicate.rows[NODES])
     assert arm.dataset.ids[replicate.rows[EDGES][0]] == "G{} | G{}".format(*found[0])
     assert arm.spec.rows == {EDGES: len(parts[0]), NODES: 40}
-    # Walks know the training edges alone.
-    expected = neighbour_lists(pairs[replicate.rows[EDGES]], 40)
-    for values, own in zip(expected, replicate.constants.values(), strict=True):
-        np.testing.assert_array_equal(values, own)
+    # Walks know the training edges alone, with their own weights.
+    training = pairs[replicate.rows[EDGES]]
+    weight_of = dict(zip(map(tuple, network.edges.tolist()), network.weights, strict=True))
+    weights = np.array([weight_of[tuple(pair)] for pair in training.tolist()])
+    expected = neighbour_lists(training, weights, 40)
+    assert replicate.constants.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(replicate.constants[name], values)
 
 
 def test_a_network_without_cycles_is_refused():

@@ -76,7 +76,7 @@ def random_attributions(dataset, task):
 
 def test_a_magnitude_is_the_mean_over_the_rows_that_have_the_modality(explained):
     predictions = random_attributions(explained, "age")
-    frame = attribution.magnitudes(MODALITIES, "age", predictions, explained)
+    frame = attribution.magnitudes(MODALITIES, AGE, predictions, explained)
     assert frame["modality"].drop_duplicates().tolist() == list(MODALITIES)
     for name in MODALITIES:
         modality, values = explained.modalities[name], predictions[f"age_attribution_{name}"]
@@ -124,10 +124,10 @@ def test_a_permuted_replicate_deals_outcomes_anew_within_its_training_and_valida
     tasks, network, null = arms
     first, table = network.replicates[0], network.system.arrays(network.dataset)
     seeds = {r.seed for r in (*network.replicates, *null.replicates)}
-    assert len(null.replicates) == PERMUTATIONS
-    assert len(seeds) == len(network.replicates) + PERMUTATIONS
+    assert len(null.replicates) == len(tasks) * PERMUTATIONS
+    assert len(seeds) == len(network.replicates) + len(null.replicates)
     dealt_ages = set()
-    for r in null.replicates:
+    for number, r in enumerate(null.replicates):
         np.testing.assert_array_equal(r.rows[SLOT], first.rows[SLOT])
         np.testing.assert_array_equal(r.test, first.test)
         for task in tasks:
@@ -140,21 +140,25 @@ def test_a_permuted_replicate_deals_outcomes_anew_within_its_training_and_valida
             assert not moved[~known & fitted_to].any()
             # The null holds no outcome of a row that is tested.
             assert fitted_to[first.test].sum() == 0 and (dealt[:, ~fitted_to] == 0).all()
+            is_permuted = task == tasks[number // PERMUTATIONS]
             for rows in parts:
                 own = rows[known[rows]]
-                assert moved[own].any()
+                assert moved[own].any() == is_permuted
                 np.testing.assert_array_equal(in_order(true[:, own]), in_order(dealt[:, own]))
         dealt_ages.add(r.constants["y_age"].tobytes())
-    assert len(dealt_ages) == PERMUTATIONS
+    assert len(dealt_ages) == PERMUTATIONS + 1
 
 
 def test_the_null_starts_where_the_first_replicate_does_and_is_known_as_the_null(arms):
     _, network, null = arms
     assert null.name == attribution.PERMUTED and null.start_from == "earlier"
-    assert null.starts == [0] * PERMUTATIONS and null.labels == {"permuted": True}
+    assert null.starts == [0] * len(null.replicates) and null.labels == {"permuted": True}
     assert null.is_null and not network.is_null
     groups = [r.labels["group"] for r in null.replicates]
-    assert groups == [f"permutation {i}" for i in range(1, PERMUTATIONS + 1)]
+    assert groups[:2] == ["type permutation 1", "type permutation 2"]
+    permuted = [attribution.permuted_outcome(group) for group in groups]
+    assert permuted == [task.name for task in arms[0] for _ in range(PERMUTATIONS)]
+    assert attribution.permuted_outcome("a permutation 1 permutation 2") == "a permutation 1"
     assert not null.with_baselines
     alone = attribution.permuted_arm(replace(network, start_from=None), arms[0], SLOT)
     assert alone.starts == ()
@@ -181,4 +185,4 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms):
     permuted_rows = {key: jnp.asarray(dealt.constants[key][row]) for key in keys}
     expected = terms({}, {**rows, **permuted_rows})
     jax.tree.map(np.testing.assert_array_equal, permuted, expected)
-    assert all(permuted[name].sum != own[name].sum for name in own)
+    assert {name for name in own if permuted[name].sum != own[name].sum} == {f"task_{tasks[0].name}"}

@@ -5,7 +5,7 @@ from outcome_rows import AGE, OS, TYPE
 from tiny_network import tiny_config
 
 from omics_jax.errors import UserError
-from omics_jax.tasks.settings import check_task_settings, check_weights, weights_of
+from omics_jax.tasks.settings import check_named_tasks, check_task_settings, weights_of
 
 
 def test_weights_are_those_that_the_config_names():
@@ -24,15 +24,26 @@ def test_a_weight_is_a_number_of_0_or_more(weight):
         weights_of(tiny_config(weights=f"age={weight}"))
 
 
-def test_a_weight_of_no_outcome_is_named_beside_the_outcomes():
-    check_weights(tiny_config(weights="age=2"), (TYPE, AGE, OS))
+@pytest.mark.parametrize(
+    ("setting", "known", "unknown"),
+    [
+        ("weights", {"weights": "age=2"}, {"weights": "stage=2"}),
+        (
+            "training.stopping",
+            {"training": {"stopping": "age"}},
+            {"training": {"stopping": "stage"}},
+        ),
+    ],
+)
+def test_no_outcome_of_the_data_is_named_beside_the_outcomes(setting, known, unknown):
+    check_named_tasks(tiny_config(**known), (TYPE, AGE, OS))
     sentence = (
-        "config.weights names 'stage', which is no outcome of the data; they have type, age, OS"
+        f"config.{setting} names 'stage', which is no outcome of the data; they have type, age, OS"
     )
     with pytest.raises(UserError, match=sentence):
-        check_weights(tiny_config(weights="stage=2"), (TYPE, AGE, OS))
+        check_named_tasks(tiny_config(**unknown), (TYPE, AGE, OS))
     with pytest.raises(UserError, match="they have none"):
-        check_weights(tiny_config(weights="stage=2"), ())
+        check_named_tasks(tiny_config(weights="stage=2"), ())
 
 
 @pytest.mark.parametrize(
@@ -40,6 +51,7 @@ def test_a_weight_of_no_outcome_is_named_beside_the_outcomes():
     [
         ({"model": {"regression_loss": "huber"}}, "config.model.regression_loss is 'huber'"),
         ({"balancing": {"name": "random"}}, "config.balancing.name is 'random'; choose one of"),
+        ({"balancing": {"order": "given"}}, "config.balancing.order is 'given'; choose one of"),
         ({"survival": {"grid": "log"}}, "config.survival.grid is 'log'; choose one of quantile"),
         ({"survival": {"convention": "left"}}, "config.survival.convention is 'left'"),
         ({"survival": {"hazard": "odd"}}, "config.survival.hazard is 'odd'; choose one of proper"),

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny_network import ENCODER_WEIGHT, SLOT, Tiny, encoder_loss, tiny_dataset
+from tiny_network import ENCODER_WEIGHT, SLOT, Tiny, encoder_loss, tiny_config, tiny_dataset
 from trees import any_nonzero, leaves_differ
 
 from omics_jax.errors import UserError
+from omics_jax.tasks.network import no_loss
+from omics_jax.tasks.stages import joint_stage
 from omics_jax.training.calibration import CALIBRATION
 from omics_jax.training.freezing import freeze, keep_frozen_stats
 
@@ -42,7 +44,9 @@ def gradients(tiny, stage):
     return grads, keep_frozen_stats(stage.trainable, tiny.variables["batch_stats"], stats)
 
 
-@pytest.mark.parametrize("balance", ["fixed", "gradnorm", "pcgrad", "uncertainty"])
+@pytest.mark.parametrize(
+    "balance", ["fixed", "gradnorm", "pcgrad", "pcgrad_features", "uncertainty"]
+)
 @pytest.mark.parametrize("stages", [ALL_STAGES, ("all",), ("heads",), ("all", "calibration")])
 def test_stages_are_those_of_the_config_in_the_order_of_training(balance, stages):
     asked_for = tuple(reversed(stages))
@@ -57,7 +61,7 @@ def test_stages_are_those_of_the_config_in_the_order_of_training(balance, stages
         name: patterns[name] for name in stages
     }
     for stage in system.stages:
-        balanced = stage.name == "all" and balance != "fixed"
+        balanced = stage.name == "all" and balance not in ("fixed", "pcgrad_features")
         assert (stage.balance is not None) == balanced
 
 
@@ -143,13 +147,45 @@ def test_a_balanced_last_stage_leaves_the_encoders_own_loss_alone(name):
     by_task = tiny.network.losses.weighted(terms)
     np.testing.assert_allclose(losses, np.append(by_task, outside), rtol=1e-6)
     leaves = [jnp.float32(np.random.default_rng(0).standard_normal((4, 3)))]
-    state = stage.balance.init([leaf[0] for leaf in leaves])
+    state, key = stage.balance.init([leaf[0] for leaf in leaves]), jax.random.key(3)
     without_it = [leaf.at[-1].set(0) for leaf in leaves]
-    combined, after = stage.balance.combine(leaves, losses, state)
+    combined, after = stage.balance.combine(leaves, losses, state, key)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)  # a loop carries it
-    of_tasks, _ = stage.balance.combine(without_it, losses, state)
+    of_tasks, _ = stage.balance.combine(without_it, losses, state, key)
     assert np.isfinite(combined[0]).all()
     np.testing.assert_allclose(combined[0] - of_tasks[0], leaves[0][-1], rtol=1e-5, atol=1e-6)
+
+
+def test_no_gradient_is_computed_of_a_loss_that_the_encoder_does_not_have(tiny):
+    network = replace(tiny.network, config=tiny_config(balancing={"name": "pcgrad"}))
+    terms, _ = tiny.stages["all"].loss(tiny.variables, {SLOT: tiny.rows}, jax.random.key(1))
+    for own_loss, count in ((network.encoder_loss, 4), (no_loss, 3)):
+        stage = joint_stage(replace(network, encoder_loss=own_loss), 60)
+        assert stage.balance.tasks(terms).shape == (count,)
+
+
+def test_pcgrad_at_the_embedding_moves_the_encoder_alone_otherwise(tiny):
+    """The same statistics and gradients of heads as without; and not outside of training."""
+    features = Tiny(balancing={"name": "pcgrad_features"}).stages["all"]
+    plain, batch = tiny.stages["all"], {SLOT: tiny.rows}
+    (own, own_stats), (other, stats) = (gradients(tiny, stage) for stage in (features, plain))
+    assert not any(leaves_differ(own_stats, stats))
+    for leaf, expected in zip(*map(jax.tree.leaves, (own["heads"], other["heads"])), strict=True):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-5, atol=1e-7)
+    assert any(leaves_differ(own["encoder"], other["encoder"]))
+    assert features.monitor(tiny.variables, batch) == plain.monitor(tiny.variables, batch)
+
+
+@pytest.mark.parametrize("stage", ["heads", "all"])
+def test_training_stops_by_the_outcome_that_the_config_names(stage):
+    """Or by all; a network without that outcome by its own."""
+    by_age = Tiny(training={"stopping": "age"})
+    watched = by_age.stages[stage].monitor(by_age.variables, batch_of(by_age, by_age.stages[stage]))
+    assert watched["monitor"] == watched["validation_age"] != watched["validation_OS"]
+    terms, _ = by_age.stages["all"].loss(by_age.variables, {SLOT: by_age.rows}, jax.random.key(1))
+    others = tuple(task for task in by_age.tasks if task.name != "age")
+    losses = replace(by_age.network.losses, tasks=others)
+    assert losses.monitored(terms)["monitor"] == losses.total(terms)
 
 
 def test_rows_of_the_calibration_are_the_validation_rows(tiny):

@@ -38,15 +38,17 @@ def tiny_config(**changes) -> ConfigDict:
         model=dict(regression_loss="mae"),
         heads={kind: dict(head) for kind in KINDS},
         survival=dict(bins=4, grid="quantile", convention="containing", hazard="proper", times=()),
-        balancing=dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.5),
+        balancing=dict(name="fixed", learning_rate=0.025, alpha=1.5, smoothing=0.5, order="fresh"),
         training=dict(
             stages=("heads", "all"),
             epochs=dict(heads=2, all=2, calibration=100),
             rates=dict(heads=1.0, all=1.0),
             batch_size=16,
             patience=20,
+            stopping="",
             optimizer=optimizer,
         ),
+        predict=dict(coverage=0.9),
     )
     for section, values in changes.items():
         if isinstance(values, dict):

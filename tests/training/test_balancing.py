@@ -1,6 +1,6 @@
 """GradNorm and uncertainty weighting: steps by hand in numpy, and trainings with a known end.
 
-The end is known in closed form. PCGrad is tested in test_step.py.
+The end is known in closed form. PCGrad is tested in test_pcgrad.py.
 """
 
 import functools
@@ -24,6 +24,7 @@ from omics_jax.training.stage import Balance, Stage, Term
 from omics_jax.training.state import initial_state
 from omics_jax.training.step import train_step
 
+KEY = jax.random.key(0)  # of a step; these rules draw nothing
 TASKS, ALPHA, RATE, FACTORS = 3, 1.5, 0.05, (0.5, 1.0, 2.0)
 # Of the parameters; the head is that of task 1 alone.
 SHAPES = {"encoder": (2, 3), "gain": (), "head": (4,)}
@@ -53,7 +54,7 @@ def run(balance, stream, dtype=np.float32):
     state, trace = start(balance, dtype), []
     for losses, leaves in stream:
         grads, state = balance.combine(
-            [jnp.asarray(leaf, dtype) for leaf in leaves], jnp.asarray(losses, dtype), state
+            [jnp.asarray(leaf, dtype) for leaf in leaves], jnp.asarray(losses, dtype), state, KEY
         )
         trace.append((grads, state))
     return trace
@@ -160,7 +161,7 @@ def test_the_first_gradient_is_the_plain_weighted_sum_to_the_bit(rule):
         jnp.asarray(rng.integers(-9, 9, size=(TASKS, *shape)), jnp.float32)
         for shape in ((), (1,), (3, 2, 2))
     ]
-    grads, state = make(rule).combine(leaves, jnp.ones(TASKS), start(make(rule)))
+    grads, state = make(rule).combine(leaves, jnp.ones(TASKS), start(make(rule)), KEY)
     weights = np.ones(TASKS) if rule == "gradnorm" else np.array(FACTORS)
     for leaf, actual in zip(leaves, grads, strict=True):
         np.testing.assert_array_equal(actual, np.tensordot(weights, leaf, 1))
@@ -201,7 +202,7 @@ def gradnorm_scan(count, optimizer, alpha):
 
     def scan(leaves, losses):
         def step(state, now):
-            grads, state = balance.combine(leaves, now, state)
+            grads, state = balance.combine(leaves, now, state, KEY)
             return state, (grads, state)
 
         return jax.lax.scan(step, balance.init(leaves), losses)[1]
@@ -433,7 +434,7 @@ def test_a_step_keeps_the_states_shapes_and_the_gradients_types(x64, rule, dtype
     state = jax.eval_shape(balance.init, params)
     leaves = [jax.ShapeDtypeStruct((TASKS, *p.shape), dtype) for p in params]
     grads, after = jax.eval_shape(
-        balance.combine, leaves, jax.ShapeDtypeStruct((TASKS,), dtype), state
+        balance.combine, leaves, jax.ShapeDtypeStruct((TASKS,), dtype), state, KEY
     )
     describe = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert describe(after) == describe(state) and describe(grads) == describe(params)
@@ -464,4 +465,4 @@ def test_another_number_of_losses_is_an_error(rule, name):
     with pytest.raises(
         ValueError, match=rf"{name} was made for 3 tasks, and `tasks` gives losses of shape \(1,\)"
     ):
-        balance.combine([jnp.ones((1, 2))], jnp.ones(1), start(balance))
+        balance.combine([jnp.ones((1, 2))], jnp.ones(1), start(balance), KEY)

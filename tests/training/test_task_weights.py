@@ -1,10 +1,13 @@
 """Weights of tasks: the published values of PWInVal, smoothing, norms and shares."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from omics_jax.training import task_weights as w
+
+KEY = jax.random.key(0)  # of a step; these rules draw nothing
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def leaves():
 
 
 def combined(balance, state, losses=(1.0, 1.0)):
-    gradients, _ = balance.combine(leaves(), jnp.array(losses), state)
+    gradients, _ = balance.combine(leaves(), jnp.array(losses), state, KEY)
     return [np.asarray(gradient) for gradient in gradients]
 
 
@@ -66,7 +69,7 @@ def test_norms_are_equal_after_inverse_gradient_norms():
 def test_a_task_without_gradient_does_not_change_the_weights_of_others():
     balance = w.inverse_gradient_norm(lambda terms: terms)
     three = [jnp.concatenate([leaf, jnp.zeros((1, leaf.shape[1]))]) for leaf in leaves()]
-    gradients, _ = balance.combine(three, jnp.array([1.0, 1.0, 0.0]), ())
+    gradients, _ = balance.combine(three, jnp.array([1.0, 1.0, 0.0]), (), KEY)
     np.testing.assert_allclose(gradients[0], combined(balance, ())[0], rtol=1e-6)
 
 

@@ -8,11 +8,21 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 import pandas as pd
 from jaxtyping import Real, Shaped
+
+
+class AnnotatedMatrix(NamedTuple):
+    """What `as_h5ad` takes: (n, k) values, the ids of rows, names of columns, and annotations."""
+
+    values: Real[np.ndarray, "n k"]
+    ids: Shaped[np.ndarray, " n"]
+    names: Sequence[str]
+    annotations: pd.DataFrame
 
 
 def can_write() -> bool:

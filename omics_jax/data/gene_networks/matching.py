@@ -33,7 +33,7 @@ _RODENT = re.compile(r"[A-Z][a-z][\w-]*")
 
 
 def match_genes(
-    genes: Names, nodes: Names, aliases: Mapping[str, str] | None = None
+    genes: Names, nodes: Names, aliases: Mapping[str, str] | None = None, file: str = ""
 ) -> tuple[Int32[np.ndarray, " G"], str]:
     """(G,) the node of each gene, -1 where it has none, and a note on them.
 
@@ -43,6 +43,7 @@ def match_genes(
       genes: G names, as the data have them.
       nodes: different names, as the network or the embedding has them.
       aliases: name of a gene in the data, in whatever case -> its name among the nodes.
+      file: what has the names, for the note and messages; "" for the nodes of a network.
 
     Raises:
       UserError: no gene has a node.
@@ -62,10 +63,10 @@ def match_genes(
     ).reshape(-1, len(_RULES))
     has_node = (found >= 0).any(axis=1)
     if not has_node.any():
-        raise UserError(_no_match_message(genes, nodes))
+        raise UserError(_no_match_message(genes, nodes, file))
     rule = np.where(has_node, (found >= 0).argmax(axis=1), -1)
     places = found[np.arange(len(genes)), rule]
-    return places, _note(genes, nodes, places, rule)
+    return places, _note(genes, nodes, places, rule, file)
 
 
 def _form(name: str) -> str:
@@ -90,15 +91,16 @@ def _note(
     nodes: Sequence[str],
     places: Int32[np.ndarray, " G"],
     rule: Int[np.ndarray, " G"],
+    file: str,
 ) -> str:
     """As in: 2 of 4 genes have a node (1 names equal, 1 by alias); without: A, B."""
     by_rule = {name: int((rule == r).sum()) for r, name in enumerate(_RULES)}
     how = ", ".join(f"{count:,} {name}" for name, count in by_rule.items() if count)
     matched = places >= 0
     count, different = int(matched.sum()), len(np.unique(places[matched]))
-    note = f"{count:,} of {len(genes):,} genes have a node"
+    note = f"{count:,} of {len(genes):,} genes {f'are in {file}' if file else 'have a node'}"
     if different < count:
-        note += f", {different:,} nodes in all"
+        note += f", {different:,} {'of its genes' if file else 'nodes'} in all"
     note += f" ({how})"
     without = [genes[i] for i in np.flatnonzero(~matched)]
     if without:
@@ -131,18 +133,20 @@ def _are(pattern: re.Pattern, names: Sequence[str]) -> bool:
     return 2 * sum(pattern.fullmatch(name) is not None for name in names) > len(names)
 
 
-def _no_match_message(genes: Sequence[str], nodes: Sequence[str]) -> str:
+def _no_match_message(genes: Sequence[str], nodes: Sequence[str], file: str) -> str:
     kinds = [
         next((kind for kind, pattern in _KINDS.items() if _are(pattern, names)), "")
         for names in (genes, nodes)
     ]
     hint = "the two name genes by different conventions"
     if kinds[0] != kinds[1]:
-        told = [("the data", kinds[0]), ("the nodes", kinds[1])]
-        hint = " and ".join(f"{who} have {kind}" for who, kind in told if kind)
+        whose = f"{file} has" if file else "the nodes have"
+        told = [("the data have", kinds[0]), (whose, kinds[1])]
+        hint = " and ".join(f"{who} {kind}" for who, kind in told if kind)
+    theirs = f"in {file}" if file else f"among the {len(nodes):,} nodes"
     return (
         f"none of the {len(genes):,} genes of the data (such as {quoted_list(genes[:_EXAMPLES])}) "
-        f"is among the {len(nodes):,} nodes (such as {quoted_list(nodes[:_EXAMPLES])}); {hint}: "
+        f"is {theirs} (such as {quoted_list(nodes[:_EXAMPLES])}); {hint}: "
         "convert one of them (symbols, Entrez numbers or Ensembl ids in both), or give a table of "
-        "aliases, the name in the data and the name of the node"
+        f"aliases, the name in the data and the name {f'in {file}' if file else 'of the node'}"
     )

@@ -3,8 +3,8 @@
     table   gene1, gene2 and perhaps a weight, with or without a header; STRING's protein.links too
     GMT     genes that share a set are connected; the weight is the number of sets that they share
 
-An edge has no direction. Left out: self loops, edges of weight 0, and genes that have no other
-edges.
+An edge has no direction. Left out: self loops, edges of weight 0 or below a limit, and genes that
+have no other edges.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Network:
     notes: tuple[str, ...] = ()
 
 
-def read_network(path: str, aliases: str = "") -> Network:
+def read_network(path: str, aliases: str = "", least_weight: float | int = 0) -> Network:
     """The network of a table (.csv, .tsv, .txt, also .gz, or .parquet) or of gene sets (.gmt).
 
     Of a table the first two columns are the genes. Weights are in the column called weight,
@@ -65,6 +65,7 @@ def read_network(path: str, aliases: str = "") -> Network:
     Args:
       aliases: a table by which the names become those of genes, see `aliases.read_aliases`; a name
         that is not in it stays.
+      least_weight: edges of less are left out.
 
     Raises:
       UserError: no such file, one column, an empty name, a weight that is no number or negative,
@@ -72,13 +73,14 @@ def read_network(path: str, aliases: str = "") -> Network:
     """
     file = existing_file(path)
     is_gmt = file.name.lower().endswith(GMT_SUFFIXES)
-    return _from_gene_sets(file, aliases) if is_gmt else _from_table(file, aliases)
+    read = _from_gene_sets if is_gmt else _from_table
+    return read(file, aliases, least_weight)
 
 
 # --- a table of edges -----------------------------------------------------------------------------
 
 
-def _from_table(file: Path, aliases: str) -> Network:
+def _from_table(file: Path, aliases: str, least_weight: float | int) -> Network:
     rows = read_rows(str(file), text=(0, 1), is_header=_is_header)
     if rows.width < 2:
         raise UserError(
@@ -89,7 +91,7 @@ def _from_table(file: Path, aliases: str) -> Network:
     weights, weight_notes = _weights(rows)
     genes, gene_of_name, alias_notes = _renamed(file, names, aliases)
     notes = [*_header_note(rows), *weight_notes, *alias_notes]
-    return _united(file, genes, gene_of_name[ends], weights, notes)
+    return _united(file, genes, gene_of_name[ends], weights, least_weight, notes)
 
 
 def _is_header(fields: Sequence[str]) -> bool:
@@ -153,7 +155,7 @@ def _weight_column(rows: Rows) -> int | None:
 # --- gene sets ------------------------------------------------------------------------------------
 
 
-def _from_gene_sets(file: Path, aliases: str) -> Network:
+def _from_gene_sets(file: Path, aliases: str, least_weight: float | int) -> Network:
     sets = read_gene_sets(str(file))
     members = {name: genes for name, genes in sets.genes.items() if len(genes) <= MOST_GENES}
     large = [name for name in sets.genes if name not in members]
@@ -170,7 +172,7 @@ def _from_gene_sets(file: Path, aliases: str) -> Network:
             f"{count_phrase(len(large), 'set', large)} left out, with more than {MOST_GENES} genes."
         )
     ends, shared = _pairs_in_sets(set_of_member, gene_of_name[member])
-    network = _united(file, genes, ends, shared, notes)
+    network = _united(file, genes, ends, shared, least_weight, notes)
     return replace(network, notes=(*sets.notes, *network.notes))
 
 
@@ -221,6 +223,7 @@ def _united(
     names: Shaped[np.ndarray, " K"],
     ends: Int[np.ndarray, "M 2"],
     weights: Float32[np.ndarray, " M"],
+    least_weight: float | int,
     notes: Sequence[str],
 ) -> Network:
     """Every pair of two genes once, with its largest weight, and the genes that have one."""
@@ -236,8 +239,6 @@ def _united(
         found = f" (it has {' and '.join(counts)})" if counts else ""
         raise UserError(f"{file} holds no edge between two genes{found}; name another file")
     edges, largest = _largest_of_each(np.sort(ends[kept], axis=1), weights[kept])
-    connected, places = np.unique(edges, return_inverse=True)
-    lonely = np.delete(names, connected).tolist()
     notes = [*notes, *(f"{count} left out." for count in counts)]
     repeated = int(kept.sum()) - len(edges)
     if repeated:
@@ -245,6 +246,18 @@ def _united(
             f"{_edges(repeated)} repeated, in the same or the other direction: the largest weight "
             "counts."
         )
+    is_strong = largest >= least_weight
+    if not is_strong.any():
+        raise UserError(
+            f"{file}: none of its {_edges(len(edges))} has a weight of {least_weight:g} or more "
+            f"(the largest is {largest.max():g}); lower --config.network.least_weight"
+        )
+    if not is_strong.all():
+        weak = _edges(int((~is_strong).sum()))
+        notes.append(f"{weak} of a weight below {least_weight:g} left out.")
+    edges, largest = edges[is_strong], largest[is_strong]
+    connected, places = np.unique(edges, return_inverse=True)
+    lonely = np.delete(names, connected).tolist()
     if lonely:
         notes.append(f"{count_phrase(len(lonely), 'gene', lonely)} left out, without an edge.")
     return Network(

@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Shaped
+from scipy import sparse
+
 from omics_jax.data.formats.files import existing_file, read_text
 from omics_jax.data.formats.read import read_table
 from omics_jax.errors import UserError
@@ -48,6 +52,16 @@ def read_gene_sets(path: str) -> GeneSets:
     file = existing_file(path)
     is_gmt = file.name.lower().endswith(GMT_SUFFIXES)
     return _read_gmt(file) if is_gmt else _read_pairs(file)
+
+
+def memberships(sets: GeneSets, genes: Shaped[np.ndarray, " G"]) -> sparse.csr_array:
+    """(G + 1, K) which genes are in each of K sets; the last row is of no gene.
+
+    genes: all of the sets, ascending.
+    """
+    gene = np.concatenate([np.searchsorted(genes, list(own)) for own in sets.genes.values()])
+    number = np.repeat(np.arange(len(sets)), [len(own) for own in sets.genes.values()])
+    return sparse.csr_array((np.ones(len(gene), bool), (gene, number)), (len(genes) + 1, len(sets)))
 
 
 def _read_gmt(path: Path) -> GeneSets:

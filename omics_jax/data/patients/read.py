@@ -44,6 +44,7 @@ from omics_jax.data.patients.settings import (
     target_spec,
     zero_times,
 )
+from omics_jax.data.patients.small_classes import without_small_classes
 from omics_jax.data.patients.targets import TargetColumns, TargetSpec, find_target_columns
 from omics_jax.errors import UserError
 
@@ -108,6 +109,9 @@ def read_patients(
     remarks += said
     modalities = _align_modalities(matrices, ids)
     groups, said = groups_of(ids, columns, group_column(settings), settings.barcode)
+    smallest = getattr(settings, "smallest_class", 0)
+    targets, classes, small = without_small_classes(targets, classes, groups, smallest)
+    remarks += small
     dataset = Dataset(ids, groups, modalities, columns.table(ids), targets, classes=classes)
     remarks = describe_patients(dataset, columns.tables) + note(*filter_notes) + remarks + said
     remarks += warning(*spelling_warnings(matrices, columns.tables, ids))

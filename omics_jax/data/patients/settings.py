@@ -26,6 +26,7 @@ Which columns:
     columns, "days_to_death|days_to_last_follow_up", of which the first known one counts; EVENT may
     name the value that is an event, "status=2".
   zero_times (optional): "error", or "mask" for times of zero or below.
+  smallest_class (optional): classes of fewer patients (groups) become unknown.
   targets (optional): False leaves out what is known about the patients, which then need not be in
     order.
 

@@ -11,7 +11,7 @@ from omics_jax.settings.words import parse_pairs
 # Settings that are taken as they are, and those that hold pairs.
 PLAIN = (
     "path", "orientation", "clinical", "survival", "id", "barcode", "group", "zero_times",
-    "repeated", "below_detection", "missing_values",
+    "repeated", "below_detection", "missing_values", "smallest_class",
 )  # fmt: skip
 PAIRS = ("modalities", "classes", "numbers", "survival_times", "only")
 

@@ -95,6 +95,7 @@ def _read_external(config: Any, internal: Dataset, on_progress: OnProgress) -> D
     """The patients of the files of `data.external`, all else about them as in `data`."""
     second = config.copy_and_resolve_references()
     second.data.update(config.data.external)
+    second.data.smallest_class = 0  # few external patients can be tested
     names = {name: m.features.astype(str).tolist() for name, m in internal.modalities.items()}
     return _read_files(second, _only_values(config), on_progress, names)
 

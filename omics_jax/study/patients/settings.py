@@ -14,6 +14,7 @@ PATIENT_RULES = {
     "data.external.*": text(),
     "data.orientation": choice(*ORIENTATIONS),
     "data.zero_times": choice("error", "mask"),
+    "data.smallest_class": whole(0),
     "data.repeated": choice(*REPEATED),
     "data.below_detection": choice(*BELOW_DETECTION),
     "data.missing_values": words(),

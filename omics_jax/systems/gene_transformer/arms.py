@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, Real
 
 from omics_jax.data.dataset.dataset import Dataset, Modality
 from omics_jax.data.dataset.splits import Split
@@ -22,10 +22,11 @@ from omics_jax.systems.gene_transformer.known_genes import KnownGenes, known_con
 from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, VECTOR_MODULE
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS
 from omics_jax.systems.gene_transformer.node_vectors_arm import vectors_arm
+from omics_jax.systems.gene_transformer.pathways import Pathways, member_constants
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
 from omics_jax.tasks.labels import curve_times
 from omics_jax.tasks.replicates import task_replicates
-from omics_jax.tasks.task import Task, known_rows
+from omics_jax.tasks.task import Task, known_rows, strata_by_task
 
 LEAST_VALIDATION = 30  # patients, where few are labelled
 
@@ -52,7 +53,7 @@ def network_arm(
     with_baselines: see `Arm`.
     shared_test: whether all folds test the same patients.
     """
-    known = cohort.known if encoder == TRANSFORMER else None
+    known, pathways = (cohort.known, cohort.pathways) if encoder == TRANSFORMER else (None, None)
     names = tuple(cohort.dataset.modalities)
     dataset, constants_of = on_common_table(
         cohort.dataset, names, cohort.splits, cohort.fit, cohort.widths
@@ -60,15 +61,21 @@ def network_arm(
     splits = [folds.restricted(split, _parts(dataset, tasks)) for split in cohort.splits]
     if labelled is not None:
         is_labelled = np.any([known_rows(dataset, task) for task in tasks], axis=0)
-        splits = [few_labelled(split, labelled, is_labelled) for split in splits]
+        strata = strata_by_task(dataset, tasks)
+        strata = np.zeros(len(dataset)) if strata is None else strata
+        splits = [few_labelled(split, labelled, is_labelled, strata) for split in splits]
 
     whole = {(split.repeat, split.fold): split.train for split in cohort.splits}
+    members_of, said = member_constants(
+        pathways, cohort.dataset, dataset, cohort.splits, constants_of
+    )
 
     def all_constants(split: Split) -> dict[str, np.ndarray]:
         trained = whole[split.repeat, split.fold]
         scale = covariate_scale(cohort.covariates, trained) if cohort.levels else {}
         chosen = constants_of(split)
-        return {**chosen, **scale, **known_constants(known, cohort.dataset, dataset, chosen)}
+        vectors = known_constants(known, cohort.dataset, dataset, chosen)
+        return {**chosen, **scale, **vectors, **members_of(split)}
 
     replicates = task_replicates(config, dataset, tasks, splits, SLOT, all_constants)
     tested = np.unique(np.concatenate([split.test for split in splits]))
@@ -83,6 +90,7 @@ def network_arm(
         encoder=encoder,
         shared_test=shared_test,
         **_vector_fields(config, known),
+        **_pathway_fields(pathways),
     )
     is_trained = known is not None and known.network is not None
     return Arm(
@@ -98,9 +106,24 @@ def network_arm(
         labels=labels or {},
         main=encoder == TRANSFORMER and len(tasks) == len(cohort.tasks),
         with_baselines=with_baselines,
-        # Once: the arm of trained vectors has them where there is one.
-        notes=tuple(known.notes) if known and with_baselines and not is_trained else (),
+        notes=_notes(known, pathways, said) if with_baselines else (),
     )
+
+
+def _notes(
+    known: KnownGenes | None, pathways: Pathways | None, said: Sequence[str]
+) -> tuple[str, ...]:
+    """On known genes, unless the arm of their vectors has these, and on pathways."""
+    has_own = known is not None and known.network is None
+    of_genes = known.notes if has_own else ()
+    return (*of_genes, *(pathways.notes if pathways else ()), *said)
+
+
+def _pathway_fields(pathways: Pathways | None) -> dict[str, Any]:
+    """The fields of a `Spec` about pathways."""
+    if pathways is None:
+        return {}
+    return {"pathways": len(pathways.names), "pathway_digest": pathways.digest}
 
 
 def _vector_fields(config: Any, known: KnownGenes | None) -> dict[str, Any]:
@@ -130,13 +153,18 @@ def _parts(dataset: Dataset, tasks: tuple[Task, ...]) -> dict[str, Bool[np.ndarr
     return {"train": trained, "validation": trained, "test": known}
 
 
-def few_labelled(split: Split, count: int, is_labelled: Bool[np.ndarray, " n"]) -> Split:
+def few_labelled(
+    split: Split,
+    count: int,
+    is_labelled: Bool[np.ndarray, " n"],
+    strata: Real[np.ndarray, " n"],
+) -> Split:
     """The split with `count` labelled training patients, and a like share of those of validation.
 
-    Smaller draws are subsets of larger ones. At least `LEAST_VALIDATION` patients validate, as far
-    as there are so many.
+    Every draw holds the strata in their proportions, and smaller draws are subsets of larger ones.
+    At least `LEAST_VALIDATION` patients validate, as far as there are so many.
 
-    is_labelled: which of all patients have an outcome.
+    is_labelled: which of all patients have an outcome. strata: of all patients.
 
     Raises:
       UserError: the split has no more labelled training patients than that.
@@ -151,9 +179,22 @@ def few_labelled(split: Split, count: int, is_labelled: Bool[np.ndarray, " n"]) 
     most = max(LEAST_VALIDATION, round(count / len(train) * len(validation)))
     return replace(
         split,
-        train=np.sort(rng.permutation(train)[:count]),
-        validation=np.sort(rng.permutation(validation)[:most]),
+        train=np.sort(_in_proportion(rng, train, strata)[:count]),
+        validation=np.sort(_in_proportion(rng, validation, strata)[:most]),
     )
+
+
+def _in_proportion(
+    rng: np.random.Generator, rows: Int[np.ndarray, " r"], strata: Real[np.ndarray, " n"]
+) -> Int[np.ndarray, " r"]:
+    """The rows in a random order whose first ones always hold the strata in their proportions."""
+    shuffled_rows = rng.permutation(rows)
+    place = np.empty(len(rows))
+    for stratum in np.unique(strata[rows]):
+        own = strata[shuffled_rows] == stratum
+        # The k-th of m stands at (k - u) / m of the whole, one u for all of a stratum.
+        place[own] = (np.arange(own.sum()) + rng.random()) / own.sum()
+    return shuffled_rows[np.argsort(place, kind="stable")]
 
 
 def pretraining_arm(config: Any, cohort: Cohort) -> Arm:

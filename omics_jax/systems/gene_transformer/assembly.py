@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import Float
 
 from omics_jax.data.dataset.dataset import Dataset
+from omics_jax.data.formats.annotated import AnnotatedMatrix
 from omics_jax.data.preprocessing.selection import Rules
 from omics_jax.data.vocabulary import Missing, parse_missing
 from omics_jax.errors import UserError
 from omics_jax.evaluation.tables import Evaluation
 from omics_jax.nn.initial import Constant
+from omics_jax.nn.value_encodings import STEPWISE
 from omics_jax.settings.checks import check_values
 from omics_jax.study.covariates import (
     Levels,
@@ -26,9 +28,10 @@ from omics_jax.study.covariates import (
 )
 from omics_jax.study.patients import features, reading
 from omics_jax.study.system import DataSpec, Predictions, System
-from omics_jax.systems.gene_transformer import dense, model
+from omics_jax.systems.gene_transformer import dense, explained, model
 from omics_jax.systems.gene_transformer.model import VECTOR_MODULE
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS, vectors_system
+from omics_jax.systems.gene_transformer.pathways import PATHWAYS
 from omics_jax.systems.gene_transformer.pretraining import (
     PRETRAINING,
     RESTORED,
@@ -41,7 +44,9 @@ from omics_jax.systems.gene_transformer.pretraining import (
 from omics_jax.systems.gene_transformer.reading import read_new
 from omics_jax.systems.gene_transformer.settings import SETTINGS
 from omics_jax.tasks.assembly import task_system
+from omics_jax.tasks.attribution import attribution_frames
 from omics_jax.tasks.binary_models import binary_models
+from omics_jax.tasks.embedding import EMBEDDING, annotated_embedding
 from omics_jax.tasks.external import task_frames
 from omics_jax.tasks.prediction import prediction_columns
 from omics_jax.tasks.scoring import evaluate_tasks
@@ -66,6 +71,8 @@ class Spec(DataSpec):
     nodes: the number of known genes whose vectors are trained; 0 for none.
     vector_channels: d of the vectors of known genes; 0 for none.
     vector_digest: of the files of known genes.
+    pathways: the number of pathways that attend to each other in place of genes; 0 for none.
+    pathway_digest: of these and their genes.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -78,6 +85,8 @@ class Spec(DataSpec):
     nodes: int = 0
     vector_channels: int = 0
     vector_digest: str = ""
+    pathways: int = 0
+    pathway_digest: str = ""
 
 
 def build(config: Any, spec: Spec) -> System:
@@ -93,12 +102,16 @@ def build(config: Any, spec: Spec) -> System:
     is_mlp = spec.encoder == MLP
     network = (dense.mlp_of if is_mlp else model.network_of)(shape, weights_of(config))
     init = partial(dense.init_mlp, shape, network)
+    encode_profile = partial(explained.by_dense if is_mlp else explained.by_transformer, shape)
     if not is_mlp:
         further = {RESTORER: restorer_description(shape)} if restores(config) else {}
         if spec.nodes:
             further[VECTOR_MODULE] = vector_description(spec.nodes, spec.vector_channels)
         init = partial(model.init, shape, network, further)
     columns = prediction_columns(spec.tasks)
+    # Of a patient without any gene nothing is said.
+    emptied = (*columns, EMBEDDING) if spec.tasks else ()
+    predict = partial(explained.predict, shape, network, encode_profile)
     restoring: dict[str, Any] = {}
     if not spec.tasks:  # pretraining alone
         restoring = {
@@ -122,9 +135,21 @@ def build(config: Any, spec: Spec) -> System:
         sources=reading.sources,
         prepare_new=partial(reading.prepare_new, spec.logged),
         training_range=partial(features.training_range, tuple(spec.features)),
-        finish_new=partial(reading.without_empty_rows, tuple(columns)),
-        **{"evaluate": partial(evaluate, spec), **restoring},
+        finish_new=partial(reading.without_empty_rows, emptied),
+        of_variables=None if is_mlp else partial(explained.gene_fields, shape),
+        annotated=partial(annotated, spec),
+        **{"predict": predict, "evaluate": partial(evaluate, spec), **restoring},
     )
+
+
+def annotated(
+    spec: Spec, predictions: Predictions, rows: Dataset
+) -> dict[str, AnnotatedMatrix]:
+    """The vectors of patients, and of genes where the predictions hold them."""
+    return {
+        **annotated_embedding(spec.tasks, predictions, rows),
+        **explained.annotated_genes(spec.features, predictions),
+    }
 
 
 def evaluate(
@@ -135,13 +160,17 @@ def evaluate(
 ) -> Evaluation:
     """The scores of all tasks, see `tasks.scoring`.
 
-    With frames of `tasks.external` where all replicates are tested on the same patients.
+    With "attribution_TASK" where there are attributions, and frames of `tasks.external` where all
+    replicates are tested on the same patients.
     """
     scored = evaluate_tasks(spec.tasks, predictions, test, train, times=spec.times)
-    if not spec.shared_test:
-        return scored
-    external = task_frames(spec.tasks, predictions, test, {})
-    return replace(scored, frames={**scored.frames, **external})
+    frames = {
+        **scored.frames,
+        **attribution_frames(spec.tasks, tuple(spec.features), predictions, test),
+    }
+    if spec.shared_test:
+        frames |= task_frames(spec.tasks, predictions, test, {})
+    return replace(scored, frames=frames)
 
 
 def vector_description(nodes: int, channels: int) -> dict[str, Any]:
@@ -158,7 +187,9 @@ def shape_of(config: Any, spec: Spec) -> model.ModelShape:
     """The shapes of the network for one config and one shape of data."""
     widths = {name: spec.widths[name] for name in spec.features}
     covariates = len(covariate_columns(spec.levels))
-    return model.ModelShape(config, widths, covariates, spec.tasks, spec.vector_channels)
+    return model.ModelShape(
+        config, widths, covariates, spec.tasks, spec.vector_channels, spec.pathways
+    )
 
 
 def inputs(
@@ -208,4 +239,17 @@ def check(config: Any) -> None:
         raise UserError(
             f"config.model.channels is {model_settings.channels}, which {model_settings.heads} "
             "heads do not divide; choose a multiple of config.model.heads"
+        )
+    if model_settings.attention == PATHWAYS and restores(config):
+        raise UserError(
+            f"config.training.stages has {PRETRAINING}, which restores values of genes, and with "
+            f"config.model.attention={PATHWAYS} no token is a gene's; leave out {PRETRAINING}, or "
+            "choose exact or induced attention"
+        )
+    if config.predict.attributions and model_settings.encoding in STEPWISE:
+        raise UserError(
+            f"config.model.encoding is {model_settings.encoding}, by which no outcome has a "
+            "gradient by a gene's value, and attributions (config.predict.attributions, the "
+            "experiment interpret) are integrated gradients; choose another encoding than "
+            f"{' and '.join(STEPWISE)}, or leave attributions out"
         )

@@ -21,6 +21,7 @@ from omics_jax.study.folds import deal_folds
 from omics_jax.study.patients.features import Fit, fit_once
 from omics_jax.systems.gene_transformer.assembly import missing_of, rules_of
 from omics_jax.systems.gene_transformer.known_genes import KnownGenes, known_genes
+from omics_jax.systems.gene_transformer.pathways import Pathways, read_pathways
 from omics_jax.tasks.labels import with_bins
 from omics_jax.tasks.replicates import check_tasks
 from omics_jax.tasks.task import Task, strata_by_task, tasks_of
@@ -41,6 +42,7 @@ class Cohort:
     widths: modality -> the number of genes that a fold can choose of it at most.
     fit: see `study.patients.features.fit_once`.
     known: what is known of genes before; None for nothing.
+    pathways: that attend to each other in place of the genes; None for these.
     """
 
     dataset: Dataset
@@ -51,6 +53,7 @@ class Cohort:
     widths: Mapping[str, int]
     fit: Fit
     known: KnownGenes | None
+    pathways: Pathways | None
 
 
 def cohort_of(
@@ -91,6 +94,7 @@ def cohort_of(
         widths={name: rules(name).width(len(m.features)) for name, m in dataset.modalities.items()},
         fit=fit,
         known=known_genes(config, dataset),
+        pathways=read_pathways(config, dataset),
     )
 
 

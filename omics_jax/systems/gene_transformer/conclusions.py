@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
+
 from omics_jax.study.comparisons import (
     adjusted_family,
     compare_all,
@@ -11,14 +13,18 @@ from omics_jax.study.comparisons import (
     network,
     scores_of,
 )
-from omics_jax.study.system import Findings, Results
-from omics_jax.systems.gene_transformer.interaction_tables import pair_tables
+from omics_jax.study.system import MODEL, Findings, Results
+from omics_jax.systems.gene_transformer.interaction_tables import PAIRS, pair_tables
+from omics_jax.systems.gene_transformer.known_pairs import SETS, known_tables, set_tables
+from omics_jax.systems.gene_transformer.network_pictures import GENES, pictures
 from omics_jax.systems.gene_transformer.node_vectors import VECTORS
+from omics_jax.systems.gene_transformer.patient_groups import GROUPS, group_tables
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING, RESTORED
 from omics_jax.tasks import external
 from omics_jax.tasks.attribution import NETWORK
 from omics_jax.tasks.conclusions import against_simple, contrasts_with_simple
 from omics_jax.tasks.figures import task_figures
+from omics_jax.tasks.interpretation import ranking_tables
 from omics_jax.tasks.varied import (
     conclude_joint,
     conclude_varied,
@@ -49,8 +55,9 @@ def conclude_balancing(results: Results) -> Findings:
     """Every way to weigh outcomes against the first."""
     caption = (
         "Mean (s.d.) over the test folds, on the same folds. fixed: every outcome counts alike; "
-        "pcgrad: conflicting gradients are projected; gradnorm: equal gradient norms; uncertainty: "
-        "a learned noise level for each outcome."
+        "pcgrad: conflicting gradients are projected; pcgrad_features: those of the embedding "
+        "alone; gradnorm: equal gradient norms; uncertainty: a learned noise level for each "
+        "outcome."
     )
     return conclude_varied(results, "balancing", "Balancing of outcomes", caption)
 
@@ -65,7 +72,36 @@ def conclude_external(results: Results) -> Findings:
 
 def conclude_network(results: Results) -> Findings:
     """The pairs of genes that act together, and tests against simple models."""
-    tables = {**pair_tables(results, NETWORK), **task_figures(results, NETWORK)}
+    names = (PAIRS, GENES, SETS, GROUPS)
+    pairs, genes, sets, groups = (rows_of(results, name) for name in names)
+    of_pairs = pair_tables(results, NETWORK)
+    edges = {
+        name.removesuffix("_pairs"): table.frame
+        for name, table in of_pairs.items()
+        if name.endswith("_pairs")
+    }
+    tables = {
+        **pictures(pairs, genes, edges),
+        **of_pairs,
+        **known_tables(pairs),
+        **set_tables(pairs, sets),
+        **group_tables(groups),
+        **task_figures(results, NETWORK),
+    }
+    return Findings(against_simple(results, NETWORK), tables)
+
+
+def rows_of(results: Results, name: str) -> pd.DataFrame | None:
+    """The rows of a frame of the network's folds; None where it was not asked for."""
+    if name not in results.frames:
+        return None
+    rows = results.frames[name].rows
+    return rows[(rows["arm"] == NETWORK) & (rows["model"] == MODEL)]
+
+
+def conclude_interpret(results: Results) -> Findings:
+    """The genes that every outcome's prediction depends on, and tests against simple models."""
+    tables = {**ranking_tables(results), **task_figures(results, NETWORK)}
     return Findings(against_simple(results, NETWORK), tables)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from omics_jax.nn.blocks import Block, RowInfo
 from omics_jax.nn.modules import apply_module
-from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, ModelShape, profiles
+from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, ModelShape, Profile, profiles
 from omics_jax.tasks.network import Encoded, TaskNetwork, init_network, row_info
 from omics_jax.training.stage import Batch, Variables
 
@@ -37,6 +37,20 @@ def dense_of(shape: ModelShape) -> Dense:
     return Dense(tuple(settings.mlp), settings.dropout)
 
 
+def encode_dense(
+    shape: ModelShape,
+    variables: Variables,
+    profile: Profile,
+    rows: Mapping[str, Array],
+    key: PRNGKeyArray | None = None,
+) -> Encoded:
+    """The vectors of patients with these tokens; a key means training."""
+    # Without the first token: a constant before a batch norm has no gradient but rounding.
+    x = profile.values[:, 1:]
+    z, stats = apply_module(dense_of(shape), ENCODER, variables, key, x, row_info(rows))
+    return Encoded(z, {}, stats)
+
+
 def mlp_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
     """Dense layers as the encoder of a network with a head per task; values missing are 0.
 
@@ -46,10 +60,8 @@ def mlp_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
     def encode(
         variables: Variables, rows: Mapping[str, Array], key: PRNGKeyArray | None
     ) -> Encoded:
-        # Without the first token: a constant before a batch norm has no gradient but rounding.
-        x = profiles(shape, variables["constants"], rows).values[:, 1:]
-        z, stats = apply_module(dense_of(shape), ENCODER, variables, key, x, row_info(rows))
-        return Encoded(z, {}, stats)
+        profile = profiles(shape, variables["constants"], rows)
+        return encode_dense(shape, variables, profile, rows, key)
 
     return TaskNetwork(
         config=shape.config,

@@ -24,7 +24,9 @@ from omics_jax.systems.gene_transformer.arms import (
 from omics_jax.systems.gene_transformer.cohort import cohort_of
 from omics_jax.systems.gene_transformer.interaction_arms import interaction_arms
 from omics_jax.systems.gene_transformer.interactions import MOST_GENES
+from omics_jax.systems.gene_transformer.model import SLOT
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
+from omics_jax.tasks.attribution import NETWORK, permuted_arm, with_attributions
 
 MULTITASK = "multitask"
 ALL, LEAST_LABELLED = "all", 10  # labelled patients
@@ -103,6 +105,13 @@ def network(config: Any, dataset: Dataset) -> list[Arm]:
     return [*vector_arms(config, cohort), *interaction_arms(config, cohort)]
 
 
+def interpret(config: Any, dataset: Dataset) -> list[Arm]:
+    """Which genes the outcomes depend on, with networks on permuted outcomes as the null."""
+    cohort = cohort_of(config, dataset)
+    arm = network_arm(with_attributions(config), cohort, NETWORK, cohort.tasks)
+    return [*vector_arms(config, cohort), arm, permuted_arm(arm, cohort.tasks, SLOT)]
+
+
 def pretrain(config: Any, dataset: Dataset) -> list[Arm]:
     """Networks on a pretrained transformer and on a new one, by the number of labelled patients.
 
@@ -156,6 +165,7 @@ EXPERIMENTS = {
     "encodings": Experiment(encodings, conclusions.conclude_encodings),
     "balancing": Experiment(balancing, conclusions.conclude_balancing),
     "network": Experiment(network, conclusions.conclude_network),
+    "interpret": Experiment(interpret, conclusions.conclude_interpret),
     "pretrain": Experiment(pretrain, conclusions.conclude_pretrain),
     "external": Experiment(external, conclusions.conclude_external),
 }

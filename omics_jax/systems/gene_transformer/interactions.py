@@ -38,7 +38,7 @@ from omics_jax.systems.gene_transformer.model import (
     Profile,
     encode_profiles,
     known_vectors,
-    pooled,
+    summary,
 )
 from omics_jax.tasks.network import TaskNetwork, head_outputs
 from omics_jax.tasks.task import Task
@@ -235,7 +235,7 @@ def _weights(
     """What the heads read of the profiles, and all weights of attention."""
     p, known = variables["params"][ENCODER], known_vectors(shape, variables)
     t, weights = attention_weights(shape.encoder, p, *profile, known, added)
-    return pooled(shape.config.model.pool, p, t, profile.exists), weights
+    return summary(shape, p, t, profile), weights
 
 
 def among_genes(shape: ModelShape, weights: Float[Array, "t t"]) -> Float[Array, "w w"]:

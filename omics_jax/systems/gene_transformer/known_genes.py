@@ -56,7 +56,8 @@ def known_genes(config: Any, dataset: Dataset) -> KnownGenes | None:
     """The genes of the files that `config.network` names; None where it names none.
 
     Raises:
-      UserError: two files, what a reader refuses, or genes of which the data have none.
+      UserError: two files, a limit of weights without edges, what a reader refuses, or genes of
+        which the data have none.
     """
     settings = config.network
     if settings.edges and settings.vectors:
@@ -64,31 +65,37 @@ def known_genes(config: Any, dataset: Dataset) -> KnownGenes | None:
             "config.network names edges and vectors; leave one of them empty, since vectors are "
             "trained where edges are given"
         )
+    if settings.least_weight and not settings.edges:
+        raise UserError(
+            f"config.network.least_weight is {settings.least_weight:g} and config.network.edges is "
+            "empty; name the network whose weak edges are left out, or set it to 0"
+        )
     if not (settings.edges or settings.vectors):
         return None
     network, vectors, notes = None, None, []
     if settings.edges:
-        network = read_network(settings.edges, settings.aliases)
-        genes, content = network.genes, (network.genes, network.edges)
+        network = read_network(settings.edges, settings.aliases, settings.least_weight)
+        genes = network.genes
+        content = (genes, network.edges, network.weights)
         notes += network.notes
     else:
         genes, vectors = read_embedding(settings.vectors)
         content = (genes, vectors)
     aliases = read_aliases(settings.aliases) if settings.aliases else None
-    places, said = places_among(dataset, genes, aliases, "config.network")
+    places, said = places_among(dataset, genes, aliases)
     content = (*content, *places.values())
-    return KnownGenes(genes, places, [*notes, *said], network, vectors, _digest(content))
+    return KnownGenes(genes, places, [*notes, *said], network, vectors, digest_of(content))
 
 
 def places_among(
     dataset: Dataset,
     genes: Shaped[np.ndarray, " N"],
     aliases: Mapping[str, str] | None,
-    setting: str,
+    file: str = "",
 ) -> tuple[dict[str, Int32[np.ndarray, " F"]], list[str]]:
     """Modality -> the place of every feature among the genes, and a note on each.
 
-    setting: that names the file of the genes.
+    file: of the genes, for notes and messages; "" for the nodes of a network.
 
     Raises:
       UserError: no feature of any modality is among them.
@@ -98,17 +105,19 @@ def places_among(
         features = modality.features.astype(str)
         places[name] = np.full(len(features), NO_NODE, np.int32)
         try:
-            places[name], said = match_genes(features, genes, aliases)
+            places[name], said = match_genes(features, genes, aliases, file)
             notes.append(f"{name}: {said}")
         except UserError as error:
-            notes.append(f"{name}: none of its features is among the genes of {setting}.")
+            known = file or "config.network"
+            notes.append(f"{name}: none of its features is among the genes of {known}.")
             errors.append(error)
     if len(errors) == len(places):
         raise errors[0]
     return places, notes
 
 
-def _digest(content: Sequence[np.ndarray]) -> str:
+def digest_of(content: Sequence[np.ndarray]) -> str:
+    """A digest of names and numbers."""
     digest = hashlib.sha256()
     for array in content:
         part = array.astype("U") if array.dtype.kind in "OU" else array

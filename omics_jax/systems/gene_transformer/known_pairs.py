@@ -22,7 +22,7 @@ from scipy.spatial.distance import squareform
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.gene_networks.aliases import read_aliases
 from omics_jax.data.gene_networks.network import Network
-from omics_jax.data.knowledge.gene_sets import GeneSets, read_gene_sets
+from omics_jax.data.knowledge.gene_sets import memberships, read_gene_sets
 from omics_jax.errors import UserError
 from omics_jax.evaluation.comparisons import benjamini_hochberg
 from omics_jax.evaluation.edge_enrichment import edge_auroc, permutations_of, set_strength
@@ -98,7 +98,9 @@ def _adjacency(network: Network, own: Int[np.ndarray, " N"]) -> sparse.csr_array
     return sparse.csr_array((np.ones(2 * len(i), bool), ends), (len(own) + 1, len(own) + 1))
 
 
-def read_sets(config: Any, table: Dataset, constants: Mapping[str, np.ndarray]) -> SetMembers | None:
+def read_sets(
+    config: Any, table: Dataset, constants: Mapping[str, np.ndarray]
+) -> SetMembers | None:
     """The sets of `config.interpret.sets` with the features of a table; None where it names none.
 
     constants: of the first fold.
@@ -112,8 +114,8 @@ def read_sets(config: Any, table: Dataset, constants: Mapping[str, np.ndarray]) 
     sets = read_gene_sets(config.interpret.sets)
     genes = np.unique([gene for own in sets.genes.values() for gene in own])
     aliases = read_aliases(config.network.aliases) if config.network.aliases else None
-    places, notes = places_among(table, genes, aliases, "config.interpret.sets")
-    is_member = _memberships(sets, genes)
+    places, notes = places_among(table, genes, aliases, sets.source)
+    is_member = memberships(sets, genes)
     found = SetMembers(
         np.array(list(sets.genes)),
         {name: is_member[own].toarray() for name, own in places.items()},
@@ -121,14 +123,6 @@ def read_sets(config: Any, table: Dataset, constants: Mapping[str, np.ndarray]) 
     )
     _check_sizes(sets.source, found, constants)
     return found
-
-
-def _memberships(sets: GeneSets, genes: Shaped[np.ndarray, " G"]) -> sparse.csr_array:
-    """(G + 1, K) which genes are in each set; the last row is of no gene."""
-    of_member = np.concatenate([np.searchsorted(genes, list(own)) for own in sets.genes.values()])
-    set_of_member = np.repeat(np.arange(len(sets)), [len(own) for own in sets.genes.values()])
-    size = len(genes) + 1, len(sets)
-    return sparse.csr_array((np.ones(len(of_member), bool), (of_member, set_of_member)), size)
 
 
 def _check_sizes(source: str, sets: SetMembers, constants: Mapping[str, np.ndarray]) -> None:
@@ -212,7 +206,8 @@ def known_tables(frame: pd.DataFrame) -> Tables:
         "that its agreement is no independent evidence; co-expression and partial correlations "
         "know nothing of it."
     )
-    return {"gene_network_known": Table("table", lines.round(4), "Agreement with known edges", caption)}
+    table = Table("table", lines.round(4), "Agreement with known edges", caption)
+    return {"gene_network_known": table}
 
 
 def _auroc(

@@ -2,16 +2,18 @@
 
     t_i        = e_i                            the vector of gene i
     logits_ij  = (q_i . k_j) / sqrt(2 c) + s_h x_i x_j              of head h, values in the logits
-    z          = pool(layers(t))                what the heads of all tasks read
+    z          = [pool(layers(t)), L x]         what the heads of all tasks read
 
-x_i is the standardised value of gene i. With this encoding, "bias", values reach the output only
-through how genes attend to each other; `nn.value_encodings` has the others.
+x_i is the standardised value of gene i. With this encoding, "bias", values reach the tokens only
+through how genes attend to each other; `nn.value_encodings` has the others. L is a linear map of
+all values, with `config.model.linear` rows: with it linear models are inside the network.
 
 Source: Koo et al. and the authors' code TxT. Inferred: that their value term is the "positional
 encoding for omics" of the abstract. It multiplies two linear maps of x_i and x_j, which is
 s_h x_i x_j with s_h = q_h . k_h / sqrt(2 c): here s_h is the parameter.
-Deviates: values are standardised, so that products are about the genes' means; a first token of
-value 1 stands beside the genes, because without it the output would be the same for x and -x.
+Deviates: L, which the code lacks and which has no row by default; values are standardised, so that
+products are about the genes' means; a first token of value 1 stands beside the genes, because
+without it the output would be the same for x and -x.
 
 A row is a patient: x_M (F,) the values of modality M, m_M (F,) which were observed, c (k,) the
 covariates, nan where unknown; and for every task T an outcome y_T and k_T, whether it is known.
@@ -26,9 +28,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from omics_jax.nn.initial import Uniform, draw
+from omics_jax.nn.noise import row_dropout
+from omics_jax.nn.pathway_tokens import (
+    Members,
+    encode_pathways,
+    pathway_parameters,
+    takes_part,
+)
 from omics_jax.nn.token_encoder import Randomness, TokenEncoder, encode_tokens, encoder_parameters
 from omics_jax.study.patients.columns import chosen
 from omics_jax.systems.gene_transformer.known_genes import NO_NODE
@@ -40,7 +50,9 @@ SLOT = "patients"
 ENCODER = "encoder"  # the module of the transformer
 VECTOR_MODULE = "nodes"  # the module of vectors of known genes
 POOLS = ("cls_attention", "attention", "cls", "mean", "flatten")
+MEMBERS = ("pathway_genes", "pathway_chunks")  # constants: the fields of `Members`
 CLS_VALUE = 1.0  # of the first token, in s.d. of a gene
+_LINEAR_STREAM = 10**6  # of random numbers, beyond those of the transformer's layers
 
 Rows = Mapping[str, Array]
 
@@ -54,6 +66,7 @@ class ModelShape:
     covariates: k, each a further token.
     tasks: those that have a head.
     vector_channels: d of the vectors that are known of genes before; 0 for none.
+    pathways: P, whose tokens take the place of the genes' in the layers; 0 for none.
     """
 
     config: Any
@@ -61,17 +74,29 @@ class ModelShape:
     covariates: int
     tasks: tuple[Task, ...]
     vector_channels: int = 0
+    pathways: int = 0
+
+    @property
+    def others(self) -> int:
+        """The first token and the covariates."""
+        return 1 + self.covariates
 
     @property
     def tokens(self) -> int:
-        """T: the first token, the covariates and the genes."""
-        return 1 + self.covariates + sum(self.widths.values())
+        """T: the others and the genes."""
+        return self.others + sum(self.widths.values())
+
+    @property
+    def layer_tokens(self) -> int:
+        """U: the tokens that attend to each other."""
+        return self.others + self.pathways if self.pathways else self.tokens
 
     @property
     def embedding(self) -> int:
         """The number of values that the heads read."""
-        vectors = {"flatten": self.tokens, "cls_attention": 2}.get(self.config.model.pool, 1)
-        return vectors * self.config.model.channels
+        model = self.config.model
+        vectors = {"flatten": self.layer_tokens, "cls_attention": 2}.get(model.pool, 1)
+        return vectors * model.channels + model.linear
 
     @property
     def encoder(self) -> TokenEncoder:
@@ -84,7 +109,7 @@ class ModelShape:
             layers=model.layers,
             feedforward=model.feedforward,
             encoding=model.encoding,
-            attention=model.attention,
+            attention="exact" if self.pathways else model.attention,
             inducing=model.inducing,
             norm=model.norm,
             dropout=model.dropout,
@@ -128,12 +153,32 @@ def standardized(
 
     Values outside the training range count as its ends. A gene that is constant there has none.
     """
-    own = {key: constants[f"{name}_{key}"] for key in ("low", "high", "fill", "sd", "alive")}
+    low, high, fill, sd = (constants[f"{name}_{key}"] for key in ("low", "high", "fill", "sd"))
     x, mask = (chosen(constants, name, rows[f"{field}_{name}"]) for field in ("x", "m"))
-    varies = own["sd"] > 0
-    observed = mask & own["alive"] & varies
-    centred = jnp.clip(x, own["low"], own["high"]) - own["fill"]
-    return jnp.where(observed, centred / jnp.where(varies, own["sd"], 1), 0), observed
+    observed = mask & varying(constants, name)
+    centred = jnp.clip(x, low, high) - fill
+    return jnp.where(observed, centred / jnp.where(sd > 0, sd, 1), 0), observed
+
+
+def varying(constants: Variables, name: str) -> Bool[Array, " w"]:
+    """Which places of a modality hold a gene that varies among the training patients."""
+    return constants[f"{name}_alive"] & (constants[f"{name}_sd"] > 0)
+
+
+def gene_values(shape: ModelShape, profile: Profile) -> dict[str, Float[Array, "n w"]]:
+    """Modality -> the standardised values of its genes in a profile, 0 where one is missing."""
+    ends = np.cumsum([shape.others, *shape.widths.values()])
+    parts = zip(shape.widths, ends[:-1], ends[1:], strict=True)
+    return {name: profile.values[:, start:end] for name, start, end in parts}
+
+
+def with_genes(
+    shape: ModelShape, profile: Profile, x: Mapping[str, Float[Array, "n w"]]
+) -> Profile:
+    """The profile with other values of its genes; the same ones are missing."""
+    before = profile.values[:, : shape.others]
+    values = jnp.concatenate([before, *(x[name] for name in shape.widths)], axis=1)
+    return profile._replace(values=values)
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -152,7 +197,7 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
         modules=(ENCODER,),
         weights=weights,
         # The scale of a norm and the strength of a value are no sizes of a connection.
-        undecayed=(".*/norm.*", f"{ENCODER}/value/strength"),
+        undecayed=(".*/norm.*", f"{ENCODER}/value/strength", f"{ENCODER}/pathways/slope"),
     )
 
 
@@ -176,9 +221,13 @@ def init(
 def encoder_description(shape: ModelShape) -> dict[str, Any]:
     """The description of the transformer's parameters, see `initial.draw`."""
     parameters = encoder_parameters(shape.encoder)
+    if shape.pathways:
+        parameters["pathways"] = pathway_parameters(shape.encoder, shape.pathways)
     if "attention" in shape.config.model.pool:
         channels = shape.config.model.channels
         parameters["pool"] = Uniform((channels,), channels / 3)
+    if shape.config.model.linear:
+        parameters["linear"] = Uniform((shape.tokens, shape.config.model.linear), shape.tokens / 3)
     if shape.vector_channels:
         sizes = shape.vector_channels, shape.config.model.channels
         parameters["projection"] = Uniform(sizes, shape.vector_channels / 3)
@@ -199,8 +248,16 @@ def encode_profiles(
 ) -> Float[Array, "n z"]:
     """The vectors of patients with these tokens. randomness: in training."""
     p, known = variables["params"][ENCODER], known_vectors(shape, variables)
-    t = encode_tokens(shape.encoder, p, *profile, randomness, extra=known)
-    return pooled(shape.config.model.pool, p, t, profile.exists)
+    if not shape.pathways:
+        t = encode_tokens(shape.encoder, p, *profile, randomness, extra=known)
+        return summary(shape, p, t, profile, randomness)
+    members = Members(*(variables["constants"][name] for name in MEMBERS))
+    is_read = takes_part(members, shape.others, shape.tokens)
+    profile = profile._replace(exists=profile.exists & is_read)
+    t, exists = encode_pathways(
+        shape.encoder, p, *profile, members, shape.others, randomness, known
+    )
+    return summary(shape, p, t, profile, randomness, exists)
 
 
 def known_vectors(shape: ModelShape, variables: Variables) -> Float[Array, "1 T d"] | float:
@@ -216,6 +273,28 @@ def known_vectors(shape: ModelShape, variables: Variables) -> Float[Array, "1 T 
     node = jnp.concatenate([first, *(constants[f"{name}_node"] for name in shape.widths)])
     projected = table[node] @ params[ENCODER]["projection"]
     return jnp.where(node[:, None] == NO_NODE, 0, projected)[None]
+
+
+def summary(
+    shape: ModelShape,
+    p: Variables,
+    t: Float[Array, "n U d"],
+    profile: Profile,
+    randomness: Randomness | None = None,
+    exists: Bool[Array, "n U"] | None = None,
+) -> Float[Array, "n z"]:
+    """z of the module from the tokens after the last layer.
+
+    exists: which of these take part; None where they are those of the profile.
+    """
+    z = pooled(shape.config.model.pool, p, t, profile.exists if exists is None else exists)
+    if not shape.config.model.linear:
+        return z
+    x = jnp.where(profile.exists, profile.values, 0)
+    if randomness is not None:
+        key = jax.random.fold_in(randomness.key, _LINEAR_STREAM)
+        x = row_dropout(key, randomness.rows, x, shape.config.model.linear_dropout)
+    return jnp.concatenate([z, x @ p["linear"]], axis=1)
 
 
 def pooled(

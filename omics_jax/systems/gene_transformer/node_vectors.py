@@ -3,10 +3,11 @@
     loss = - mean over pairs (i, j) of walks     of log s(z_i . z_j)
            - mean over pairs (i, j) of strangers of log s(-z_i . z_j),   s the logistic function
 
-From every node start several walks, each step to a neighbour, all of them alike probable. Any two
-nodes of a walk that are less than `context` steps apart are a pair. Strangers are nodes drawn from
-all alike, in rows as long as a walk, and paired like those of a walk. So z_i . z_j estimates the
-log odds that i and j were met on a walk and not drawn by chance, and an edge is scored by it.
+From every node start several walks, each step to a neighbour with a chance in proportion to the
+weight of the edge. Any two nodes of a walk that are less than `context` steps apart are a pair.
+Strangers are nodes drawn from all alike, in rows as long as a walk, and paired like those of a
+walk. So z_i . z_j estimates the log odds that i and j were met on a walk and not drawn by chance,
+and an edge is scored by it.
 
 Source: Perozzi et al. 2014 (DeepWalk), which node2vec (Grover & Leskovec 2016) is for p = q = 1.
 One table of vectors serves as centre and context, and strangers are paired with each other, as in
@@ -15,7 +16,7 @@ Deviates: the vectors start near 0 and not from N(0, 1), which takes many epochs
 pairs of a walk count, and not only those whose first node has a full window behind it; a node makes
 no pair with itself; training stops by the same loss on held-out edges and not by the accuracy of a
 logistic regression on the products z_ik z_jk, which ranks pairs much as their sum does.
-Left out: weights of edges, and walks that prefer to return or to move on (p, q).
+Left out: walks that prefer to return or to move on (p, q).
 
 A row is a pair of nodes, `first` and `second`, with `edge`, whether it is one. Walks start from the
 rows of the slot "nodes", whose `first` and `second` are the same node.
@@ -30,7 +31,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Int32, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, PRNGKeyArray
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.gene_networks.link_prediction import (
@@ -67,16 +68,18 @@ Rows = Mapping[str, Array]
 
 def random_walks(
     indptr: Int32[Array, " _"],
-    neighbours: Int32[Array, " _"],
+    neighbours: Int32[Array, " e"],
+    cumulative: Float32[Array, " e"],
     start: Int32[Array, " n"],
     keys: jax.Array,
     length: int,
 ) -> Int32[Array, "n _"]:
-    """(n, length + 1) walks of so many steps, each to a neighbour, all of them alike probable.
+    """(n, length + 1) walks of so many steps, each to a neighbour by the weights of edges.
 
     A node without neighbours stays where it is.
 
     indptr, neighbours: node i has the neighbours neighbours[indptr[i] : indptr[i + 1]].
+    cumulative: of each of these the share of i's weights that it and those before it have.
     keys: (n,) of the walks, each of which is a function of its key and start alone.
     """
 
@@ -84,15 +87,34 @@ def random_walks(
         return jax.random.uniform(key, (length,), jnp.float32)
 
     def step(node, number):
-        before = indptr[node]
-        count = indptr[node + 1] - before
-        # The product may round up to `count`.
-        chosen = jnp.minimum((number * count).astype(jnp.int32), count - 1)
-        after = jnp.where(count > 0, neighbours[before + chosen], node)
+        first, end = indptr[node], indptr[node + 1]
+        chosen = neighbours[first_above(cumulative, first, end, number)]
+        after = jnp.where(first < end, chosen, node)
         return after, after
 
     _, visited = jax.lax.scan(step, start, jax.vmap(draw_steps)(keys).T)
     return jnp.concatenate([start[:, None], visited.T], axis=1)
+
+
+def first_above(
+    cumulative: Float32[Array, " e"],
+    first: Int32[Array, " n"],
+    end: Int32[Array, " n"],
+    number: Float32[Array, " n"],
+) -> Int32[Array, " n"]:
+    """The first place from `first` on whose value is above the number; `end` - 1 where none is.
+
+    By halving, in as many rounds as the longest part has binary digits. Values ascend in a part.
+    """
+
+    def halve(ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = (low + high) // 2
+        is_above = cumulative[middle] > number
+        is_open = low < high
+        return jnp.where(is_open & ~is_above, middle + 1, low), jnp.where(is_above, middle, high)
+
+    return jax.lax.while_loop(lambda ends: jnp.any(ends[0] < ends[1]), halve, (first, end - 1))[0]
 
 
 def window_pairs(length: int, context: int) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
@@ -155,6 +177,7 @@ def loss(
     walks = random_walks(
         constants["indptr"],
         constants["neighbours"],
+        constants["cumulative"],
         jnp.repeat(rows["first"], settings.walks),
         keys_of_walks(walk_key, rows["row"], settings.walks),
         settings.walk_length - 1,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int, Int32, Shaped
+from jaxtyping import Float32, Int, Shaped
 from scipy import sparse
 
 from omics_jax.data.dataset.dataset import Dataset
@@ -48,13 +48,14 @@ def vectors_arm(config: Any, network: Network, digest: str = "") -> Arm:
     """
     parts = _parts_of(config, network)
     nodes, training, validation, no_edges, test, no_edges_of_test = _consecutive(parts)
-    indptr, neighbours = neighbour_lists(parts[1], len(network.genes))
     replicate = Replicate(
         rows={EDGES: training, NODES: nodes},
         validation={EDGES: np.concatenate([validation, no_edges])},
         test=np.concatenate([test, no_edges_of_test]),
         seed=config.seed,
-        constants={"indptr": indptr, "neighbours": neighbours},
+        constants=neighbour_lists(
+            parts[1], weights_of_edges(network, parts[1]), len(network.genes)
+        ),
         labels={"group": "network"},
     )
     genes = network.genes.astype(str)
@@ -76,17 +77,37 @@ def vectors_arm(config: Any, network: Network, digest: str = "") -> Arm:
     )
 
 
-def neighbour_lists(
-    edges: Pairs, count: int
-) -> tuple[Int32[np.ndarray, " _"], Int32[np.ndarray, " _"]]:
-    """indptr and neighbours of so many nodes, see `node_vectors.random_walks`.
+def weights_of_edges(network: Network, edges: Pairs) -> Float32[np.ndarray, " e"]:
+    """The weights of some of a network's edges."""
+    number = lambda pairs: pairs[:, 0].astype(np.int64) * len(network.genes) + pairs[:, 1]
+    return network.weights[np.searchsorted(number(network.edges), number(edges))]
 
-    edges: each in one direction, once.
+
+def neighbour_lists(
+    edges: Pairs, weights: Float32[np.ndarray, " e"], count: int
+) -> dict[str, Shaped[np.ndarray, " _"]]:
+    """indptr, neighbours and cumulative of so many nodes, see `node_vectors.random_walks`.
+
+    edges: each in one direction, once. weights: of these, above 0.
     """
     ends = np.concatenate([edges, edges[:, ::-1]]).T
-    adjacency = sparse.csr_array((np.ones(ends.shape[1], bool), tuple(ends)), (count, count))
+    both = np.concatenate([weights, weights]).astype(np.float64)
+    adjacency = sparse.csr_array((both, tuple(ends)), (count, count))
     adjacency.sort_indices()
-    return adjacency.indptr.astype(np.int32), adjacency.indices.astype(np.int32)
+    return {
+        "indptr": adjacency.indptr.astype(np.int32),
+        "neighbours": adjacency.indices.astype(np.int32),
+        "cumulative": _cumulative_shares(adjacency),
+    }
+
+
+def _cumulative_shares(adjacency: sparse.csr_array) -> Float32[np.ndarray, " e"]:
+    """Of every entry of a row the share of the row's weights that it and those before it have."""
+    degree = np.diff(adjacency.indptr)
+    shares = adjacency.data / np.repeat(adjacency.sum(axis=1), degree)
+    up_to = np.concatenate([[0], np.cumsum(shares)])
+    before = np.repeat(up_to[adjacency.indptr[:-1]], degree)
+    return (up_to[1:] - before).astype(np.float32)
 
 
 def _parts_of(config: Any, network: Network) -> list[Pairs]:

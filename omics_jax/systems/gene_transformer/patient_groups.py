@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.errors import UserError
@@ -43,7 +43,8 @@ from omics_jax.tasks.task import Task, event_times_at, known_rows, outcome
 from omics_jax.training.stage import Replicate, Variables
 
 GROUPS = "patient_groups"  # the frame, and its kind
-SETTING = "config.interpret.groups"
+_NAME = "interpret.groups"
+SETTING = f"config.{_NAME}"
 LEAST_PATIENTS, MOST_PATIENTS = 5, 100  # of a group
 NO_GROUP = -1
 _FIELD = "compared_"  # before the fields of the patients among a fold's constants
@@ -78,7 +79,7 @@ def groups_of(config: Any, tasks: Sequence[Task]) -> Groups | None:
             f"{config.model.attention!r} does not say; set --config.model.attention=exact"
         )
     by_name = {task.name: task for task in tasks}
-    pairs = {text: ""} if text in by_name or "=" not in text else parse_pairs(text, SETTING[7:])
+    pairs = {text: ""} if text in by_name or "=" not in text else parse_pairs(text, _NAME)
     (name, classes), *others = pairs.items()
     if others:
         raise UserError(f"{SETTING} names {len(pairs)} outcomes; give one")
@@ -94,7 +95,7 @@ def _classes(task: Task, text: str) -> tuple[str, ...]:
     if task.kind != "classification":
         if text:
             raise UserError(
-                f"{SETTING} names classes of {task.name!r}, which has none; give {task.name!r} alone"
+                f"{SETTING} names classes of {task.name!r}, which has none; give the outcome alone"
             )
         return ()
     known = ", ".join(task.classes)
@@ -158,16 +159,24 @@ def with_patients(arm: Arm, groups: Groups, slot: str) -> Arm:
 def _chosen(
     arm: Arm, replicate: Replicate, groups: Groups, slot: str
 ) -> tuple[Int[np.ndarray, " n"], Codes]:
-    """The test rows that are compared, and their groups."""
+    """The test rows that are compared, one of each person, and their groups."""
     train, test = (arm.dataset.take(rows) for rows in (replicate.rows[slot], replicate.test))
     codes, names = codes_of(groups, train, test)
     rng = np.random.default_rng(arm.config.seed)
     members = [np.flatnonzero(codes == code) for code in range(2)]
+    drawn = [_one_of_each(rng.permutation(own), test.groups)[:MOST_PATIENTS] for own in members]
     if replicate is arm.replicates[0]:
-        _check_sizes(groups, names, [len(own) for own in members])
-    drawn = [np.sort(rng.permutation(own)[:MOST_PATIENTS]) for own in members]
+        _check_sizes(groups, names, [len(own) for own in drawn])
     places = np.concatenate(drawn)
     return replicate.test[places], codes[places]
+
+
+def _one_of_each(
+    rows: Int[np.ndarray, " n"], persons: Shaped[np.ndarray, " N"]
+) -> Int[np.ndarray, " m"]:
+    """The first of the rows of every person."""
+    _, first = np.unique(persons[rows], return_index=True)
+    return rows[np.sort(first)]
 
 
 def _check_sizes(groups: Groups, names: tuple[str, str], sizes: Sequence[int]) -> None:

@@ -7,13 +7,33 @@ from typing import Any
 
 from omics_jax.data.dataset.dataset import Dataset
 from omics_jax.data.vocabulary import parse_missing
-from omics_jax.study.covariates import unknown_covariates
+from omics_jax.study.covariates import levels_of, unknown_covariates
+from omics_jax.study.external import SET, is_external
 from omics_jax.study.patients import reading
+from omics_jax.study.patients.candidates import only_candidates
 
 
 def read(config: Any, on_progress: reading.OnProgress = reading.silent) -> Dataset:
-    """The patients, see `study.patients.reading.read`."""
-    return reading.read(config, _simulate, on_progress)
+    """The patients, see `study.patients.reading.read`, with the genes that folds may choose.
+
+    With a warning on covariates that are not known of all external patients.
+    """
+    dataset = only_candidates(config, reading.read(config, _simulate, on_progress))
+    if not config.data.covariates or SET not in dataset.table:
+        return dataset
+    outside = is_external(dataset)
+    missing = parse_missing(config.data.missing_values)
+    inside = dataset.take(~outside)
+    levels = levels_of(inside, config.data.covariates, missing, "config.data.covariates")
+    unknown = unknown_covariates(
+        dataset.take(outside),
+        levels,
+        missing,
+        "are tested without it",
+        "external patients",
+        "data.external.clinical",
+    )
+    return replace(dataset, warnings=(*dataset.warnings, *unknown))
 
 
 def read_new(spec: Any, trained: Any, config: Any) -> Dataset:

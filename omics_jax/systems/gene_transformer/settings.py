@@ -12,6 +12,7 @@ from omics_jax.settings.checks import (
     names,
     number,
     positive,
+    rate,
     text,
     whole,
     widths,
@@ -19,14 +20,17 @@ from omics_jax.settings.checks import (
 from omics_jax.settings.sections import SHARED_RULES
 from omics_jax.study.patients.settings import PATIENT_RULES
 from omics_jax.systems.gene_transformer.model import POOLS
+from omics_jax.systems.gene_transformer.pathways import PATHWAYS
 from omics_jax.tasks.settings import TASK_RULES
 
 STAGES = ("pretraining", "heads", "all", "calibration")
-BALANCING = ("fixed", "pcgrad", "gradnorm", "uncertainty")
+BALANCING = ("fixed", "pcgrad", "pcgrad_features", "gradnorm", "uncertainty")
 
 _DATA = {
     "data.covariates": names(),
     "preprocess.spread": choice(*SPREADS),
+    "preprocess.genes": text(),
+    "preprocess.connected": flag(),
 }
 _SIMULATOR = {
     "simulator.patients": whole(0, 10_000_000),
@@ -38,24 +42,34 @@ _SIMULATOR = {
 }
 _MODEL = {
     "model.encoding": choice(*ENCODINGS),
-    "model.attention": choice(*ATTENTIONS),
+    "model.attention": choice(*ATTENTIONS, PATHWAYS),
+    "model.pathways": text(),
+    "model.least_genes": whole(1),
+    "model.most_genes": whole(1),
     "model.inducing": whole(1, 4096),
     "model.norm": choice(*NORMS),
     "model.pool": choice(*POOLS),
     "model.channels": whole(2, 4096),
     "model.heads": whole(1, 256),
     "model.layers": whole(1, 100),
+    "model.linear": whole(0, MOST_UNITS),
+    "model.linear_dropout": rate(),
     "model.feedforward": whole(1, MOST_UNITS),
     "training.stages": choices(*STAGES),
     "training.optimizer.learning_rate.peak": positive(),
     "training.optimizer.learning_rate.warmup": whole(),
     "training.optimizer.learning_rate.floor": number(0),
+    "network.least_weight": number(0),
     "network.*": text(),
     "embedding.channels": whole(1, 4096),
     **{f"embedding.{name}": whole(2, 1000) for name in ("walk_length", "context")},
     **{f"embedding.{name}": whole(1, 1000) for name in ("walks", "negatives")},
     **{f"embedding.{name}": number(0.001, 0.4) for name in ("validation", "test")},
     "interpret.permutations": whole(MIN_POOLED, 10_000),
+    "interpret.steps": whole(1, MOST_UNITS),
+    "interpret.sets": text(),
+    "interpret.groups": text(),
+    "predict.attributions": flag(),
     "pretrain.hidden": number(0.001, 0.999),
     "compare.single": flag(),
     "compare.labelled": names(),

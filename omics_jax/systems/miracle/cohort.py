@@ -18,7 +18,7 @@ from omics_jax.study.covariates import Levels, covariate_values, levels_of
 from omics_jax.study.folds import deal_folds
 from omics_jax.systems.miracle.reading import knowledge_of
 from omics_jax.tasks.labels import check_class_sizes, check_outcomes_vary, with_bins
-from omics_jax.tasks.settings import check_weights
+from omics_jax.tasks.settings import check_named_tasks
 from omics_jax.tasks.task import Task, known_rows, outcome, tasks_of
 
 # Names of tables, columns and constants of every run; an outcome must have another.
@@ -76,9 +76,9 @@ def cohort_of(config: Any, dataset: Dataset) -> Cohort:
                 f"{task.name!r} is the name of an outcome, and a name that every run uses itself; "
                 "rename the outcome"
             )
-    check_weights(config, tasks)
+    check_named_tasks(config, tasks)
     check_outcomes_vary(dataset, tasks)
-    check_class_sizes(dataset, tasks, config.folds)
+    check_class_sizes(dataset, tasks, config.folds, "leave out such small classes (data.only)")
     splits = deal_folds(config, dataset, strata_of_diseases(dataset, tasks))
     missing = parse_missing(config.data.missing_values)
     levels = levels_of(dataset, (*config.adjust.remove, *config.adjust.inputs), missing)

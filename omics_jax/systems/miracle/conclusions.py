@@ -20,6 +20,7 @@ from omics_jax.study.system import Findings, Results
 from omics_jax.systems.miracle.assembly import RECONSTRUCTION
 from omics_jax.systems.miracle.stability import stability_table
 from omics_jax.tasks.conclusions import contrasts_with_simple
+from omics_jax.tasks.conformal import conformal_tables
 from omics_jax.tasks.varied import (
     ALONE,
     conclude_joint,
@@ -69,6 +70,7 @@ def conclude_transfer(results: Results) -> Findings:
         "transfer": networks_table(
             results, names, "Pretrained on all people, or not", caption, FURTHER
         ),
+        **conformal_tables(results, [arm for own in arms.values() for arm in own]),
     }
     return Findings(tests, tables)
 

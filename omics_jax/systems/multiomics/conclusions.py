@@ -30,6 +30,7 @@ from omics_jax.tasks.conclusions import (
     mean_and_sd,
     tested_metrics,
 )
+from omics_jax.tasks.conformal import conformal_tables
 from omics_jax.tasks.interpretation import ranking_tables
 
 COMPLETE = "complete"  # the subset of test patients who have every modality
@@ -80,11 +81,10 @@ def conclude_arms(results: Results) -> Findings:
     }
     # Figures of the last network, or of the last networks for one task each.
     last = {**labels[joint[-1]], "tasks": ""}
-    for arm in joint:
-        is_last = {**labels[arm], "tasks": ""} == last
-        if is_last:
-            tables |= arm_figures(results, arm)
-    return Findings(between + against, tables)
+    drawn = [arm for arm in joint if {**labels[arm], "tasks": ""} == last]
+    for arm in drawn:
+        tables |= arm_figures(results, arm)
+    return Findings(between + against, {**tables, **conformal_tables(results, drawn)})
 
 
 def conclude_stages(results: Results) -> Findings:

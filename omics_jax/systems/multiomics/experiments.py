@@ -22,7 +22,7 @@ from omics_jax.systems.multiomics import conclusions
 from omics_jax.systems.multiomics.assembly import Spec, build, is_complete
 from omics_jax.systems.multiomics.cohort import Cohort, Edges, cohort_of, edges_between
 from omics_jax.systems.multiomics.patients import OTHERS, SLOT
-from omics_jax.tasks.attribution import NETWORK, permuted_arm
+from omics_jax.tasks.attribution import NETWORK, permuted_arm, with_attributions
 from omics_jax.tasks.labels import curve_times, with_bins
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task
@@ -163,9 +163,8 @@ def interpret(config: Any, dataset: Dataset) -> list[Arm]:
     """Which features the predictions depend on, with networks on permuted outcomes as the null."""
     cohort = cohort_of(config, dataset)
     edges = _edges_if(config.missing == "impute", config, cohort)
-    with_attributions = config.copy_and_resolve_references()
-    with_attributions.predict.attributions = True
-    arm = _network_arm(with_attributions, cohort, NETWORK, cohort.names, cohort.tasks, edges)
+    explained = with_attributions(config)
+    arm = _network_arm(explained, cohort, NETWORK, cohort.names, cohort.tasks, edges)
     return [*_imputer_arms(config, cohort, edges), arm, permuted_arm(arm, cohort.tasks, SLOT)]
 
 

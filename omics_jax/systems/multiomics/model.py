@@ -42,15 +42,9 @@ from omics_jax.systems.multiomics.patients import (
     prepare_patients,
     prepared_patients,
 )
+from omics_jax.tasks import attribution
 from omics_jax.tasks import network as task_network
-from omics_jax.tasks.attribution import attributions
-from omics_jax.tasks.network import (
-    Encoded,
-    TaskNetwork,
-    head_outputs,
-    init_network,
-    row_info,
-)
+from omics_jax.tasks.network import Encoded, TaskNetwork, init_network, row_info
 from omics_jax.training.stage import Batch, Term, Terms, Variables
 
 EMBEDDING = "embedding"  # the module of the VAE
@@ -251,22 +245,12 @@ def explain(
     constants = variables["constants"]
     patients = impute_patients(shape, variables, rows)
 
-    def outputs(x: Mapping[str, Float[Array, "n _"]]) -> dict[str, Float[Array, "n _"]]:
+    def encode(x: Mapping[str, Float[Array, "n _"]]) -> Latent:
         (mean, _), _ = encode_patients(shape, variables, patients._replace(x=x), rows)
-        return head_outputs(network, variables, mean, rows)[0]
+        return mean
 
-    fields = attributions(
-        shape.tasks,
-        outputs,
-        patients.x,
-        {name: average(constants, name) for name in shape.used},
-        steps=shape.config.interpret.steps,
-        hazard=shape.config.survival.hazard,
-    )
-    return {
-        f"{task.name}_attribution_{name}": in_rows(
-            constants, name, shape.sizes[name], fields[f"{task.name}_attribution_{name}"]
-        )
-        for task in shape.tasks
-        for name in shape.used
-    }
+    def in_table(name: str, values: Float[Array, "n _"]) -> Float[Array, "n _"]:
+        return in_rows(constants, name, shape.sizes[name], values)
+
+    mean = {name: average(constants, name) for name in shape.used}
+    return attribution.explain(network, variables, rows, encode, patients.x, mean, in_table)
