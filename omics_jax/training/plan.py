@@ -32,6 +32,7 @@ from omics_jax.training.initial_variables import (
     shapes_of_variables,
 )
 from omics_jax.training.job import Options, Training
+from omics_jax.training.memory import release_free_memory
 from omics_jax.training.order import block_rows
 from omics_jax.training.rows import apply_to_all_rows, is_on_device
 from omics_jax.training.stage import Variables
@@ -185,6 +186,15 @@ def run_block(
     return state, jax.tree.map(np.asarray, log), rows
 
 
+def compile_program(
+    plan: Plan, compiled: CompiledStage, state: TrainState, inputs: BlockInputs
+) -> TrainState:
+    """The state as it was, with the block's program compiled and no step run. It is donated."""
+    state, _, _ = run_block(plan, compiled, state, inputs, start=1, count=0)
+    release_free_memory()
+    return state
+
+
 def estimate_seconds(plan: Plan) -> tuple[float, float]:
     """(seconds to compile, seconds to train at most).
 
@@ -197,7 +207,7 @@ def estimate_seconds(plan: Plan) -> tuple[float, float]:
     for compiled in plan.stages:
         state, inputs = start_stage(plan, compiled, chunk, len(chunk), variables)
         started = time.monotonic()
-        state, _, _ = run_block(plan, compiled, state, inputs, 0, 1)
+        state = compile_program(plan, compiled, state, inputs)
         compile_seconds += time.monotonic() - started
 
         about_an_epoch = max(2, min(compiled.shape.per_epoch, 8))

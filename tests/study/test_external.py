@@ -54,7 +54,8 @@ def test_external_rows_stand_below_on_the_internal_features_and_codes():
     codes, known = both.targets["type"]
     names = [CLASSES[code] for code in codes[9:]]
     assert names[1:] == ["A", "B"] and known.tolist() == [False, *[True] * 8, False, True, True]
-    assert both.table.columns.tolist() == ["sex", "set"]
+    assert both.table.columns.tolist() == ["sex", "only", "set"]
+    assert both.table["only"].isna().tolist() == [False] * 9 + [True] * 3
     assert both.table["set"].tolist() == ["internal"] * 9 + ["external"] * 3
     assert both.notes == ("read", "external: read", "said")
     assert both.warnings == ("odd", "external: odd")

@@ -233,3 +233,5 @@ def test_scores_are_those_of_the_stored_predictions(tmp_path, files):
         assert found["summary"][metric]["ci_method"].startswith("bootstrap of test patients")
     assert found["summary"]["OS_ibs"]["ci_method"].startswith("none")
     assert found["baselines"] and all(t["test"].startswith("boot") for t in found["comparisons"])
+    # Every fold tests the same patients, so that none is left to calibrate intervals and sets.
+    assert not list((run / "tables").glob("conformal*"))

@@ -185,4 +185,6 @@ def test_outcomes_among_the_constants_take_the_place_of_the_rows_own(arms):
     permuted_rows = {key: jnp.asarray(dealt.constants[key][row]) for key in keys}
     expected = terms({}, {**rows, **permuted_rows})
     jax.tree.map(np.testing.assert_array_equal, permuted, expected)
-    assert {name for name in own if permuted[name].sum != own[name].sum} == {f"task_{tasks[0].name}"}
+    assert {name for name in own if permuted[name].sum != own[name].sum} == {
+        f"task_{tasks[0].name}"
+    }

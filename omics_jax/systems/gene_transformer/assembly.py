@@ -142,9 +142,7 @@ def build(config: Any, spec: Spec) -> System:
     )
 
 
-def annotated(
-    spec: Spec, predictions: Predictions, rows: Dataset
-) -> dict[str, AnnotatedMatrix]:
+def annotated(spec: Spec, predictions: Predictions, rows: Dataset) -> dict[str, AnnotatedMatrix]:
     """The vectors of patients, and of genes where the predictions hold them."""
     return {
         **annotated_embedding(spec.tasks, predictions, rows),

@@ -98,7 +98,8 @@ def picture(outcome: str, edges: pd.DataFrame, modules: Labels) -> Table:
         f"The {len(drawn)} strongest interactions of the first fold's network. Positive: where one "
         "value is higher, the other raises the prediction more. Modules are of genes co-expressed "
         "in the training patients (average linkage of 1 - |correlation|, cut at "
-        f"{MODULE_DISTANCE:g}); the outcome plays no part in them."
+        f"{MODULE_DISTANCE:g}); the outcome plays no part in them. The GraphML file has all pairs "
+        f"with q < {LEVEL:g} and the strongest others, {WRITTEN} in all."
     )
     return Table("network", frame, f"{outcome}: network of genes that act together", caption)
 
