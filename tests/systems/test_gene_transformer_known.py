@@ -92,6 +92,27 @@ def test_another_edge_between_the_same_genes_is_another_training(tmp_path):
     assert before.spec.vector_digest != after.spec.vector_digest != ""
 
 
+def test_weights_of_edges_are_those_of_the_walks_and_others_another_training(tmp_path):
+    file, network = edges_file(tmp_path), "--config.network.edges="
+    edges = pd.read_csv(file)
+    arms = []
+    for weights in (np.arange(24) + 1, np.arange(24)[::-1] + 1):
+        edges.assign(weight=weights).to_csv(file, index=False)
+        arms.append(arms_of(f"{network}{file}")[0])
+    before, after = (arm.replicates[0].constants for arm in arms)
+    np.testing.assert_array_equal(before["neighbours"], after["neighbours"])
+    assert (before["cumulative"] != after["cumulative"]).any()
+    assert arms[0].spec.vector_digest != arms[1].spec.vector_digest
+    strong, _ = arms_of(f"{network}{file}", "--config.network.least_weight=4")
+    assert "edges.csv: 3 edges of a weight below 4 left out." in strong.notes
+    assert len(strong.replicates[0].constants["neighbours"]) < len(before["neighbours"])
+
+
+def test_a_least_weight_without_edges_is_refused():
+    with pytest.raises(UserError, match="least_weight is 700 and config.network.edges is empty"):
+        arms_of("--config.network.least_weight=700")
+
+
 def test_other_aliases_are_another_training(tmp_path):
     file, _ = vectors_file(tmp_path, ["A", "B"])
     digests = []

@@ -219,7 +219,7 @@ def test_lost_vectors_are_written_again(run, tmp_path):
     before = {file.name: file.read_bytes() for file in (copied / "vectors").iterdir()}
     shutil.rmtree(copied / "vectors")
     with few_trees_and_draws():
-        outcome = trained(copied, *written(tmp_path, EXPRESSION, CLINICAL))
+        outcome = trained(copied, *written(run.parent, EXPRESSION, CLINICAL))
     assert outcome.status == 0 and "made again: vectors/" in outcome.out, outcome.err
     assert before == {file.name: file.read_bytes() for file in (copied / "vectors").iterdir()}
 
