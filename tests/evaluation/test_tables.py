@@ -9,7 +9,8 @@ from omics_jax.evaluation.tables import KINDS, Table, is_constant
 
 
 def frame_with(columns, role="observed"):
-    return pd.DataFrame({name: [role if name == "role" else 1.0] for name in columns})
+    values = {"role": role, "target": 2.0}  # no node is connected with itself
+    return pd.DataFrame({name: [values.get(name, 1.0)] for name in columns})
 
 
 def test_a_table_takes_a_frame_with_the_columns_of_its_kind_and_more():
