@@ -8,9 +8,11 @@ import signal
 from functools import cache
 from pathlib import Path
 
-# Before jax is imported: the tests are about values, and XLA's threads would fight pytest-xdist's
-# processes.
+# Before jax and numpy are imported: the tests are about values. Two processes with two threads of
+# BLAS each wait for one another, and small regressions take 10 to 50 times as long.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+for threads in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
 
 from jaxtyping import install_import_hook  # noqa: E402
 

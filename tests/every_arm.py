@@ -213,4 +213,7 @@ def variables_of(arm, replicate, batch):
 def _drawn(shape, random):
     if shape.dtype == bool:
         return random.random(shape.shape) < 0.5
+    if np.issubdtype(shape.dtype, np.integer):  # places, in a row each its own
+        places = np.broadcast_to(np.arange(shape.shape[-1]), shape.shape)
+        return random.permuted(places, axis=-1).astype(shape.dtype)
     return np.abs(random.normal(size=shape.shape)).astype(shape.dtype)

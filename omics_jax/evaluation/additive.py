@@ -11,16 +11,20 @@ single features do to an outcome and nothing else:
 
 Each f is predicted out of fold: fitted to its own rows, it would carry some of their noise, and of
 what features do together. It is shrunk, so that the draws depend on single features a little less
-than the data do.
+than the data do. A feature that matters is shrunk less than one that does not, or a few that matter
+would be lost among many: its columns are multiplied by a power of their correlation with the
+outcome in the rows that are fitted, and the power is chosen with the penalty.
 
 Source: Friedman & Popescu 2008, section 8.3 (a parametric bootstrap as the null of interactions);
 Freedman & Lane 1983 (residuals); Kalbfleisch & Prentice 2002, section 4.2 (Cox's model as a
-distribution of ranks). Left out: categories as unordered levels, and groups of rows.
+distribution of ranks); Zou 2006 (penalties by a first estimate). Left out: categories as unordered
+levels, and groups of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float, Int, Real, Shaped
@@ -29,8 +33,9 @@ from omics_jax.evaluation.survival_models import cox_coefficients, martingale_re
 
 FOLDS = 5
 FARTHEST = 3.0  # s.d. at which values are cut off, because cubes run away beyond
-_STRENGTHS = tuple(10.0**k for k in range(-4, 3))  # C of logistic regressions
+_STRENGTHS = tuple(10.0**k for k in range(-4, 2))  # C of logistic regressions
 _ALPHAS = tuple(10.0**k for k in range(0, 7))  # of ridge regressions
+POWERS = (0, 1, 2)  # of a column's correlation
 _SLOPE_PENALTY = 1e-2  # with a smaller one, times that a feature alone decides have no Cox model
 
 Features = Float[np.ndarray, "n F"]
@@ -43,12 +48,9 @@ def cubic_basis(x: Features) -> Basis:
 
     They are uncorrelated for normal values, so that a penalty falls on each by itself.
     """
-    x = x.astype(np.float64)
-    varies = np.ptp(x, axis=0) > 0  # of equal values the s.d. may be a rounding
-    z = np.where(varies, (x - x.mean(axis=0)) / np.where(varies, x.std(axis=0), 1), 0)
-    z = np.clip(z, -FARTHEST, FARTHEST)
+    z = np.clip(_standardised(x), -FARTHEST, FARTHEST)
     parts = [z, (z**2 - 1) / np.sqrt(2), (z**3 - 3 * z) / np.sqrt(6)]
-    return np.where(np.tile(varies, 3), np.concatenate(parts, axis=1), 0)
+    return np.where(np.tile(np.ptp(x, axis=0) > 0, 3), np.concatenate(parts, axis=1), 0)
 
 
 def number_sampler(
@@ -130,44 +132,75 @@ def class_probabilities(
 ) -> Float[np.ndarray, "n C"]:
     """Out-of-fold probabilities of an additive logistic regression.
 
-    Of several penalties the one with the smallest out-of-fold log loss; frequencies of the classes
-    are one more candidate.
+    Of several penalties and powers those with the smallest out-of-fold log loss; frequencies of the
+    classes are one more candidate.
     """
     from sklearn.linear_model import LogisticRegression
 
     basis = cubic_basis(x)
     frequencies = np.bincount(codes, minlength=classes) / len(codes)
     candidates = [np.tile(frequencies, (len(codes), 1))]
-    for strength in _STRENGTHS:
+    for power, strength in product(POWERS, _STRENGTHS):
         model = LogisticRegression(C=strength, max_iter=2000)
-        candidates.append(_class_out_of_fold(model, basis, codes, frequencies))
+        candidates.append(_class_out_of_fold(model, power, basis, codes, frequencies))
     smallest = 0.5 / len(codes)
     own = [np.maximum(p[np.arange(len(codes)), codes], smallest) for p in candidates]
     return candidates[int(np.argmin([-np.log(p).mean() for p in own]))]
 
 
 def _class_out_of_fold(
-    model, basis: Basis, codes: Int[np.ndarray, " n"], frequencies: Float[np.ndarray, " C"]
+    model,
+    power: int,
+    basis: Basis,
+    codes: Int[np.ndarray, " n"],
+    frequencies: Float[np.ndarray, " C"],
 ) -> Float[np.ndarray, "n C"]:
     """A class that the other folds lack has probability 0; frequencies where they have one."""
     probabilities = np.zeros((len(codes), len(frequencies)))
+    is_class = np.eye(len(frequencies))[codes]
     for train, test in _folds(len(codes)):
         if len(np.unique(codes[train])) < 2:
             probabilities[test] = frequencies
             continue
-        model.fit(basis[train], codes[train])
-        probabilities[np.ix_(test, model.classes_)] = model.predict_proba(basis[test])
+        scale = column_scales(basis[train], is_class[train], power)
+        model.fit(basis[train] * scale, codes[train])
+        probabilities[np.ix_(test, model.classes_)] = model.predict_proba(basis[test] * scale)
     return probabilities
 
 
 def _ridge_out_of_fold(basis: Basis, y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Ridge regression; each fold's penalty has the smallest leave-one-out error in the others."""
+    """Ridge regression with the power of the smallest out-of-fold error."""
+    candidates = [_ridge_of_power(power, basis, y) for power in POWERS]
+    return min(candidates, key=lambda predicted: np.sum((y - predicted) ** 2))
+
+
+def _ridge_of_power(
+    power: int, basis: Basis, y: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """Each fold's penalty has the smallest leave-one-out error in the others."""
     from sklearn.linear_model import RidgeCV
 
     predicted = np.zeros(len(y))
     for train, test in _folds(len(y)):
-        predicted[test] = RidgeCV(_ALPHAS).fit(basis[train], y[train]).predict(basis[test])
+        scale = column_scales(basis[train], y[train, None], power)
+        model = RidgeCV(_ALPHAS).fit(basis[train] * scale, y[train])
+        predicted[test] = model.predict(basis[test] * scale)
     return predicted
+
+
+def column_scales(basis: Basis, y: Float[np.ndarray, "n k"], power: int) -> Float[np.ndarray, " _"]:
+    """Root mean square correlations of a column with the outputs to a power, of mean square 1."""
+    x, y = _standardised(basis), _standardised(y)
+    scales = np.sqrt(np.mean((x.T @ y / len(x)) ** 2, axis=1)) ** power
+    size = np.sqrt(np.mean(scales**2))
+    return scales / size if size > 0 else np.ones(len(scales))
+
+
+def _standardised(x: Basis) -> Basis:
+    """Mean 0 and s.d. 1 of every column; 0 where it is constant."""
+    x = x.astype(np.float64)
+    varies = np.ptp(x, axis=0) > 0  # of equal values the s.d. may be a rounding
+    return np.where(varies, (x - x.mean(axis=0)) / np.where(varies, x.std(axis=0), 1), 0)
 
 
 def _folds(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -219,7 +219,8 @@ def _make_splitter() -> Callable[..., list[_ReplicateInputs]]:
 
 
 def _bounds_of_pieces(start: np.int32, count: int, pieces: int) -> list[np.int32]:
-    pieces = min(pieces, count)
+    """Steps at which pieces begin and end; no step at all is one empty piece, which compiles."""
+    pieces = max(1, min(pieces, count))
     return [start + np.int32(count * i // pieces) for i in range(pieces + 1)]
 
 

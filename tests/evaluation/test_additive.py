@@ -240,7 +240,6 @@ def followed(rows=800):
     return x, np.minimum(death, censoring), death <= censoring
 
 
-@pytest.mark.xfail(reason="additive models shrink effects too much", strict=False)
 def test_draws_of_survival_keep_the_slopes_of_features_and_of_no_product():
     """Beside the data without the product: one that a Cox model does not hold dilutes the others'
     slopes.

@@ -12,6 +12,7 @@ from gene_patients import CONSTANT, MODULE, SMOKE, FreshArm, patients
 
 from omics_jax.errors import UserError
 from omics_jax.nn.value_encodings import STEPWISE
+from omics_jax.systems.gene_transformer.explained import annotated_genes, gene_fields
 from omics_jax.systems.gene_transformer.model import SLOT
 
 COVARIATES = "--config.data.covariates=('age','sex')"
@@ -86,6 +87,24 @@ def assert_complete(fresh, out):
 def test_attributions_add_up_to_the_score_over_that_of_average_genes(case):
     """Both scores by the predictions themselves; covariates and missing genes are the same."""
     assert_complete(*explained(*CASES[case]))
+
+
+def test_genes_act_through_their_pathways(tmp_path):
+    """Genes of no pathway have no attribution, and no vector in the file of genes."""
+    sets = {"one": ["rna0", "rna1", "mirna0"], "two": ["rna1", "rna3", "mirna1", "mirna2"]}
+    lines = ["\t".join([name, "", *genes]) for name, genes in sets.items()]
+    (tmp_path / "sets.gmt").write_text("\n".join(lines) + "\n")
+    words = ("--config.model.attention=pathways", f"--config.model.pathways={tmp_path}/sets.gmt")
+    fresh, out = explained(*words)
+    assert_complete(fresh, out)
+    members = {gene for genes in sets.values() for gene in genes}
+    for name in MODALITIES:
+        modality = fresh.arm.dataset.modalities[name]
+        is_read = np.isin(modality.features, list(members)) & modality.mask
+        assert ((out[f"dose_attribution_{name}"] != 0) == is_read).all()
+    fields = jax.tree.map(np.asarray, gene_fields(fresh.shape, fresh.variables))
+    (genes,) = annotated_genes(fresh.arm.spec.features, fields).values()
+    assert set(genes.ids.tolist()) == members
 
 
 def test_attributions_of_dense_layers_add_up_too():

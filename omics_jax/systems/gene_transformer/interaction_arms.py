@@ -16,6 +16,7 @@ from omics_jax.study.system import Arm, Predictions
 from omics_jax.systems.gene_transformer.arms import network_arm
 from omics_jax.systems.gene_transformer.assembly import Spec, evaluate, scaled_values, shape_of
 from omics_jax.systems.gene_transformer.cohort import Cohort
+from omics_jax.systems.gene_transformer.explained import gene_fields
 from omics_jax.systems.gene_transformer.interaction_tables import (
     ATTENTION,
     PAIRS,
@@ -89,9 +90,13 @@ def asked(arm: Arm, fields: Callable[..., Any], frames: Mapping[str, FrameOf]) -
     """
     shape = shape_of(arm.config, arm.spec)
     network = network_of(shape, weights_of(arm.config))
+
+    def of_variables(variables: Variables) -> dict[str, Float[Array, ...]]:
+        return {**gene_fields(shape, variables), **fields(shape, network, variables)}
+
     system = replace(
         arm.system,
-        of_variables=partial(fields, shape, network),
+        of_variables=of_variables,
         evaluate=partial(evaluate_pairs, arm.spec, frames),
     )
     return replace(arm, system=system)
