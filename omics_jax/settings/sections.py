@@ -231,7 +231,7 @@ def run_section(spread: str = "replicates") -> ConfigDict:
     run.block_steps = 0  # steps of a block instead of seconds; 0 for none
     run.checkpoint_seconds = 60.0
     run.resident_mb = 4096  # a larger table stays on the host, and each block gathers its rows
-    run.memory_gb = 0.0  # GiB that reading the data may take; 0 for what the machine has
+    run.memory_gb = 0.0  # GiB for reading data and training; 0 for what the machine has
     run.arm = ""  # --mode=predict: the arm to predict with; empty for the summary's
     run.reuse = ""  # runs of the same data (A, B): arms of the same name and config are reused
     return run

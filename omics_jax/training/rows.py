@@ -55,6 +55,24 @@ def compile_row_function(
     return run
 
 
+def in_blocks(
+    function: Callable[[Mapping[str, jax.Array]], Any], rows: Mapping[str, jax.Array], most: int
+) -> Any:
+    """A function of rows, of at most so many at a time; for use inside of other programs.
+
+    function: field -> (n, ...) to leaves (n, ...); a row's result depends on that row alone.
+    """
+    (count,) = rows["row"].shape
+    if count <= most:
+        return function(rows)
+    blocks = ceil(count / most)
+    # The last block is filled with the first row.
+    at = np.zeros((blocks, most), np.int32)
+    at.ravel()[:count] = np.arange(count)
+    out = jax.lax.map(function, {name: jnp.asarray(values)[at] for name, values in rows.items()})
+    return jax.tree.map(lambda x: x.reshape(blocks * most, *x.shape[2:])[:count], out)
+
+
 def apply_to_rows(
     run: Callable,
     width: int,

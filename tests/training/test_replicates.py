@@ -11,7 +11,7 @@ from omics_jax.errors import UserError
 from omics_jax.training import compiled_stage
 from omics_jax.training.block_inputs import place_rows
 from omics_jax.training.plan import Options, estimate_seconds, first_variables, make_plan
-from omics_jax.training.rows import apply_to_rows, compile_row_function
+from omics_jax.training.rows import apply_to_rows, compile_row_function, in_blocks
 
 # Claims of equal bits, which hang on how XLA fuses; the others are about values.
 optimised = pytest.mark.optimised
@@ -244,6 +244,22 @@ def test_predictions_of_rows_on_host_and_device(outcome, width):
             }
             assert actual["pooled"].shape == (len(rows[i]), toy.HIDDEN)
             np.testing.assert_allclose(actual["pooled"], toy.pooled(one, slot)["pooled"], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 8, 11])
+def test_rows_in_blocks_are_the_rows_at_once(count):
+    x = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    rows = {"row": np.arange(count), "x": x}
+    widths = []
+
+    def function(rows):
+        widths.append(len(rows["row"]))
+        return {"number": rows["row"], "square": rows["x"] ** 2}
+
+    out = jax.jit(lambda rows: in_blocks(function, rows, 4))(rows)
+    np.testing.assert_array_equal(out["number"], np.arange(count))
+    np.testing.assert_array_equal(out["square"], x**2)
+    assert max(widths) <= 4
 
 
 def test_what_cannot_be_planned_is_refused():

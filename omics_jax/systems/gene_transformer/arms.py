@@ -16,7 +16,7 @@ from omics_jax.study import folds
 from omics_jax.study.covariates import covariate_scale
 from omics_jax.study.patients.features import logged_modalities, on_common_table
 from omics_jax.study.system import Arm
-from omics_jax.systems.gene_transformer.assembly import MLP, TRANSFORMER, Spec, build
+from omics_jax.systems.gene_transformer.assembly import MLP, TRANSFORMER, Spec, build, shape_of
 from omics_jax.systems.gene_transformer.cohort import Cohort
 from omics_jax.systems.gene_transformer.known_genes import KnownGenes, known_constants
 from omics_jax.systems.gene_transformer.model import ENCODER, SLOT, VECTOR_MODULE
@@ -24,6 +24,7 @@ from omics_jax.systems.gene_transformer.node_vectors import VECTORS
 from omics_jax.systems.gene_transformer.node_vectors_arm import vectors_arm
 from omics_jax.systems.gene_transformer.pathways import Pathways, member_constants
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING
+from omics_jax.systems.gene_transformer.step_memory import check_step_memory
 from omics_jax.tasks.labels import curve_times
 from omics_jax.tasks.replicates import task_replicates
 from omics_jax.tasks.task import Task, known_rows, strata_by_task
@@ -45,7 +46,8 @@ def network_arm(
 ) -> Arm:
     """A network that predicts `tasks`, trained on all patients, or on those of its only task.
 
-    Without any task the transformer is only pretrained, on all patients.
+    Without any task the transformer is only pretrained, on all patients. A network whose training
+    would take more memory than there is is refused, see `step_memory`.
 
     encoder: "transformer" or "mlp".
     labelled: the number of training patients, see `few_labelled`; None for all. Genes and scales
@@ -92,6 +94,8 @@ def network_arm(
         **_vector_fields(config, known),
         **_pathway_fields(pathways),
     )
+    if encoder == TRANSFORMER:
+        check_step_memory(shape_of(config, spec), len(replicates), name)
     is_trained = known is not None and known.network is not None
     return Arm(
         name=name,

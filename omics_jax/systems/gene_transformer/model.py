@@ -44,6 +44,7 @@ from omics_jax.study.patients.columns import chosen
 from omics_jax.systems.gene_transformer.known_genes import NO_NODE
 from omics_jax.tasks.network import Encoded, TaskNetwork, init_network
 from omics_jax.tasks.task import Task
+from omics_jax.training.rows import in_blocks
 from omics_jax.training.stage import Batch, Variables
 
 SLOT = "patients"
@@ -237,10 +238,19 @@ def encoder_description(shape: ModelShape) -> dict[str, Any]:
 def encode(
     shape: ModelShape, variables: Variables, rows: Rows, key: PRNGKeyArray | None
 ) -> Encoded:
-    """The patients' vectors, which the heads read."""
-    profile = profiles(shape, variables["constants"], rows)
-    randomness = None if key is None else Randomness(key, rows["row"])
-    return Encoded(encode_profiles(shape, variables, profile, randomness), {}, {})
+    """The patients' vectors, which the heads read.
+
+    Validation patients come all at once; their tokens are held for as many as train in a step.
+    """
+
+    def vectors(rows: Rows) -> Float[Array, "n z"]:
+        profile = profiles(shape, variables["constants"], rows)
+        randomness = None if key is None else Randomness(key, rows["row"])
+        return encode_profiles(shape, variables, profile, randomness)
+
+    if key is not None:
+        return Encoded(vectors(rows), {}, {})
+    return Encoded(in_blocks(vectors, rows, shape.config.training.batch_size), {}, {})
 
 
 def encode_profiles(

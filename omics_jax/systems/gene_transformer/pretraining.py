@@ -36,6 +36,7 @@ from omics_jax.systems.gene_transformer.model import (
 )
 from omics_jax.tasks.network import TaskNetwork
 from omics_jax.tasks.stages import section_stage
+from omics_jax.training.rows import in_blocks
 from omics_jax.training.stage import Batch, Stage, Term, Terms, Variables
 
 PRETRAINING = "pretraining"  # the stage
@@ -98,16 +99,25 @@ def restored_errors(
     key: PRNGKeyArray,
     randomness: Randomness | None = None,
 ) -> tuple[Float[Array, "n T"], Float[Array, "n T"], Bool[Array, "n T"]]:
-    """Squared errors of the restored values, the values, and which of them were hidden."""
+    """Squared errors of the restored values, the values, and which of them were hidden.
+
+    Without randomness as many patients at a time as train in a step, see `model.encode`.
+    """
     p, restorer = variables["params"][ENCODER], variables["params"][RESTORER]
-    x, exists = profiles(shape, variables["constants"], rows)
     share = shape.config.pretrain.hidden
-    is_hidden = hidden_tokens(key, rows["row"], exists, 1 + shape.covariates, share)
-    seen = jnp.where(is_hidden, 0, x)
-    marks = is_hidden[:, :, None] * restorer["hidden"] + known_vectors(shape, variables)
-    t = encode_tokens(shape.encoder, p, seen, exists, randomness, extra=marks)
-    restored = jnp.sum(t * restorer["weight"], axis=-1) + restorer["bias"]
-    return (restored - x) ** 2, x, is_hidden
+
+    def errors(rows: Rows):
+        x, exists = profiles(shape, variables["constants"], rows)
+        is_hidden = hidden_tokens(key, rows["row"], exists, 1 + shape.covariates, share)
+        seen = jnp.where(is_hidden, 0, x)
+        marks = is_hidden[:, :, None] * restorer["hidden"] + known_vectors(shape, variables)
+        t = encode_tokens(shape.encoder, p, seen, exists, randomness, extra=marks)
+        restored = jnp.sum(t * restorer["weight"], axis=-1) + restorer["bias"]
+        return (restored - x) ** 2, x, is_hidden
+
+    if randomness is not None:
+        return errors(rows)
+    return in_blocks(errors, rows, shape.config.training.batch_size)
 
 
 def predict_restored(
