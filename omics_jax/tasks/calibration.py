@@ -1,9 +1,10 @@
 """Temperatures that calibrate overconfident heads, in an optional last stage.
 
 Training stops by the sum of the tasks' losses, when some tasks are already overfitted. The outputs
-of every task that predicts probabilities are therefore divided by a temperature T, fitted to the
-validation rows (`training.calibration`). The order of a row's classes does not change. The papers
-of the systems here do not calibrate.
+of every task are therefore divided by a temperature T, fitted to the validation rows
+(`training.calibration`). The order of a row's classes does not change, and neither does that of
+rows by a number, whose distance from the training mean is what is divided. The papers of the
+systems here do not calibrate.
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ from omics_jax.training.stage import Variables
 
 
 def calibrated_tasks(config: Any, tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """The tasks that predict probabilities, where `config.training.stages` has calibration."""
-    if CALIBRATION not in config.training.stages:
-        return ()
-    return tuple(task for task in tasks if task.kind != "regression")
+    """All tasks where `config.training.stages` has calibration, else none."""
+    return tuple(tasks) if CALIBRATION in config.training.stages else ()
 
 
 def initial_temperatures(tasks: Sequence[Task]) -> dict[str, dict[str, jax.Array]]:

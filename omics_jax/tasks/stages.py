@@ -3,7 +3,7 @@
     (encoder)    the encoder alone, by its own loss, under the name that the system gives it
     heads        the heads on the frozen embedding:  L_down = (1/K) sum_k w_k L_k
     all          everything:                         lambda L_encoder + L_down
-    calibration  a temperature per class or survival task, on the validation rows
+    calibration  a temperature per task, on the validation rows
 
 Left out: stages that train a part of the encoder, which the system defines.
 """
@@ -228,9 +228,10 @@ def deterministic_outputs(network: TaskNetwork, variables: Variables, rows: Rows
 
 
 def temperature_stage(network: TaskNetwork, rows: int) -> Stage:
-    """A temperature per task that predicts probabilities, on at most `rows` validation rows."""
+    """A temperature per task, on at most `rows` validation rows."""
     tasks = network.calibrated
-    losses = replace(network.losses, tasks=tasks)
+    # Squared errors of numbers: of absolute ones the best temperature has a kink.
+    losses = replace(network.losses, tasks=tasks, regression_loss="mse")
 
     def features(variables: Variables, rows: Rows) -> dict[str, Float[Array, "n _"]]:
         z = network.encode(variables, rows, None).embedding

@@ -42,10 +42,10 @@ def tempered(log_p, temperature):
     return log_softmax(log_p / temperature, axis=1)
 
 
-def assert_best(tiny, known, log_temperature, loss) -> None:
+def assert_best(tiny, known, log_temperature, loss, least=0.05) -> None:
     """No other temperature has noticeably less loss and prior, and 1 has more.
 
-    known: (n,) the rows whose outcome is known.
+    known: (n,) the rows whose outcome is known. least: its logarithm is as far from 0 or farther.
     """
     most = max(len(r.validation[SLOT]) for r in tiny.replicates)
     share = len(known) / most
@@ -54,7 +54,7 @@ def assert_best(tiny, known, log_temperature, loss) -> None:
         return loss(np.exp(log)) + 2 * share * log**2 / known.sum()
 
     best = minimize_scalar(with_prior, bounds=(-4, 4), method="bounded")
-    assert abs(best.x) > 0.05 and abs(log_temperature - best.x) < 1e-2
+    assert abs(best.x) > least and abs(log_temperature - best.x) < 1e-2
 
 
 def but_for_temperatures(variables):
@@ -64,7 +64,7 @@ def but_for_temperatures(variables):
 
 def test_only_the_temperatures_move(with_it):
     before, after = with_it[1]["all"], with_it[1]["calibration"]
-    assert after["params"]["calibration"].keys() == {"type", "OS"}
+    assert after["params"]["calibration"].keys() == {"type", "age", "OS"}
     assert not any(log.any() for log in before["params"]["calibration"].values())
     jax.tree.map(
         np.testing.assert_array_equal, but_for_temperatures(after), but_for_temperatures(before)
@@ -84,6 +84,9 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty(with_it, n):
         "y_OS": np.ones(n),
         "e_OS": np.ones(n),
         "k_OS": np.zeros(n, bool),
+        "y_age": np.ones(n, np.float32),
+        "k_age": np.zeros(n, bool),
+        "output_age": np.zeros((n, 1), np.float32),
         "output_type": 2 * np.eye(2, dtype=np.float32)[kind],
         "output_OS": np.zeros((n, 4), np.float32),
     }
@@ -92,7 +95,7 @@ def test_rows_that_are_all_right_do_not_ask_for_certainty(with_it, n):
 
     @jax.jit
     def objective(log):
-        params = {"calibration": {"type": log, "OS": jnp.float32(0)}}
+        params = {"calibration": {"type": log, "age": jnp.float32(0), "OS": jnp.float32(0)}}
         variables = {"params": params, "batch_stats": {}, "constants": tiny.constants}
         terms, _ = loss(variables, {CALIBRATION: rows}, jax.random.key(0))
         return terms["type"].mean + terms["prior_type"].mean * size / n
@@ -135,9 +138,7 @@ def test_probabilities_of_classes(without, with_it, i):
 
 @pytest.mark.parametrize("i", range(3))
 def test_survival_curves(without, with_it, i):
-    """Tempered is the distribution over the bins: p_j to the power of 1 / T, over its sum. Numbers
-    stay as they are.
-    """
+    """Tempered is the distribution over the bins: p_j to the power of 1 / T, over its sum."""
     (tiny, _, raw), (_, _, calibrated) = without, with_it
     raw, calibrated = raw[i], calibrated[i]
     task = task_named(tiny, "OS")
@@ -160,4 +161,23 @@ def test_survival_curves(without, with_it, i):
     p = np.exp(tempered(log_p, np.exp(log)))
     expected = np.cumsum(p[:, ::-1], axis=1)[:, ::-1]
     np.testing.assert_allclose(calibrated["OS_survival"], expected, atol=1e-5)
-    np.testing.assert_allclose(calibrated["age_value"], raw["age_value"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("i", range(3))
+def test_numbers(without, with_it, i):
+    """Their distance from the training mean is divided; the loss is the squared error."""
+    (tiny, _, raw), (_, _, calibrated) = without, with_it
+    task, replicate = task_named(tiny, "age"), tiny.replicates[i]
+    rows = replicate.validation[SLOT]
+    mean, sd = (float(replicate.constants[f"age_{name}"]) for name in ("mean", "sd"))
+    z = (raw[i]["age_value"].astype(float) - mean) / sd
+    known = known_rows(tiny.dataset, task)[rows]
+    y = (outcome(tiny.dataset, task)[rows] - mean) / sd
+
+    def loss(temperature):
+        return ((z / temperature - y)[known] ** 2).mean()
+
+    log = float(with_it[1]["calibration"]["params"]["calibration"]["age"][i])
+    assert_best(tiny, known, log, loss, least=0.02)
+    expected = mean + sd * z / np.exp(log)
+    np.testing.assert_allclose(calibrated[i]["age_value"], expected, rtol=1e-5)

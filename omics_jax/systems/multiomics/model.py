@@ -5,7 +5,7 @@
     heads       the heads alone, on the frozen mean of q(z|x):
                 L_down = (1/K) sum_k w_k L_k                                          (equation 2)
     all         everything: lambda L_embed + L_down                                   (equation 3)
-    calibration optional, and not in the paper: a temperature per class or survival task, on the
+    calibration optional, and not in the paper: a temperature per task, on the
                 validation patients
 
 Source: the paper that couples deep imputation with multi-task learning on TCGA. Missing modalities
