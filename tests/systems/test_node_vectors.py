@@ -160,14 +160,14 @@ def test_a_node_without_neighbours_stays_where_it_is():
     assert (walks[[0, 2]] == 8).all() and (walks[1] != 8).all()
 
 
-def test_strangers_are_any_nodes_alike_and_those_of_their_row():
-    draw = lambda rows: node_vectors.draw_strangers(jax.random.key(0), rows, 7, (5, 20))
+def test_negatives_are_any_nodes_alike_and_those_of_their_row():
+    draw = lambda rows: node_vectors.draw_negatives(jax.random.key(0), rows, 7, (5, 20))
     rows = jnp.arange(200)
-    strangers = np.asarray(draw(rows))
-    assert strangers.shape == (1000, 20) and strangers.dtype == np.int32
-    assert chisquare(np.bincount(strangers.ravel(), minlength=7)).pvalue > LEAST_P
+    negatives = np.asarray(draw(rows))
+    assert negatives.shape == (1000, 20) and negatives.dtype == np.int32
+    assert chisquare(np.bincount(negatives.ravel(), minlength=7)).pvalue > LEAST_P
     np.testing.assert_array_equal(
-        draw(rows[::-1]).reshape(200, -1)[::-1].reshape(-1, 20), strangers
+        draw(rows[::-1]).reshape(200, -1)[::-1].reshape(-1, 20), negatives
     )
 
 
@@ -190,28 +190,28 @@ def test_the_loss_is_that_of_all_pairs_one_by_one(context):
     rng = np.random.default_rng(0)
     table = rng.standard_normal((9, 5))
     walks = walks_from(SMALL, [0, 8, 4, 7], nodes=9)
-    strangers = rng.integers(0, 9, (8, 7), dtype=np.int32)
+    negatives = rng.integers(0, 9, (8, 7), dtype=np.int32)
     live = np.array([True, True, True, False])
     terms = node_vectors.skip_gram_terms(
-        jnp.float32(table), *map(jnp.asarray, (walks, strangers, live)), context
+        jnp.float32(table), *map(jnp.asarray, (walks, negatives, live)), context
     )
-    met = losses_by_hand(table, walks, live, context, 1)
-    apart = losses_by_hand(table, strangers, np.repeat(live, 2), context, -1)
-    for name, (total, count) in {"met": met, "strangers": apart}.items():
+    of_walks = losses_by_hand(table, walks, live, context, 1)
+    by_chance = losses_by_hand(table, negatives, np.repeat(live, 2), context, -1)
+    for name, (total, count) in {"positives": of_walks, "negatives": by_chance}.items():
         assert float(terms[name].sum) == pytest.approx(total, rel=1e-5)
         assert float(terms[name].weight) == count
-    expected = met[0] / met[1] + apart[0] / apart[1]
+    expected = of_walks[0] / of_walks[1] + by_chance[0] / by_chance[1]
     assert float(node_vectors.objective(terms)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_gradient_of_the_loss(gradient_error):
     rng = np.random.default_rng(1)
     walks = jnp.asarray(walks_from(SMALL, np.arange(8)))
-    strangers = jnp.asarray(rng.integers(0, 8, walks.shape), jnp.int32)
+    negatives = jnp.asarray(rng.integers(0, 8, walks.shape), jnp.int32)
     live = jnp.arange(8) != 3
 
     def loss(params):
-        terms = node_vectors.skip_gram_terms(params["table"], walks, strangers, live, 4)
+        terms = node_vectors.skip_gram_terms(params["table"], walks, negatives, live, 4)
         return node_vectors.objective(terms)
 
     assert gradient_error(loss, {"table": rng.standard_normal((8, 3))}) < 1e-7
@@ -246,7 +246,7 @@ def test_sums_over_parts_of_a_batch_add_up_and_padding_adds_nothing():
     for name, term in whole.items():
         for own, *added in zip(term, *(part[name] for part in parts), strict=True):
             assert float(sum(added)) == pytest.approx(float(own), rel=1e-6)
-    # Other steps have other walks and other strangers.
+    # Other steps have other walks and other negatives.
     other = terms([4, 9, 11, 30], key=1)
     assert all(other[name].sum != whole[name].sum for name in whole)
 

@@ -1,16 +1,16 @@
 """Vectors of a network's nodes by random walks and skip-gram: node2vec with p = q = 1.
 
-    loss = - mean over pairs (i, j) of walks     of log s(z_i . z_j)
-           - mean over pairs (i, j) of strangers of log s(-z_i . z_j),   s the logistic function
+    loss = - mean over pairs (i, j) of walks           of log s(z_i . z_j)
+           - mean over pairs (i, j) of random nodes    of log s(-z_i . z_j),   s(x) = 1 / (1 + e^-x)
 
 From every node start several walks, each step to a neighbour with a chance in proportion to the
 weight of the edge. Any two nodes of a walk that are less than `context` steps apart are a pair.
-Strangers are nodes drawn from all alike, in rows as long as a walk, and paired like those of a
-walk. So z_i . z_j estimates the log odds that i and j were met on a walk and not drawn by chance,
-and an edge is scored by it.
+The negatives are nodes drawn from all alike, in rows as long as a walk, and paired like those of a
+walk. So z_i . z_j estimates the log odds that a pair comes from a walk and not from chance, and an
+edge is scored by it.
 
 Source: Perozzi et al. 2014 (DeepWalk), which node2vec (Grover & Leskovec 2016) is for p = q = 1.
-One table of vectors serves as centre and context, and strangers are paired with each other, as in
+One table of vectors serves as centre and context, and negatives are paired with each other, as in
 PyTorch Geometric's Node2Vec, which the authors of TxT use.
 Deviates: the vectors start near 0 and not from N(0, 1), which takes many epochs to forget; all
 pairs of a walk count, and not only those whose first node has a full window behind it; a node makes
@@ -130,18 +130,18 @@ def window_pairs(length: int, context: int) -> tuple[Int[np.ndarray, " P"], Int[
 def skip_gram_terms(
     table: Float[Array, "N d"],
     walks: Int32[Array, "n length"],
-    strangers: Int32[Array, "m length"],
+    negatives: Int32[Array, "m length"],
     live: Bool[Array, " n"],
     context: int,
 ) -> Terms:
-    """The terms "met" and "strangers" of the loss, sums over pairs and their numbers.
+    """The terms "positives" and "negatives" of the loss, sums over pairs and their numbers.
 
-    live: whether a walk counts, and with it its m / n rows of strangers, which follow each other.
+    live: whether a walk counts, and with it its m / n rows of negatives, which follow each other.
     """
-    live_strangers = jnp.repeat(live, len(strangers) // len(live))
+    live_negatives = jnp.repeat(live, len(negatives) // len(live))
     return {
-        "met": _pairs_term(table, walks, live, context, 1),
-        "strangers": _pairs_term(table, strangers, live_strangers, context, -1),
+        "positives": _pairs_term(table, walks, live, context, 1),
+        "negatives": _pairs_term(table, negatives, live_negatives, context, -1),
     }
 
 
@@ -173,7 +173,7 @@ def loss(
     """
     rows, constants = batch[NODES], variables["constants"]
     table = variables["params"][NODES]["table"]
-    walk_key, stranger_key = jax.random.split(key)
+    walk_key, negative_key = jax.random.split(key)
     walks = random_walks(
         constants["indptr"],
         constants["neighbours"],
@@ -182,14 +182,14 @@ def loss(
         keys_of_walks(walk_key, rows["row"], settings.walks),
         settings.walk_length - 1,
     )
-    strangers = draw_strangers(
-        stranger_key,
+    negatives = draw_negatives(
+        negative_key,
         rows["row"],
         len(table),
         (settings.walks * settings.negatives, settings.walk_length),
     )
     live = jnp.repeat(rows["live"], settings.walks)
-    return skip_gram_terms(table, walks, strangers, live, settings.context), {}
+    return skip_gram_terms(table, walks, negatives, live, settings.context), {}
 
 
 def keys_of_walks(key: PRNGKeyArray, rows: Int[Array, " n"], walks: int) -> jax.Array:
@@ -201,7 +201,7 @@ def keys_of_walks(key: PRNGKeyArray, rows: Int[Array, " n"], walks: int) -> jax.
     return jax.vmap(split)(row_keys(key, rows)).reshape(-1)
 
 
-def draw_strangers(
+def draw_negatives(
     key: PRNGKeyArray, rows: Int[Array, " n"], count: int, shape: tuple[int, int]
 ) -> Int32[Array, "_ _"]:
     """(n * shape[0], shape[1]) of `count` nodes, all alike probable; those of a row by its id."""
@@ -213,8 +213,8 @@ def draw_strangers(
 
 
 def objective(terms: Terms) -> Float[Array, ""]:
-    """The loss of the module: both means, whatever the number of strangers."""
-    return terms["met"].mean + terms["strangers"].mean
+    """The loss of the module: both means, whatever the number of negatives."""
+    return terms["positives"].mean + terms["negatives"].mean
 
 
 # --- the system -----------------------------------------------------------------------------------
