@@ -108,6 +108,7 @@ def get_config(choice: str = "") -> ConfigDict:
     config.model.dropout = 0.1
     config.model.linear = 0  # rows of a linear map of all values that the heads read, too
     config.model.linear_dropout = 0.5  # of the values that it reads
+    config.model.linear_penalty = 0.0  # of the sum of its absolute weights, in the loss (the lasso)
     config.model.regression_loss = "mse"  # mae | mse
 
     config.heads = ConfigDict()

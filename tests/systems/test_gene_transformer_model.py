@@ -417,3 +417,27 @@ def test_the_heads_read_a_linear_map_of_all_values_beside_the_tokens():
         arm.shape, arm.variables, profile, Randomness(jax.random.key(0), arm.rows["row"])
     )
     assert not np.allclose(dropped[:, -3:], z[:, -3:])
+
+
+def test_absolute_weights_of_the_linear_map_are_in_the_loss():
+    """Once, however many patients a batch has; nothing of it in validation."""
+    sparse, dense = (
+        fresh_arm("--config.model.linear=3", f"--config.model.linear_penalty={penalty}")
+        for penalty in (0.5, 0)
+    )
+    variables = sparse.variables
+    absolute = np.abs(np.asarray(variables["params"][ENCODER]["linear"], float)).sum()
+
+    @jax.jit
+    def objective_and_monitor(rows):
+        found = []
+        for stage in (arm.arm.system.stages[-1] for arm in (sparse, dense)):
+            terms, _ = stage.loss(variables, {SLOT: rows}, jax.random.key(0))
+            found.append((stage.objective(terms), stage.monitor(variables, {SLOT: rows})))
+        return found
+
+    for count in (9, len(patients())):
+        rows = jax.tree.map(lambda values, n=count: values[:n], sparse.rows)
+        (objective, monitored), (without, expected) = objective_and_monitor(rows)
+        np.testing.assert_allclose(objective - without, 0.5 * absolute, rtol=1e-4)
+        jax.tree.map(np.testing.assert_array_equal, monitored, expected)

@@ -42,16 +42,17 @@ from omics_jax.nn.pathway_tokens import (
 from omics_jax.nn.token_encoder import Randomness, TokenEncoder, encode_tokens, encoder_parameters
 from omics_jax.study.patients.columns import chosen
 from omics_jax.systems.gene_transformer.known_genes import NO_NODE
-from omics_jax.tasks.network import Encoded, TaskNetwork, init_network
+from omics_jax.tasks.network import Encoded, TaskNetwork, init_network, no_loss
 from omics_jax.tasks.task import Task
 from omics_jax.training.rows import in_blocks
-from omics_jax.training.stage import Batch, Variables
+from omics_jax.training.stage import Batch, Term, Terms, Variables
 
 SLOT = "patients"
 ENCODER = "encoder"  # the module of the transformer
 VECTOR_MODULE = "nodes"  # the module of vectors of known genes
 POOLS = ("cls_attention", "attention", "cls", "mean", "flatten")
 MEMBERS = ("pathway_genes", "pathway_chunks")  # constants: the fields of `Members`
+SPARSITY = "sparsity"  # a term of the loss
 CLS_VALUE = 1.0  # of the first token, in s.d. of a gene
 _LINEAR_STREAM = 10**6  # of random numbers, beyond those of the transformer's layers
 
@@ -196,6 +197,7 @@ def network_of(shape: ModelShape, weights: Mapping[str, float]) -> TaskNetwork:
         slot=SLOT,
         encode=partial(encode, shape),
         modules=(ENCODER,),
+        encoder_loss=partial(sparsity_loss, shape) if is_sparse(shape) else no_loss,
         weights=weights,
         # The scale of a norm and the strength of a value are no sizes of a connection.
         undecayed=(".*/norm.*", f"{ENCODER}/value/strength", f"{ENCODER}/pathways/slope"),
@@ -248,9 +250,28 @@ def encode(
         randomness = None if key is None else Randomness(key, rows["row"])
         return encode_profiles(shape, variables, profile, randomness)
 
-    if key is not None:
-        return Encoded(vectors(rows), {}, {})
-    return Encoded(in_blocks(vectors, rows, shape.config.training.batch_size), {}, {})
+    if key is None:
+        return Encoded(in_blocks(vectors, rows, shape.config.training.batch_size), {}, {})
+    terms = sparsity_terms(variables, rows) if is_sparse(shape) else {}
+    return Encoded(vectors(rows), terms, {})
+
+
+def is_sparse(shape: ModelShape) -> bool:
+    """Whether the linear map is penalised."""
+    return bool(shape.config.model.linear) and shape.config.model.linear_penalty > 0
+
+
+def sparsity_terms(variables: Variables, rows: Rows) -> Terms:
+    """{"sparsity": |L|_1}, once for every row, as means over rows are added over devices."""
+    count = jnp.sum(rows["live"], dtype=jnp.float32)
+    return {SPARSITY: Term(count * jnp.sum(jnp.abs(variables["params"][ENCODER]["linear"])), count)}
+
+
+def sparsity_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
+    """config.model.linear_penalty |L|_1 (the lasso, Tibshirani 1996); 0 outside of training."""
+    if SPARSITY not in terms:
+        return jnp.zeros(())
+    return shape.config.model.linear_penalty * terms[SPARSITY].mean
 
 
 def encode_profiles(

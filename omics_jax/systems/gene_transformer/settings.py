@@ -54,6 +54,7 @@ _MODEL = {
     "model.layers": whole(1, 100),
     "model.linear": whole(0, MOST_UNITS),
     "model.linear_dropout": rate(),
+    "model.linear_penalty": number(0, 1e6),
     "model.feedforward": whole(1, MOST_UNITS),
     "training.stages": choices(*STAGES),
     "training.optimizer.learning_rate.peak": positive(),
