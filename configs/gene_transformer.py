@@ -204,8 +204,12 @@ def set_best(config: ConfigDict) -> None:
     """For hundreds or thousands of patients with a thousand genes, see the build notes."""
     config.model.attention = "induced"
     config.model.linear = 64
+    config.model.linear_dropout = 0.0
+    config.model.linear_penalty = 5e-3
+    config.training.stages = ("all", "calibration")
     config.training.batch_size = 32
-    config.training.optimizer.learning_rate.peak = 1e-3
+    config.training.patience = 30
+    config.training.optimizer.learning_rate.peak = 5e-3
 
 
 def set_smoke(config: ConfigDict) -> None:
