@@ -82,6 +82,36 @@ def conclude_varied(
     return Findings(tests, tables)
 
 
+def conclude_gain(
+    results: Results,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    name: str,
+    titles: tuple[str, str],
+    caption: str,
+    against: Sequence[str],
+    more: Sequence[str] = (),
+) -> Findings:
+    """Tests of pretrained networks against new ones, and a table of them all.
+
+    pairs: (pretrained, new) arms. name: of the table; that of differences is NAME_differences.
+    titles: of differences and of the table. caption: of the table.
+    against: the new arms that are tested against simple models. more: see `networks_table`.
+    """
+    between = [contrast for a, b in pairs for contrast in with_others(results, a, [b])]
+    simple = [contrast for arm in against for contrast in contrasts_with_simple(results, arm)]
+    tests = adjusted_family(compare_all(results, [*between, *simple]), full_label)
+    pretrained = {arm for arm, _ in pairs}
+    arms = [arm for pair in pairs for arm in reversed(pair)]
+    tables = {
+        f"{name}_differences": difference_table(
+            [test for test in tests if test["a"] in pretrained], titles[0], "the pretrained network"
+        ),
+        name: networks_table(results, arms, titles[1], caption, more),
+    }
+    return Findings(tests, tables)
+
+
 def with_others(results: Results, first: str, others: Iterable[str]) -> list[Contrast]:
     """The contrasts of an arm's network with the networks of others, in the metrics of both."""
     metrics = tested_metrics(metrics_of(results, first))

@@ -7,9 +7,6 @@ from dataclasses import replace
 import pandas as pd
 
 from omics_jax.study.comparisons import (
-    adjusted_family,
-    compare_all,
-    full_label,
     network,
     scores_of,
 )
@@ -22,15 +19,13 @@ from omics_jax.systems.gene_transformer.patient_groups import GROUPS, group_tabl
 from omics_jax.systems.gene_transformer.pretraining import PRETRAINING, RESTORED
 from omics_jax.tasks import external
 from omics_jax.tasks.attribution import NETWORK
-from omics_jax.tasks.conclusions import against_simple, contrasts_with_simple
+from omics_jax.tasks.conclusions import against_simple
 from omics_jax.tasks.figures import task_figures
 from omics_jax.tasks.interpretation import ranking_tables
 from omics_jax.tasks.varied import (
+    conclude_gain,
     conclude_joint,
     conclude_varied,
-    difference_table,
-    networks_table,
-    with_others,
 )
 
 
@@ -111,30 +106,21 @@ def conclude_pretrain(results: Results) -> Findings:
         [arm for arm, labels in results.labels.items() if label in labels]
         for label in ("labelled", "pretrained")
     )
-    between = [
-        contrast
-        for a, b in zip(taken, new, strict=True)
-        for contrast in with_others(results, a, [b])
-    ]
-    simple = [contrast for arm in new for contrast in contrasts_with_simple(results, arm)]
-    tests = adjusted_family(compare_all(results, [*between, *simple]), full_label)
     variance = scores_of(results.scores, network(PRETRAINING), RESTORED)["value"].mean()
     caption = (
         "Mean (s.d.) over the test folds of networks trained on so many labelled patients, new and "
         "pretrained on the expression of all training patients. Of the variance of hidden genes of "
         f"test patients pretraining restored {variance:.3f}."
     )
-    names = [name for pair in zip(new, taken, strict=True) for name in pair]
-    tables = {
-        "pretrain_differences": difference_table(
-            [test for test in tests if test["a"] in taken],
-            "What pretraining adds",
-            "the pretrained network",
-        ),
-        "pretrain": networks_table(results, names, "Pretrained, or not", caption),
-        **task_figures(results, new[-1]),
-    }
-    return Findings(tests, tables)
+    findings = conclude_gain(
+        results,
+        list(zip(taken, new, strict=True)),
+        name="pretrain",
+        titles=("What pretraining adds", "Pretrained, or not"),
+        caption=caption,
+        against=new,
+    )
+    return replace(findings, tables={**findings.tables, **task_figures(results, new[-1])})
 
 
 def _networks(results: Results) -> list[str]:

@@ -19,16 +19,13 @@ from omics_jax.study.comparisons import (
 from omics_jax.study.system import Findings, Results
 from omics_jax.systems.miracle.assembly import RECONSTRUCTION
 from omics_jax.systems.miracle.stability import stability_table
-from omics_jax.tasks.conclusions import contrasts_with_simple
 from omics_jax.tasks.conformal import conformal_tables
 from omics_jax.tasks.varied import (
     ALONE,
+    conclude_gain,
     conclude_joint,
     conclude_varied,
-    difference_table,
-    networks_table,
     with_means_of,
-    with_others,
 )
 
 EACH_PRETRAINED = "each outcome pretrained"  # the mean over networks for one outcome each
@@ -50,29 +47,22 @@ def conclude_transfer(results: Results) -> Findings:
     results, old_mean = with_means_of(results, arms["single"], ALONE)
     results, new_mean = with_means_of(results, arms["pretrained"], EACH_PRETRAINED)
     old, new = [*arms["single"], *old_mean], [*arms["pretrained"], *new_mean]
-    pairs = list(zip(new, old, strict=True))
-    contrasts = [contrast for a, b in pairs for contrast in with_others(results, a, [b])]
-    simple = [
-        contrast for arm in arms["single"] for contrast in contrasts_with_simple(results, arm)
-    ]
-    tests = adjusted_family(compare_all(results, [*contrasts, *simple]), full_label)
     caption = (
         "Mean (s.d.) over the test folds of networks for one outcome: alone, trained on the people "
         "in whom it is known; pretrained, on the autoencoder of all people of the same training "
         "folds, of other studies and without outcomes too."
     )
-    names = [name for pair in pairs for name in reversed(pair)]
-    between = [test for test in tests if test["a"] in new]
-    tables = {
-        "transfer_differences": difference_table(
-            between, "What pretraining on all people adds", "the pretrained network"
-        ),
-        "transfer": networks_table(
-            results, names, "Pretrained on all people, or not", caption, FURTHER
-        ),
-        **conformal_tables(results, [arm for own in arms.values() for arm in own]),
-    }
-    return Findings(tests, tables)
+    findings = conclude_gain(
+        results,
+        list(zip(new, old, strict=True)),
+        name="transfer",
+        titles=("What pretraining on all people adds", "Pretrained on all people, or not"),
+        caption=caption,
+        against=list(arms["single"]),
+        more=FURTHER,
+    )
+    of_outcomes = conformal_tables(results, [arm for own in arms.values() for arm in own])
+    return replace(findings, tables={**findings.tables, **of_outcomes})
 
 
 def conclude_weights(results: Results) -> Findings:
