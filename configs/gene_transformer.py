@@ -202,14 +202,19 @@ def set_paper(config: ConfigDict) -> None:
 
 def set_best(config: ConfigDict) -> None:
     """For hundreds or thousands of patients with a thousand genes, see the build notes."""
+    config.members = 3
     config.model.attention = "induced"
+    config.model.inducing = 4
+    config.model.channels = 4
+    config.model.heads = 2
+    config.model.feedforward = 8
     config.model.linear = 64
     config.model.linear_dropout = 0.0
     config.model.linear_penalty = 5e-3
     config.training.stages = ("all", "calibration")
     config.training.batch_size = 32
     config.training.patience = 30
-    config.training.optimizer.learning_rate.peak = 5e-3
+    config.training.optimizer.learning_rate.peak = 1e-2
 
 
 def set_smoke(config: ConfigDict) -> None:
