@@ -34,7 +34,7 @@ def test_the_encoder_the_heads_and_the_temperatures_have_parameters(tiny):
     params, stats = tiny.variables["params"], tiny.variables["batch_stats"]
     assert set(params) == {"encoder", HEADS, "calibration"} and set(stats) == {"encoder", HEADS}
     assert set(params[HEADS]) == {"type", "age", "OS"}
-    assert params["calibration"] == {"type": 0, "OS": 0}
+    assert params["calibration"] == {"type": 0, "age": 0, "OS": 0}
     assert params["encoder"]["Dense_0"]["kernel"].shape == (FEATURES, WIDTH)
     # The hidden layer of a survival head is a Dense too, so that its last one is the second.
     heads, bins = params[HEADS], tiny.config.survival.bins
