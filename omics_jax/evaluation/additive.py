@@ -24,6 +24,7 @@ levels, and groups of rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -143,9 +144,13 @@ def class_probabilities(
     for power, strength in product(POWERS, _STRENGTHS):
         model = LogisticRegression(C=strength, max_iter=2000)
         candidates.append(_class_out_of_fold(model, power, basis, codes, frequencies))
-    smallest = 0.5 / len(codes)
-    own = [np.maximum(p[np.arange(len(codes)), codes], smallest) for p in candidates]
-    return candidates[int(np.argmin([-np.log(p).mean() for p in own]))]
+    return min(candidates, key=partial(_log_loss, codes))
+
+
+def _log_loss(codes: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]) -> float:
+    """A probability below half a row's share counts as that: of 0 the loss would be infinite."""
+    own = probabilities[np.arange(len(codes)), codes]
+    return -np.log(np.maximum(own, 0.5 / len(codes))).mean()
 
 
 def _class_out_of_fold(
@@ -190,8 +195,9 @@ def _ridge_of_power(
 
 def column_scales(basis: Basis, y: Float[np.ndarray, "n k"], power: int) -> Float[np.ndarray, " _"]:
     """Root mean square correlations of a column with the outputs to a power, of mean square 1."""
-    x, y = _standardised(basis), _standardised(y)
-    scales = np.sqrt(np.mean((x.T @ y / len(x)) ** 2, axis=1)) ** power
+    correlations = _standardised(basis).T @ _standardised(y) / len(y)
+    strength = np.sqrt(np.mean(correlations**2, axis=1))
+    scales = strength**power
     size = np.sqrt(np.mean(scales**2))
     return scales / size if size > 0 else np.ones(len(scales))
 
@@ -200,7 +206,8 @@ def _standardised(x: Basis) -> Basis:
     """Mean 0 and s.d. 1 of every column; 0 where it is constant."""
     x = x.astype(np.float64)
     varies = np.ptp(x, axis=0) > 0  # of equal values the s.d. may be a rounding
-    return np.where(varies, (x - x.mean(axis=0)) / np.where(varies, x.std(axis=0), 1), 0)
+    sd = np.where(varies, x.std(axis=0), 1)
+    return np.where(varies, (x - x.mean(axis=0)) / sd, 0)
 
 
 def _folds(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -66,11 +66,16 @@ def in_blocks(
     if count <= most:
         return function(rows)
     blocks = ceil(count / most)
+    places = np.arange(blocks * most)
     # The last block is filled with the first row.
-    at = np.zeros((blocks, most), np.int32)
-    at.ravel()[:count] = np.arange(count)
-    out = jax.lax.map(function, {name: jnp.asarray(values)[at] for name, values in rows.items()})
-    return jax.tree.map(lambda x: x.reshape(blocks * most, *x.shape[2:])[:count], out)
+    at = np.where(places < count, places, 0).reshape(blocks, most)
+    by_block = {name: jnp.asarray(values)[at] for name, values in rows.items()}
+    out = jax.lax.map(function, by_block)
+
+    def joined(x: jax.Array) -> jax.Array:
+        return x.reshape(blocks * most, *x.shape[2:])[:count]
+
+    return jax.tree.map(joined, out)
 
 
 def apply_to_rows(

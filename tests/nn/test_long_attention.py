@@ -25,7 +25,7 @@ def naive(q, k, v, exists, kept=1.0):
     return jnp.einsum("nhtu,nhud->nhtd", jax.nn.softmax(logits, axis=-1) * kept, v)
 
 
-def close(left, right):
+def assert_near(left, right):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), left, right)
 
 
@@ -39,13 +39,15 @@ def test_values_and_gradients_are_those_of_the_naive_form(block):
     q, k, v, exists = inputs()
     blocked = lambda q, k, v: long_attention(q, k, v, exists, block=block)
     plain = lambda q, k, v: naive(q, k, v, exists)
-    close(jax.jit(blocked)(q, k, v), plain(q, k, v))
-    close(value_and_gradients(blocked, q, k, v), value_and_gradients(plain, q, k, v))
+    assert_near(jax.jit(blocked)(q, k, v), plain(q, k, v))
+    assert_near(value_and_gradients(blocked, q, k, v), value_and_gradients(plain, q, k, v))
 
 
 def test_fewer_queries_than_keys():
     q, k, v, exists = inputs()
-    close(long_attention(q[:, :, :3], k, v, exists, block=2), naive(q[:, :, :3], k, v, exists))
+    assert_near(
+        long_attention(q[:, :, :3], k, v, exists, block=2), naive(q[:, :, :3], k, v, exists)
+    )
 
 
 def test_the_value_term_adds_a_product_to_the_logits_of_each_head():
@@ -66,7 +68,7 @@ def test_the_value_term_adds_a_product_to_the_logits_of_each_head():
     both = (
         jax.jit(jax.value_and_grad(f, (0, 1, 2, 3)))(q, k, x, strength) for f in (blocked, plain)
     )
-    close(*both)
+    assert_near(*both)
 
 
 def test_weights_of_a_query_sum_to_one():
@@ -79,12 +81,12 @@ def test_order_of_tokens_and_absent_ones_change_nothing():
     expected = long_attention(q, k, v, exists, block=4)
     order = np.random.default_rng(2).permutation(T)
     moved = long_attention(*(a[:, :, order] for a in (q, k, v)), exists[:, order], block=4)
-    close(moved, expected[:, :, order])
+    assert_near(moved, expected[:, :, order])
     wild = jnp.where(exists[:, None, :, None], 0, 1e6)
-    close(long_attention(q, k + wild, v + wild, exists, block=4), expected)
+    assert_near(long_attention(q, k + wild, v + wild, exists, block=4), expected)
     more = lambda a: jnp.concatenate([a, jnp.full_like(a[:, :, :2], 9.0)], axis=2)
     absent = jnp.concatenate([exists, jnp.zeros((N, 2), bool)], axis=1)
-    close(long_attention(*map(more, (q, k, v)), absent, block=4)[:, :, :T], expected)
+    assert_near(long_attention(*map(more, (q, k, v)), absent, block=4)[:, :, :T], expected)
 
 
 def test_a_row_without_tokens_is_zero_and_has_no_gradient():
@@ -145,7 +147,7 @@ def test_gradients_are_those_of_the_naive_form_with_the_same_weights_dropped():
     kept = jnp.where(exists[:, None, None], kept, 0)
     blocked = lambda q, k, v: long_attention(q, k, v, exists, drop, 4)
     plain = lambda q, k, v: naive(q, k, v, exists, kept)
-    close(value_and_gradients(blocked, q, k, v), value_and_gradients(plain, q, k, v))
+    assert_near(value_and_gradients(blocked, q, k, v), value_and_gradients(plain, q, k, v))
 
 
 def test_what_is_dropped_depends_on_key_and_row_alone():
@@ -154,7 +156,7 @@ def test_what_is_dropped_depends_on_key_and_row_alone():
     np.testing.assert_array_equal(
         long_attention(q[1:2], k[1:2], v[1:2], exists[1:2], dropout((8,)), 4)[0], expected[1]
     )
-    close(long_attention(q, k, v, exists, dropout((7, 8, 9)), 11), expected)
+    assert_near(long_attention(q, k, v, exists, dropout((7, 8, 9)), 11), expected)
     for other in (dropout((7, 3, 9)), dropout((7, 8, 9), key=6)):
         assert not np.array_equal(long_attention(q, k, v, exists, other, 4)[1], expected[1])
 
@@ -185,4 +187,4 @@ def test_replicates_by_vmap_are_each_alone():
     two = [jnp.stack([a, 0.5 * a]) for a in (q, k, v)]
     together = jax.vmap(gradient)(*two)
     for place in range(2):
-        close(together[place], gradient(*(a[place] for a in two)))
+        assert_near(together[place], gradient(*(a[place] for a in two)))

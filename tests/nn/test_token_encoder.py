@@ -89,7 +89,7 @@ def present(t, exists):
     return np.asarray(t)[np.asarray(exists)]
 
 
-def close(left, right, atol=1e-5):
+def assert_near(left, right, atol=1e-5):
     assert_allclose(left, right, rtol=1e-5, atol=atol)
 
 
@@ -205,7 +205,7 @@ def test_single_precision_is_enough(attention, encoding):
     shape = encoder(attention, encoding)
     x, exists = profiles()
     found = encode(shape, parameters(shape), x, exists)
-    close(present(found, exists), present(naive(shape, parameters(shape), x, exists), exists))
+    assert_near(present(found, exists), present(naive(shape, parameters(shape), x, exists), exists))
 
 
 @both_attentions
@@ -226,7 +226,7 @@ def test_vectors_that_are_known_of_tokens_are_added():
     extra = jnp.asarray(np.random.default_rng(2).normal(size=(T, D)), jnp.float32)
     less = {**p, "token": p["token"] - extra}
     found = encode(shape, less, x, exists, None, jnp.stack(N * [extra]))
-    close(present(found, exists), present(encode(shape, p, x, exists), exists))
+    assert_near(present(found, exists), present(encode(shape, p, x, exists), exists))
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -269,7 +269,9 @@ def test_without_values_it_is_a_transformer_without_them(attention, encoding):
     found = encode(shape, p, nothing, exists)
     plain = {**p, "value": {"weight": np.zeros((T, D))}} if encoding == "linear" else p
     turnless = replace(shape, encoding="none") if encoding == "rotary" else shape
-    close(present(found, exists), present(naive(turnless, plain, x, exists, no_value), exists))
+    assert_near(
+        present(found, exists), present(naive(turnless, plain, x, exists, no_value), exists)
+    )
     assert abs(present(found - encode(shape, p, x, exists), exists)).max() > 0.01
 
 
@@ -279,7 +281,7 @@ def test_inducing_tokens_have_values_of_their_own():
     p, (x, exists) = with_inducing_values(parameters(shape), jnp.zeros_like), profiles()
     found = encode(shape, p, jnp.zeros_like(x), exists)
     plain = naive(replace(shape, encoding="none"), p, x, exists, no_value)
-    close(present(found, exists), present(plain, exists))
+    assert_near(present(found, exists), present(plain, exists))
     other = encode(shape, parameters(shape), jnp.zeros_like(x), exists)
     assert abs(present(found - other, exists)).max() > 0.01
 
@@ -297,7 +299,7 @@ def test_bias_needs_a_token_of_constant_value_to_tell_x_from_minus_x():
     shape = encoder()
     p, (x, exists) = parameters(shape), profiles()
     ahead = lambda x: encode(shape, p, x, exists)
-    close(present(ahead(-x), exists), present(ahead(x), exists))
+    assert_near(present(ahead(-x), exists), present(ahead(x), exists))
     with_first = lambda x: x.at[:, 0].set(1.0)
     for others in (-x, 2 * x):
         changed = ahead(with_first(others)) - ahead(with_first(x))
@@ -308,7 +310,9 @@ def test_inducing_tokens_of_constant_values_tell_x_from_minus_x():
     shape = encoder("induced")
     p, (x, exists) = parameters(shape), profiles()
     found = present(encode(shape, p, x, exists), exists)
-    close(present(encode(shape, with_inducing_values(p, jnp.negative), -x, exists), exists), found)
+    assert_near(
+        present(encode(shape, with_inducing_values(p, jnp.negative), -x, exists), exists), found
+    )
     assert abs(present(encode(shape, p, -x, exists), exists) - found).max() > 0.01
 
 
@@ -325,7 +329,7 @@ def test_the_order_of_tokens_does_not_matter(attention, encoding):
         moved["value"] = {"weight": p["value"]["weight"][order]}
     found = encode(shape, moved, x[:, order], exists[:, order])
     expected = np.asarray(encode(shape, p, x, exists))[:, order]
-    close(present(found, exists[:, order]), present(expected, exists[:, order]))
+    assert_near(present(found, exists[:, order]), present(expected, exists[:, order]))
 
 
 @cases
@@ -351,7 +355,7 @@ def test_more_absent_tokens_change_nothing(attention, encoding):
     longer = jnp.concatenate([x, jnp.full((N, 3), 5.0)], axis=1)
     absent = jnp.concatenate([exists, jnp.zeros((N, 3), bool)], axis=1)
     found = encode(wider, more, longer, absent)
-    close(present(found, absent), present(encode(shape, p, x, exists), exists))
+    assert_near(present(found, absent), present(encode(shape, p, x, exists), exists))
 
 
 @cases
@@ -529,4 +533,4 @@ def test_replicates_by_vmap_are_each_alone(attention):
     )(jax.tree.map(lambda *a: jnp.stack(a), *both), *profile, randomness())
     for place, p in enumerate(both):
         alone = gradient(shape, p, *profile, randomness())
-        jax.tree.map(lambda a, b, i=place: close(a[i], b, 1e-4), together, alone)
+        jax.tree.map(lambda a, b, i=place: assert_near(a[i], b, 1e-4), together, alone)

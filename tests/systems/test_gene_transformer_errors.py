@@ -34,6 +34,11 @@ def refusal(folder, *words, **tables):
             "config.model.heads",
         ),
         (
+            ("--config.model.linear_penalty=0.01",),
+            "config.model.linear_penalty is 0.01, and there is no linear map (config.model.linear "
+            "is 0); set it, to 64 for instance, or the penalty to 0",
+        ),
+        (
             ("--config.data.covariates=age,height",),
             "config.data.covariates names the column 'height', which the table of people lacks; "
             "it has kind, age, sex",

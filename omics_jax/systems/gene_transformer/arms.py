@@ -60,13 +60,7 @@ def network_arm(
     dataset, constants_of = on_common_table(
         cohort.dataset, names, cohort.splits, cohort.fit, cohort.widths
     )
-    splits = [folds.restricted(split, _parts(dataset, tasks)) for split in cohort.splits]
-    if labelled is not None:
-        is_labelled = np.any([known_rows(dataset, task) for task in tasks], axis=0)
-        strata = strata_by_task(dataset, tasks)
-        strata = np.zeros(len(dataset)) if strata is None else strata
-        splits = [few_labelled(split, labelled, is_labelled, strata) for split in splits]
-
+    splits = _splits(dataset, cohort.splits, tasks, labelled)
     whole = {(split.repeat, split.fold): split.train for split in cohort.splits}
     members_of, said = member_constants(
         pathways, cohort.dataset, dataset, cohort.splits, constants_of
@@ -96,7 +90,6 @@ def network_arm(
     )
     if encoder == TRANSFORMER:
         check_step_memory(shape_of(config, spec), len(replicates), name)
-    is_trained = known is not None and known.network is not None
     return Arm(
         name=name,
         system=build(config, spec),
@@ -104,14 +97,32 @@ def network_arm(
         spec=spec,
         dataset=dataset,
         replicates=replicates,
-        start_from=VECTORS if is_trained else None,
-        takes=(VECTOR_MODULE,) if is_trained else (),
-        starts=(0,) * len(replicates) if is_trained else (),
+        **_start_fields(known, len(replicates)),
         labels=labels or {},
         main=encoder == TRANSFORMER and len(tasks) == len(cohort.tasks),
         with_baselines=with_baselines,
         notes=_notes(known, pathways, said) if with_baselines else (),
     )
+
+
+def _splits(
+    dataset: Dataset, splits: Sequence[Split], tasks: tuple[Task, ...], labelled: int | None
+) -> list[Split]:
+    """The splits with the patients who belong to these tasks, see `network_arm`."""
+    own = [folds.restricted(split, _parts(dataset, tasks)) for split in splits]
+    if labelled is None:
+        return own
+    is_labelled = np.any([known_rows(dataset, task) for task in tasks], axis=0)
+    strata = strata_by_task(dataset, tasks)
+    strata = np.zeros(len(dataset)) if strata is None else strata
+    return [few_labelled(split, labelled, is_labelled, strata) for split in own]
+
+
+def _start_fields(known: KnownGenes | None, replicates: int) -> dict[str, Any]:
+    """The fields of an `Arm` about the vectors of genes, where another arm trains them."""
+    if known is None or known.network is None:
+        return {}
+    return {"start_from": VECTORS, "takes": (VECTOR_MODULE,), "starts": (0,) * replicates}
 
 
 def _notes(

@@ -238,6 +238,11 @@ def check(config: Any) -> None:
             f"config.model.channels is {model_settings.channels}, which {model_settings.heads} "
             "heads do not divide; choose a multiple of config.model.heads"
         )
+    if model_settings.linear_penalty and not model_settings.linear:
+        raise UserError(
+            f"config.model.linear_penalty is {model_settings.linear_penalty:g}, and there is no "
+            "linear map (config.model.linear is 0); set it, to 64 for instance, or the penalty to 0"
+        )
     if model_settings.attention == PATHWAYS and restores(config):
         raise UserError(
             f"config.training.stages has {PRETRAINING}, which restores values of genes, and with "

@@ -6,7 +6,9 @@
 
 x_i is the standardised value of gene i. With this encoding, "bias", values reach the tokens only
 through how genes attend to each other; `nn.value_encodings` has the others. L is a linear map of
-all values, with `config.model.linear` rows: with it linear models are inside the network.
+all values, with `config.model.linear` rows: with it linear models are inside the network. The loss
+has `config.model.linear_penalty` times the sum of its absolute weights, |L|_1 (the lasso,
+Tibshirani 1996), for outcomes that few genes decide.
 
 Source: Koo et al. and the authors' code TxT. Inferred: that their value term is the "positional
 encoding for omics" of the abstract. It multiplies two linear maps of x_i and x_j, which is
@@ -258,19 +260,18 @@ def encode(
 
 def is_sparse(shape: ModelShape) -> bool:
     """Whether the linear map is penalised."""
-    return bool(shape.config.model.linear) and shape.config.model.linear_penalty > 0
+    return shape.config.model.linear_penalty > 0
 
 
 def sparsity_terms(variables: Variables, rows: Rows) -> Terms:
-    """{"sparsity": |L|_1}, once for every row, as means over rows are added over devices."""
+    """{"sparsity": |L|_1}, counted once for every row: sums and weights are added over devices."""
     count = jnp.sum(rows["live"], dtype=jnp.float32)
-    return {SPARSITY: Term(count * jnp.sum(jnp.abs(variables["params"][ENCODER]["linear"])), count)}
+    absolute = jnp.sum(jnp.abs(variables["params"][ENCODER]["linear"]))
+    return {SPARSITY: Term(count * absolute, count)}
 
 
 def sparsity_loss(shape: ModelShape, terms: Terms) -> Float[Array, ""]:
-    """config.model.linear_penalty |L|_1 (the lasso, Tibshirani 1996); 0 outside of training."""
-    if SPARSITY not in terms:
-        return jnp.zeros(())
+    """config.model.linear_penalty |L|_1, of training batches."""
     return shape.config.model.linear_penalty * terms[SPARSITY].mean
 
 
